@@ -1,0 +1,31 @@
+# make demo | test | check: each sets up .venv on its first call, and again when pyproject.toml has changed.
+PYTHON ?= python3
+RUN := .venv/bin/python -m
+
+.PHONY: demo test check
+
+demo: .venv/.installed
+	$(RUN) weit_rl.train env=HalfCheetah size=small
+
+test: .venv/.installed-test
+	$(RUN) pytest
+
+# mypy knows no package-dir: it reads weit_rl as it is once installed, put together from links.
+check: .venv/.installed-test
+	$(RUN) ruff check .
+	$(RUN) ruff format --check .
+	rm -rf .venv/tree && mkdir -p .venv/tree/weit_rl
+	cd .venv/tree/weit_rl && ln -s ../../../weit_rl/* ../../../envs ../../../agents ../../../configs .
+	cd .venv/tree && ../bin/python -m mypy --config-file ../../pyproject.toml --cache-dir ../../.mypy_cache -p weit_rl
+
+.venv/bin/python:
+	$(PYTHON) -m venv .venv
+
+.venv/.installed: pyproject.toml | .venv/bin/python
+	$(RUN) pip install -e .
+	touch $@
+
+# With the tools of "check", but without the large extras of "dev".
+.venv/.installed-test: pyproject.toml .venv/.installed
+	$(RUN) pip install -e ".[test]" "setuptools>=77" "ruff>=0.6" "mypy>=1.11"
+	touch $@

@@ -1,0 +1,1 @@
+"""Agents: decision-transformer acting and evaluation, Stable-Baselines3 behaviour policies."""

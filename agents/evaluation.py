@@ -1,0 +1,100 @@
+"""Returns of a sequence policy in the real environment: all episodes at once, one batched forward a step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from weit_rl.envs.entry import EnvEntry
+
+VALIDATION_SEED, TEST_SEED = 1_000_000, 2_000_000  # disjoint: episode i of seed s starts from base + 1000 s + i
+
+
+class History:
+    """The last steps of several episodes that began together, as the network wants them.
+
+    Args:
+        net: its buffers hold the target return.
+        observations: ``(episodes, observation_dim)`` at reset.
+        max_steps: the longest episode.
+    """
+
+    def __init__(self, net: Any, observations: np.ndarray, max_steps: int):
+        episodes, self.t = len(observations), 0
+        device = net.target_return.device
+        self.context: int = net.context
+        self.observations = torch.zeros(episodes, max_steps + 1, observations.shape[1], device=device)
+        self.actions = torch.zeros(episodes, max_steps + 1, net.action_dim, device=device)
+        self.returns_to_go = torch.full((episodes, max_steps + 1), float(net.target_return), device=device)
+        self.observations[:, 0] = torch.as_tensor(observations)
+
+    def window(self, rows: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """The network's arguments for the rows still running, at most ``context`` steps."""
+        low = max(0, self.t + 1 - self.context)
+        times = torch.arange(low, self.t + 1, device=rows.device).expand(len(rows), -1)
+        parts = (self.observations, self.actions, self.returns_to_go)
+        obs, act, rtg = (part[rows, low : self.t + 1] for part in parts)
+        return obs, act, rtg, times
+
+    def push(self, rows: Tensor, actions: Tensor, observations: np.ndarray, rewards: np.ndarray) -> None:
+        """Take in what the rows did and saw."""
+        self.actions[rows, self.t] = actions
+        self.returns_to_go[rows, self.t + 1] = self.returns_to_go[rows, self.t] - torch.as_tensor(rewards).to(actions)
+        self.t += 1
+        self.observations[rows, self.t] = torch.as_tensor(observations).to(actions)
+
+
+@torch.no_grad()
+def rollout(net: nn.Module, envs: list[Any], seeds: list[int], on_step: Callable[[int], None] = lambda t: None) -> np.ndarray:
+    """Play one episode in each environment.
+
+    Args:
+        net: a plain sequence policy (decision transformer).
+        envs: gymnasium environments of one kind, actions in [-1, 1].
+        seeds: the reset seed of each.
+        on_step: called before each step with the number of steps done (videos, progress).
+
+    Returns:
+        ``(len(envs),)`` undiscounted returns.
+    """
+    first = np.stack([env.reset(seed=seed)[0] for env, seed in zip(envs, seeds, strict=True)])
+    history = History(net, first, net.embed_time.num_embeddings)  # type: ignore[arg-type]
+    returns, running = np.zeros(len(envs)), np.arange(len(envs))
+    while len(running):
+        on_step(history.t)
+        rows = torch.from_numpy(running).to(history.actions.device)
+        actions = net(*history.window(rows))[:, -1]
+        steps = [envs[i].step(a) for i, a in zip(running, actions.cpu().numpy(), strict=True)]
+        rewards = np.array([step[1] for step in steps], dtype=np.float64)
+        returns[running] += rewards
+        history.push(rows, actions, np.stack([step[0] for step in steps]), rewards.astype(np.float32))
+        running = running[[not (step[2] or step[3]) for step in steps]]
+    return returns
+
+
+def evaluate(net: nn.Module, entry: EnvEntry, episodes: int, seed: int) -> dict[str, float]:
+    """Mean, spread and score of the returns.
+
+    Args:
+        net: a plain sequence policy.
+        entry: the environment's registry row.
+        episodes: how many.
+        seed: the first episode's reset seed; the others follow.
+    """
+    envs = [entry.make() for _ in range(episodes)]
+    try:
+        returns = rollout(net.eval(), envs, list(range(seed, seed + episodes)))
+    finally:
+        for env in envs:
+            env.close()
+    return {
+        "return_mean": float(returns.mean()),
+        "return_std": float(returns.std()),
+        "return_median": float(np.median(returns)),
+        "episodes": episodes,
+        "score": float(entry.score(returns.mean())),
+    }

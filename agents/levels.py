@@ -1,0 +1,139 @@
+"""The levels of a behaviour data set: which snapshot each one is, its recording and its measurement."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from weit_rl.agents.behaviour import BehaviourConfig, load_snapshot, make_behaviour
+from weit_rl.agents.recording import Act, agent_actor, play, random_actor, summary, write_minari
+from weit_rl.atomic import write_atomically
+from weit_rl.envs.entry import EnvEntry
+
+LEVELS = ("expert", "medium", "random")
+# First environment seeds; policies trained on the data are validated and tested on seeds from 1,000,000 to 2,999,999.
+SELECTION_SEED, EVALUATION_SEED, RECORDING_SEED = 4_000_000, 5_000_000, 6_000_000
+LEVEL_SEEDS = 100_000  # recording seeds set aside for one level
+ACTING = "even episodes follow the policy's mean action, odd ones sample from the policy"
+VERSIONS = ("gymnasium", "mujoco", "stable-baselines3", "sb3-contrib", "torch", "numpy", "minari")
+
+
+def choose(returns: dict[int, float]) -> dict[str, int]:
+    """Level -> environment steps of its snapshot, 0 for random actions.
+
+    Args:
+        returns: environment steps -> selection return of that snapshot, in the order of training.
+    """
+    expert = max(returns, key=lambda steps: returns[steps])
+    half = min(returns[expert] / 2, returns[expert])  # half of a negative return is above it
+    medium = next(steps for steps in returns if returns[steps] >= half)
+    return {"expert": expert, "medium": medium, "random": 0}
+
+
+class LevelRecorder:
+    """Chooses among the snapshots of one training, and records and measures levels.
+
+    Args:
+        entry: the environment.
+        config: how the behaviour policy is trained.
+        run_dir: holds ``behaviour/``; ``selection.json`` and ``data/<level>/`` are written here.
+        selection_episodes: episodes each snapshot is chosen by.
+        evaluation_episodes: episodes each chosen policy is measured on, for each way of acting.
+
+    Raises:
+        UserError: if the algorithm or one of its hyperparameters is unknown.
+    """
+
+    def __init__(
+        self,
+        entry: EnvEntry,
+        config: BehaviourConfig,
+        run_dir: Path,
+        selection_episodes: int = 4,
+        evaluation_episodes: int = 20,
+    ):
+        self.entry, self.config, self.run_dir = entry, config, run_dir
+        self.selection_seeds = range(SELECTION_SEED, SELECTION_SEED + selection_episodes)
+        self.evaluation_seeds = range(EVALUATION_SEED, EVALUATION_SEED + evaluation_episodes)
+        self.agent = make_behaviour(replace(config, n_envs=1), entry.make)
+
+    def selection_returns(self) -> dict[int, float]:
+        """Environment steps -> mean deterministic return, for every snapshot; kept in ``selection.json``."""
+        path = self.run_dir / "selection.json"
+        returns = {int(k): v for k, v in json.loads(path.read_text()).items()} if path.exists() else {}
+        for file in sorted((self.run_dir / "behaviour").glob("snapshot_*.safetensors")):
+            steps = int(file.stem.removeprefix("snapshot_"))
+            if steps not in returns:
+                act = agent_actor(load_snapshot(self.agent, file), deterministic=True)
+                returns[steps] = summary(play(act, self.entry, self.selection_seeds))["return_mean"]
+                print(f"snapshot after {steps} steps: selection return {returns[steps]:.0f}", flush=True)
+                write_atomically(path, json.dumps(returns).encode())
+        last = self.config.steps + self.config.n_envs  # all environments step together, so the last step may overshoot
+        return {steps: returns[steps] for steps in sorted(returns) if steps < last}
+
+    def record(self, level: str, steps: int, episodes: int) -> None:
+        """Record and measure one level, unless that was done before.
+
+        Even episodes follow the policy's mean action, odd ones sample from it: the data shows how to come back to
+        the best path, not only that path. The measurement uses seeds of its own.
+
+        Args:
+            level: its name, and the folder's.
+            steps: environment steps of the snapshot, 0 for random actions.
+            episodes: how many to record.
+        """
+        folder = self.run_dir / "data" / level
+        if folder.exists():
+            return
+        actors = self._actors(steps)
+        held = {mode: play(act, self.entry, self.evaluation_seeds) for mode, act in actors.items()}
+        returns = {f"held_{mode}": summary(measured) for mode, measured in held.items()}
+        first = RECORDING_SEED + LEVEL_SEEDS * LEVELS.index(level)
+        seeds = range(first, first + episodes)
+        ways = list(actors.values())
+        played = play(ways[0], self.entry, seeds[::2]) + play(ways[-1], self.entry, seeds[1::2])
+        played.sort(key=lambda episode: episode.seed)
+        returns["recorded"] = summary(played)
+        write_minari(folder, self.entry, played, self._metadata(level, steps, returns, seeds))
+        print(f"{level}: {episodes} episodes, return {returns['recorded']['return_mean']:.0f}, in {folder}", flush=True)
+
+    def report(self, level: str) -> dict[str, Any]:
+        """``path``, ``steps``, ``returns`` and ``score`` (of the recorded episodes) of a recorded level."""
+        folder = self.run_dir / "data" / level
+        metadata = json.loads((folder / "data" / "metadata.json").read_text())
+        returns, steps = metadata["returns"], metadata["environment_steps"]
+        score = self.entry.score(returns["recorded"]["return_mean"])
+        return {"path": str(folder), "steps": steps, "returns": returns, "score": score}
+
+    def _actors(self, steps: int) -> dict[str, Act]:
+        if not steps:
+            return {"stochastic": random_actor(self.agent.action_space.low, self.agent.action_space.high)}
+        load_snapshot(self.agent, self.run_dir / "behaviour" / f"snapshot_{steps:08d}.safetensors")
+        return {"deterministic": agent_actor(self.agent, True), "stochastic": agent_actor(self.agent, False)}
+
+    def _metadata(self, level: str, steps: int, returns: dict, recorded: range) -> dict[str, Any]:
+        seeds = {"selection": self.selection_seeds, "held": self.evaluation_seeds, "recorded": recorded}
+        versions = {name: importlib.metadata.version(name) for name in VERSIONS}
+        return {
+            "dataset_id": f"weit_rl/{self.entry.name.lower()}/{level}-v0",
+            "description": f"{level} level of {self.entry.gym_id}; {ACTING if steps else 'uniformly random actions'}",
+            "author": {"weit_rl"},
+            "license": "Apache-2.0, recorded by weit_rl",
+            "env": self.entry.name,
+            "env_id": self.entry.gym_id,
+            "level": level,
+            "algorithm_name": self.config.algorithm if steps else "random",
+            "algorithm": self.config.algorithm if steps else "random",
+            "environment_steps": steps,
+            "training": asdict(self.config) if steps else {},
+            "seeds": {name: [span[0], span[-1]] for name, span in seeds.items()},
+            "returns": returns,
+            "reference_returns": {"random": self.entry.random_return, "expert": self.entry.expert_return},
+            "ref_min_score": self.entry.random_return,
+            "ref_max_score": self.entry.expert_return,
+            "versions": versions,
+            "requirements": [f"{name}=={versions[name]}" for name in ("gymnasium", "mujoco")],
+        }

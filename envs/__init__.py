@@ -1,0 +1,1 @@
+"""Environments by name; simulators are imported only when an environment is made."""

@@ -1,0 +1,164 @@
+"""Behaviour data from training to the recorded levels, on short episodes."""
+
+import json
+import shutil
+
+import minari
+import numpy as np
+import pytest
+
+from weit_rl.agents.behaviour import BehaviourConfig, load_snapshot, make_behaviour, train_behaviour
+from weit_rl.agents.levels import choose
+from weit_rl.agents.recording import play, random_actor, write_minari
+from weit_rl.collect import main
+from weit_rl.command import compose
+from weit_rl.data import load_trajectories
+from weit_rl.envs.entry import ENVS, EnvEntry, env_entry
+from weit_rl.errors import UserError
+
+SHORT = EnvEntry("Short", "HalfCheetah-v5", f"{__name__}:make_short", -10.0, 10.0, episode_steps=12)
+TINY = {"learning_starts": 40, "policy_kwargs": {"net_arch": [8]}, "buffer_size": 400, "batch_size": 16}
+WORDS = [
+    "env=Short", "steps=120", "n_envs=2", "snapshot_every=60", f"hyperparameters={json.dumps(TINY)}",
+    "levels.expert=5", "levels.medium=2", "levels.random=3", "selection_episodes=1", "evaluation_episodes=2",
+]  # fmt: skip
+
+
+def make_short(gym_id, **kwargs):
+    from weit_rl.envs.gymnasium_mujoco import make
+
+    return make(gym_id, max_episode_steps=12, **kwargs)
+
+
+@pytest.fixture(autouse=True)
+def short_env(monkeypatch):
+    monkeypatch.setattr(ENVS, "_things", ENVS._things | {"Short": SHORT})
+
+
+@pytest.fixture(scope="module")
+def collected(tmp_path_factory):
+    run_dir = tmp_path_factory.mktemp("collect") / "run"
+    with pytest.MonkeyPatch.context() as patch:
+        env_entry("Hopper")  # fills the registry
+        patch.setattr(ENVS, "_things", ENVS._things | {"Short": SHORT})
+        return run_dir, main(compose("collect", [*WORDS, f"run_dir={run_dir}"]))
+
+
+def arrays(folder):
+    read = load_trajectories(folder, SHORT)
+    return read.observations, read.actions, read.rewards, read.starts
+
+
+def test_every_level_is_recorded(collected):
+    run_dir, results = collected
+    for level, episodes in {"expert": 5, "medium": 2, "random": 3}.items():
+        read = load_trajectories(run_dir / "data" / level, SHORT)
+        assert read.lengths.tolist() == [12] * episodes
+        assert read.returns().mean() == pytest.approx(results[level]["returns"]["recorded"]["return_mean"])
+        assert results[level]["score"] == pytest.approx(SHORT.score(read.returns().mean()))
+        assert abs(read.actions).max() <= 1
+
+
+def test_metadata_says_how_the_data_was_made(collected):
+    info = load_trajectories(collected[0] / "data" / "expert", SHORT).info
+    assert info["algorithm"] == "SAC" and info["environment_steps"] in (60, 120)
+    assert info["env_id"] == "HalfCheetah-v5" and info["license"].startswith("Apache-2.0")
+    assert info["training"]["hyperparameters"] == TINY
+    assert {"mujoco", "gymnasium", "stable-baselines3"} <= set(info["versions"])
+    assert info["reference_returns"] == {"random": -10.0, "expert": 10.0}
+    assert info["returns"]["held_deterministic"]["episodes"] == info["returns"]["held_stochastic"]["episodes"] == 2
+    assert load_trajectories(collected[0] / "data" / "random", SHORT).info["algorithm"] == "random"
+
+
+def test_seeds_of_choosing_measuring_and_recording_are_disjoint(collected):
+    seen = set()
+    for level in ("expert", "medium", "random"):
+        metadata = json.loads((collected[0] / "data" / level / "data" / "metadata.json").read_text())
+        spans = metadata["seeds"]
+        for name in ("selection", "held") if level == "expert" else ():
+            seen |= set(range(spans[name][0], spans[name][1] + 1))
+        recorded = set(range(spans["recorded"][0], spans["recorded"][1] + 1))
+        dataset = minari.MinariDataset(collected[0] / "data" / level / "data")
+        assert {m["seed"] for m in dataset.storage.get_episode_metadata(range(len(dataset)))} == recorded
+        assert not recorded & seen
+        seen |= recorded
+    assert min(seen) >= 4_000_000  # policies are validated and tested below
+
+
+def test_even_episodes_follow_the_mean_action(collected):
+    run_dir, results = collected
+    agent = make_behaviour(BehaviourConfig(n_envs=1, hyperparameters=TINY), SHORT.make)
+    load_snapshot(agent, run_dir / "behaviour" / f"snapshot_{results['expert']['steps']:08d}.safetensors")
+    read = load_trajectories(run_dir / "data" / "expert", SHORT)
+    off = abs(agent.predict(read.observations, deterministic=True)[0] - read.actions).max(axis=1)
+    episode = np.repeat(np.arange(read.episodes), read.lengths)
+    assert off[episode % 2 == 0].max() < 1e-5
+    assert (off[episode % 2 == 1] > 1e-2).mean() > 0.9
+
+
+def test_the_same_seeds_give_the_same_recordings(collected, tmp_path):
+    again = tmp_path / "again"
+    main(compose("collect", [*WORDS, f"run_dir={again}"]))
+    for level in ("expert", "medium", "random"):
+        for one, two in zip(arrays(collected[0] / "data" / level), arrays(again / "data" / level), strict=True):
+            assert np.array_equal(one, two)
+
+
+def test_a_stopped_run_goes_on_and_keeps_what_is_finished(collected, tmp_path):
+    run_dir = shutil.copytree(collected[0], tmp_path / "run")
+    before = (run_dir / "data" / "expert" / "data" / "main_data.hdf5").stat().st_mtime_ns
+    shutil.rmtree(run_dir / "data" / "random")
+    (run_dir / "data" / "random.part").mkdir()  # left by a stop in the middle of writing
+    results = main(compose("collect", [*WORDS, f"run_dir={run_dir}"]))
+    assert (run_dir / "data" / "expert" / "data" / "main_data.hdf5").stat().st_mtime_ns == before
+    for one, two in zip(arrays(collected[0] / "data" / "random"), arrays(run_dir / "data" / "random"), strict=True):
+        assert np.array_equal(one, two)
+    assert results["expert"]["returns"] == collected[1]["expert"]["returns"]
+    assert sorted(p.name for p in (run_dir / "data").iterdir()) == ["expert", "medium", "random"]
+
+
+def test_training_goes_on_from_its_last_snapshot(tmp_path):
+    half = BehaviourConfig(steps=60, n_envs=2, snapshot_every=40, hyperparameters=TINY)
+    train_behaviour(half, SHORT.make, tmp_path / "b")
+    train_behaviour(BehaviourConfig(**{**vars(half), "steps": 100}), SHORT.make, tmp_path / "b")
+    names = sorted(path.stem for path in (tmp_path / "b").glob("snapshot_*"))
+    assert names == ["snapshot_00000040", "snapshot_00000060", "snapshot_00000100"]
+    rows = (tmp_path / "b" / "progress.csv").read_text().split()[1:]
+    assert [row.split(",")[0] for row in rows] == ["40", "60", "100"]
+
+
+def test_choice_of_snapshots():
+    assert choose({1: -3.0, 2: 60.0, 3: 40.0, 4: 100.0, 5: 90.0}) == {"expert": 4, "medium": 2, "random": 0}
+    assert choose({1: -300.0, 2: -100.0, 3: -200.0}) == {"expert": 2, "medium": 2, "random": 0}
+
+
+def test_a_finished_level_is_never_overwritten(collected):
+    space = SHORT.make().action_space
+    episodes = play(random_actor(space.low, space.high), SHORT, [1])
+    with pytest.raises(UserError, match="exists and is not overwritten"):
+        write_minari(collected[0] / "data" / "expert", SHORT, episodes, {"dataset_id": "x-v0"})
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["env=Shirt"], "did you mean Short"),
+        (["algorithm=DQN"], "SAC, TQC"),
+        (["hyperparameters={lr: 1}"], "lr"),
+        (["steps=0"], "steps=0: must be 1 or more"),
+        (["evaluation_episodes=-1"], "evaluation_episodes=-1"),
+        (["levels.random=-2"], r"levels\.random=-2"),
+    ],
+)
+def test_bad_input_is_one_line_and_writes_nothing(tmp_path, words, message):
+    with pytest.raises(UserError, match=message) as error:
+        main(compose("collect", [*WORDS, *words, f"run_dir={tmp_path / 'run'}"]))
+    assert "\n" not in str(error.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_run_made_with_other_settings_is_refused(collected):
+    before = sorted(str(path) for path in collected[0].rglob("*"))
+    with pytest.raises(UserError, match="was made with another seed"):
+        main(compose("collect", [*WORDS, "seed=1", f"run_dir={collected[0]}"]))
+    assert sorted(str(path) for path in collected[0].rglob("*")) == before

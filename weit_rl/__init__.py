@@ -1,0 +1,34 @@
+"""weit_rl: policies of any size from shared Kronecker templates (WeiT, arXiv 2604.14769)."""
+
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from weit_rl.bank import TemplateBank
+    from weit_rl.errors import UserError
+    from weit_rl.plan import Plan, Rule
+    from weit_rl.resize import resize
+    from weit_rl.sizes import LADDER, Size
+    from weit_rl.weit import WeiT
+
+__version__ = "0.1.0"
+__all__ = ["LADDER", "Plan", "Rule", "Size", "TemplateBank", "UserError", "WeiT", "resize"]
+
+# In a plain checkout envs/, agents/ and configs/ lie beside this folder; a wheel holds them inside.
+if (Path(__file__).parents[1] / "pyproject.toml").is_file():
+    __path__.append(str(Path(__file__).parents[1]))
+
+_HOMES = {"LADDER": "sizes", "Plan": "plan", "Rule": "plan", "Size": "sizes", "TemplateBank": "bank"}
+_HOMES |= {"UserError": "errors", "WeiT": "weit", "resize": "resize"}
+
+
+def __getattr__(name: str) -> Any:
+    """Public names resolve on first use: importing weit_rl loads neither torch nor anything else heavy."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'weit_rl' has no attribute {name!r}")
+    return getattr(import_module(f"weit_rl.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

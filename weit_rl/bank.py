@@ -1,0 +1,119 @@
+"""TemplateBank: the templates of every role, and the network they were pre-trained with."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from weit_rl.constraints import CONSTRAINTS
+from weit_rl.errors import UserError
+from weit_rl.plan import Plan
+from weit_rl.tensorfile import read_tensors, write_tensors
+
+FORMAT = "weit_rl bank 1"
+
+
+class TemplateBank(nn.Module):
+    """Templates by role, shared by all layers and all sizes of the networks that use the bank.
+
+    Args:
+        templates: ``{role: (N, *tile)}``.
+        constraint: how templates and scalers make a weight (a name in ``CONSTRAINTS``).
+        card: what is known of the bank: configuration, data, sizes sampled, scores, licence.
+        source: the tensors of the network it was pre-trained with (``own.*`` by slot, ``buffer.*``);
+            a new size starts from them. Empty for a fresh bank.
+    """
+
+    def __init__(
+        self,
+        templates: Mapping[str, Tensor],
+        constraint: str = "kronecker",
+        card: dict[str, Any] | None = None,
+        source: Mapping[str, Tensor] | None = None,
+    ):
+        super().__init__()
+        self.constraint = CONSTRAINTS.get(constraint)
+        self.card: dict[str, Any] = {**(card or {}), "constraint": constraint}
+        self.source = dict(source or {})
+        self.templates = nn.ParameterDict({_encode(role): nn.Parameter(t) for role, t in templates.items()})
+
+    @classmethod
+    def from_plan(cls, plan: Plan, rank: int = 32, constraint: str = "kronecker", seed: int = 0) -> TemplateBank:
+        """A fresh bank for the roles of a plan.
+
+        Args:
+            plan: its composed rules name the roles and their tiles.
+            rank: templates per role, ``N``.
+            constraint: a name in ``CONSTRAINTS``.
+            seed: draws the templates.
+
+        Raises:
+            UserError: if the plan composes nothing, the rank is not positive or the constraint is unknown.
+        """
+        if rank < 1:
+            raise UserError(f"rank={rank}: a role needs 1 template or more")
+        if not plan.tiles():
+            raise UserError("the plan composes no parameter; give at least one rule a tile")
+        make = CONSTRAINTS.get(constraint).shared
+        generator = torch.Generator().manual_seed(seed)
+        templates = {role: make(rank, tile, std, generator) for role, (tile, std) in plan.tiles().items()}
+        return cls(templates, constraint)
+
+    def roles(self) -> list[str]:
+        """The names of all pools of templates."""
+        return [key.replace("/", ".") for key in self.templates]
+
+    def template(self, role: str, tile: tuple[int, ...]) -> Tensor:
+        """The templates of a role; raises UserError if the bank lacks it or has other tiles."""
+        if _encode(role) not in self.templates:
+            raise UserError(f"the bank has no role {role!r} that the model needs (it has {', '.join(self.roles())})")
+        templates = self.templates[_encode(role)]
+        if tuple(templates.shape[1:]) != tuple(tile):
+            have = "x".join(map(str, templates.shape[1:]))
+            raise UserError(f"role {role!r}: the bank's tiles are {have}, the plan asks for {'x'.join(map(str, tile))}")
+        return templates
+
+    def save(self, path: str | Path) -> Path:
+        """Write ``path`` (safetensors) and a readable copy of its card beside it (``.json``)."""
+        path = Path(path)
+        tensors = {f"templates.{role}": self.templates[_encode(role)].detach() for role in self.roles()}
+        tensors |= {f"source.{name}": t.detach() for name, t in self.source.items()}
+        card = {"format": FORMAT, **self.card}
+        write_tensors(path, tensors, card)
+        path.with_suffix(".json").write_text(json.dumps(card, indent=2, sort_keys=True) + "\n")
+        return path
+
+    @classmethod
+    def load(cls, path: str | Path) -> TemplateBank:
+        """Read a bank; raises UserError if it is missing, damaged, edited, or no bank."""
+        path = Path(path)
+        tensors, card = read_tensors(path)
+        if card.get("format") != FORMAT:
+            raise UserError(f"{path}: not a template bank (format {card.get('format')!r}); make one with weit_rl.pretrain")
+        _check_card(path.with_suffix(".json"), card)
+        parts: dict[str, dict[str, Tensor]] = {"templates": {}, "source": {}}
+        for name, tensor in tensors.items():
+            part, _, rest = name.partition(".")
+            parts[part][rest] = tensor
+        return cls(parts["templates"], card["constraint"], card, parts["source"])
+
+
+def _encode(role: str) -> str:
+    # A parameter's name may hold no dot.
+    return role.replace(".", "/")
+
+
+def _check_card(path: Path, card: dict[str, Any]) -> None:
+    if not path.is_file():
+        return
+    try:
+        same = json.loads(path.read_text()) == card
+    except ValueError:
+        same = False
+    if not same:
+        raise UserError(f"{path}: was edited, it no longer says what its bank's own card says; restore or delete it")

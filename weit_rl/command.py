@@ -1,0 +1,121 @@
+"""What every ``python -m weit_rl.<verb>`` shares: options, help, one-line errors, exit codes, signals.
+
+A verb module ends with ``if __name__ == "__main__": command("train", main)`` and imports torch and other heavy
+things inside ``main``: then ``--help`` and a misspelt option are answered at once.
+"""
+
+from __future__ import annotations
+
+import errno
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from weit_rl.errors import Interrupted, UserError
+from weit_rl.options import REQUIRED, Option, as_config, config_text, options
+from weit_rl.registry import unknown
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+
+def command(verb: str, main: Callable[[DictConfig], Any], argv: Sequence[str] | None = None) -> NoReturn:
+    """Run a verb as a process does, and exit.
+
+    Exit codes: 0 done, 2 bad input (one line on stderr, no traceback), 130 after Ctrl-C, 143 after SIGTERM.
+
+    Args:
+        verb: names the config file, ``configs/<verb>.yaml``.
+        main: does the work, given the composed config.
+        argv: the words after the command (default: those of this process).
+    """
+    words = list(sys.argv[1:] if argv is None else argv)
+    if {"-h", "--help"} & set(words):
+        print(help_text(verb))
+        sys.exit(0)
+    # Unwinds the stack as Ctrl-C does, so that files are closed; the training loop puts its own handler over this one.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    sys.exit(_run(verb, main, words))
+
+
+def compose(verb: str, words: Sequence[str] = ()) -> DictConfig:
+    """The config of a verb, with ``key=value`` words applied.
+
+    Hydra's own grammar for such words stumbles over paths with ``=``, commas, brackets or quotes; here everything
+    behind the first ``=`` is the value, and a text is taken as it is. ``size=small`` means ``size.name=small``.
+
+    Args:
+        verb: names the config file, ``configs/<verb>.yaml``.
+        words: such as ``["size=small", "data=/tmp/a b=c.hdf5"]``.
+
+    Raises:
+        UserError: for an unknown option, a value of another type, or a required option that is missing.
+    """
+    table = options(verb)
+    values = {option.key: option.default for option in table.values()}
+    for word in words:
+        key, equals, text = word.partition("=")
+        if not equals:
+            raise UserError(f"{word}: options are key=value words, such as {next(iter(table))}=...; --help lists them")
+        option = _find(table, key)
+        values[option.key] = option.parse(text)
+    for key, value in values.items():
+        if value == REQUIRED:
+            raise UserError(f"{key}: must be given, {key}=...  {table[key].help}")
+    return as_config(_nested(values))
+
+
+def help_text(verb: str) -> str:
+    """What the verb does, and every option with its default and one line of help."""
+    about = [line.lstrip("# ") for line in config_text(verb).splitlines() if line.startswith("#")]
+    rows = [(f"{option.key}={_shown(option.default)}", option.help) for option in options(verb).values()]
+    width = max(len(left) for left, _ in rows)
+    lines = [f"  {left:<{width}}  {help}" for left, help in rows]
+    return "\n".join([f"usage: python -m weit_rl.{verb} [option=value ...]", "", *about, "", *lines])
+
+
+def _run(verb: str, main: Callable[[DictConfig], Any], words: list[str]) -> int:
+    """Call main and turn what a user may cause into one line and an exit code; a bug keeps its traceback."""
+    try:
+        main(compose(verb, words))
+        return 0
+    except UserError as error:
+        return _say(verb, f"error: {error}", 2)
+    except Interrupted as stop:
+        return _say(verb, str(stop), stop.exit_code)
+    except KeyboardInterrupt:
+        return _say(verb, "interrupted", 130)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        return _say(verb, f"error: {error.filename or 'disk'}: no space left; free some and start again", 2)
+
+
+def _say(verb: str, line: str, code: int) -> int:
+    line = line.replace("\n", " ")
+    print(f"weit_rl {verb}: {line}", file=sys.stderr)
+    return code
+
+
+def _find(table: dict[str, Option], key: str) -> Option:
+    for name in (key, f"{key}.name"):
+        if name in table:
+            return table[name]
+    raise unknown("option", key, list(table))
+
+
+def _nested(values: dict[str, Any]) -> dict[str, Any]:
+    """{"size.width": 64} as {"size": {"width": 64}}."""
+    nested: dict[str, Any] = {}
+    for key, value in values.items():
+        *groups, last = key.split(".")
+        inner = nested
+        for group in groups:
+            inner = inner.setdefault(group, {})
+        inner[last] = value
+    return nested
+
+
+def _shown(value: Any) -> str:
+    return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)

@@ -1,0 +1,39 @@
+"""How the weights of a slot are made of factors shared by all sizes and factors of one network.
+
+A new constraint is one file with a class that has the four members of :class:`Constraint` and a line
+``CONSTRAINTS.add(name, ...)``.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from weit_rl.plan import Slot
+from weit_rl.registry import Registry
+
+
+class Constraint(Protocol):
+    """The four things that tell one constraint from another."""
+
+    factored: bool
+    """Whether a network's own factors count tiles (True) or are whole weights (False): what ``resize`` asks."""
+
+    def shared(self, rank: int, tile: tuple[int, ...], std: float, generator: torch.Generator) -> Tensor:
+        """Fresh factors of one role, kept in the bank."""
+        ...
+
+    def own(self, slot: Slot, shared: Tensor, weights: Tensor, generator: torch.Generator) -> Tensor:
+        """Fresh factors of one network for a slot, so that its weights start at the std of ``weights``."""
+        ...
+
+    def compose(self, own: Tensor, shared: Tensor, slot: Slot) -> Tensor:
+        """The slot's stacked weights ``(layers, split, *part)``."""
+        ...
+
+
+CONSTRAINTS: Registry[Constraint] = Registry("constraint")
+
+from weit_rl.constraints import identity, kronecker  # noqa: E402,F401  (each adds itself)

@@ -1,0 +1,169 @@
+"""Trajectories: recorded episodes laid end to end, the numbers computed from them, and windows drawn from them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+
+from weit_rl.errors import UserError
+
+STD_FLOOR = 1e-3
+BEST_FRACTION = 0.1
+
+
+class Statistics(NamedTuple):
+    """Mean and standard deviation of every observation entry, each ``(obs,)`` float32; the std is at least 1e-3.
+
+    An entry that hardly moves in the data would otherwise be blown up as soon as it moves when acting.
+    """
+
+    mean: np.ndarray
+    std: np.ndarray
+
+
+@dataclass
+class Trajectories:
+    """Episodes laid end to end.
+
+    Attributes:
+        observations: ``(steps, obs)`` float32, what was seen before each action.
+        actions: ``(steps, act)`` float32.
+        rewards: ``(steps,)`` float32, raw units.
+        starts: ``(episodes + 1,)`` int64; episode i holds the steps from ``starts[i]`` up to ``starts[i + 1]``.
+        info: metadata such as env_id, level, algorithm (default empty).
+    """
+
+    observations: np.ndarray
+    actions: np.ndarray
+    rewards: np.ndarray
+    starts: np.ndarray
+    info: dict[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def join(cls, episodes: Sequence[tuple[np.ndarray, np.ndarray, np.ndarray]], info: dict[str, Any]) -> Trajectories:
+        """Lay (observations, actions, rewards) of one or more episodes end to end; equal lengths are the caller's."""
+        with np.errstate(over="ignore"):  # too large for float32 becomes infinite, which readers refuse
+            observations, actions, rewards = (np.concatenate(a).astype(np.float32) for a in zip(*episodes, strict=True))
+        starts = np.cumsum([0, *(len(episode[2]) for episode in episodes)], dtype=np.int64)
+        return cls(observations, actions, rewards, starts, info)
+
+    @property
+    def steps(self) -> int:
+        """Number of steps in all episodes together."""
+        return len(self.rewards)
+
+    @property
+    def episodes(self) -> int:
+        """Number of episodes."""
+        return len(self.starts) - 1
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """``(episodes,)`` steps of each episode."""
+        return np.diff(self.starts)
+
+    def returns(self) -> np.ndarray:
+        """``(episodes,)`` float64: the undiscounted return of each episode."""
+        return np.add.reduceat(self.rewards.astype(np.float64), self.starts[:-1])
+
+    def returns_to_go(self) -> np.ndarray:
+        """``(steps,)`` float32: the sum of this reward and all later ones of the same episode."""
+        rewards = self.rewards.astype(np.float64)
+        earned = np.cumsum(rewards)
+        last = np.repeat(self.starts[1:] - 1, self.lengths)
+        return (earned[last] - earned + rewards).astype(np.float32)
+
+    def target_return(self) -> float:
+        """The return to ask for when acting: the mean return of the best tenth of the episodes, at least one."""
+        best = max(1, round(BEST_FRACTION * self.episodes))
+        return float(np.sort(self.returns())[-best:].mean())
+
+    def statistics(self) -> Statistics:
+        """Mean and floored standard deviation of the observations over all steps."""
+        mean = self.observations.mean(axis=0, dtype=np.float64)
+        std = self.observations.std(axis=0, dtype=np.float64)
+        return Statistics(mean.astype(np.float32), np.maximum(std, STD_FLOOR).astype(np.float32))
+
+    def subset(self, indices: Sequence[int] | np.ndarray) -> Trajectories:
+        """The episodes of these indices, one or more, in this order."""
+        spans = [slice(self.starts[i], self.starts[i + 1]) for i in indices]
+        episodes = [(self.observations[span], self.actions[span], self.rewards[span]) for span in spans]
+        return self.join(episodes, dict(self.info))
+
+    def split(self, validation_fraction: float, seed: int) -> tuple[Trajectories, Trajectories]:
+        """Split whole episodes into (training, validation), before any window is cut.
+
+        Args:
+            validation_fraction: share of the episodes held out, rounded, but at least one on each side.
+            seed: which episodes are held out.
+
+        Raises:
+            UserError: if there are fewer than two episodes or the fraction is not between 0 and 1.
+        """
+        if self.episodes < 2:
+            raise UserError(f"data {self.info.get('path', '')}: one episode cannot be split, record at least two")
+        if not 0 < validation_fraction < 1:
+            raise UserError(f"validation_fraction={validation_fraction}: must lie between 0 and 1")
+        held = min(max(1, round(validation_fraction * self.episodes)), self.episodes - 1)
+        order = np.random.default_rng(seed).permutation(self.episodes)
+        return self.subset(np.sort(order[held:])), self.subset(np.sort(order[:held]))
+
+
+class Windows:
+    """Draws batches of windows of up to ``context`` steps.
+
+    The last step of a window is uniform over the data set, and the window reaches back as far as the context
+    and the episode allow. So the first steps of episodes appear with a short past, as they do when acting.
+
+    Args:
+        trajectories: the episodes to cut windows from; their arrays are copied to tensors once.
+        context: K, the longest window in steps, at least 1.
+        device: where the tensors live and the batches appear (default ``"cpu"``).
+
+    Raises:
+        UserError: if the context is shorter than 1 step.
+    """
+
+    def __init__(self, trajectories: Trajectories, context: int, device: torch.device | str = "cpu"):
+        if context < 1:
+            raise UserError(f"context={context}: must be 1 step or more")
+        self.steps, self.context = trajectories.steps, context
+        starts, lengths = torch.from_numpy(trajectories.starts), torch.from_numpy(trajectories.lengths)
+        first = torch.repeat_interleave(starts[:-1], lengths)  # (steps,) where the episode of a step begins
+        arrays = {
+            "observations": torch.from_numpy(trajectories.observations),
+            "actions": torch.from_numpy(trajectories.actions),
+            "returns_to_go": torch.from_numpy(trajectories.returns_to_go()),
+            "timesteps": torch.arange(self.steps) - first,
+        }
+        # A last row of zeros is what padding points at: padded batches need no second pass.
+        self._tables = {k: torch.cat([v, torch.zeros_like(v[:1])]).to(device) for k, v in arrays.items()}
+        self._first = first.to(device)
+        self._offsets = torch.arange(context, device=device)
+
+    def sample(self, batch_size: int, generator: torch.Generator) -> dict[str, torch.Tensor]:
+        """Draw a batch of windows, real steps first, padding behind them.
+
+        Args:
+            batch_size: B, number of windows.
+            generator: source of the draws, of any device.
+
+        Returns:
+            ``observations`` (B, K, obs) and ``actions`` (B, K, act) float32, ``returns_to_go`` (B, K) float32 in
+            raw units, ``timesteps`` (B, K) int64 step inside the episode, ``mask`` (B, K) bool, True on real
+            steps. Padding is zero everywhere.
+        """
+        last = torch.randint(self.steps, (batch_size,), generator=generator, device=generator.device)
+        return self.gather(last.to(self._first.device))
+
+    def gather(self, last: torch.Tensor) -> dict[str, torch.Tensor]:
+        """The windows that end at these steps ``(B,)`` of the data set; the same batch as :meth:`sample`."""
+        begin = torch.maximum(self._first[last], last - self.context + 1)
+        index = begin[:, None] + self._offsets  # (B, K)
+        mask = index <= last[:, None]
+        index = torch.where(mask, index, self.steps)
+        return {name: table[index] for name, table in self._tables.items()} | {"mask": mask}

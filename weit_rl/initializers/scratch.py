@@ -1,0 +1,18 @@
+"""The target's own initialisation."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from torch import Tensor, nn
+
+from weit_rl.bank import TemplateBank
+from weit_rl.initializers import INITIALIZERS, Context
+
+
+def scratch(source: TemplateBank | None, target: nn.Module, context: Context) -> Mapping[str, Tensor]:
+    """Leaves the target as its model made it; needs no source and no steps."""
+    return target.state_dict()
+
+
+INITIALIZERS.add("scratch", scratch)

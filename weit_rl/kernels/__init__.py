@@ -1,0 +1,1 @@
+"""The composition as an operation on tensors; one file per implementation."""

@@ -1,0 +1,29 @@
+"""Network families, one file each: the network and its plan. A new one is a file and a line ``MODELS.add(...)``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from torch import nn
+
+from weit_rl.plan import Plan
+from weit_rl.registry import Registry
+
+
+@dataclass(frozen=True)
+class Model:
+    """A family of networks: how one of a size is built, and the plan that covers all of them.
+
+    Attributes:
+        build: ``build(size, **options) -> nn.Module`` with torch's current random state.
+        plan: ``plan(tile) -> Plan`` for templates of that edge.
+    """
+
+    build: Callable[..., nn.Module]
+    plan: Callable[[int], Plan]
+
+
+MODELS: Registry[Model] = Registry("model")
+
+from weit_rl.models import decision_transformer  # noqa: E402,F401  (each adds itself)

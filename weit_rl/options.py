@@ -1,0 +1,152 @@
+"""Options of a verb: their names, types, defaults and help, read from ``configs/<verb>.yaml``.
+
+A config file has one option a line, ``key: default  # help``. The default's type is the option's type. An option
+without a default value (null: may stay empty; ???: must be given) names its type first:
+``bank: null  # [text] path of a template bank``. Types: text, integer, number, boolean, list, mapping.
+An indented block is a group (``size.width``). The comment lines on top say what the verb does.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from importlib import resources
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from weit_rl.errors import UserError
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+REQUIRED = "???"  # as in Hydra
+
+
+@dataclass(frozen=True)
+class Option:
+    """One option of a verb.
+
+    Attributes:
+        key: its name, dotted inside a group ("size.width").
+        default: its value when no word names it; None means "not set", ``???`` "must be given".
+        kind: text, integer, number, boolean, list or mapping.
+        help: one line for ``--help``.
+    """
+
+    key: str
+    default: Any
+    kind: str
+    help: str
+
+    def parse(self, text: str) -> Any:
+        """The value a word stands for; UserError if it has another type than the option."""
+        if not text:
+            raise UserError(f"{self.key}=: is empty; give a value or leave the word out")
+        if self.default is None and text == "null":
+            return None
+        phrase, read = _KINDS[self.kind]
+        try:
+            items = read(text)
+            if self.kind == "list" and self.default:
+                phrase = f"a list such as {self.default}"
+                return [_KINDS[_kind(self.default[0])][1](item) for item in items]
+            return items
+        except (ValueError, TypeError, KeyError, yaml.YAMLError) as error:
+            raise UserError(f"{self.key}={text}: must be {phrase}") from error
+
+
+def config_text(verb: str) -> str:
+    """The text of ``configs/<verb>.yaml``."""
+    return (resources.files("weit_rl.configs") / f"{verb}.yaml").read_text(encoding="utf-8")
+
+
+def options(verb: str) -> dict[str, Option]:
+    """All options of a verb by their key, in the order of its config file."""
+    from hydra import compose, initialize_config_module
+    from omegaconf import OmegaConf
+
+    with initialize_config_module("weit_rl.configs", version_base=None):
+        config = compose(verb)
+    text = config_text(verb)
+    comments = _comments(yaml.compose(text, yaml.SafeLoader), text.splitlines())
+    values = OmegaConf.to_container(config, resolve=True)
+    return {".".join(keys): _option(keys, values, comment) for keys, comment in comments}
+
+
+def as_config(values: dict[str, Any]) -> DictConfig:
+    """Nested plain values as a DictConfig that refuses unknown keys and keeps ``${`` in a text as it is."""
+    from omegaconf import OmegaConf
+
+    config = OmegaConf.create(_escaped(values))
+    OmegaConf.set_struct(config, True)
+    return config
+
+
+def _comments(node: Any, lines: list[str], group: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], str]]:
+    """Every option's keys and the comment behind it (a block is a group, a mapping in braces is a value)."""
+    for key, value in node.value:
+        if isinstance(value, yaml.MappingNode) and not value.flow_style:
+            yield from _comments(value, lines, (*group, key.value))
+        else:
+            rest = lines[value.end_mark.line][value.end_mark.column :]
+            yield (*group, key.value), rest.strip().removeprefix("#").strip()
+
+
+def _option(keys: tuple[str, ...], values: Any, comment: str) -> Option:
+    for key in keys:
+        values = values[key]
+    declared = re.match(r"\[(\w+)\] ", comment)
+    kind = declared[1] if declared else _kind(values)
+    if kind not in _KINDS:
+        raise ValueError(f"option {'.'.join(keys)}: its comment must start with its type, [{'], ['.join(_KINDS)}]")
+    return Option(".".join(keys), values, kind, comment)
+
+
+def _kind(value: Any) -> str:
+    if value is None or value == REQUIRED:
+        return "undeclared"
+    return {bool: "boolean", int: "integer", float: "number", list: "list", dict: "mapping"}.get(type(value), "text")
+
+
+def _escaped(value: Any) -> Any:
+    """OmegaConf reads ``${...}`` as a reference to another option; in a user's path it is just characters."""
+    if isinstance(value, dict):
+        return {key: _escaped(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_escaped(inner) for inner in value]
+    return re.sub(r"(\\*)\$\{", r"\1\1\\${", value) if isinstance(value, str) else value
+
+
+def _number(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(text)
+    return value
+
+
+def _list(text: str) -> list[Any]:
+    items = yaml.load(text, yaml.BaseLoader)  # the items stay texts, for parse to read each as the default's type
+    if not isinstance(items, list):
+        raise ValueError(text)
+    return items
+
+
+def _mapping(text: str) -> Any:
+    from omegaconf import OmegaConf
+
+    if not text.startswith("{"):
+        raise ValueError(text)
+    return OmegaConf.to_container(OmegaConf.create(text))  # its reader knows 3e-4 as a number, yaml's does not
+
+
+_KINDS: dict[str, tuple[str, Callable[[str], Any]]] = {
+    "text": ("a text", str),
+    "integer": ("an integer", int),
+    "number": ("a number", _number),
+    "boolean": ("true or false", lambda text: {"true": True, "false": False}[text.lower()]),
+    "list": ("a list such as [1, 2]", _list),
+    "mapping": ("a mapping such as {name: 1}", _mapping),
+}

@@ -1,0 +1,165 @@
+"""Which parameters of a network are composed from templates, and what their axes mean.
+
+A :class:`Plan` is an ordered list of :class:`Rule`; the first whose pattern matches a parameter's name holds.
+Parameters that differ only in their layer form one :class:`Slot`; everything later works on slots, whose
+tensors are stacked: ``(layers, split, *part)`` where ``part`` is one parameter with its fused parts taken apart.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from weit_rl.errors import UserError
+
+LAYER = r"(?P<layer>\d+)"  # in a pattern: the index of a block in its list
+FIXED = "fixed"  # the name of an axis no size changes
+
+
+@dataclass(frozen=True)
+class Rule:
+    """What the parameters matching a pattern are.
+
+    Args:
+        pattern: regular expression over the whole parameter name; the group :data:`LAYER` marks the block's index.
+        role: the pool of templates these parameters share (a name in the bank).
+        tile: shape of one template, one number per axis, or None for a free parameter (not composed).
+        split: number of fused parts along the first axis (3 for a qkv projection).
+        axes: the name of each axis; axes of one name grow and shrink together, ``"fixed"`` never.
+        fan_in: index of the axis that is summed over, or None where there is none (embeddings, biases).
+        std: standard deviation of fresh templates.
+    """
+
+    pattern: str
+    role: str
+    tile: tuple[int, ...] | None = None
+    split: int = 1
+    axes: tuple[str, ...] = ()
+    fan_in: int | None = None
+    std: float = 0.02
+
+
+@dataclass(frozen=True)
+class Slot:
+    """All layers of one kind of parameter in one network.
+
+    Attributes:
+        name: the parameter's name with ``*`` for the layer.
+        rule: the rule that matched.
+        names: the parameters' names in order of depth.
+        shape: the shape of one parameter.
+        stacked: whether the slot lies in a list of blocks (its first axis is depth).
+    """
+
+    name: str
+    rule: Rule
+    names: tuple[str, ...]
+    shape: tuple[int, ...]
+    stacked: bool
+
+    @property
+    def part(self) -> tuple[int, ...]:
+        """Shape of one parameter after its fused parts are taken apart."""
+        return (self.shape[0] // self.rule.split, *self.shape[1:])
+
+    @property
+    def grid(self) -> tuple[int, ...]:
+        """Number of tiles along each axis, rounded up (the last ones are cropped)."""
+        return tuple(math.ceil(n / t) for n, t in zip(self.part, self.rule.tile or self.part, strict=True))
+
+    @property
+    def full_shape(self) -> tuple[int, ...]:
+        """Shape of the slot's stacked tensor: ``(layers, split, *part)``."""
+        return (len(self.names), self.rule.split, *self.part)
+
+
+Layout = Mapping[str, Slot]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """An ordered list of rules that covers every parameter of a family of networks."""
+
+    rules: tuple[Rule, ...]
+
+    def layout(self, net: nn.Module) -> dict[str, Slot]:
+        """The slots of a network, checked.
+
+        Raises:
+            UserError: naming the parameter that no rule matches, or that its rule does not fit.
+        """
+        groups: dict[str, list[tuple[int, str, Tensor]]] = {}
+        rules: dict[str, tuple[Rule, bool]] = {}
+        for name, parameter in net.named_parameters():
+            rule, match = self._match(name)
+            _check(name, parameter, rule)
+            has_layer = match.groupdict().get("layer") is not None
+            key = name[: match.start("layer")] + "*" + name[match.end("layer") :] if has_layer else name
+            groups.setdefault(key, []).append((int(match["layer"]) if has_layer else 0, name, parameter))
+            rules[key] = (rule, has_layer)
+        return {key: _slot(key, *rules[key], members) for key, members in groups.items()}
+
+    def tiles(self) -> dict[str, tuple[tuple[int, ...], float]]:
+        """The tile and the standard deviation of fresh templates of every composed role."""
+        return {rule.role: (rule.tile, rule.std) for rule in self.rules if rule.tile is not None}
+
+    @classmethod
+    def infer(cls, net: nn.Module, tile: int = 32, rules: tuple[Rule, ...] = ()) -> Plan:
+        """Make a plan for any network from the types and shapes of its modules.
+
+        Args:
+            net: the network; its linear, convolution and embedding weights at least one tile large are composed.
+            tile: edge of a template (default 32); kernel axes stay whole.
+            rules: rules of your own, tried first.
+
+        Raises:
+            UserError: naming a parameter whose axes cannot be told.
+        """
+        from weit_rl.infer import infer_rules
+
+        return cls((*rules, *infer_rules(net, tile, cls(rules))))
+
+    def covers(self, name: str) -> bool:
+        """Whether some rule matches this parameter's name."""
+        return any(re.fullmatch(rule.pattern, name) for rule in self.rules)
+
+    def _match(self, name: str) -> tuple[Rule, re.Match[str]]:
+        for rule in self.rules:
+            if match := re.fullmatch(rule.pattern, name):
+                return rule, match
+        raise UserError(f"parameter {name}: no rule of the plan matches; add Rule(pattern, role, ...) for it")
+
+
+def stack(tensors: Mapping[str, Tensor], layout: Layout) -> dict[str, Tensor]:
+    """Named parameters to stacked slots: ``{slot: (layers, split, *part)}``."""
+    return {
+        key: torch.stack([tensors[name] for name in slot.names]).reshape(slot.full_shape) for key, slot in layout.items()
+    }
+
+
+def unstack(tensors: Mapping[str, Tensor], layout: Layout) -> dict[str, Tensor]:
+    """Stacked slots to named parameters: the inverse of :func:`stack`."""
+    named: dict[str, Tensor] = {}
+    for key, slot in layout.items():
+        named.update(zip(slot.names, tensors[key].reshape(-1, *slot.shape).unbind(0), strict=True))
+    return named
+
+
+def _check(name: str, parameter: Tensor, rule: Rule) -> None:
+    if len(rule.axes) != parameter.ndim or (rule.tile is not None and len(rule.tile) != parameter.ndim):
+        raise UserError(f"parameter {name}: its rule names {rule.axes} and tile {rule.tile}, but it has {parameter.ndim} axes")
+    if parameter.ndim and parameter.shape[0] % rule.split:
+        raise UserError(f"parameter {name}: its first axis {parameter.shape[0]} does not divide into {rule.split} fused parts")
+
+
+def _slot(key: str, rule: Rule, stacked: bool, members: list[tuple[int, str, Tensor]]) -> Slot:
+    members = sorted(members, key=lambda member: member[0])
+    shapes = {tuple(parameter.shape) for _, _, parameter in members}
+    if len(shapes) > 1:
+        raise UserError(f"parameter {key}: its layers have different shapes {sorted(shapes)}; give them rules of their own")
+    return Slot(key, rule, tuple(name for _, name, _ in members), shapes.pop(), stacked)

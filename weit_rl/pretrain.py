@@ -1,0 +1,18 @@
+"""``python -m weit_rl.pretrain``: see configs/pretrain.yaml for the options."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from weit_rl.command import command
+
+
+def main(cfg: Any) -> dict[str, Any]:
+    """Run with a composed config (see ``weit_rl.command.compose``); returns the metrics."""
+    from weit_rl.workflows.pretrain import pretrain
+
+    return pretrain(cfg)
+
+
+if __name__ == "__main__":
+    command("pretrain", main)

@@ -1,0 +1,113 @@
+"""Embodied control from offline trajectories: predict the action, judge by the return in the environment."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from weit_rl.data import Trajectories, Windows
+from weit_rl.envs.entry import EnvEntry
+from weit_rl.models import MODELS
+from weit_rl.plan import Plan
+from weit_rl.sizes import Size
+from weit_rl.tasks import TASKS
+
+
+@dataclass(frozen=True)
+class ControlConfig:
+    """Options of the control task.
+
+    Attributes:
+        model: a name in ``MODELS``.
+        tile: edge of a template.
+        context: time steps the network sees.
+        rtg: ``"latest"`` or ``"every"``.
+        batch_size: windows a step.
+        seed: of the batches.
+        target_return: what the policy is asked for; None takes it from the data.
+        device: where networks and batches live.
+    """
+
+    model: str = "dt"
+    tile: int = 32
+    context: int = 20
+    rtg: str = "latest"
+    batch_size: int = 32
+    seed: int = 0
+    target_return: float | None = None
+    device: str = "cpu"
+
+
+class Control:
+    """Behaviour cloning of one environment's trajectories with a return-conditioned sequence model."""
+
+    def __init__(self, entry: EnvEntry, trajectories: Trajectories, config: ControlConfig):
+        self.entry, self.trajectories, self.config = entry, trajectories, config
+        self.model = MODELS.get(config.model)
+        self.plan: Plan = self.model.plan(config.tile)
+        self.windows = Windows(trajectories, config.context, config.device)
+
+    def options(self) -> dict[str, Any]:
+        """What the model's constructor needs besides the size (kept in checkpoints)."""
+        return {
+            "observation_dim": self.trajectories.observations.shape[1],
+            "action_dim": self.trajectories.actions.shape[1],
+            "context": self.config.context,
+            "max_steps": self.entry.episode_steps,
+            "rtg": self.config.rtg,
+        }
+
+    def build(self, size: Size, seed: int = 0) -> nn.Module:
+        """A fresh network with the data's normaliser and target return in its buffers."""
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            net = self.model.build(size, **self.options())
+        mean, std = self.trajectories.statistics()
+        target = self.config.target_return
+        buffers = {
+            "observation_mean": mean,
+            "observation_std": std,
+            "target_return": self.trajectories.target_return() if target is None else target,
+        }
+        for name, value in buffers.items():
+            getattr(net, name).copy_(torch.as_tensor(value))
+        return net.to(self.config.device)
+
+    def card(self, size: Size) -> dict[str, Any]:
+        """What a checkpoint must say so that the network can be built again."""
+        shape = [size.width, size.depth, size.head_dim]
+        return {"model": self.config.model, "size": shape, "options": self.options(), "env": self.entry.name}
+
+    def batch(self, step: int) -> dict[str, Tensor]:
+        """``batch_size`` windows drawn with the step's own seed."""
+        generator = torch.Generator().manual_seed(self.config.seed * 1_000_003 + step)
+        return self.windows.sample(self.config.batch_size, generator)
+
+    def loss(self, net: Any, batch: dict[str, Tensor]) -> Tensor:
+        """Mean squared action error over real steps."""
+        predicted = net(batch["observations"], batch["actions"], batch["returns_to_go"], batch["timesteps"])
+        return ((predicted - batch["actions"]) ** 2)[batch["mask"]].mean()
+
+    def evaluate(self, net: nn.Module, episodes: int, seed: int) -> dict[str, float]:
+        """Returns in the real environment."""
+        from weit_rl.agents.evaluation import evaluate
+
+        return evaluate(net, self.entry, episodes, seed)
+
+    def behaviour(self) -> dict[str, Any]:
+        """The returns of the data's own episodes, in the form of an evaluation."""
+        returns = self.trajectories.returns()
+        return {
+            "return_mean": float(returns.mean()),
+            "return_std": float(returns.std()),
+            "return_median": float(np.median(returns)),
+            "episodes": self.trajectories.episodes,
+            "score": float(self.entry.score(returns.mean())),
+        }
+
+
+TASKS.add("control", Control)

@@ -1,0 +1,81 @@
+"""Tensor files: safetensors with a JSON card and a checksum, for banks, checkpoints and training states.
+
+Reading one runs no code (no pickle), and a file that was cut short or edited is refused.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load, save
+
+from weit_rl.atomic import write_atomically
+from weit_rl.errors import UserError
+
+Card = dict[str, Any]
+
+
+def write_tensors(path: str | Path, tensors: dict[str, torch.Tensor], card: Card) -> None:
+    """Write tensors and their card atomically; tensors may share memory, be strided or live on any device.
+
+    Args:
+        path: the file, by custom ``*.safetensors``; its folder must exist.
+        tensors: by name; dtype, shape and every bit are kept.
+        card: whatever JSON can hold: where the tensors come from, sizes, settings.
+
+    Raises:
+        UserError: if the disk is full or the folder not writable; an older file is untouched then.
+    """
+    plain = {name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in tensors.items()}
+    text = json.dumps(card, sort_keys=True)
+    write_atomically(path, save(plain, metadata={"card": text, "sha256": _digest(text, plain)}))
+
+
+def read_tensors(path: str | Path) -> tuple[dict[str, torch.Tensor], Card]:
+    """The tensors (on the CPU, sorted by name) and the card of a file; UserError unless it is whole and unchanged."""
+    metadata = _metadata(path)
+    try:
+        stored = load(Path(path).read_bytes())
+    except (SafetensorError, KeyError, ValueError, RuntimeError) as error:
+        raise _broken(path) from error
+    tensors = dict(sorted(stored.items()))
+    if _digest(metadata["card"], tensors) != metadata["sha256"]:
+        raise UserError(f"{path}: was changed after it was written (checksum differs); copy it again or make it again")
+    return tensors, json.loads(metadata["card"])
+
+
+def read_card(path: str | Path) -> Card:
+    """Only the card, without reading the tensors (so without checking them)."""
+    return json.loads(_metadata(path)["card"])
+
+
+def _metadata(path: str | Path) -> dict[str, str]:
+    """The header's text entries: 8 bytes of length, then JSON."""
+    try:
+        with open(path, "rb") as file:
+            length = int.from_bytes(file.read(8), "little")
+            if length > Path(path).stat().st_size:
+                raise _broken(path)
+            metadata = json.loads(file.read(length))["__metadata__"]
+        return {"card": metadata["card"], "sha256": metadata["sha256"]}
+    except OSError as error:
+        raise UserError(f"{path}: cannot read ({error.strerror}); check the path") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise _broken(path) from error
+
+
+def _broken(path: str | Path) -> UserError:
+    return UserError(f"{path}: not a whole weit_rl tensor file (cut short, or another format); copy or make it again")
+
+
+def _digest(card: str, tensors: dict[str, torch.Tensor]) -> str:
+    digest = hashlib.sha256(card.encode())
+    for name, tensor in sorted(tensors.items()):
+        digest.update(json.dumps([name, str(tensor.dtype), list(tensor.shape)]).encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().tobytes())  # numpy itself knows no bfloat16
+    return digest.hexdigest()

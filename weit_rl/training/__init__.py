@@ -1,0 +1,1 @@
+"""Training: the one optimisation loop, checkpoints, run folders, progress."""

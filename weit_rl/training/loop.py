@@ -1,0 +1,122 @@
+"""The one optimisation loop: every stage of every method and every task runs through :func:`fit`."""
+
+from __future__ import annotations
+
+import math
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from weit_rl.errors import Interrupted, UserError
+from weit_rl.training.checkpoint import load_training, save_training
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a stage is optimised (AdamW, linear warm-up, cosine to zero at the last step).
+
+    Attributes:
+        steps: optimiser steps; 0 does nothing.
+        lr: peak learning rate of a group without its own.
+        weight_decay: of groups without their own.
+        warmup: fraction of the steps for the linear warm-up.
+        clip: largest gradient norm.
+        save_every: steps between two checkpoints a stopped stage can go on from.
+    """
+
+    steps: int
+    lr: float = 1e-3
+    weight_decay: float = 1e-4
+    warmup: float = 0.1
+    clip: float = 0.25
+    save_every: int = 100
+
+
+def learning_rate(recipe: Recipe, step: int) -> float:
+    """The factor on every group's peak rate at a step (0-based)."""
+    warm = max(1, round(recipe.warmup * recipe.steps))
+    if step < warm:
+        return (step + 1) / warm
+    return 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1, recipe.steps - warm)))
+
+
+def fit(
+    module: nn.Module,
+    loss: Callable[[int], Tensor],
+    recipe: Recipe,
+    groups: list[dict[str, Any]] | None = None,
+    on_step: Callable[[int, float], None] = lambda step, loss: None,
+    checkpoint: Path | None = None,
+) -> nn.Module:
+    """Minimise ``loss`` over the trainable parameters of ``module``.
+
+    Args:
+        module: what is trained; its state dict is what a checkpoint holds.
+        loss: the loss of a step. It must draw everything random from the step's number, so that a stage
+            stopped and resumed is the same as one never stopped.
+        groups: AdamW parameter groups; an ``lr`` or ``weight_decay`` of their own overrides the recipe's.
+        on_step: called with the number of finished steps and the loss.
+        checkpoint: file to resume from if it exists, and to save to.
+
+    Returns:
+        ``module``, trained.
+
+    Raises:
+        UserError: if the loss is not finite (the last checkpoint stays as it was).
+        Interrupted: on SIGINT or SIGTERM, after saving the checkpoint.
+    """
+    if recipe.steps == 0:
+        return module
+    groups = groups or [{"params": [p for p in module.parameters() if p.requires_grad]}]
+    optimizer = torch.optim.AdamW(groups, lr=recipe.lr, weight_decay=recipe.weight_decay, betas=(0.9, 0.99))
+    peaks = [group["lr"] for group in optimizer.param_groups]
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    first = load_training(checkpoint, module, optimizer) if checkpoint and checkpoint.exists() else 0
+    with stop_signal() as stopped:
+        for step in range(first, recipe.steps):
+            for group, peak in zip(optimizer.param_groups, peaks, strict=True):
+                group["lr"] = peak * learning_rate(recipe, step)
+            value = _update(loss, step, optimizer, parameters, recipe.clip)
+            done = step + 1
+            if checkpoint and (stopped() or done % recipe.save_every == 0 or done == recipe.steps):
+                save_training(checkpoint, module, optimizer, done)
+            if number := stopped():
+                raise Interrupted(f"stopped by {signal.Signals(number).name} after step {done} of {recipe.steps}", 128 + number)
+            on_step(done, value)
+    return module
+
+
+def _update(
+    loss: Callable[[int], Tensor], step: int, optimizer: torch.optim.Optimizer, parameters: list[Tensor], clip: float
+) -> float:
+    optimizer.zero_grad(set_to_none=True)
+    value = loss(step)
+    if not torch.isfinite(value):
+        raise UserError(f"the loss is {value.item()} at step {step}: lower the learning rate or check the data; nothing saved since")
+    value.backward()
+    nn.utils.clip_grad_norm_(parameters, clip)
+    optimizer.step()
+    return float(value.detach())
+
+
+@contextmanager
+def stop_signal() -> Iterator[Callable[[], int]]:
+    """Hold SIGINT and SIGTERM back: yields a function that tells the signal's number, or 0 while there was none."""
+    caught: list[int] = []
+    if threading.current_thread() is not threading.main_thread():
+        yield lambda: 0
+        return
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = [signal.signal(number, lambda number, _: caught.append(number)) for number in numbers]
+    try:
+        yield lambda: caught[0] if caught else 0
+    finally:
+        for number, handler in zip(numbers, before, strict=True):
+            signal.signal(number, handler)

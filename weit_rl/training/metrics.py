@@ -1,0 +1,73 @@
+"""The metrics of a run, in metrics.csv (``step,name,value``) and TensorBoard."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable, Mapping
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+from weit_rl.atomic import write_atomically
+
+HEADER = ("step", "name", "value")
+
+
+class MetricsLog:
+    """Appends metrics to a run folder, and reads them.
+
+    Args:
+        folder: the run folder.
+        resume_step: drop what was logged after this step, since a resumed run makes it again (default None: keep all).
+    """
+
+    def __init__(self, folder: Path, resume_step: int | None = None):
+        self._file, self._board_folder, self._resume_step = folder / "metrics.csv", folder / "tensorboard", resume_step
+        self._board: Any = None
+        if resume_step is not None and self._file.exists():
+            kept = [row for row in self._rows() if row[0] <= resume_step]
+            write_atomically(self._file, _csv_text([HEADER, *kept]).encode())
+
+    def log(self, step: int, values: Mapping[str, float]) -> None:
+        """Append one row for each value; the file is complete after every call."""
+        rows = [(step, name, float(value)) for name, value in values.items()]
+        text = _csv_text(rows if self._file.exists() else [HEADER, *rows])
+        with open(self._file, "a", encoding="utf-8", newline="") as file:
+            file.write(text)
+        for _, name, value in rows:
+            self._writer().add_scalar(name, value, step)
+
+    def series(self) -> dict[str, list[tuple[int, float]]]:
+        """Everything logged so far: ``{name: [(step, value), ...]}``."""
+        series: dict[str, list[tuple[int, float]]] = {}
+        for step, name, value in self._rows():
+            series.setdefault(name, []).append((step, value))
+        return series
+
+    def close(self) -> None:
+        """Flush and close TensorBoard's file."""
+        if self._board is not None:
+            self._board.close()
+            self._board = None
+
+    def _writer(self) -> Any:
+        if self._board is None:
+            from torch.utils.tensorboard import SummaryWriter
+
+            purge = None if self._resume_step is None else self._resume_step + 1
+            self._board = SummaryWriter(str(self._board_folder), purge_step=purge)
+        return self._board
+
+    def _rows(self) -> list[tuple[int, str, float]]:
+        """The rows of metrics.csv; half a row at the end, left by a run that was killed, is passed over."""
+        if not self._file.exists():
+            return []
+        whole, _, _ = self._file.read_text(encoding="utf-8").rpartition("\n")
+        rows = list(csv.reader(whole.splitlines()))[1:]
+        return [(int(step), name, float(value)) for step, name, value in rows]
+
+
+def _csv_text(rows: Iterable[Iterable[Any]]) -> str:
+    text = StringIO()
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    return text.getvalue()

@@ -1,0 +1,103 @@
+"""What a user sees while something runs: a live bar on a terminal, a line now and then in a log; tables at the end."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.progress import BarColumn, TextColumn
+from rich.progress import Progress as Bar
+from rich.table import Table
+
+LINE_SECONDS = 10.0
+REFRESH_SECONDS = 0.2
+
+
+class Progress:
+    """Progress of one stage, as a context manager.
+
+        with Progress(total=300, label="scaler stage") as bar:
+            bar.update(step, loss=loss)
+
+    Args:
+        total: steps of the whole stage.
+        label: the stage's name.
+        start: steps already done before (a resumed stage); they do not count for the speed.
+        console: where to print (default: standard output).
+    """
+
+    def __init__(self, total: int, label: str, start: int = 0, console: Console | None = None):
+        self.total, self.label, self.start, self.step = total, label, start, start
+        self.console = console or Console(highlight=False)
+        self._values: dict[str, Any] = {}
+        self._bar: Bar | None = None
+        self._began = self._shown = time.monotonic()
+        if self.console.is_terminal:
+            columns = [TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[facts]}")]
+            self._bar = Bar(*columns, console=self.console, auto_refresh=False)
+            self._task = self._bar.add_task(label, total=total, completed=start, facts=self.facts())
+
+    def __enter__(self) -> Progress:
+        self._began = self._shown = time.monotonic()
+        if self._bar:
+            self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._show()
+        if self._bar:
+            self._bar.stop()
+
+    def update(self, step: int, **values: Any) -> None:
+        """Tell that ``step`` steps are done, with numbers to show beside them (cheap: shown a few times a second)."""
+        self.step, self._values = step, values
+        now = time.monotonic()
+        if now - self._shown >= (REFRESH_SECONDS if self._bar else LINE_SECONDS):
+            self._shown = now
+            self._show()
+
+    def facts(self) -> str:
+        """Step, numbers, speed and time left, in one line."""
+        parts = [f"{self.step}/{self.total}"]
+        parts += [f"{name} {_text(float(value), 4)}" for name, value in self._values.items()]
+        done, seconds = self.step - self.start, time.monotonic() - self._began
+        if done > 0 and seconds > 0:
+            parts += [
+                f"{_text(done / seconds, 3)} steps/s",
+                f"{_clock((self.total - self.step) * seconds / done)} left",
+            ]
+        return "  ".join(parts)
+
+    def _show(self) -> None:
+        if self._bar:
+            self._bar.update(self._task, completed=self.step, facts=self.facts(), refresh=True)
+        else:
+            self.console.print(f"{self.label}  {self.facts()}", soft_wrap=True, markup=False)
+
+
+def table(title: str, rows: Sequence[Mapping[str, Any]], console: Console | None = None) -> None:
+    """Print a small table: one mapping a row, the first one's keys are the columns.
+
+    table("HalfCheetah", [{"": "last", "return": 8120.3}, {"": "behaviour data", "return": 9132.0}])
+    """
+    grid = Table(box=box.SIMPLE_HEAD)
+    for name, value in rows[0].items():
+        grid.add_column(name, justify="left" if isinstance(value, str) else "right")
+    for row in rows:
+        grid.add_row(*(f"{value:,.1f}" if isinstance(value, float) else str(value) for value in row.values()))
+    console = console or Console(highlight=False)
+    console.print(f"\n{title}", soft_wrap=True, markup=False)  # as the grid's own title it would wrap at its width
+    console.print(grid)
+
+
+def _text(value: float, digits: int) -> str:
+    return f"{value:.0f}" if abs(value) >= 10**digits else f"{value:.{digits}g}"
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

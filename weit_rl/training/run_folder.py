@@ -1,0 +1,153 @@
+"""RunFolder: everything one run leaves behind, in one folder.
+
+config.yaml, environment.json, metrics.csv, tensorboard/, checkpoints/*.safetensors, evaluation.json, learning_curve.png
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from weit_rl.atomic import cannot_write, write_atomically
+from weit_rl.errors import UserError
+from weit_rl.options import as_config
+from weit_rl.training.environment import describe_environment
+from weit_rl.training.learning_curve import draw_learning_curve
+from weit_rl.training.metrics import MetricsLog
+
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
+
+CONFIG, ENVIRONMENT = "config.yaml", "environment.json"
+
+
+class RunFolder:
+    """The folder of one run; use :meth:`create` or :meth:`open`.
+
+    Attributes:
+        path: the folder.
+        config: the run's composed config.
+    """
+
+    def __init__(self, path: Path, resume_step: int | None = None):
+        self.path = path
+        self.config: DictConfig = as_config(yaml.safe_load((path / CONFIG).read_text(encoding="utf-8")))
+        self._metrics = MetricsLog(path, resume_step)
+
+    @classmethod
+    def create(
+        cls, path: str | Path | None, verb: str, cfg: DictConfig, seed: int, free_bytes: int = 200_000_000
+    ) -> RunFolder:
+        """Make a new run folder and write config.yaml and environment.json.
+
+        Args:
+            path: the folder (default None: ``runs/<verb>-<env>-<size>-<init>-s<seed>-<timestamp>``).
+            verb: "train", "pretrain", ...
+            cfg: the composed config.
+            seed: the run's seed.
+            free_bytes: free disk space in bytes that the run needs (default 200 MB).
+
+        Raises:
+            UserError: if the folder exists and is not empty, cannot be made, or the disk has less space.
+        """
+        from omegaconf import OmegaConf
+
+        folder = Path(path) if path else _default_folder(verb, cfg, seed)
+        _check(folder, free_bytes)
+        try:
+            (folder / "checkpoints").mkdir(parents=True)
+        except OSError as error:
+            raise cannot_write(folder, error) from error
+        plain = OmegaConf.to_container(cfg, resolve=True)
+        write_atomically(folder / CONFIG, yaml.safe_dump(plain, sort_keys=False, allow_unicode=True).encode())
+        run = cls(folder)
+        run.write_json(ENVIRONMENT, describe_environment(seed))
+        return run
+
+    @classmethod
+    def open(cls, path: str | Path, resume_step: int | None = None) -> RunFolder:
+        """An existing run folder.
+
+        Args:
+            path: the folder.
+            resume_step: the step of the checkpoint the run goes on from; metrics beyond it are dropped, since they
+                will be made again. None (default) changes nothing.
+
+        Raises:
+            UserError: if there is no run in that folder.
+        """
+        for name in (CONFIG, ENVIRONMENT):
+            if not (Path(path) / name).is_file():
+                raise UserError(f"{path}: is no run folder (it has no {name}); give the path that a run printed")
+        try:
+            return cls(Path(path), resume_step)
+        except (yaml.YAMLError, ValueError, TypeError) as error:
+            raise UserError(f"{path}: its config.yaml or metrics.csv was damaged; restore it or start anew") from error
+
+    def log(self, step: int, values: Mapping[str, float]) -> None:
+        """Append metrics such as ``{"train/loss": 0.03}`` to metrics.csv and TensorBoard."""
+        self._metrics.log(step, values)
+
+    def metrics(self) -> dict[str, list[tuple[int, float]]]:
+        """All metrics logged so far: ``{name: [(step, value), ...]}``."""
+        return self._metrics.series()
+
+    def write_json(self, name: str, data: Any) -> None:
+        """Write a JSON file such as "evaluation.json" atomically; numpy numbers and paths are welcome."""
+        text = json.dumps(data, indent=2, default=_plain)
+        write_atomically(self.path / name, (text + "\n").encode())
+
+    def checkpoint_path(self, name: str) -> Path:
+        """Where the checkpoint of that name ("last", "best") lies."""
+        return self.path / "checkpoints" / f"{name}.safetensors"
+
+    def plot_learning_curve(
+        self, stages: Mapping[str, int] | None = None, behaviour_return: float | None = None
+    ) -> Path:
+        """Draw learning_curve.png from the metrics (``*/loss`` above, ``*/return`` or ``*/return_mean`` below).
+
+        Args:
+            stages: the step at which each stage starts, ``{"scaler stage": 0, "training": 300}``.
+            behaviour_return: mean return of the behaviour data, drawn as a dashed line.
+        """
+        path = self.path / "learning_curve.png"
+        write_atomically(path, draw_learning_curve(self.metrics(), stages or {}, behaviour_return))
+        return path
+
+    def close(self) -> None:
+        """Flush and close TensorBoard's file."""
+        self._metrics.close()
+
+
+def _check(folder: Path, free_bytes: int) -> None:
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise UserError(f"run_dir={folder}: exists already; choose another run_dir, or go on with resume={folder}")
+    existing = next(parent for parent in [folder, *folder.absolute().parents] if parent.exists())
+    free = shutil.disk_usage(existing).free
+    if free < free_bytes:
+        need = f"needs {free_bytes / 1e6:.0f} MB of disk space and {free / 1e6:.0f} MB are free"
+        raise UserError(f"run_dir={folder}: {need}; free some or choose another run_dir")
+
+
+def _default_folder(verb: str, cfg: DictConfig, seed: int) -> Path:
+    size = cfg.get("size")
+    if size is not None and not isinstance(size, str):  # the group of size.name, size.width, size.depth
+        size = "x".join(str(number) for number in (size.width, size.depth) if number) or size.name
+    parts = [verb, cfg.get("env"), size, cfg.get("init"), f"s{seed}", time.strftime("%Y%m%d-%H%M%S")]
+    name = re.sub(r"[^\w.-]+", "_", "-".join(str(part) for part in parts if part))
+    folder, number = Path("runs") / name, 1
+    while folder.exists():  # two runs of one second
+        number += 1
+        folder = Path("runs") / f"{name}-{number}"
+    return folder
+
+
+def _plain(value: Any) -> Any:
+    return value.tolist() if hasattr(value, "tolist") else str(value)

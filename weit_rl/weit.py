@@ -1,0 +1,130 @@
+"""WeiT: a network whose weights are composed from a bank's templates and its own scalers (arXiv 2604.14769)."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from weit_rl.bank import TemplateBank
+from weit_rl.constraints import Constraint
+from weit_rl.plan import Layout, Plan, stack, unstack
+
+
+class WeiT(nn.Module):
+    """Use it exactly as ``net``; gradients reach templates, scalers and free parameters through the composition.
+
+    Args:
+        net: a plain network; its free parameters and the spread of its weights are where this one starts.
+            It is copied, not changed. Activation checkpointing inside it is not supported: torch computes
+            wrong gradients for it under ``functional_call``.
+        bank: the templates, shared with every other network made from the same bank.
+        plan: what each parameter of ``net`` is.
+        seed: draws the scalers.
+
+    Attributes:
+        scalers: ``ParameterDict`` of ``(layers, split, N, *grid)``, one entry a slot.
+        free: ``ParameterDict`` of the parameters that are not composed, ``(layers, split, *shape)``.
+
+    Raises:
+        UserError: naming the parameter the plan does not fit, or the role or tile the bank lacks.
+    """
+
+    def __init__(self, net: nn.Module, bank: TemplateBank, plan: Plan, seed: int = 0):
+        super().__init__()
+        self.plan, self.layout = plan, plan.layout(net)
+        self.bank, self.net = bank, skeleton(net)
+        self.scalers, self.free = nn.ParameterDict(), nn.ParameterDict()
+        generator = torch.Generator().manual_seed(seed)
+        full = stack({name: p.detach() for name, p in net.named_parameters()}, self.layout)
+        for key, slot in self.layout.items():
+            if slot.rule.tile is None:
+                self.free[_encode(key)] = nn.Parameter(full[key].clone())
+                continue
+            templates = bank.template(slot.rule.role, slot.rule.tile)
+            own = self.constraint.own(slot, templates.detach(), full[key], generator)
+            self.scalers[_encode(key)] = nn.Parameter(own)
+        self._register_state_dict_hook(_drop_placeholders)
+        self.register_load_state_dict_pre_hook(_add_placeholders)
+
+    @property
+    def constraint(self) -> Constraint:
+        """How templates and scalers make a weight."""
+        return self.bank.constraint
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        """The network's own forward, with composed weights."""
+        return functional_call(self.net, self.compose(), args, kwargs)
+
+    def weights(self) -> dict[str, Tensor]:
+        """Every slot's full weights, stacked ``(layers, split, *part)``, with gradients."""
+        full: dict[str, Tensor] = {}
+        for key, slot in self.layout.items():
+            if slot.rule.tile is None:
+                full[key] = self.free[_encode(key)]
+            else:
+                templates = self.bank.template(slot.rule.role, slot.rule.tile)
+                full[key] = self.constraint.compose(self.scalers[_encode(key)], templates, slot)
+        return full
+
+    def compose(self) -> dict[str, Tensor]:
+        """Every parameter of the network by its own name, with gradients."""
+        return unstack(self.weights(), self.layout)
+
+    def own(self) -> dict[str, Tensor]:
+        """The network's own factors by slot: scalers and free parameters."""
+        return {_decode(key): p for part in (self.scalers, self.free) for key, p in part.items()}
+
+    @torch.no_grad()
+    def load_own(self, tensors: Mapping[str, Tensor]) -> None:
+        """Copy factors by slot into this network (the inverse of :meth:`own`)."""
+        for key, parameter in self.own().items():
+            parameter.copy_(tensors[key])
+
+    @torch.no_grad()
+    def materialize(self) -> nn.Module:
+        """A plain network with the composed weights, independent of bank and scalers."""
+        net = copy.deepcopy(self.net)
+        for name, weight in self.compose().items():
+            module, _, leaf = name.rpartition(".")
+            setattr(net.get_submodule(module), leaf, nn.Parameter(weight.detach().clone()))
+        return net
+
+
+def skeleton(net: nn.Module) -> nn.Module:
+    """A copy of a network whose parameters are frozen placeholders of their shapes without memory behind them."""
+    net = copy.deepcopy(net)
+    for name, parameter in list(net.named_parameters(remove_duplicate=False)):
+        module, _, leaf = name.rpartition(".")
+        placeholder = parameter.detach().new_zeros(()).expand(parameter.shape)
+        setattr(net.get_submodule(module), leaf, nn.Parameter(placeholder, requires_grad=False))
+    return net
+
+
+def run_as(net: nn.Module, layout: Layout, weights: Mapping[str, Tensor]) -> Any:
+    """A callable: ``net`` (a skeleton of any size) run with the given stacked weights."""
+    named = unstack(weights, layout)
+    return lambda *args, **kwargs: functional_call(net, named, args, kwargs)
+
+
+def _drop_placeholders(module: nn.Module, state: dict[str, Tensor], prefix: str, local: Any) -> None:
+    for name, _ in module.net.named_parameters():  # type: ignore[union-attr]
+        state.pop(f"{prefix}net.{name}")
+
+
+def _add_placeholders(module: nn.Module, state: dict[str, Tensor], prefix: str, *_: Any) -> None:
+    for name, placeholder in module.net.named_parameters():  # type: ignore[union-attr]
+        state[f"{prefix}net.{name}"] = placeholder
+
+
+def _encode(slot: str) -> str:
+    # A parameter's name may hold no dot.
+    return slot.replace(".", "/")
+
+
+def _decode(key: str) -> str:
+    return key.replace("/", ".")

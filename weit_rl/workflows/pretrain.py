@@ -1,0 +1,109 @@
+"""Pre-train a template bank under the constraint, and say on its card what it was made of and how good it is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
+
+import weit_rl
+from weit_rl.agents.evaluation import VALIDATION_SEED
+from weit_rl.bank import TemplateBank
+from weit_rl.errors import UserError
+from weit_rl.initializers.weit import network_of_size
+from weit_rl.masks import Masks
+from weit_rl.sizes import Size
+from weit_rl.tasks.control import Control
+from weit_rl.training.loop import Recipe
+from weit_rl.training.pretraining import MaskedLoss
+from weit_rl.training.progress import table
+from weit_rl.training.run_folder import RunFolder
+from weit_rl.weit import WeiT
+from weit_rl.workflows.monitor import Monitor, last_step, resumable
+from weit_rl.workflows.setup import control_task, steps_of, use_threads
+
+LICENCE = "Apache-2.0"
+PLACES = ("run_dir", "resume", "device", "threads")  # where a bank is made, not what it is
+
+
+def pretrain(cfg: Any) -> dict[str, Any]:
+    """Run or resume; returns the bank's card."""
+    resume = cfg.resume
+    if resume is not None:
+        cfg = RunFolder.open(resume).config
+    use_threads(cfg)
+    run = PretrainRun(cfg)
+    if resume is None:
+        folder = RunFolder.create(cfg.run_dir, "pretrain", cfg, cfg.seed)
+    else:
+        folder = RunFolder.open(resume, last_step(Path(resume), {"pretrain": 0}))
+        if (folder.path / "bank.safetensors").exists():
+            raise UserError(f"resume={resume}: that bank is finished; use it with bank={resume}/bank.safetensors")
+    with resumable(folder, "pretrain"):
+        return run(folder)
+
+
+class PretrainRun:
+    """One pre-training; the constructor reads and checks everything, calling it does the work.
+
+    Args:
+        cfg: the composed config of ``weit_rl.pretrain``.
+    """
+
+    def __init__(self, cfg: Any):
+        self.cfg, self.full = cfg, Size.parse(cfg.size)
+        self.masks = Masks(cfg.widths, cfg.depths, self.full, cfg.seed) if cfg.masks else None
+        self.steps = steps_of(cfg, "steps", least=1)
+        self.task: Control = control_task(cfg, cfg.tile)
+        self.plain = self.task.build(self.full, cfg.seed)
+        self.bank = TemplateBank.from_plan(self.task.plan, cfg.rank, cfg.constraint, cfg.seed).to(self.task.config.device)
+        self.net = WeiT(self.plain, self.bank, self.task.plan, cfg.seed)
+
+    def __call__(self, run: RunFolder) -> dict[str, Any]:
+        """Fit, score, save."""
+        cfg, net = self.cfg, self.net
+        groups = [
+            {"params": list(self.bank.parameters())},
+            {"params": [*net.scalers.parameters(), *net.free.parameters()], "weight_decay": 0.0},
+        ]
+        recipe = Recipe(self.steps, cfg.lr, cfg.weight_decay, cfg.warmup, cfg.grad_clip)
+        Monitor(run).stage("pretrain", 0, net, MaskedLoss(net, self.task, self.masks), recipe, groups)
+        buffers = {f"buffer.{name}": b.detach().cpu() for name, b in net.net.named_buffers()}
+        own = {f"own.{key}": p.detach().cpu() for key, p in net.own().items()}
+        self.bank.source = own | buffers
+        self.bank.card |= self.card()
+        self.bank.card["scores"] = self.scores()
+        self.bank.save(run.path / "bank.safetensors")
+        run.plot_learning_curve({"pretrain": 0}, self.task.behaviour()["return_mean"])
+        print(f"bank: {run.path / 'bank.safetensors'}")
+        return self.bank.card
+
+    def card(self) -> dict[str, Any]:
+        """What the bank was made of."""
+        config = {k: v for k, v in OmegaConf.to_container(self.cfg, resolve=True).items() if k not in PLACES}
+        sampled = [str(size) for size in self.masks.sizes] if self.masks else [str(self.full)]
+        return {
+            "weit_rl": weit_rl.__version__,
+            "licence": LICENCE,
+            "size": [self.full.width, self.full.depth, self.full.head_dim],
+            "sizes_sampled": sorted({*sampled, str(self.full)}),
+            "numbers": {
+                "templates": sum(t.numel() for t in self.bank.templates.values()),
+                "scalers": sum(s.numel() for s in self.net.scalers.values()),
+                "free": sum(f.numel() for f in self.net.free.values()),
+            },
+            "config": config,
+            "data": self.task.behaviour(),
+        }
+
+    def scores(self) -> dict[str, dict[str, float]]:
+        """Returns without any further training, on validation seeds, at the sizes the config names."""
+        scores, rows = {}, []
+        for name in self.cfg.score_sizes:
+            target = self.task.build(Size.parse(name), self.cfg.seed)
+            net = network_of_size(self.bank, self.plain, target, self.task.plan, self.cfg.seed)
+            scores[name] = self.task.evaluate(net.materialize(), self.cfg.episodes, VALIDATION_SEED)
+            rows.append({"size": name, "return, 0 steps": scores[name]["return_mean"], "score": scores[name]["score"]})
+        table(f"{self.cfg.env}: the bank's own networks", rows)
+        return scores

@@ -1,0 +1,166 @@
+"""Train a policy of any size: the initialiser's own stage, then the plain network, then the environment's verdict."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from weit_rl.agents.evaluation import TEST_SEED, VALIDATION_SEED
+from weit_rl.bank import TemplateBank
+from weit_rl.errors import UserError
+from weit_rl.initializers import INITIALIZERS, Context
+from weit_rl.sizes import Size
+from weit_rl.tasks.control import Control
+from weit_rl.tensorfile import read_card
+from weit_rl.training.checkpoint import load_network, save_network
+from weit_rl.training.loop import Recipe
+from weit_rl.training.progress import table
+from weit_rl.training.run_folder import RunFolder
+from weit_rl.workflows.monitor import Monitor, last_step, resumable
+from weit_rl.workflows.setup import bank_path, control_task, size_of, source_of, steps_of, use_threads
+
+SEEDS_APART = 1000  # environment seeds kept free for the episodes of one run seed
+
+
+def train(cfg: Any) -> dict[str, Any]:
+    """Run or resume; returns what evaluation.json holds."""
+    resume = cfg.resume
+    if resume is not None:
+        cfg = RunFolder.open(resume).config
+    use_threads(cfg)
+    run = TrainRun(cfg)
+    stages = {"scaler": 0, "train": run.scaler_steps}
+    if resume is None:
+        folder = RunFolder.create(cfg.run_dir, "train", cfg, cfg.seed, free_bytes=100 * 4 * run.parameters)
+    else:
+        folder = RunFolder.open(resume, last_step(Path(resume), stages))
+        if (folder.path / "evaluation.json").exists():
+            raise UserError(f"resume={resume}: that run is finished; evaluate it with weit_rl.evaluate run={resume}")
+    with resumable(folder, "train"):
+        return run(folder)
+
+
+class TrainRun:
+    """One run; the constructor reads and checks everything, calling it does the work.
+
+    Args:
+        cfg: the composed config of ``weit_rl.train``.
+    """
+
+    def __init__(self, cfg: Any):
+        self.cfg, self.size = cfg, size_of(cfg.size)
+        self.initializer = INITIALIZERS.get(cfg.init)
+        self.train_steps = steps_of(cfg, "train_steps")
+        # scratch has no stage of its own: its whole budget is train_steps
+        self.scaler_steps = steps_of(cfg, "scaler_steps") if cfg.init != "scratch" else 0
+        self.bank = TemplateBank.load(bank_path(cfg)) if cfg.init != "scratch" else None
+        self.task: Control = control_task(cfg, self._tile())
+        self.net = self.task.build(self.size, cfg.seed)
+        self.parameters = sum(p.numel() for p in self.net.parameters())
+        self.source_net = source_of(self.bank, self.task) if self.bank else None
+
+    def __call__(self, run: RunFolder) -> dict[str, Any]:
+        """Both stages and the final evaluation, written to ``run``."""
+        monitor = Monitor(run, lambda step: self.validate(run, step))
+        self.start(run, monitor)
+        every = self.cfg.evaluate_every or max(1, self.train_steps // 3)
+        monitor.stage("train", self.scaler_steps, self.net, self.loss, self.recipe("train"), every=every)
+        if self.train_steps:
+            self.validate(run, self.scaler_steps + self.train_steps)
+        save_network(run.checkpoint_path("last"), self.net, self.card())
+        return self.finish(run, monitor)
+
+    def start(self, run: RunFolder, monitor: Monitor) -> None:
+        """Initialise the network, or read what an earlier part of this run initialised."""
+        path = run.checkpoint_path("start")
+        if path.exists():
+            self.net.load_state_dict(load_network(path)[0].state_dict())
+            return
+        context = Context(
+            plan=self.task.plan,
+            source_net=self.source_net,
+            loss=lambda net, step: self.task.loss(net, self.task.batch(step)),
+            fit=lambda *stage: monitor.stage("scaler", 0, *stage),
+            recipe=self.recipe("scaler"),
+            seed=self.cfg.seed,
+        )
+        self.net.load_state_dict(self.initializer(self.bank, self.net, context))
+        save_network(path, self.net, self.card())
+        self.validate(run, self.scaler_steps)
+
+    def loss(self, step: int) -> Any:
+        """The plain network's loss on the batch of a step of the second stage."""
+        return self.task.loss(self.net, self.task.batch(self.scaler_steps + step))
+
+    def recipe(self, stage: str) -> Recipe:
+        """Steps and rates of a stage."""
+        cfg = self.cfg
+        steps = {"scaler": self.scaler_steps, "train": self.train_steps}[stage]
+        return Recipe(steps, cfg[f"{stage}_lr"], cfg.weight_decay, cfg.warmup, cfg.grad_clip)
+
+    def validate(self, run: RunFolder, step: int) -> None:
+        """Score on validation seeds; keeps the best network."""
+        if self.cfg.validation_episodes == 0:
+            return
+        metrics = self.task.evaluate(self.net, self.cfg.validation_episodes, VALIDATION_SEED + SEEDS_APART * self.cfg.seed)
+        self.net.train()
+        run.log(step, {"validation/return": metrics["return_mean"], "validation/score": metrics["score"]})
+        best = run.checkpoint_path("best")
+        if not best.exists() or metrics["return_mean"] > read_card(best)["validation_return"]:
+            save_network(best, self.net, self.card() | {"step": step, "validation_return": metrics["return_mean"]})
+
+    def finish(self, run: RunFolder, monitor: Monitor) -> dict[str, Any]:
+        """Test episodes for last and best, evaluation.json, the curve and the table."""
+        results = {"last": self.test(self.net)}
+        if run.checkpoint_path("best").exists():
+            results["best"] = self.test(load_network(run.checkpoint_path("best"))[0].to(self.task.config.device))
+        report = {**results["last"], **self.facts(), "seconds": round(monitor.seconds, 1)}
+        behaviour = self.task.behaviour()
+        report |= {"best": results.get("best"), "behaviour": behaviour, "last_over_behaviour": None}
+        report["last_over_behaviour"] = report["return_mean"] / behaviour["return_mean"]
+        run.write_json("evaluation.json", report)
+        run.plot_learning_curve({"scaler stage": 0, "training": self.scaler_steps}, behaviour["return_mean"])
+        rows = [result_row(name, metrics) for name, metrics in {**results, f"data ({self.cfg.data})": behaviour}.items()]
+        table(f"{self.cfg.env} {self.size}, init {self.cfg.init}", rows)
+        print(f"run folder: {run.path}")
+        return report
+
+    def test(self, net: nn.Module) -> dict[str, float]:
+        """Returns on test seeds, which nothing was chosen by."""
+        return self.task.evaluate(net, self.cfg.episodes, TEST_SEED + SEEDS_APART * self.cfg.seed)
+
+    def card(self) -> dict[str, Any]:
+        """What a checkpoint says of itself."""
+        return self.task.card(self.size) | {"init": self.cfg.init}
+
+    def facts(self) -> dict[str, Any]:
+        """What evaluation.json says besides the returns."""
+        return {
+            "env": self.cfg.env,
+            "size": str(self.size),
+            "width": self.size.width,
+            "depth": self.size.depth,
+            "init": self.cfg.init,
+            "scaler_steps": self.scaler_steps,
+            "train_steps": self.train_steps,
+            "seed": self.cfg.seed,
+            "parameters": self.parameters,
+        }
+
+    def _tile(self) -> int:
+        if self.bank is None:
+            return Size.head_dim
+        return int(self.bank.card.get("config", {}).get("tile", Size.head_dim))
+
+
+def result_row(name: str, metrics: dict[str, Any]) -> dict[str, Any]:
+    """One row of the table a user sees at the end."""
+    return {
+        "": name,
+        "return": metrics["return_mean"],
+        "+-": metrics["return_std"],
+        "episodes": metrics["episodes"],
+        "D4RL-reference-normalised score": metrics["score"],
+    }
