@@ -49,7 +49,7 @@ class History:
 
 
 @torch.no_grad()
-def rollout(net: nn.Module, envs: list[Any], seeds: list[int], on_step: Callable[[int], None] = lambda t: None) -> np.ndarray:
+def rollout(net: Any, envs: list[Any], seeds: list[int], on_step: Callable[[int], None] = lambda t: None) -> np.ndarray:
     """Play one episode in each environment.
 
     Args:
@@ -62,7 +62,7 @@ def rollout(net: nn.Module, envs: list[Any], seeds: list[int], on_step: Callable
         ``(len(envs),)`` undiscounted returns.
     """
     first = np.stack([env.reset(seed=seed)[0] for env, seed in zip(envs, seeds, strict=True)])
-    history = History(net, first, net.embed_time.num_embeddings)  # type: ignore[arg-type]
+    history = History(net, first, net.max_steps)
     returns, running = np.zeros(len(envs)), np.arange(len(envs))
     while len(running):
         on_step(history.t)

@@ -35,7 +35,8 @@ def record_video(net: nn.Module, entry: EnvEntry, seed: int, path: Path) -> Path
     env = _rendering_env(entry, seed)
     try:
         partial = path.with_stem(path.stem + "-partial")
-        with imageio.get_writer(partial, fps=env.metadata["render_fps"], macro_block_size=16) as writer:
+        writer: Any = imageio.get_writer(partial, fps=env.metadata["render_fps"])
+        with writer:
             rollout(net.eval(), [env], [seed], lambda t: writer.append_data(env.render()))
         partial.replace(path)
     finally:
@@ -52,5 +53,7 @@ def _rendering_env(entry: EnvEntry, seed: int) -> Any:
         env.reset(seed=seed)
         env.render()
     except Exception as error:  # every renderer fails in its own way
-        raise UserError(HELP.format(error=str(error).splitlines()[0] if str(error) else type(error).__name__)) from error
+        raise UserError(
+            HELP.format(error=str(error).splitlines()[0] if str(error) else type(error).__name__)
+        ) from error
     return env

@@ -94,7 +94,9 @@ class TemplateBank(nn.Module):
         path = Path(path)
         tensors, card = read_tensors(path)
         if card.get("format") != FORMAT:
-            raise UserError(f"{path}: not a template bank (format {card.get('format')!r}); make one with weit_rl.pretrain")
+            raise UserError(
+                f"{path}: not a template bank (format {card.get('format')!r}); make one with weit_rl.pretrain"
+            )
         _check_card(path.with_suffix(".json"), card)
         parts: dict[str, dict[str, Tensor]] = {"templates": {}, "source": {}}
         for name, tensor in tensors.items():

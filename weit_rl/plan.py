@@ -138,7 +138,8 @@ class Plan:
 def stack(tensors: Mapping[str, Tensor], layout: Layout) -> dict[str, Tensor]:
     """Named parameters to stacked slots: ``{slot: (layers, split, *part)}``."""
     return {
-        key: torch.stack([tensors[name] for name in slot.names]).reshape(slot.full_shape) for key, slot in layout.items()
+        key: torch.stack([tensors[name] for name in slot.names]).reshape(slot.full_shape)
+        for key, slot in layout.items()
     }
 
 
@@ -152,14 +153,20 @@ def unstack(tensors: Mapping[str, Tensor], layout: Layout) -> dict[str, Tensor]:
 
 def _check(name: str, parameter: Tensor, rule: Rule) -> None:
     if len(rule.axes) != parameter.ndim or (rule.tile is not None and len(rule.tile) != parameter.ndim):
-        raise UserError(f"parameter {name}: its rule names {rule.axes} and tile {rule.tile}, but it has {parameter.ndim} axes")
+        raise UserError(
+            f"parameter {name}: its rule names {rule.axes} and tile {rule.tile}, but it has {parameter.ndim} axes"
+        )
     if parameter.ndim and parameter.shape[0] % rule.split:
-        raise UserError(f"parameter {name}: its first axis {parameter.shape[0]} does not divide into {rule.split} fused parts")
+        raise UserError(
+            f"parameter {name}: its first axis {parameter.shape[0]} does not divide into {rule.split} fused parts"
+        )
 
 
 def _slot(key: str, rule: Rule, stacked: bool, members: list[tuple[int, str, Tensor]]) -> Slot:
     members = sorted(members, key=lambda member: member[0])
     shapes = {tuple(parameter.shape) for _, _, parameter in members}
     if len(shapes) > 1:
-        raise UserError(f"parameter {key}: its layers have different shapes {sorted(shapes)}; give them rules of their own")
+        raise UserError(
+            f"parameter {key}: its layers have different shapes {sorted(shapes)}; give them rules of their own"
+        )
     return Slot(key, rule, tuple(name for _, name, _ in members), shapes.pop(), stacked)

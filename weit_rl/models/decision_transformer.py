@@ -11,9 +11,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from weit_rl.errors import UserError
 from weit_rl.models import MODELS, Model
 from weit_rl.plan import FIXED, LAYER, Plan, Rule
 from weit_rl.sizes import Size
+
+
+RTG = ("latest", "every")
 
 
 class Block(nn.Module):
@@ -52,11 +56,24 @@ class DecisionTransformer(nn.Module):
         rtg: ``"every"`` (a return-to-go token a step) or ``"latest"``.
     """
 
+    observation_mean: Tensor
+    observation_std: Tensor
+    return_scale: Tensor
+    target_return: Tensor
+
     def __init__(
-        self, size: Size, observation_dim: int, action_dim: int, context: int = 20, max_steps: int = 1000, rtg: str = "latest"
+        self,
+        size: Size,
+        observation_dim: int,
+        action_dim: int,
+        context: int = 20,
+        max_steps: int = 1000,
+        rtg: str = "latest",
     ):
         super().__init__()
-        self.context, self.rtg, self.action_dim = context, rtg, action_dim
+        if rtg not in RTG:
+            raise UserError(f"rtg={rtg}: must be one of {', '.join(RTG)}")
+        self.context, self.rtg, self.action_dim, self.max_steps = context, rtg, action_dim, max_steps
         width = size.width
         self.embed_time = nn.Embedding(max_steps, width)
         self.embed_observation = nn.Linear(observation_dim, width)
@@ -87,7 +104,7 @@ class DecisionTransformer(nn.Module):
         Returns:
             ``(B, T, action_dim)`` in [-1, 1].
         """
-        time = self.embed_time(timesteps.clamp_max(self.embed_time.num_embeddings - 1))
+        time = self.embed_time(timesteps.clamp_max(self.max_steps - 1))
         states = self.embed_observation((observations - self.observation_mean) / self.observation_std) + time
         acts = self.embed_action(actions) + time
         returns = (returns_to_go / self.return_scale).unsqueeze(-1)

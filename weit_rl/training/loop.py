@@ -88,7 +88,9 @@ def fit(
             if checkpoint and (stopped() or done % recipe.save_every == 0 or done == recipe.steps):
                 save_training(checkpoint, module, optimizer, done)
             if number := stopped():
-                raise Interrupted(f"stopped by {signal.Signals(number).name} after step {done} of {recipe.steps}", 128 + number)
+                raise Interrupted(
+                    f"stopped by {signal.Signals(number).name} after step {done} of {recipe.steps}", 128 + number
+                )
             on_step(done, value)
     return module
 
@@ -99,7 +101,9 @@ def _update(
     optimizer.zero_grad(set_to_none=True)
     value = loss(step)
     if not torch.isfinite(value):
-        raise UserError(f"the loss is {value.item()} at step {step}: lower the learning rate or check the data; nothing saved since")
+        raise UserError(
+            f"the loss is {value.item()} at step {step}: lower the learning rate or check the data; nothing saved since"
+        )
     value.backward()
     nn.utils.clip_grad_norm_(parameters, clip)
     optimizer.step()

@@ -25,6 +25,7 @@ def evaluate_run(cfg: Any) -> dict[str, Any]:
         raise UserError(f"checkpoint={cfg.checkpoint}: {cfg.run} has none of that name (it has {have or 'none'})")
     if cfg.episodes < 1:
         raise UserError(f"episodes={cfg.episodes}: must be 1 or more")
+    net: Any
     net, card = load_network(path)
     net.to(device_of(cfg))
     if cfg.target_return is not None:

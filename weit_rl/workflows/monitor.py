@@ -35,7 +35,14 @@ class Monitor:
         return time.monotonic() - self._began
 
     def stage(
-        self, name: str, offset: int, module: Any, loss: Any, recipe: Recipe, groups: Any = None, every: int | None = None
+        self,
+        name: str,
+        offset: int,
+        module: Any,
+        loss: Any,
+        recipe: Recipe,
+        groups: Any = None,
+        every: int | None = None,
     ) -> Any:
         """Fit one stage; ``offset`` global steps went before, ``every`` steps a validation is due."""
         checkpoint = self.run.checkpoint_path(f"{name}_state")

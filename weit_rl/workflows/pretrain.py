@@ -57,7 +57,9 @@ class PretrainRun:
         self.steps = steps_of(cfg, "steps", least=1)
         self.task: Control = control_task(cfg, cfg.tile)
         self.plain = self.task.build(self.full, cfg.seed)
-        self.bank = TemplateBank.from_plan(self.task.plan, cfg.rank, cfg.constraint, cfg.seed).to(self.task.config.device)
+        self.bank = TemplateBank.from_plan(self.task.plan, cfg.rank, cfg.constraint, cfg.seed).to(
+            self.task.config.device
+        )
         self.net = WeiT(self.plain, self.bank, self.task.plan, cfg.seed)
 
     def __call__(self, run: RunFolder) -> dict[str, Any]:
@@ -81,7 +83,8 @@ class PretrainRun:
 
     def card(self) -> dict[str, Any]:
         """What the bank was made of."""
-        config = {k: v for k, v in OmegaConf.to_container(self.cfg, resolve=True).items() if k not in PLACES}
+        plain: Any = OmegaConf.to_container(self.cfg)
+        config = {key: value for key, value in plain.items() if key not in PLACES}
         sampled = [str(size) for size in self.masks.sizes] if self.masks else [str(self.full)]
         return {
             "weit_rl": weit_rl.__version__,

@@ -104,7 +104,9 @@ class TrainRun:
         """Score on validation seeds; keeps the best network."""
         if self.cfg.validation_episodes == 0:
             return
-        metrics = self.task.evaluate(self.net, self.cfg.validation_episodes, VALIDATION_SEED + SEEDS_APART * self.cfg.seed)
+        metrics = self.task.evaluate(
+            self.net, self.cfg.validation_episodes, VALIDATION_SEED + SEEDS_APART * self.cfg.seed
+        )
         self.net.train()
         run.log(step, {"validation/return": metrics["return_mean"], "validation/score": metrics["score"]})
         best = run.checkpoint_path("best")
@@ -122,7 +124,9 @@ class TrainRun:
         report["last_over_behaviour"] = report["return_mean"] / behaviour["return_mean"]
         run.write_json("evaluation.json", report)
         run.plot_learning_curve({"scaler stage": 0, "training": self.scaler_steps}, behaviour["return_mean"])
-        rows = [result_row(name, metrics) for name, metrics in {**results, f"data ({self.cfg.data})": behaviour}.items()]
+        rows = [
+            result_row(name, metrics) for name, metrics in {**results, f"data ({self.cfg.data})": behaviour}.items()
+        ]
         table(f"{self.cfg.env} {self.size}, init {self.cfg.init}", rows)
         print(f"run folder: {run.path}")
         return report

@@ -1,0 +1,196 @@
+"""Options, help, one-line errors and exit codes: what all verbs share."""
+
+import errno
+import os
+import signal
+import subprocess
+import sys
+from importlib import resources
+
+import pytest
+
+from weit_rl.command import command, compose, help_text
+from weit_rl.errors import Interrupted, UserError
+from weit_rl.options import as_config, options
+
+VERBS = sorted(file.name[:-5] for file in resources.files("weit_rl.configs").iterdir() if file.name.endswith(".yaml"))
+
+
+@pytest.fixture
+def exit_of(capsys):
+    """Run a command in this process; returns its exit code and what it printed on stderr."""
+    handler = signal.getsignal(signal.SIGTERM)
+
+    def run(main, *words):
+        with pytest.raises(SystemExit) as stop:
+            command("train", main, words)
+        return stop.value.code or 0, capsys.readouterr().err
+
+    yield run
+    signal.signal(signal.SIGTERM, handler)
+
+
+TEXTS = ["a b", "a=b=c", "a,b", "[x]", "{x: 1}", "'", '"', "it's \"so\"", "ünï→✓", "$HOME", "${env}", "\\${env}", "a\\\\${", "#no",
+         "a # b", "- a", "a: b", "*", "&a", "!x", "%", "@", "`", "|", ">", "~", "true", "1e3", "007", " lead", "a\nb", "\\", "None", "--help"]  # fmt: skip
+
+
+@pytest.mark.parametrize("text", TEXTS)
+def test_a_path_may_hold_any_character(text, tmp_path, monkeypatch):
+    config = compose("train", [f"data={text}", f"bank={text}"])
+    assert (config.data, config.bank) == (text, text)
+
+
+def test_values_take_the_type_of_their_default():
+    words = ["batch_size=64", "train_lr=1", "scaler_lr=3e-3", "size.width=160", "evaluate_every=null", "run_dir=12"]
+    config = compose("train", words)
+    assert (config.batch_size, config.train_lr, config.scaler_lr, config.size.width) == (64, 1.0, 3e-3, 160)
+    assert config.evaluate_every is None and config.run_dir == "12"
+    assert compose("evaluate", ["run=x", "video=True"]).video is True
+    assert list(compose("pretrain", ["widths=[32, 96]"]).widths) == [32, 96]
+    assert dict(compose("collect", ["hyperparameters={learning_rate: 3e-4}"]).hyperparameters) == {
+        "learning_rate": 3e-4
+    }
+
+
+def test_size_as_a_text_names_the_size():
+    assert compose("train", ["size=128x3"]).size.name == "128x3"
+    assert compose("train", ["size.name=base"]).size.name == "base"
+
+
+def test_the_last_word_for_an_option_counts():
+    assert compose("train", ["seed=1", "seed=2"]).seed == 2
+
+
+@pytest.mark.parametrize(
+    ("word", "says"),
+    [
+        ("size.width=abc", "size.width=abc: must be an integer"),
+        ("batch_size=1.5", "must be an integer"),
+        ("batch_size=null", "must be an integer"),
+        ("train_lr=fast", "must be a number"),
+        ("train_lr=nan", "must be a number"),
+        ("bank=", "bank=: is empty"),
+        ("size.widht=3", "did you mean size.width?"),
+        ("stteps=3", "possible: env, data, size.name"),
+        ("--seed=3", "did you mean seed?"),
+        ("verbose", "verbose: options are key=value words"),
+        ("=3", "unknown option ''"),
+    ],
+)
+def test_a_bad_word_is_one_line_and_exit_code_2(word, says, exit_of):
+    code, err = exit_of(lambda config: pytest.fail("main must not run"), word)
+    assert code == 2 and says in err
+    assert err.startswith("weit_rl train: error: ") and err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("verb", "word", "says"),
+    [
+        ("evaluate", "run=x video=maybe", "must be true or false"),
+        ("evaluate", "seed=1", "run: must be given"),
+        ("evaluate", "run=???", "run: must be given"),
+        ("pretrain", "widths=64", "must be a list"),
+        ("pretrain", "widths=[a]", "must be a list such as [64, 128]"),
+        ("pretrain", "widths=[64", "must be a list"),
+        ("collect", "hyperparameters=3", "must be a mapping"),
+        ("collect", "hyperparameters={a: {", "must be a mapping"),
+    ],
+)
+def test_other_kinds_of_values_are_checked_too(verb, word, says):
+    with pytest.raises(UserError) as error:
+        compose(verb, word.split(" ", 1) if "video" in word else [word])
+    assert says in str(error.value)
+
+
+def test_composing_leaves_nothing_behind(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert compose("train").env == "HalfCheetah"
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_config_refuses_keys_it_does_not_have():
+    with pytest.raises(AttributeError):
+        _ = as_config({"seed": 0}).sede
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_help_names_every_option_with_default_and_a_line(verb):
+    text = help_text(verb)
+    for option in options(verb).values():
+        line = next(line for line in text.splitlines() if line.startswith(f"  {option.key}="))
+        assert option.help and option.help in line, f"{verb}.yaml: {option.key} lacks its comment"
+
+
+@pytest.mark.parametrize("words", [["--help"], ["sede=1"]])
+@pytest.mark.parametrize("verb", VERBS)
+def test_help_and_errors_come_at_once(verb, words, tmp_path):
+    code = f"""
+import runpy, sys, time
+sys.argv = ["weit_rl", *{words}]
+try:
+    runpy.run_module("weit_rl.{verb}", run_name="__main__")
+except SystemExit as stop:
+    heavy = {{"torch", "gymnasium", "mujoco"}} & set(sys.modules)
+    print("END", stop.code, heavy, time.process_time() < 1)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, timeout=60)
+    exit_code = 0 if words == ["--help"] else 2
+    assert f"END {exit_code} set() True" in done.stdout, done.stdout + done.stderr
+    assert not list(tmp_path.iterdir())
+
+
+def _raise(error):
+    raise error
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "line"),
+    [
+        (UserError("bank=x: no such file"), 2, "weit_rl train: error: bank=x: no such file\n"),
+        (UserError("two\nlines"), 2, "weit_rl train: error: two lines\n"),
+        (Interrupted("resume=R goes on", 143), 143, "weit_rl train: resume=R goes on\n"),
+        (KeyboardInterrupt(), 130, "weit_rl train: interrupted\n"),
+    ],
+)
+def test_what_main_raises_becomes_a_line_and_an_exit_code(error, code, line, exit_of):
+    assert exit_of(lambda config: _raise(error)) == (code, line)
+
+
+def test_a_full_disk_is_a_line_too(exit_of):
+    code, err = exit_of(lambda config: _raise(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "metrics.csv")))
+    assert code == 2 and "metrics.csv: no space left" in err and err.count("\n") == 1
+
+
+def test_a_bug_keeps_its_traceback():
+    handler = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(ZeroDivisionError):
+        command("train", lambda config: 1 / 0, [])
+    signal.signal(signal.SIGTERM, handler)
+
+
+def test_success_exits_with_0_and_main_gets_the_config(exit_of):
+    seen = []
+    assert exit_of(seen.append, "seed=7") == (0, "")
+    assert seen[0].seed == 7
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_signals_unwind_the_stack(number, code):
+    program = """
+import time
+from weit_rl.command import command
+def main(config):
+    try:
+        print("ready", flush=True)
+        time.sleep(60)
+    finally:
+        print("closed", flush=True)
+command("train", main, [])
+"""
+    process = subprocess.Popen(
+        [sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stdout.readline() == "ready\n"
+    process.send_signal(number)
+    out, err = process.communicate(timeout=30)
+    assert (process.returncode, out) == (code, "closed\n") and "Traceback" not in err

@@ -1,0 +1,61 @@
+"""Names to things, and sizes by name."""
+
+import pytest
+
+from weit_rl.errors import UserError
+from weit_rl.registry import Registry
+from weit_rl.sizes import LADDER, Size
+
+
+@pytest.fixture
+def registry():
+    registry = Registry("environment")
+    registry.add("HalfCheetah", 1)
+    registry.add("Hopper", 2)
+    return registry
+
+
+def test_names_keep_their_order(registry):
+    assert registry.names() == ["HalfCheetah", "Hopper"] and registry.get("Hopper") == 2
+
+
+def test_a_name_can_be_taken_once(registry):
+    with pytest.raises(ValueError, match="'Hopper' is registered twice"):
+        registry.add("Hopper", 3)
+    assert registry.get("Hopper") == 2
+
+
+def test_an_unknown_name_gets_the_nearest_and_all(registry):
+    with pytest.raises(UserError) as error:
+        registry.get("HalfCheeta")
+    assert str(error.value) == (
+        "unknown environment 'HalfCheeta'; did you mean HalfCheetah? (possible: HalfCheetah, Hopper)"
+    )
+    with pytest.raises(UserError, match=r"^unknown environment 'zzz' \(possible"):
+        registry.get("zzz")
+
+
+@pytest.mark.parametrize("name", LADDER)
+def test_the_ladder_holds_whole_heads(name):
+    assert Size.parse(name).width % Size.head_dim == 0
+
+
+def test_sizes_are_read_from_names_and_shapes():
+    assert Size.parse("small") == Size.parse("128x3") == Size(128, 3)
+    assert str(Size(160, 5)) == "160x5"
+
+
+@pytest.mark.parametrize("text", ["smal", "128", "128x", "x3", "128x3x2", "-32x2", "³x2", "axb"])
+def test_other_texts_are_no_size(text):
+    with pytest.raises(UserError, match="unknown size"):
+        Size.parse(text)
+
+
+@pytest.mark.parametrize(
+    ("width", "depth", "says"),
+    [(100, 3, "such as 96 or 128"), (0, 3, "size.width=0"), (-32, 3, "size.width=-32"), (16, 1, "such as 32 or 64"),
+     (64, 0, "size.depth=0"), (64, -1, "size.depth=-1")],
+)  # fmt: skip
+def test_impossible_sizes_say_what_is_possible(width, depth, says):
+    with pytest.raises(UserError, match=says):
+        Size(width, depth)
