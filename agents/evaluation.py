@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from weit_rl.envs.entry import EnvEntry
 
-VALIDATION_SEED, TEST_SEED = 1_000_000, 2_000_000  # disjoint: episode i of seed s starts from base + 1000 s + i
+# Episode i of run seed s starts from base + SEEDS_APART s + i: disjoint, as long as s and i stay below SEEDS_APART.
+VALIDATION_SEED, TEST_SEED, SEEDS_APART = 1_000_000, 2_000_000, 1000
 
 
 class History:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +15,17 @@ from weit_rl.envs.entry import EnvEntry
 from weit_rl.errors import UserError
 
 HELP = (
-    "video=true: nothing here can render ({error}); on a machine without a screen set MUJOCO_GL=egl (GPU) or "
-    "MUJOCO_GL=osmesa (needs: apt-get install libosmesa6)"
+    "video=true: nothing here can render ({error}); on a machine without a screen set MUJOCO_GL=egl (GPU; needs: "
+    "apt-get install libegl1) or MUJOCO_GL=osmesa (CPU; needs: apt-get install libosmesa6)"
 )
+PROBE = """
+import sys
+from weit_rl.envs.entry import env_entry
+env = env_entry(sys.argv[1]).make(render_mode="rgb_array")
+env.reset()
+env.render()
+env.close()
+"""
 
 
 def record_video(net: nn.Module, entry: EnvEntry, seed: int, path: Path) -> Path:
@@ -32,28 +42,34 @@ def record_video(net: nn.Module, entry: EnvEntry, seed: int, path: Path) -> Path
     """
     import imageio.v2 as imageio
 
-    env = _rendering_env(entry, seed)
+    os.environ["MUJOCO_GL"] = working_renderer(entry.name)
+    env = entry.make(render_mode="rgb_array")
+    partial = path.with_stem(path.stem + "-partial")
     try:
-        partial = path.with_stem(path.stem + "-partial")
         writer: Any = imageio.get_writer(partial, fps=env.metadata["render_fps"])
         with writer:
             rollout(net.eval(), [env], [seed], lambda t: writer.append_data(env.render()))
         partial.replace(path)
     finally:
         env.close()
+        partial.unlink(missing_ok=True)
     return path
 
 
-def _rendering_env(entry: EnvEntry, seed: int) -> Any:
-    """An environment that has shown one picture, so that a missing renderer is found before anything is written."""
-    if not os.environ.get("MUJOCO_GL") and not os.environ.get("DISPLAY"):
-        os.environ["MUJOCO_GL"] = "egl"
-    try:
-        env = entry.make(render_mode="rgb_array")
-        env.reset(seed=seed)
-        env.render()
-    except Exception as error:  # every renderer fails in its own way
-        raise UserError(
-            HELP.format(error=str(error).splitlines()[0] if str(error) else type(error).__name__)
-        ) from error
-    return env
+def working_renderer(env: str) -> str:
+    """The first value of MUJOCO_GL that shows a picture of the environment here; the user's own, if there is one.
+
+    Tried in a process of its own: a renderer may fail in C, or leave tracebacks behind when Python ends.
+    """
+    choices = ["glfw", "egl", "osmesa"] if os.environ.get("DISPLAY") else ["egl", "osmesa"]
+    if asked := os.environ.get("MUJOCO_GL"):
+        choices = [asked]
+    reason = ""
+    for choice in choices:
+        words = [sys.executable, "-c", PROBE, env]
+        done = subprocess.run(words, env={**os.environ, "MUJOCO_GL": choice}, capture_output=True, text=True)
+        if done.returncode == 0:
+            return choice
+        lines = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
+        reason = f"{choice}: {lines[-1]}"
+    raise UserError(HELP.format(error=reason))

@@ -30,12 +30,14 @@ def exit_of(capsys):
     signal.signal(signal.SIGTERM, handler)
 
 
-TEXTS = ["a b", "a=b=c", "a,b", "[x]", "{x: 1}", "'", '"', "it's \"so\"", "ünï→✓", "$HOME", "${env}", "\\${env}", "a\\\\${", "#no",
-         "a # b", "- a", "a: b", "*", "&a", "!x", "%", "@", "`", "|", ">", "~", "true", "1e3", "007", " lead", "a\nb", "\\", "None", "--help"]  # fmt: skip
+TEXTS = r"""
+a b|a=b=c|a,b|[x]|{x: 1}|'|"|it's "so"|ünï→✓|$HOME|${env}|\${env}|a\\${|#no|a # b|- a|a: b|*|&a|!x|%|@|`|>|~
+|true|1e3|007| lead|\|None|--help"""
+TEXTS = [*TEXTS.replace("\n", "").split("|"), "|", "two\nlines"]
 
 
 @pytest.mark.parametrize("text", TEXTS)
-def test_a_path_may_hold_any_character(text, tmp_path, monkeypatch):
+def test_a_path_may_hold_any_character(text):
     config = compose("train", [f"data={text}", f"bank={text}"])
     assert (config.data, config.bank) == (text, text)
 
@@ -86,7 +88,7 @@ def test_a_bad_word_is_one_line_and_exit_code_2(word, says, exit_of):
 @pytest.mark.parametrize(
     ("verb", "word", "says"),
     [
-        ("evaluate", "run=x video=maybe", "must be true or false"),
+        ("evaluate", "video=maybe", "must be true or false"),
         ("evaluate", "seed=1", "run: must be given"),
         ("evaluate", "run=???", "run: must be given"),
         ("pretrain", "widths=64", "must be a list"),
@@ -98,7 +100,7 @@ def test_a_bad_word_is_one_line_and_exit_code_2(word, says, exit_of):
 )
 def test_other_kinds_of_values_are_checked_too(verb, word, says):
     with pytest.raises(UserError) as error:
-        compose(verb, word.split(" ", 1) if "video" in word else [word])
+        compose(verb, [word])
     assert says in str(error.value)
 
 

@@ -44,7 +44,7 @@ class Size:
         if text in LADDER:
             return LADDER[text]
         width, cross, depth = text.partition("x")
-        if cross and width.isdigit() and depth.isdigit():
+        if cross and width.isdecimal() and depth.isdecimal():
             return cls(int(width), int(depth))
         raise unknown("size", text, [*LADDER, "WIDTHxDEPTH"])
 

@@ -29,7 +29,8 @@ class Kronecker:
         """All layers of the slot in one product, cropped to the weights' true shape."""
         full = compose(own.flatten(0, 1), shared)
         for axis, length in enumerate(slot.part, start=1):
-            full = full.narrow(axis, 0, length)
+            if full.shape[axis] > length:  # a slice that cuts nothing off would still cost its backward a copy
+                full = full.narrow(axis, 0, length)
         return full.reshape(slot.full_shape)
 
 

@@ -40,16 +40,29 @@ def network_of_size(bank: TemplateBank, source_net: nn.Module, target: nn.Module
         plan: of both.
         seed: draws the shares of repeated inputs.
     """
+    check_source(bank, source_net, plan)
     net = WeiT(target, bank, plan, seed)
-    own = {name[4:]: t for name, t in bank.source.items() if name.startswith("own.")}
-    for key in net.layout:
-        if key not in own:
-            raise UserError(f"the bank's network has no {key}, which the model needs; use a bank made for this model")
+    own = _own_factors(bank)
     generator = torch.Generator().manual_seed(seed)
     net.load_own(resize(own, plan.layout(source_net), net.layout, bank.constraint.factored, generator))
     for name, buffer in net.net.named_buffers():
         buffer.copy_(bank.source.get(f"buffer.{name}", buffer))
     return net
+
+
+def check_source(bank: TemplateBank, source_net: nn.Module, plan: Plan) -> None:
+    """UserError unless the bank holds the templates and the factors that a network of its own size needs."""
+    own = _own_factors(bank)
+    for key, wanted in WeiT(source_net, bank, plan).own().items():
+        if key not in own:
+            raise UserError(f"the bank's network has no {key}, which the model needs; use a bank made for this model")
+        if own[key].shape != wanted.shape:
+            have, need = ("x".join(map(str, t.shape)) for t in (own[key], wanted))
+            raise UserError(f"the bank's {key} is {have}, not {need}; use a bank made for this environment and model")
+
+
+def _own_factors(bank: TemplateBank) -> dict[str, Tensor]:
+    return {name[4:]: tensor for name, tensor in bank.source.items() if name.startswith("own.")}
 
 
 def scaler_groups(net: WeiT, lr: float) -> list[dict]:

@@ -16,7 +16,6 @@ from weit_rl.models import MODELS, Model
 from weit_rl.plan import FIXED, LAYER, Plan, Rule
 from weit_rl.sizes import Size
 
-
 RTG = ("latest", "every")
 
 
@@ -53,7 +52,9 @@ class DecisionTransformer(nn.Module):
         action_dim: numbers in an action; actions lie in [-1, 1].
         context: time steps the network sees, K (default 20).
         max_steps: length of the longest episode, the rows of the time-step table (default 1000).
-        rtg: ``"every"`` (a return-to-go token a step) or ``"latest"``.
+        rtg: ``"every"`` (a return-to-go token a step) or ``"latest"`` (default).
+        past_actions: whether past actions are tokens (default False: a policy that sees what it did learns to
+            repeat it, and the sequence is half as long).
     """
 
     observation_mean: Tensor
@@ -69,15 +70,18 @@ class DecisionTransformer(nn.Module):
         context: int = 20,
         max_steps: int = 1000,
         rtg: str = "latest",
+        past_actions: bool = False,
     ):
         super().__init__()
         if rtg not in RTG:
             raise UserError(f"rtg={rtg}: must be one of {', '.join(RTG)}")
-        self.context, self.rtg, self.action_dim, self.max_steps = context, rtg, action_dim, max_steps
+        self.context, self.rtg, self.past_actions = context, rtg, past_actions
+        self.action_dim, self.max_steps = action_dim, max_steps
         width = size.width
         self.embed_time = nn.Embedding(max_steps, width)
         self.embed_observation = nn.Linear(observation_dim, width)
-        self.embed_action = nn.Linear(action_dim, width)
+        if past_actions:
+            self.embed_action = nn.Linear(action_dim, width)
         if rtg == "every":
             self.embed_return = nn.Linear(1, width)
         else:
@@ -106,15 +110,16 @@ class DecisionTransformer(nn.Module):
         """
         time = self.embed_time(timesteps.clamp_max(self.max_steps - 1))
         states = self.embed_observation((observations - self.observation_mean) / self.observation_std) + time
-        acts = self.embed_action(actions) + time
         returns = (returns_to_go / self.return_scale).unsqueeze(-1)
-        stream = [states, acts] if self.rtg == "latest" else [self.embed_return(returns) + time, states, acts]
-        kinds = len(stream)
-        x = torch.stack(stream, dim=2).flatten(1, 2)[:, :-1]  # (B, kinds * T - 1, width): no step sees its own action
-        x = self.norm_in(x)
+        stream = [self.embed_return(returns) + time, states] if self.rtg == "every" else [states]
+        state = len(stream) - 1
+        if self.past_actions:
+            stream.append(self.embed_action(actions) + time)
+        # (B, kinds * T, width); causal, so no step sees its own action, which comes after its state
+        x = self.norm_in(torch.stack(stream, dim=2).flatten(1, 2))
         for block in self.blocks:
             x = block(x)
-        x = self.norm_out(x[:, kinds - 2 :: kinds])  # the state tokens, (B, T, width)
+        x = self.norm_out(x[:, state :: len(stream)])  # the state tokens, (B, T, width)
         if self.rtg == "latest":
             scale, shift = self.modulate(returns).chunk(2, dim=-1)
             x = x * (1 + scale) + shift

@@ -26,6 +26,7 @@ class ControlConfig:
         tile: edge of a template.
         context: time steps the network sees.
         rtg: ``"latest"`` or ``"every"``.
+        past_actions: whether past actions are tokens.
         batch_size: windows a step.
         seed: of the batches.
         target_return: what the policy is asked for; None takes it from the data.
@@ -36,6 +37,7 @@ class ControlConfig:
     tile: int = 32
     context: int = 20
     rtg: str = "latest"
+    past_actions: bool = False
     batch_size: int = 32
     seed: int = 0
     target_return: float | None = None
@@ -59,6 +61,7 @@ class Control:
             "context": self.config.context,
             "max_steps": self.entry.episode_steps,
             "rtg": self.config.rtg,
+            "past_actions": self.config.past_actions,
         }
 
     def build(self, size: Size, seed: int = 0) -> nn.Module:

@@ -69,7 +69,7 @@ def fit(
         ``module``, trained.
 
     Raises:
-        UserError: if the loss is not finite (the last checkpoint stays as it was).
+        UserError: if the loss or its gradient is not finite (the last checkpoint stays as it was).
         Interrupted: on SIGINT or SIGTERM, after saving the checkpoint.
     """
     if recipe.steps == 0:
@@ -85,13 +85,14 @@ def fit(
                 group["lr"] = peak * learning_rate(recipe, step)
             value = _update(loss, step, optimizer, parameters, recipe.clip)
             done = step + 1
-            if checkpoint and (stopped() or done % recipe.save_every == 0 or done == recipe.steps):
+            on_step(done, value)  # before saving: what was not reported yet is done again by a resumed stage
+            number = stopped()
+            if checkpoint and (number or done % recipe.save_every == 0 or done == recipe.steps):
                 save_training(checkpoint, module, optimizer, done)
-            if number := stopped():
+            if number:
                 raise Interrupted(
                     f"stopped by {signal.Signals(number).name} after step {done} of {recipe.steps}", 128 + number
                 )
-            on_step(done, value)
     return module
 
 
@@ -100,12 +101,13 @@ def _update(
 ) -> float:
     optimizer.zero_grad(set_to_none=True)
     value = loss(step)
-    if not torch.isfinite(value):
-        raise UserError(
-            f"the loss is {value.item()} at step {step}: lower the learning rate or check the data; nothing saved since"
-        )
     value.backward()
-    nn.utils.clip_grad_norm_(parameters, clip)
+    norm = nn.utils.clip_grad_norm_(parameters, clip)
+    if not torch.isfinite(value + norm):
+        raise UserError(
+            f"the loss is {value.item()}, its gradient's norm {norm.item()} at step {step}: lower the learning rate "
+            "or check the data; the checkpoint before this step is kept"
+        )
     optimizer.step()
     return float(value.detach())
 

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, TextColumn
 from rich.progress import Progress as Bar
 from rich.table import Table
+from rich.text import Text
 
 LINE_SECONDS = 10.0
 REFRESH_SECONDS = 0.2
@@ -87,7 +88,8 @@ def table(title: str, rows: Sequence[Mapping[str, Any]], console: Console | None
     for name, value in rows[0].items():
         grid.add_column(name, justify="left" if isinstance(value, str) else "right")
     for row in rows:
-        grid.add_row(*(f"{value:,.1f}" if isinstance(value, float) else str(value) for value in row.values()))
+        # Text, since in a str rich reads the brackets of a path as its markup
+        grid.add_row(*(Text(f"{value:,.1f}" if isinstance(value, float) else str(value)) for value in row.values()))
     console = console or Console(highlight=False)
     console.print(f"\n{title}", soft_wrap=True, markup=False)  # as the grid's own title it would wrap at its width
     console.print(grid)

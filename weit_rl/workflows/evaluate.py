@@ -5,26 +5,25 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from weit_rl.agents.evaluation import TEST_SEED, evaluate
+from weit_rl.agents.evaluation import SEEDS_APART, TEST_SEED, evaluate
 from weit_rl.agents.video import record_video
 from weit_rl.envs.entry import env_entry
 from weit_rl.errors import UserError
 from weit_rl.training.checkpoint import load_network
 from weit_rl.training.progress import table
 from weit_rl.training.run_folder import RunFolder
-from weit_rl.workflows.setup import device_of
-from weit_rl.workflows.train import SEEDS_APART, result_row
+from weit_rl.workflows.setup import check_numbers, device_of
+from weit_rl.workflows.train import result_row
 
 
 def evaluate_run(cfg: Any) -> dict[str, Any]:
     """Returns of one checkpoint of a run on test seeds; written beside the run's own evaluation."""
+    check_numbers(cfg)
     run = RunFolder.open(cfg.run)
     path = run.checkpoint_path(cfg.checkpoint)
     if not path.is_file():
         have = ", ".join(sorted(p.stem for p in path.parent.glob("*.safetensors")))
         raise UserError(f"checkpoint={cfg.checkpoint}: {cfg.run} has none of that name (it has {have or 'none'})")
-    if cfg.episodes < 1:
-        raise UserError(f"episodes={cfg.episodes}: must be 1 or more")
     net: Any
     net, card = load_network(path)
     net.to(device_of(cfg))
@@ -33,7 +32,7 @@ def evaluate_run(cfg: Any) -> dict[str, Any]:
     entry = env_entry(card["env"])
     if cfg.video:
         print(f"video: {record_video(net, entry, TEST_SEED + SEEDS_APART * cfg.seed, _new(run.path / 'video.mp4'))}")
-    report = evaluate(net, entry, cfg.episodes, TEST_SEED + SEEDS_APART * cfg.seed)
+    report: dict[str, Any] = {**evaluate(net, entry, cfg.episodes, TEST_SEED + SEEDS_APART * cfg.seed)}
     report |= {"checkpoint": cfg.checkpoint, "seed": cfg.seed, "env": entry.name}
     name = _new(run.path / f"evaluation-{cfg.checkpoint}-{cfg.episodes}.json").name
     run.write_json(name, report)

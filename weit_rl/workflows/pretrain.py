@@ -20,8 +20,8 @@ from weit_rl.training.pretraining import MaskedLoss
 from weit_rl.training.progress import table
 from weit_rl.training.run_folder import RunFolder
 from weit_rl.weit import WeiT
-from weit_rl.workflows.monitor import Monitor, last_step, resumable
-from weit_rl.workflows.setup import control_task, steps_of, use_threads
+from weit_rl.workflows.monitor import Monitor, last_step, resumable, resumed_config
+from weit_rl.workflows.setup import check_numbers, control_task, use_threads
 
 LICENCE = "Apache-2.0"
 PLACES = ("run_dir", "resume", "device", "threads")  # where a bank is made, not what it is
@@ -31,7 +31,8 @@ def pretrain(cfg: Any) -> dict[str, Any]:
     """Run or resume; returns the bank's card."""
     resume = cfg.resume
     if resume is not None:
-        cfg = RunFolder.open(resume).config
+        cfg = resumed_config("pretrain", cfg)
+    check_numbers(cfg)
     use_threads(cfg)
     run = PretrainRun(cfg)
     if resume is None:
@@ -53,8 +54,8 @@ class PretrainRun:
 
     def __init__(self, cfg: Any):
         self.cfg, self.full = cfg, Size.parse(cfg.size)
+        self.score_sizes = {name: Size.parse(name) for name in cfg.score_sizes}
         self.masks = Masks(cfg.widths, cfg.depths, self.full, cfg.seed) if cfg.masks else None
-        self.steps = steps_of(cfg, "steps", least=1)
         self.task: Control = control_task(cfg, cfg.tile)
         self.plain = self.task.build(self.full, cfg.seed)
         self.bank = TemplateBank.from_plan(self.task.plan, cfg.rank, cfg.constraint, cfg.seed).to(
@@ -69,7 +70,7 @@ class PretrainRun:
             {"params": list(self.bank.parameters())},
             {"params": [*net.scalers.parameters(), *net.free.parameters()], "weight_decay": 0.0},
         ]
-        recipe = Recipe(self.steps, cfg.lr, cfg.weight_decay, cfg.warmup, cfg.grad_clip)
+        recipe = Recipe(cfg.steps, cfg.lr, cfg.weight_decay, cfg.warmup, cfg.grad_clip)
         Monitor(run).stage("pretrain", 0, net, MaskedLoss(net, self.task, self.masks), recipe, groups)
         buffers = {f"buffer.{name}": b.detach().cpu() for name, b in net.net.named_buffers()}
         own = {f"own.{key}": p.detach().cpu() for key, p in net.own().items()}
@@ -103,10 +104,11 @@ class PretrainRun:
     def scores(self) -> dict[str, dict[str, float]]:
         """Returns without any further training, on validation seeds, at the sizes the config names."""
         scores, rows = {}, []
-        for name in self.cfg.score_sizes:
-            target = self.task.build(Size.parse(name), self.cfg.seed)
+        for name, size in self.score_sizes.items():
+            target = self.task.build(size, self.cfg.seed)
             net = network_of_size(self.bank, self.plain, target, self.task.plan, self.cfg.seed)
             scores[name] = self.task.evaluate(net.materialize(), self.cfg.episodes, VALIDATION_SEED)
             rows.append({"size": name, "return, 0 steps": scores[name]["return_mean"], "score": scores[name]["score"]})
-        table(f"{self.cfg.env}: the bank's own networks", rows)
+        if rows:
+            table(f"{self.cfg.env}: the bank's own networks", rows)
         return scores

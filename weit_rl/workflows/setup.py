@@ -2,19 +2,47 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from weit_rl.agents.evaluation import SEEDS_APART
 from weit_rl.bank import TemplateBank
 from weit_rl.data import load_trajectories
 from weit_rl.envs.entry import env_entry
 from weit_rl.errors import UserError
+from weit_rl.initializers.weit import check_source
+from weit_rl.models.decision_transformer import RTG
+from weit_rl.registry import unknown
 from weit_rl.sizes import Size
 from weit_rl.tasks.control import Control, ControlConfig
 
 BANKS = Path(__file__).parents[1] / "assets" / "banks"
+RANGES = {  # least and most; seeds and episodes end where they would meet those of another seed
+    "seed": (0, SEEDS_APART - 1),
+    "episodes": (1, SEEDS_APART),
+    "validation_episodes": (0, SEEDS_APART),
+    "warmup": (0, 1),
+    "weight_decay": (0, None),
+    "scaler_steps": (0, None),
+    "train_steps": (0, None),
+    **dict.fromkeys(("steps", "batch_size", "context", "tile", "rank", "evaluate_every", "threads"), (1, None)),
+}
+POSITIVE = ("lr", "scaler_lr", "train_lr", "grad_clip")
+
+
+def check_numbers(cfg: Any) -> None:
+    """Raise UserError for a number of a config that is out of its range."""
+    given = {name: cfg[name] for name in cfg if cfg[name] is not None}
+    for name, (least, most) in RANGES.items():
+        if name in given and not least <= given[name] <= (math.inf if most is None else most):
+            wanted = f"{least} or more" if most is None else f"from {least} to {most}"
+            raise UserError(f"{name}={given[name]}: must be {wanted}")
+    for name in POSITIVE:
+        if name in given and given[name] <= 0:
+            raise UserError(f"{name}={given[name]}: must be more than 0")
 
 
 def device_of(cfg: Any) -> str:
@@ -22,7 +50,8 @@ def device_of(cfg: Any) -> str:
     if cfg.device == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     try:
-        return str(torch.zeros(1, device=cfg.device).device)
+        torch.zeros(1, device=cfg.device).item()  # the device "meta" can make a tensor, but not read it
+        return str(cfg.device)
     except (RuntimeError, AssertionError) as error:
         raise UserError(f"device={cfg.device}: not on this machine; use device=cpu or device=auto") from error
 
@@ -30,21 +59,19 @@ def device_of(cfg: Any) -> str:
 def use_threads(cfg: Any) -> None:
     """Let torch use ``cfg.threads`` CPU threads (null: its own choice)."""
     if cfg.threads is not None:
-        if cfg.threads < 1:
-            raise UserError(f"threads={cfg.threads}: must be 1 or more")
         torch.set_num_threads(cfg.threads)
 
 
 def control_task(cfg: Any, tile: int) -> Control:
     """The control task of a config: environment, data, model options."""
     entry = env_entry(cfg.env)
-    for name in ("batch_size", "context", "episodes"):
-        if cfg[name] < 1:
-            raise UserError(f"{name}={cfg[name]}: must be 1 or more")
+    if cfg.rtg not in RTG:
+        raise unknown("rtg", cfg.rtg, list(RTG))
     config = ControlConfig(
         tile=tile,
         context=cfg.context,
         rtg=cfg.rtg,
+        past_actions=cfg.past_actions,
         batch_size=cfg.batch_size,
         seed=cfg.seed,
         target_return=cfg.get("target_return"),
@@ -61,18 +88,11 @@ def size_of(group: Any) -> Size:
     return Size(width, depth)
 
 
-def steps_of(cfg: Any, name: str, least: int = 0) -> int:
-    """A step budget, checked."""
-    if cfg[name] < least:
-        raise UserError(f"{name}={cfg[name]}: must be {least} or more")
-    return int(cfg[name])
-
-
 def bank_path(cfg: Any) -> Path:
     """The bank a config names, or the one that ships for its environment."""
     if cfg.bank is not None:
         return Path(cfg.bank)
-    path = BANKS / f"{cfg.env}.safetensors"
+    path = BANKS / f"{env_entry(cfg.env).name}.safetensors"
     if not path.is_file():
         have = ", ".join(sorted(p.stem for p in BANKS.glob("*.safetensors"))) or "none"
         raise UserError(f"no bank ships for env={cfg.env} (only {have}); give bank=PATH, or use init=scratch")
@@ -80,7 +100,9 @@ def bank_path(cfg: Any) -> Path:
 
 
 def source_of(bank: TemplateBank, task: Control) -> Any:
-    """A plain network of the size the bank was pre-trained with."""
+    """A plain network of the size the bank was pre-trained with; raises UserError if the bank does not fit it."""
     if "size" not in bank.card:
         raise UserError("the bank holds templates but no pre-trained network; make one with weit_rl.pretrain")
-    return task.build(Size(*bank.card["size"]))
+    net = task.build(Size(*bank.card["size"]))
+    check_source(bank, net, task.plan)
+    return net

@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import nn
 
-from weit_rl.agents.evaluation import TEST_SEED, VALIDATION_SEED
+from weit_rl.agents.evaluation import SEEDS_APART, TEST_SEED, VALIDATION_SEED
 from weit_rl.bank import TemplateBank
 from weit_rl.errors import UserError
 from weit_rl.initializers import INITIALIZERS, Context
@@ -18,17 +18,16 @@ from weit_rl.training.checkpoint import load_network, save_network
 from weit_rl.training.loop import Recipe
 from weit_rl.training.progress import table
 from weit_rl.training.run_folder import RunFolder
-from weit_rl.workflows.monitor import Monitor, last_step, resumable
-from weit_rl.workflows.setup import bank_path, control_task, size_of, source_of, steps_of, use_threads
-
-SEEDS_APART = 1000  # environment seeds kept free for the episodes of one run seed
+from weit_rl.workflows.monitor import Monitor, last_step, resumable, resumed_config
+from weit_rl.workflows.setup import bank_path, check_numbers, control_task, size_of, source_of, use_threads
 
 
 def train(cfg: Any) -> dict[str, Any]:
     """Run or resume; returns what evaluation.json holds."""
     resume = cfg.resume
     if resume is not None:
-        cfg = RunFolder.open(resume).config
+        cfg = resumed_config("train", cfg)
+    check_numbers(cfg)
     use_threads(cfg)
     run = TrainRun(cfg)
     stages = {"scaler": 0, "train": run.scaler_steps}
@@ -52,14 +51,14 @@ class TrainRun:
     def __init__(self, cfg: Any):
         self.cfg, self.size = cfg, size_of(cfg.size)
         self.initializer = INITIALIZERS.get(cfg.init)
-        self.train_steps = steps_of(cfg, "train_steps")
+        self.train_steps = cfg.train_steps
         # scratch has no stage of its own: its whole budget is train_steps
-        self.scaler_steps = steps_of(cfg, "scaler_steps") if cfg.init != "scratch" else 0
+        self.scaler_steps = cfg.scaler_steps if cfg.init != "scratch" else 0
         self.bank = TemplateBank.load(bank_path(cfg)) if cfg.init != "scratch" else None
         self.task: Control = control_task(cfg, self._tile())
-        self.net = self.task.build(self.size, cfg.seed)
+        self.net: Any = self.task.build(self.size, cfg.seed)
         self.parameters = sum(p.numel() for p in self.net.parameters())
-        self.source_net = source_of(self.bank, self.task) if self.bank else None
+        self.source_net = source_of(self.bank.to(self.task.config.device), self.task) if self.bank else None
 
     def __call__(self, run: RunFolder) -> dict[str, Any]:
         """Both stages and the final evaluation, written to ``run``."""
@@ -77,7 +76,14 @@ class TrainRun:
         path = run.checkpoint_path("start")
         if path.exists():
             self.net.load_state_dict(load_network(path)[0].state_dict())
-            return
+        else:
+            self.initialize(monitor)
+            save_network(path, self.net, self.card())
+        self.validate(run, self.scaler_steps)
+
+    def initialize(self, monitor: Monitor) -> None:
+        """The initialiser's own stage."""
+        asked = self.net.target_return.clone()
         context = Context(
             plan=self.task.plan,
             source_net=self.source_net,
@@ -87,8 +93,8 @@ class TrainRun:
             seed=self.cfg.seed,
         )
         self.net.load_state_dict(self.initializer(self.bank, self.net, context))
-        save_network(path, self.net, self.card())
-        self.validate(run, self.scaler_steps)
+        # The normaliser comes with the weights; the return to ask for follows one rule, whatever the initialiser.
+        self.net.target_return.copy_(asked)
 
     def loss(self, step: int) -> Any:
         """The plain network's loss on the batch of a step of the second stage."""
@@ -102,16 +108,17 @@ class TrainRun:
 
     def validate(self, run: RunFolder, step: int) -> None:
         """Score on validation seeds; keeps the best network."""
-        if self.cfg.validation_episodes == 0:
+        done = dict(run.metrics().get("validation/return", []))
+        if self.cfg.validation_episodes == 0 or step in done:  # done before this run was resumed
             return
         metrics = self.task.evaluate(
             self.net, self.cfg.validation_episodes, VALIDATION_SEED + SEEDS_APART * self.cfg.seed
         )
         self.net.train()
-        run.log(step, {"validation/return": metrics["return_mean"], "validation/score": metrics["score"]})
         best = run.checkpoint_path("best")
         if not best.exists() or metrics["return_mean"] > read_card(best)["validation_return"]:
             save_network(best, self.net, self.card() | {"step": step, "validation_return": metrics["return_mean"]})
+        run.log(step, {"validation/return": metrics["return_mean"], "validation/score": metrics["score"]})
 
     def finish(self, run: RunFolder, monitor: Monitor) -> dict[str, Any]:
         """Test episodes for last and best, evaluation.json, the curve and the table."""
@@ -124,9 +131,8 @@ class TrainRun:
         report["last_over_behaviour"] = report["return_mean"] / behaviour["return_mean"]
         run.write_json("evaluation.json", report)
         run.plot_learning_curve({"scaler stage": 0, "training": self.scaler_steps}, behaviour["return_mean"])
-        rows = [
-            result_row(name, metrics) for name, metrics in {**results, f"data ({self.cfg.data})": behaviour}.items()
-        ]
+        shown = {**results, f"data ({Path(self.cfg.data).name})": behaviour}
+        rows = [result_row(name, metrics) for name, metrics in shown.items()]
         table(f"{self.cfg.env} {self.size}, init {self.cfg.init}", rows)
         print(f"run folder: {run.path}")
         return report

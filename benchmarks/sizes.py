@@ -1,0 +1,123 @@
+"""The four reported sizes: WeiT against the same network from scratch, in the same loop.
+
+    python benchmarks/sizes.py run  --data expert --out benchmarks/results/expert [--part 0/2]
+    python benchmarks/sizes.py table --out benchmarks/results/expert
+
+A cell is one training; finished cells are kept in results.csv, so a killed run goes on where it was, and
+``--part 0/2`` and ``--part 1/2`` share the cells between two processes (OMP_NUM_THREADS=1 each).
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from weit_rl.command import compose
+
+FROZEN = yaml.safe_load((Path(__file__).parent / "frozen.yaml").read_text())
+FIELDS = ["method", "size", "seed", "scaler_steps", "train_steps", "return_mean", "return_std", "score", "seconds"]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One training: a method, a size, a seed and its budgets."""
+
+    method: str
+    size: str
+    seed: int
+    scaler_steps: int
+    train_steps: int
+
+    def key(self) -> tuple[str, ...]:
+        return tuple(str(v) for v in (self.method, self.size, self.seed, self.scaler_steps, self.train_steps))
+
+
+def cells(sizes: list[str], one_seed: bool) -> list[Cell]:
+    """All cells, the cheap and telling ones first."""
+    take = slice(0, 1) if one_seed else slice(None)
+    found = [Cell("weit", size, s, *b) for s in FROZEN["weit_seeds"][take] for size in sizes for b in FROZEN["weit"]]
+    for budgets, seeds in (("scratch", "scratch_seeds"), ("scratch_long", "scratch_long_seeds")):
+        for steps in FROZEN[budgets]:
+            found += [Cell("scratch", size, s, 0, steps) for s in FROZEN[seeds][take] for size in sizes]
+    return found
+
+
+def bank_of(out: Path, data: str, seed: int) -> Path:
+    """The bank of a pre-training seed, made with the default configuration unless it is there."""
+    from weit_rl.workflows.pretrain import pretrain
+
+    folder = out / "banks" / f"seed{seed}"
+    if not (folder / "bank.safetensors").exists():
+        words = [f"data={data}", f"seed={seed}"]
+        words.append(f"resume={folder}" if (folder / "config.yaml").exists() else f"run_dir={folder}")
+        pretrain(compose("pretrain", words))
+    return folder / "bank.safetensors"
+
+
+def run_cell(cell: Cell, out: Path, data: str) -> list[dict[str, Any]]:
+    """Train one cell with the public command's own code and score it on test episodes."""
+    from weit_rl.workflows.train import train
+
+    folder = out / "runs" / "-".join(cell.key())
+    shutil.rmtree(folder, ignore_errors=True)
+    words = [f"data={data}", f"size={cell.size}", f"init={cell.method}", f"seed={cell.seed}", f"run_dir={folder}"]
+    words += [f"scaler_steps={cell.scaler_steps}", f"train_steps={cell.train_steps}"]
+    words += [f"episodes={FROZEN['episodes']}", f"batch_size={FROZEN['batch_size']}", "validation_episodes=0"]
+    if cell.method == "weit":
+        words.append(f"bank={bank_of(out, data, cell.seed)}")
+    report = train(compose("train", words))
+    shutil.rmtree(folder)
+    return [{**dict(zip(FIELDS, cell.key(), strict=False)), **{k: report[k] for k in FIELDS[5:]}}]
+
+
+def finished(out: Path) -> list[dict[str, str]]:
+    """The rows of every part."""
+    rows: list[dict[str, str]] = []
+    for path in sorted(out.glob("results*.csv")):
+        with path.open(newline="") as file:
+            rows += list(csv.DictReader(file))
+    return rows
+
+
+def run(out: Path, data: str, sizes: list[str], one_seed: bool, part: tuple[int, int]) -> None:
+    """Every cell of this part that has no row yet."""
+    out.mkdir(parents=True, exist_ok=True)
+    path = out / ("results.csv" if part[1] == 1 else f"results-{part[0]}.csv")
+    for number, cell in enumerate(cells(sizes, one_seed)):
+        done = {tuple(row[field] for field in FIELDS[:5]) for row in finished(out)}
+        if number % part[1] != part[0] or cell.key() in done:
+            continue
+        rows = run_cell(cell, out, data)
+        new = not path.exists()
+        with path.open("a", newline="") as file:
+            writer = csv.DictWriter(file, FIELDS)
+            if new:
+                writer.writeheader()
+            writer.writerows(rows)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("what", choices=["run", "table"])
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--data", default="expert")
+    parser.add_argument("--sizes", nargs="+", default=FROZEN["reported"])
+    parser.add_argument("--one-seed", action="store_true")
+    parser.add_argument("--part", default="0/1", type=lambda text: tuple(map(int, text.split("/"))))
+    arguments = parser.parse_args()
+    if arguments.what == "run":
+        run(arguments.out, arguments.data, arguments.sizes, arguments.one_seed, arguments.part)
+    else:
+        from sizes_table import write_table
+
+        write_table(finished(arguments.out), arguments.out)
+
+
+if __name__ == "__main__":
+    main()
