@@ -2,17 +2,24 @@
 
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 import torch
 
+from weit_rl.command import compose
 from weit_rl.data import Trajectories
 from weit_rl.envs.entry import env_entry
 from weit_rl.models import MODELS
+from weit_rl.pretrain import main as pretrain
 from weit_rl.sizes import Size
 from weit_rl.tasks.control import Control, ControlConfig
+from weit_rl.train import main as train
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
+TINY = ["batch_size=4", "context=5", "threads=1", "episodes=1"]
+TINY_PRETRAIN = [*TINY, "size=64x2", "widths=[32, 64]", "depths=[1, 2]", "score_sizes=[32x1]", "rank=4", "steps=12"]
+TINY_TRAIN = [*TINY, "size.width=96", "size.depth=3", "scaler_steps=12", "train_steps=12", "validation_episodes=1"]
 OPTIONS = {"dt": {"observation_dim": 5, "action_dim": 2, "context": 4, "max_steps": 12}}
 
 
@@ -48,3 +55,46 @@ def shared():
     if not SHARED.is_dir():
         pytest.skip("the shared data are beside the project only where it is developed")
     return SHARED
+
+
+@pytest.fixture(scope="session")
+def tiny_data(tmp_path_factory):
+    """Three short episodes of random actions in D4RL's layout, at a path that is hard to pass on."""
+    env = env_entry("HalfCheetah").make()
+    env.action_space.seed(0)
+    rows = []
+    for seed in range(3):
+        observation, _ = env.reset(seed=seed)
+        for step in range(60):
+            action = env.action_space.sample()
+            after, reward, terminated, *_ = env.step(action)
+            rows.append((observation, action, reward, terminated, step == 59))
+            observation = after
+    env.close()
+    path = tmp_path_factory.mktemp("a b=c, [d]") / "x=1, [2] 'y'.hdf5"
+    names = ("observations", "actions", "rewards", "terminals", "timeouts")
+    write_hdf5(path, dict(zip(names, map(np.asarray, zip(*rows, strict=True)), strict=True)))
+    return path
+
+
+def write_hdf5(path, arrays):
+    """Arrays by name as an HDF5 file."""
+    with h5py.File(path, "w") as file:
+        for name, array in arrays.items():
+            file[name] = array
+
+
+@pytest.fixture(scope="session")
+def tiny_bank(tiny_data, tmp_path_factory):
+    """A bank pre-trained for a few steps at 64 x 2."""
+    folder = tmp_path_factory.mktemp("bank") / "pre, [1]=2"
+    pretrain(compose("pretrain", [*TINY_PRETRAIN, f"data={tiny_data}", f"run_dir={folder}"]))
+    return folder / "bank.safetensors"
+
+
+@pytest.fixture(scope="session")
+def tiny_run(tiny_data, tiny_bank, tmp_path_factory):
+    """A finished run of a size the tiny bank never saw."""
+    folder = tmp_path_factory.mktemp("run") / "r [1], x=2"
+    train(compose("train", [*TINY_TRAIN, f"data={tiny_data}", f"bank={tiny_bank}", f"run_dir={folder}"]))
+    return folder

@@ -156,3 +156,12 @@ write_tensors({str(file)!r}, {{"a": torch.ones(9)}}, {{}})
     assert subprocess.run([sys.executable, "-c", program]).returncode == -signal.SIGKILL
     assert file.read_bytes() == before
     assert read_tensors(file)[1] == CARD
+
+
+def test_the_same_content_gives_the_same_bytes(tmp_path):
+    tensors = {"b": torch.arange(3), "a": torch.ones(2, 2, dtype=torch.bfloat16)}
+    files = set()
+    for _ in range(8):  # safetensors itself orders its metadata anew each time
+        write_tensors(tmp_path / "x", tensors, {"é": 1})
+        files.add((tmp_path / "x").read_bytes())
+    assert len(files) == 1

@@ -33,7 +33,7 @@ def write_tensors(path: str | Path, tensors: dict[str, torch.Tensor], card: Card
     """
     plain = {name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in tensors.items()}
     text = json.dumps(card, sort_keys=True)
-    write_atomically(path, save(plain, metadata={"card": text, "sha256": _digest(text, plain)}))
+    write_atomically(path, _in_order(save(plain, metadata={"card": text, "sha256": _digest(text, plain)})))
 
 
 def read_tensors(path: str | Path) -> tuple[dict[str, torch.Tensor], Card]:
@@ -67,6 +67,16 @@ def _metadata(path: str | Path) -> dict[str, str]:
         raise UserError(f"{path}: cannot read ({error.strerror}); check the path") from error
     except (ValueError, KeyError, TypeError) as error:
         raise _broken(path) from error
+
+
+def _in_order(data: bytes) -> bytes:
+    """safetensors writes the metadata in random order; the same tensors and card must give the same bytes."""
+    end = 8 + int.from_bytes(data[:8], "little")
+    header = json.loads(data[8:end])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)  # the format aligns what follows
+    return len(text).to_bytes(8, "little") + text + data[end:]
 
 
 def _broken(path: str | Path) -> UserError:

@@ -22,9 +22,9 @@ RTG = ("latest", "every")
 class Block(nn.Module):
     """Pre-norm attention and MLP, as GPT-2's."""
 
-    def __init__(self, size: Size):
+    def __init__(self, size: Size, dropout: float = 0.0):
         super().__init__()
-        width = size.width
+        width, self.dropout = size.width, nn.Dropout(dropout)
         self.head_dim = size.head_dim
         self.norm1 = nn.LayerNorm(width)
         self.qkv = nn.Linear(width, 3 * width)
@@ -39,8 +39,8 @@ class Block(nn.Module):
         qkv = self.qkv(self.norm1(x)).view(B, T, 3, -1, self.head_dim)
         q, k, v = qkv.permute(2, 0, 3, 1, 4)  # each (B, heads, T, head_dim)
         attended = F.scaled_dot_product_attention(q, k, v, is_causal=True)
-        x = x + self.out(attended.transpose(1, 2).reshape(B, T, -1))
-        return x + self.fc2(F.relu(self.fc1(self.norm2(x))))
+        x = x + self.dropout(self.out(attended.transpose(1, 2).reshape(B, T, -1)))
+        return x + self.dropout(self.fc2(F.relu(self.fc1(self.norm2(x)))))
 
 
 class DecisionTransformer(nn.Module):
@@ -52,6 +52,8 @@ class DecisionTransformer(nn.Module):
         action_dim: numbers in an action; actions lie in [-1, 1].
         context: time steps the network sees, K (default 20).
         max_steps: length of the longest episode, the rows of the time-step table (default 1000).
+        positions: ``"window"`` (default) numbers the steps of a window; ``"episode"`` is the original's absolute
+            time step, a table of ``max_steps`` rows by which a network can recognise single episodes.
         rtg: ``"every"`` (a return-to-go token a step) or ``"latest"`` (default).
         past_actions: whether past actions are tokens (default False: a policy that sees what it did learns to
             repeat it, and the sequence is half as long).
@@ -71,6 +73,8 @@ class DecisionTransformer(nn.Module):
         max_steps: int = 1000,
         rtg: str = "latest",
         past_actions: bool = False,
+        positions: str = "window",
+        dropout: float = 0.0,
     ):
         super().__init__()
         if rtg not in RTG:
@@ -78,7 +82,8 @@ class DecisionTransformer(nn.Module):
         self.context, self.rtg, self.past_actions = context, rtg, past_actions
         self.action_dim, self.max_steps = action_dim, max_steps
         width = size.width
-        self.embed_time = nn.Embedding(max_steps, width)
+        self.positions = positions
+        self.embed_time = nn.Embedding(context if positions == "window" else max_steps, width)
         self.embed_observation = nn.Linear(observation_dim, width)
         if past_actions:
             self.embed_action = nn.Linear(action_dim, width)
@@ -87,7 +92,7 @@ class DecisionTransformer(nn.Module):
         else:
             self.modulate = nn.Linear(1, 2 * width)
         self.norm_in = nn.LayerNorm(width)
-        self.blocks = nn.ModuleList(Block(size) for _ in range(size.depth))
+        self.blocks = nn.ModuleList(Block(size, dropout) for _ in range(size.depth))
         self.norm_out = nn.LayerNorm(width)
         self.head = nn.Linear(width, action_dim)
         self.register_buffer("observation_mean", torch.zeros(observation_dim))
@@ -108,7 +113,9 @@ class DecisionTransformer(nn.Module):
         Returns:
             ``(B, T, action_dim)`` in [-1, 1].
         """
-        time = self.embed_time(timesteps.clamp_max(self.max_steps - 1))
+        if self.positions == "window":
+            timesteps = torch.arange(observations.shape[1], device=observations.device)
+        time = self.embed_time(timesteps.clamp_max(self.embed_time.num_embeddings - 1))
         states = self.embed_observation((observations - self.observation_mean) / self.observation_std) + time
         returns = (returns_to_go / self.return_scale).unsqueeze(-1)
         stream = [self.embed_return(returns) + time, states] if self.rtg == "every" else [states]

@@ -16,6 +16,8 @@ from weit_rl.plan import Plan
 from weit_rl.sizes import Size
 from weit_rl.tasks import TASKS
 
+SPLIT_SEED = 0  # the same episodes are held out in every run
+
 
 @dataclass(frozen=True)
 class ControlConfig:
@@ -31,6 +33,7 @@ class ControlConfig:
         seed: of the batches.
         target_return: what the policy is asked for; None takes it from the data.
         device: where networks and batches live.
+        validation_fraction: share of the episodes held out of training, split before windows are cut.
     """
 
     model: str = "dt"
@@ -38,10 +41,13 @@ class ControlConfig:
     context: int = 20
     rtg: str = "latest"
     past_actions: bool = False
+    positions: str = "window"
+    dropout: float = 0.0
     batch_size: int = 32
     seed: int = 0
     target_return: float | None = None
     device: str = "cpu"
+    validation_fraction: float = 0.1
 
 
 class Control:
@@ -51,7 +57,9 @@ class Control:
         self.entry, self.trajectories, self.config = entry, trajectories, config
         self.model = MODELS.get(config.model)
         self.plan: Plan = self.model.plan(config.tile)
-        self.windows = Windows(trajectories, config.context, config.device)
+        training, held = trajectories.split(config.validation_fraction, SPLIT_SEED)
+        self.windows = Windows(training, config.context, config.device)
+        self.held_windows = Windows(held, config.context, config.device)
 
     def options(self) -> dict[str, Any]:
         """What the model's constructor needs besides the size (kept in checkpoints)."""
@@ -62,6 +70,8 @@ class Control:
             "max_steps": self.entry.episode_steps,
             "rtg": self.config.rtg,
             "past_actions": self.config.past_actions,
+            "positions": self.config.positions,
+            "dropout": self.config.dropout,
         }
 
     def build(self, size: Size, seed: int = 0) -> nn.Module:
@@ -89,6 +99,13 @@ class Control:
         """``batch_size`` windows drawn with the step's own seed."""
         generator = torch.Generator().manual_seed(self.config.seed * 1_000_003 + step)
         return self.windows.sample(self.config.batch_size, generator)
+
+    @torch.no_grad()
+    def validation_loss(self, net: Any, batches: int = 10) -> float:
+        """The loss on held-out episodes (an action error: it does not tell how a policy will do)."""
+        generator = torch.Generator().manual_seed(SPLIT_SEED)
+        draws = (self.held_windows.sample(self.config.batch_size, generator) for _ in range(batches))
+        return sum(float(self.loss(net, batch)) for batch in draws) / batches
 
     def loss(self, net: Any, batch: dict[str, Tensor]) -> Tensor:
         """Mean squared action error over real steps."""

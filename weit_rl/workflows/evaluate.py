@@ -22,7 +22,8 @@ def evaluate_run(cfg: Any) -> dict[str, Any]:
     run = RunFolder.open(cfg.run)
     path = run.checkpoint_path(cfg.checkpoint)
     if not path.is_file():
-        have = ", ".join(sorted(p.stem for p in path.parent.glob("*.safetensors")))
+        names = sorted(p.stem for p in path.parent.glob("*.safetensors"))
+        have = ", ".join(name for name in names if not name.endswith("_state"))  # what a stopped stage goes on from
         raise UserError(f"checkpoint={cfg.checkpoint}: {cfg.run} has none of that name (it has {have or 'none'})")
     net: Any
     net, card = load_network(path)

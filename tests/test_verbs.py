@@ -1,0 +1,318 @@
+"""The commands from end to end, on tiny data: what they leave behind, that they repeat, stop and go on."""
+
+import csv
+import json
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+from conftest import TINY, TINY_PRETRAIN, TINY_TRAIN
+
+from weit_rl.bank import TemplateBank
+from weit_rl.command import compose
+from weit_rl.constraints import CONSTRAINTS
+from weit_rl.data import load_trajectories
+from weit_rl.envs import gymnasium_mujoco
+from weit_rl.envs.entry import env_entry
+from weit_rl.errors import Interrupted, UserError
+from weit_rl.evaluate import main as evaluate
+from weit_rl.initializers.weit import network_of_size
+from weit_rl.pretrain import main as pretrain
+from weit_rl.tensorfile import read_tensors
+from weit_rl.train import main as train
+from weit_rl.training.checkpoint import load_network
+from weit_rl.training.run_folder import RunFolder
+from weit_rl.workflows.setup import control_task, size_of, source_of
+
+SHORT = [*TINY_TRAIN, "scaler_steps=4", "train_steps=4", "validation_episodes=0"]  # one episode a run
+KEYS = {"return_mean", "return_std", "return_median", "episodes", "score", "seconds"}  # that scripts rely on
+KEYS |= {"env", "size", "width", "depth", "init", "scaler_steps", "train_steps"}
+
+
+@pytest.fixture
+def words(tiny_data, tiny_bank):
+    return [*SHORT, f"data={tiny_data}", f"bank={tiny_bank}"]
+
+
+def checkpoint(run, name):
+    return (run / "checkpoints" / f"{name}.safetensors").read_bytes()
+
+
+def tensors(run, name):
+    return read_tensors(run / "checkpoints" / f"{name}.safetensors")[0]
+
+
+def equal(one, other):
+    return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
+
+
+# --- what a run leaves behind
+
+
+def test_a_run_folder_is_complete(tiny_run, tiny_data):
+    files = {str(file.relative_to(tiny_run)) for file in tiny_run.rglob("*") if file.is_file()}
+    checkpoints = {
+        f"checkpoints/{name}.safetensors" for name in ("start", "last", "best", "scaler_state", "train_state")
+    }
+    plain = {"config.yaml", "environment.json", "metrics.csv", "evaluation.json", "learning_curve.png"}
+    board = {file for file in files if file.startswith("tensorboard/")}
+    assert board and plain | checkpoints <= files and files - board - plain - checkpoints <= {"video.mp4"}
+    assert RunFolder.open(tiny_run).config.data == str(tiny_data)
+    facts = json.loads((tiny_run / "environment.json").read_text())
+    assert facts["seed"] == 0 and facts["versions"]["mujoco"] and facts["torch_threads"] == 1
+    assert (tiny_run / "learning_curve.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_evaluation_says_what_was_measured_on_what(tiny_run):
+    report = json.loads((tiny_run / "evaluation.json").read_text())
+    assert set(report) >= KEYS
+    assert (report["env"], report["size"], report["width"], report["depth"]) == ("HalfCheetah", "96x3", 96, 3)
+    assert (report["init"], report["scaler_steps"], report["train_steps"], report["episodes"]) == ("weit", 12, 12, 1)
+    assert report["score"] == pytest.approx(env_entry("HalfCheetah").score(report["return_mean"]))
+    assert report["best"]["episodes"] == 1 and report["behaviour"]["episodes"] == 3 and report["seconds"] > 0
+
+
+def test_metrics_are_in_the_csv_file_and_on_the_board(tiny_run):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    series = RunFolder.open(tiny_run).metrics()
+    assert [step for step, _ in series["scaler/loss"]] == [10, 12]
+    assert [step for step, _ in series["train/loss"]] == [22, 24]  # steps count through both stages
+    assert [step for step, _ in series["validation/return"]] == [12, 16, 20, 24]
+    events = EventAccumulator(str(tiny_run / "tensorboard")).Reload()
+    assert set(events.Tags()["scalars"]) == set(series)
+    assert [event.step for event in events.Scalars("train/loss")] == [22, 24]
+
+
+def test_the_best_checkpoint_is_the_one_with_the_best_validation(tiny_run):
+    returns = RunFolder.open(tiny_run).metrics()["validation/return"]
+    card = read_tensors(tiny_run / "checkpoints" / "best.safetensors")[1]
+    assert (card["step"], card["validation_return"]) == max(returns, key=lambda row: row[1])
+
+
+def test_a_bank_says_what_it_was_made_of(tiny_bank, tiny_data):
+    card = TemplateBank.load(tiny_bank).card
+    assert json.loads(tiny_bank.with_suffix(".json").read_text()) == card
+    assert card["sizes_sampled"] == ["32x1", "32x2", "64x1", "64x2"] and card["size"] == [64, 2, 32]
+    assert card["config"]["data"] == str(tiny_data) and card["config"]["steps"] == 12
+    assert card["scores"]["32x1"]["episodes"] == 1 and card["data"]["episodes"] == 3 and card["licence"]
+
+
+# --- the same again
+
+
+def test_pretraining_again_makes_the_same_bank_bit_for_bit(tiny_bank, tiny_data, tmp_path):
+    again = [*TINY_PRETRAIN, f"data={tiny_data}", f"run_dir={tmp_path / 'again'}"]
+    pretrain(compose("pretrain", again))
+    assert (tmp_path / "again" / "bank.safetensors").read_bytes() == tiny_bank.read_bytes()
+    pretrain(compose("pretrain", [*again, "seed=1", "score_sizes=[]", f"run_dir={tmp_path / 'other'}"]))
+    one, other = (TemplateBank.load(path).templates for path in (tiny_bank, tmp_path / "other" / "bank.safetensors"))
+    assert not any(torch.equal(one[role], other[role]) for role in one)
+
+
+def test_the_same_seed_gives_the_same_numbers_and_another_seed_others(words, tmp_path):
+    a, b, c = tmp_path / "a", tmp_path / "b", tmp_path / "c"
+    one, same = (train(compose("train", [*words, f"run_dir={run}"])) for run in (a, b))
+    other = train(compose("train", [*words, "seed=1", f"run_dir={c}"]))
+    assert {**one, "seconds": 0} == {**same, "seconds": 0}
+    assert one["return_mean"] != other["return_mean"]
+    assert checkpoint(a, "last") == checkpoint(b, "last") != checkpoint(c, "last")
+
+
+# --- stages and starts
+
+
+def expected_start(words, bank):
+    """The network that a run without any step begins with."""
+    config = compose("train", words)
+    task = control_task(config, tile=32)
+    net = task.build(size_of(config.size), config.seed)
+    if bank is not None:
+        bank = TemplateBank.load(bank)
+        target_return = net.target_return
+        net = network_of_size(bank, source_of(bank, task), net, task.plan, config.seed).materialize()
+        net.target_return.copy_(target_return)
+    return dict(net.state_dict())
+
+
+@pytest.mark.parametrize("init", ["weit", "scratch"])
+@pytest.mark.parametrize("asked", [None, 1234.5])
+def test_without_a_step_the_start_is_the_initialisers(words, tiny_bank, tiny_data, init, asked, tmp_path):
+    words = [*words, f"init={init}", "scaler_steps=0", "train_steps=0", f"target_return={asked or 'null'}"]
+    report = train(compose("train", [*words, f"run_dir={tmp_path / 'run'}"]))
+    assert (report["scaler_steps"], report["train_steps"], report["init"]) == (0, 0, init)
+    last = tensors(tmp_path / "run", "last")
+    assert equal(last, expected_start(words, tiny_bank if init == "weit" else None))
+    # one rule, the same for every initialiser
+    rule = load_trajectories(tiny_data, env_entry("HalfCheetah")).target_return()
+    assert last["target_return"].item() == pytest.approx(asked or rule)
+
+
+def test_each_stage_can_be_left_out(words, tiny_bank, tmp_path):
+    free, scalers, scratch = tmp_path / "free", tmp_path / "scalers", tmp_path / "scratch"
+    train(compose("train", [*words, "scaler_steps=0", f"run_dir={free}"]))
+    assert equal(tensors(free, "start"), expected_start(words, tiny_bank))
+    assert not equal(tensors(free, "last"), tensors(free, "start"))
+    train(compose("train", [*words, "train_steps=0", f"run_dir={scalers}"]))
+    assert equal(tensors(scalers, "last"), tensors(scalers, "start"))
+    assert not equal(tensors(scalers, "last"), expected_start(words, tiny_bank))
+    report = train(compose("train", [*words, "init=scratch", "bank=nowhere", f"run_dir={scratch}"]))
+    assert report["scaler_steps"] == 0 and not (scratch / "checkpoints" / "scaler_state.safetensors").exists()
+
+
+@pytest.mark.parametrize("constraint", [name for name in CONSTRAINTS.names() if name != "kronecker"])
+def test_a_bank_under_another_constraint_initialises_too(constraint, tiny_data, words, tmp_path):
+    made = [*TINY_PRETRAIN, f"constraint={constraint}", "masks=false", "score_sizes=[]", f"data={tiny_data}"]
+    pretrain(compose("pretrain", [*made, f"run_dir={tmp_path / 'bank'}"]))
+    bank = tmp_path / "bank" / "bank.safetensors"
+    train(compose("train", [*words, f"bank={bank}", "train_steps=0", f"run_dir={tmp_path / 'run'}"]))
+    assert not equal(tensors(tmp_path / "run", "start"), expected_start(words, bank))
+
+
+@pytest.mark.parametrize("option", ["rtg=every", "past_actions=true"])
+def test_options_of_the_model_reach_its_checkpoint(option, words, tmp_path):
+    words = [*words, "init=scratch", option, "train_steps=2", f"run_dir={tmp_path / 'run'}"]
+    train(compose("train", words))
+    name, _, value = option.partition("=")
+    assert str(load_network(tmp_path / "run" / "checkpoints" / "last.safetensors")[1]["options"][name]).lower() == value
+
+
+# --- evaluating and filming
+
+
+def test_a_finished_run_is_evaluated_again_beside_its_own_evaluation(tiny_run):
+    before = (tiny_run / "evaluation.json").read_bytes()
+    reports = [evaluate(compose("evaluate", [f"run={tiny_run}", "episodes=1"])) for _ in range(2)]
+    for name in ("evaluation-best-1.json", "evaluation-best-1-2.json"):
+        assert json.loads((tiny_run / name).read_text()) == reports[0] == reports[1]
+        (tiny_run / name).unlink()
+    assert (tiny_run / "evaluation.json").read_bytes() == before
+    best = json.loads(before)["best"]  # the same seed, so the same episode
+    assert best == {name: reports[0][name] for name in best}
+
+
+def test_another_return_can_be_asked_for(tiny_run):
+    words = [f"run={tiny_run}", "checkpoint=last", "episodes=1"]
+    returns = [evaluate(compose("evaluate", [*words, f"target_return={asked}"]))["return_mean"] for asked in (0, 9000)]
+    assert returns[0] != returns[1]
+    for file in tiny_run.glob("evaluation-last-*"):
+        file.unlink()
+
+
+def test_video_is_a_playable_file_or_one_clear_line(tiny_run, monkeypatch):
+    import imageio.v3 as imageio
+
+    make = gymnasium_mujoco.make
+    monkeypatch.setattr(gymnasium_mujoco, "make", lambda name, **options: make(name, max_episode_steps=20, **options))
+    monkeypatch.setenv("MUJOCO_GL", os.environ.get("MUJOCO_GL", ""))  # restored afterwards
+    video = tiny_run / "video.mp4"
+    try:
+        evaluate(compose("evaluate", [f"run={tiny_run}", "episodes=1", "video=true"]))
+    except UserError as error:
+        assert "MUJOCO_GL=osmesa" in str(error) and "\n" not in str(error) and not video.exists()
+        pytest.skip(f"nothing here can render: {error}")
+    frames = imageio.imread(video)
+    assert len(frames) == 20 and frames[0].shape == (480, 480, 3) and (frames[0] != frames[-1]).any()
+    assert not list(tiny_run.glob("*partial*"))
+    video.unlink()
+    next(tiny_run.glob("evaluation-best-1.json")).unlink()
+
+
+def test_where_nothing_renders_it_says_what_to_install(tiny_run, monkeypatch):
+    monkeypatch.setenv("MUJOCO_GL", "no-such-renderer")
+    before = sorted(tiny_run.iterdir())
+    with pytest.raises(UserError, match=r"no-such-renderer.*apt-get install libosmesa6"):
+        evaluate(compose("evaluate", [f"run={tiny_run}", "video=true"]))
+    assert sorted(tiny_run.iterdir()) == before
+
+
+# --- stopping and going on
+
+
+def stop_at(monkeypatch, step, how=lambda: os.kill(os.getpid(), signal.SIGTERM)):
+    """Stop the next run as it logs a step."""
+    log = RunFolder.log
+
+    def log_and_stop(run, now, values):
+        log(run, now, values)
+        if now == step:
+            monkeypatch.setattr(RunFolder, "log", log)
+            how()
+
+    monkeypatch.setattr(RunFolder, "log", log_and_stop)
+
+
+def interrupt():
+    raise KeyboardInterrupt
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tiny_data, tiny_bank, tmp_path_factory):
+    run = tmp_path_factory.mktemp("whole") / "run"
+    train(compose("train", [*RUNS, f"data={tiny_data}", f"bank={tiny_bank}", f"run_dir={run}"]))
+    return run
+
+
+RUNS = [*TINY, "size=64x2", "scaler_steps=20", "train_steps=20", "evaluate_every=10", "validation_episodes=1"]
+
+
+@pytest.mark.parametrize(
+    ("step", "how"),
+    [(10, None), (20, None), (30, None), (20, interrupt), (40, interrupt)],
+    ids=["scaler stage", "its end", "training", "ctrl-c in the scaler stage's end", "ctrl-c in the last validation"],
+)
+def test_a_run_stopped_and_resumed_is_one_never_stopped(
+    step, how, uninterrupted, tiny_data, tiny_bank, tmp_path, monkeypatch
+):
+    run = tmp_path / "r [1] x=2"
+    stop_at(monkeypatch, step, *[how] if how else [])
+    with pytest.raises(Interrupted, match=r"go on with: python -m weit_rl.train 'resume=") as stop:
+        train(compose("train", [*RUNS, f"data={tiny_data}", f"bank={tiny_bank}", f"run_dir={run}"]))
+    assert stop.value.exit_code == (130 if how else 143)
+    report = train(compose("train", [f"resume={run}"]))
+    assert all(checkpoint(run, name) == checkpoint(uninterrupted, name) for name in ("start", "best", "last"))
+    assert {**report, "seconds": 0} == {**json.loads((uninterrupted / "evaluation.json").read_text()), "seconds": 0}
+    rows, expected = (metrics(path) for path in (run, uninterrupted))
+    assert rows == expected
+
+
+def metrics(run):
+    return [row for row in csv.reader((run / "metrics.csv").open()) if row[1] != "time/seconds"]
+
+
+def test_a_pretraining_stopped_and_resumed_makes_the_same_bank(tiny_bank, tiny_data, tmp_path, monkeypatch):
+    stop_at(monkeypatch, 10)
+    words = [*TINY_PRETRAIN, f"data={tiny_data}", f"run_dir={tmp_path / 'run'}"]
+    with pytest.raises(
+        Interrupted, match=r"SIGTERM after step 10 of 12; go on with: python -m weit_rl.pretrain resume="
+    ):
+        pretrain(compose("pretrain", words))
+    assert not (tmp_path / "run" / "bank.safetensors").exists()
+    pretrain(compose("pretrain", [f"resume={tmp_path / 'run'}"]))
+    assert (tmp_path / "run" / "bank.safetensors").read_bytes() == tiny_bank.read_bytes()
+
+
+def test_a_process_stopped_by_sigterm_goes_on_with_the_command_it_printed(words, tmp_path):
+    words = [*words, "size=64x2", "size.width=64", "size.depth=2", "scaler_steps=0", "train_steps=500"]
+    module = [sys.executable, "-m", "weit_rl.train"]
+    run = tmp_path / "runs of [a], b=c"
+    process = subprocess.Popen(
+        [*module, *words, f"run_dir={run}"], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    deadline = time.monotonic() + 120
+    while not (run / "metrics.csv").exists() and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGTERM)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 143 and err.count("\n") == 1, err
+    resume = shlex.split(err.partition("python -m weit_rl.train ")[2])
+    done = subprocess.run([*module, *resume], cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert f"run folder: {run}" in done.stdout and [path.name for path in tmp_path.iterdir()] == [run.name]
+    train(compose("train", [*words, f"run_dir={tmp_path / 'whole'}"]))
+    assert checkpoint(run, "last") == checkpoint(tmp_path / "whole", "last")
