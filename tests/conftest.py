@@ -1,5 +1,7 @@
 """What several tests share: small networks of every kind, tiny data, the shared real data where it is present."""
 
+import importlib
+import signal
 from pathlib import Path
 
 import h5py
@@ -7,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from weit_rl.command import compose
+from weit_rl.command import command, compose
 from weit_rl.data import Trajectories
 from weit_rl.envs.entry import env_entry
 from weit_rl.models import MODELS
@@ -16,6 +18,7 @@ from weit_rl.sizes import Size
 from weit_rl.tasks.control import Control, ControlConfig
 from weit_rl.train import main as train
 
+torch.set_num_threads(1)  # on tiny tensors a second thread only waits, long where the cores are busy
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 TINY = ["batch_size=4", "context=5", "threads=1", "episodes=1"]
 TINY_PRETRAIN = [*TINY, "size=64x2", "widths=[32, 64]", "depths=[1, 2]", "score_sizes=[32x1]", "rank=4", "steps=12"]
@@ -98,3 +101,34 @@ def tiny_run(tiny_data, tiny_bank, tmp_path_factory):
     folder = tmp_path_factory.mktemp("run") / "r [1], x=2"
     train(compose("train", [*TINY_TRAIN, f"data={tiny_data}", f"bank={tiny_bank}", f"run_dir={folder}"]))
     return folder
+
+
+@pytest.fixture
+def refused(tmp_path, monkeypatch, capfd):
+    """Run a command that must refuse; returns the line it printed."""
+    handler = signal.getsignal(signal.SIGTERM)
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+
+    def run(verb, *words, folder=tmp_path):
+        before, _ = contents(folder), capfd.readouterr()
+        with pytest.raises(SystemExit) as stop:
+            command(verb, importlib.import_module(f"weit_rl.{verb}").main, words)
+        err = capfd.readouterr().err
+        assert stop.value.code == 2 and err.startswith(f"weit_rl {verb}: error: ") and err.count("\n") == 1, err
+        assert contents(folder) == before, "something was written"
+        return err
+
+    yield run
+    signal.signal(signal.SIGTERM, handler)
+
+
+def contents(folder):
+    return {path: path.read_bytes() if path.is_file() else None for path in folder.rglob("*")}
+
+
+@pytest.fixture
+def words(tiny_data, tiny_bank, tmp_path):
+    """Good words for each verb, to which a bad one is added."""
+    data, run = f"data={tiny_data}", f"run_dir={tmp_path / 'run'}"
+    return {"train": [*TINY_TRAIN, data, f"bank={tiny_bank}", run], "pretrain": [*TINY_PRETRAIN, data, run]}

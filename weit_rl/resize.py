@@ -13,7 +13,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from weit_rl.plan import Layout, Slot
+from weit_rl.errors import UserError
+from weit_rl.plan import FIXED, Layout, Slot
 
 
 def resize(
@@ -34,6 +35,9 @@ def resize(
 
     Returns:
         The target's slots, stacked.
+
+    Raises:
+        UserError: if an axis that no size changes differs (another observation or action size, another context).
     """
     generator = generator or torch.Generator().manual_seed(0)
     return {key: _resize_slot(tensors[key], source[key], slot, factored, generator) for key, slot in target.items()}
@@ -53,6 +57,8 @@ def _resize_slot(x: Tensor, source: Slot, target: Slot, factored: bool, generato
     for axis, (n_old, n_new) in enumerate(zip(old, new, strict=True)):
         if n_old == n_new:
             continue
+        if target.rule.axes[axis] == FIXED:
+            raise UserError(f"{target.name}: axis {axis} is fixed, but has {n_old} entries in the source, {n_new} here")
         dim = x.ndim - len(new) + axis
         if n_new < n_old:
             x = x.narrow(dim, 0, n_new)

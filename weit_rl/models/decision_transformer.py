@@ -17,14 +17,15 @@ from weit_rl.plan import FIXED, LAYER, Plan, Rule
 from weit_rl.sizes import Size
 
 RTG = ("latest", "every")
+POSITIONS = ("window", "episode")
 
 
 class Block(nn.Module):
     """Pre-norm attention and MLP, as GPT-2's."""
 
-    def __init__(self, size: Size, dropout: float = 0.0):
+    def __init__(self, size: Size):
         super().__init__()
-        width, self.dropout = size.width, nn.Dropout(dropout)
+        width = size.width
         self.head_dim = size.head_dim
         self.norm1 = nn.LayerNorm(width)
         self.qkv = nn.Linear(width, 3 * width)
@@ -39,8 +40,8 @@ class Block(nn.Module):
         qkv = self.qkv(self.norm1(x)).view(B, T, 3, -1, self.head_dim)
         q, k, v = qkv.permute(2, 0, 3, 1, 4)  # each (B, heads, T, head_dim)
         attended = F.scaled_dot_product_attention(q, k, v, is_causal=True)
-        x = x + self.dropout(self.out(attended.transpose(1, 2).reshape(B, T, -1)))
-        return x + self.dropout(self.fc2(F.relu(self.fc1(self.norm2(x)))))
+        x = x + self.out(attended.transpose(1, 2).reshape(B, T, -1))
+        return x + self.fc2(F.relu(self.fc1(self.norm2(x))))
 
 
 class DecisionTransformer(nn.Module):
@@ -74,11 +75,12 @@ class DecisionTransformer(nn.Module):
         rtg: str = "latest",
         past_actions: bool = False,
         positions: str = "window",
-        dropout: float = 0.0,
     ):
         super().__init__()
         if rtg not in RTG:
             raise UserError(f"rtg={rtg}: must be one of {', '.join(RTG)}")
+        if positions not in POSITIONS:
+            raise UserError(f"positions={positions}: must be one of {', '.join(POSITIONS)}")
         self.context, self.rtg, self.past_actions = context, rtg, past_actions
         self.action_dim, self.max_steps = action_dim, max_steps
         width = size.width
@@ -92,7 +94,7 @@ class DecisionTransformer(nn.Module):
         else:
             self.modulate = nn.Linear(1, 2 * width)
         self.norm_in = nn.LayerNorm(width)
-        self.blocks = nn.ModuleList(Block(size, dropout) for _ in range(size.depth))
+        self.blocks = nn.ModuleList(Block(size) for _ in range(size.depth))
         self.norm_out = nn.LayerNorm(width)
         self.head = nn.Linear(width, action_dim)
         self.register_buffer("observation_mean", torch.zeros(observation_dim))

@@ -29,6 +29,7 @@ class ControlConfig:
         context: time steps the network sees.
         rtg: ``"latest"`` or ``"every"``.
         past_actions: whether past actions are tokens.
+        positions: ``"window"`` or ``"episode"``.
         batch_size: windows a step.
         seed: of the batches.
         target_return: what the policy is asked for; None takes it from the data.
@@ -42,7 +43,6 @@ class ControlConfig:
     rtg: str = "latest"
     past_actions: bool = False
     positions: str = "window"
-    dropout: float = 0.0
     batch_size: int = 32
     seed: int = 0
     target_return: float | None = None
@@ -71,7 +71,6 @@ class Control:
             "rtg": self.config.rtg,
             "past_actions": self.config.past_actions,
             "positions": self.config.positions,
-            "dropout": self.config.dropout,
         }
 
     def build(self, size: Size, seed: int = 0) -> nn.Module:
@@ -107,10 +106,21 @@ class Control:
         draws = (self.held_windows.sample(self.config.batch_size, generator) for _ in range(batches))
         return sum(float(self.loss(net, batch)) for batch in draws) / batches
 
+    def outputs(self, net: Any, batch: dict[str, Tensor]) -> Tensor:
+        """The actions ``(B, K, act)`` a network predicts for a batch."""
+        return net(batch["observations"], batch["actions"], batch["returns_to_go"], batch["timesteps"])
+
+    def distance(self, outputs: Tensor, wanted: Tensor, batch: dict[str, Tensor]) -> Tensor:
+        """Mean squared difference of actions over real steps."""
+        return ((outputs - wanted) ** 2)[batch["mask"]].mean()
+
     def loss(self, net: Any, batch: dict[str, Tensor]) -> Tensor:
         """Mean squared action error over real steps."""
-        predicted = net(batch["observations"], batch["actions"], batch["returns_to_go"], batch["timesteps"])
-        return ((predicted - batch["actions"]) ** 2)[batch["mask"]].mean()
+        return self.loss_of(self.outputs(net, batch), batch)
+
+    def loss_of(self, outputs: Tensor, batch: dict[str, Tensor]) -> Tensor:
+        """The loss of outputs already computed."""
+        return self.distance(outputs, batch["actions"], batch)
 
     def evaluate(self, net: nn.Module, episodes: int, seed: int) -> dict[str, float]:
         """Returns in the real environment."""

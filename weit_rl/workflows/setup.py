@@ -72,6 +72,7 @@ def control_task(cfg: Any, tile: int) -> Control:
         context=cfg.context,
         rtg=cfg.rtg,
         past_actions=cfg.past_actions,
+        positions=cfg.positions,
         batch_size=cfg.batch_size,
         seed=cfg.seed,
         target_return=cfg.get("target_return"),

@@ -1,0 +1,134 @@
+"""The decision transformer: causal, blind to padding and to the action it predicts, complete in its checkpoint."""
+
+import itertools
+
+import numpy as np
+import pytest
+import torch
+from conftest import small_inputs, small_net
+
+from weit_rl.agents.evaluation import History, rollout
+from weit_rl.errors import UserError
+from weit_rl.models import MODELS
+from weit_rl.models.decision_transformer import POSITIONS, RTG
+from weit_rl.plan import stack, unstack
+from weit_rl.resize import resize
+from weit_rl.training.checkpoint import load_network, save_network
+
+VARIANTS = [
+    {"rtg": rtg, "past_actions": past, "positions": positions}
+    for rtg, past, positions in itertools.product(RTG, (False, True), POSITIONS)
+]
+variants = pytest.mark.parametrize("options", VARIANTS, ids=lambda o: "-".join(map(str, o.values())))
+
+
+@variants
+def test_no_step_sees_what_comes_later_nor_its_own_action(options):
+    net, (obs, act, rtg, times) = small_net(**options), small_inputs()
+    before = net(obs, act, rtg, times)
+    for changed in range(4):
+        noisy = [x.clone() for x in (obs, act, rtg)]
+        noisy[0][:, changed + 1 :] += 1
+        noisy[1][:, changed:] += 1
+        noisy[2][:, changed + 1 :] += 100
+        after = net(*noisy, times)
+        torch.testing.assert_close(after[:, : changed + 1], before[:, : changed + 1])
+        if changed < 3:
+            assert not torch.allclose(after[:, changed + 1 :], before[:, changed + 1 :])
+
+
+@variants
+def test_a_padded_window_gives_what_the_short_one_gives(options):
+    net, inputs = small_net(**options), small_inputs()
+    short = net(*[x[:, :2] for x in inputs])
+    padded = [torch.cat([x[:, :2], torch.zeros_like(x[:, 2:])], dim=1) for x in inputs]
+    torch.testing.assert_close(net(*padded)[:, :2], short)
+
+
+@variants
+def test_past_actions_and_old_returns_are_seen_only_when_they_are_tokens(options):
+    net, (obs, act, rtg, times) = small_net(**options), small_inputs()
+    before = net(obs, act, rtg, times)[:, -1]
+    other_act, other_rtg = act.clone(), rtg.clone()
+    other_act[:, 0] += 1
+    other_rtg[:, 0] += 500
+    assert torch.allclose(net(obs, other_act, rtg, times)[:, -1], before) != options["past_actions"]
+    assert torch.allclose(net(obs, act, other_rtg, times)[:, -1], before) == (options["rtg"] == "latest")
+    other_rtg[:, -1] += 500
+    assert not torch.allclose(net(obs, act, other_rtg, times)[:, -1], before)
+
+
+@variants
+def test_widening_keeps_the_function_in_every_variant(options):
+    plan, source = MODELS.get("dt").plan(8), small_net(**options).double()
+    for p in source.parameters():
+        torch.nn.init.normal_(p, std=0.3)
+    target = small_net(width=32, seed=3, **options).double()
+    old, new = plan.layout(source), plan.layout(target)
+    wide = unstack(resize(stack(dict(source.named_parameters()), old), old, new), new)
+    target.load_state_dict({**target.state_dict(), **wide})
+    inputs = [x.double() if x.is_floating_point() else x for x in small_inputs()]
+    torch.testing.assert_close(target(*inputs), source(*inputs), rtol=1e-5, atol=1e-5)
+
+
+@variants
+def test_a_checkpoint_is_all_it_takes_to_act(options, tmp_path):
+    net = small_net(**options)
+    net.target_return.fill_(777.0)
+    net.observation_mean.normal_()
+    card = {"model": "dt", "size": [16, 2, 8], "env": "HalfCheetah"}
+    card["options"] = {"observation_dim": 5, "action_dim": 2, "context": 4, "max_steps": 12, **options}
+    save_network(tmp_path / "net.safetensors", net, card)
+    again, read = load_network(tmp_path / "net.safetensors")
+    assert read["env"] == "HalfCheetah"
+    assert float(again.target_return) == 777.0
+    assert torch.equal(again(*small_inputs()), net(*small_inputs()))
+
+
+@pytest.mark.parametrize("wrong", [{"rtg": "never"}, {"positions": "world"}])
+def test_unknown_options_are_refused(wrong):
+    with pytest.raises(UserError, match=next(iter(wrong))):
+        small_net(**wrong)
+
+
+class Line:
+    """An environment of known rewards: the first observation entry is the step, it ends at ``length``."""
+
+    def __init__(self, length):
+        self.length = length
+
+    def reset(self, seed):
+        self.t, self.actions = 0, []
+        return np.zeros(5, np.float32), {}
+
+    def step(self, action):
+        self.t += 1
+        self.actions.append(action)
+        return np.full(5, self.t, np.float32), float(self.t), self.t == self.length, False, {}
+
+
+@variants
+def test_rollout_feeds_the_network_what_training_did(options):
+    """Each step's action equals that of a fresh window cut by hand, for episodes of different lengths."""
+    net, envs = small_net(**options).eval(), [Line(3), Line(9)]
+    net.target_return.fill_(50.0)
+    returns = rollout(net, envs, [0, 1])
+    assert returns.tolist() == [6.0, 45.0]
+    env = envs[1]
+    assert (len(envs[0].actions), len(env.actions)) == (3, 9)
+    obs = torch.arange(9.0).view(1, 9, 1).expand(1, 9, 5)
+    act = torch.from_numpy(np.stack(env.actions))[None]
+    rtg = (50.0 - torch.cat([torch.zeros(1), torch.arange(1.0, 9.0).cumsum(0)]))[None]
+    times = torch.arange(9)[None]
+    for t in range(9):
+        low = max(0, t - 3)
+        with torch.no_grad():
+            expected = net(*[x[:, low : t + 1] for x in (obs, act, rtg, times)])[0, -1]
+        torch.testing.assert_close(torch.from_numpy(env.actions[t]), expected, rtol=1e-5, atol=1e-6)
+
+
+def test_history_asks_for_the_target_return_first():
+    net = small_net()
+    net.target_return.fill_(9.0)
+    history = History(net, np.zeros((2, 5), np.float32), 12)
+    assert history.window(torch.tensor([0, 1]))[2].tolist() == [[9.0], [9.0]]
