@@ -20,6 +20,7 @@ TRAIN = [
     ("size.widht=64", "did you mean size.width?"),
     ("init=scrach", "did you mean scratch? (possible: scratch, weit)"),
     ("rtg=latst", "did you mean latest? (possible: latest, every)"),
+    ("positions=windows", "did you mean window? (possible: window, episode)"),
     ("scaler_steps=-1", "scaler_steps=-1: must be 0 or more"),
     ("train_steps=-1", "train_steps=-1: must be 0 or more"),
     ("train_steps=many", "must be an integer"),

@@ -87,7 +87,7 @@ def test_a_pretraining_stopped_and_resumed_makes_the_same_bank(tiny_bank, tiny_d
 
 
 def test_a_process_stopped_by_sigterm_goes_on_with_the_command_it_printed(tiny_data, tiny_bank, tmp_path):
-    words = [*RUNS, f"data={tiny_data}", f"bank={tiny_bank}", "scaler_steps=0", "train_steps=500"]
+    words = [*RUNS, f"data={tiny_data}", f"bank={tiny_bank}", "scaler_steps=0", "train_steps=300"]
     words += ["validation_episodes=0"]
     module = [sys.executable, "-m", "weit_rl.train"]
     run = tmp_path / "runs of [a], b=c"

@@ -168,7 +168,7 @@ def test_a_bank_under_another_constraint_initialises_too(constraint, tiny_data, 
     assert not equal(tensors(tmp_path / "run", "start"), expected_start(words, bank))
 
 
-@pytest.mark.parametrize("option", ["rtg=every", "past_actions=true"])
+@pytest.mark.parametrize("option", ["rtg=every", "past_actions=true", "positions=episode"])
 def test_options_of_the_model_reach_its_checkpoint(option, words, tmp_path):
     words = [*words, "init=scratch", option, "train_steps=2", f"run_dir={tmp_path / 'run'}"]
     train(compose("train", words))

@@ -14,7 +14,7 @@ from weit_rl.data import load_trajectories
 from weit_rl.envs.entry import env_entry
 from weit_rl.errors import UserError
 from weit_rl.initializers.weit import check_source
-from weit_rl.models.decision_transformer import RTG
+from weit_rl.models.decision_transformer import POSITIONS, RTG
 from weit_rl.registry import unknown
 from weit_rl.sizes import Size
 from weit_rl.tasks.control import Control, ControlConfig
@@ -65,8 +65,9 @@ def use_threads(cfg: Any) -> None:
 def control_task(cfg: Any, tile: int) -> Control:
     """The control task of a config: environment, data, model options."""
     entry = env_entry(cfg.env)
-    if cfg.rtg not in RTG:
-        raise unknown("rtg", cfg.rtg, list(RTG))
+    for name, choices in {"rtg": RTG, "positions": POSITIONS}.items():
+        if cfg[name] not in choices:
+            raise unknown(name, cfg[name], list(choices))
     config = ControlConfig(
         tile=tile,
         context=cfg.context,
@@ -96,7 +97,7 @@ def bank_path(cfg: Any) -> Path:
     path = BANKS / f"{env_entry(cfg.env).name}.safetensors"
     if not path.is_file():
         have = ", ".join(sorted(p.stem for p in BANKS.glob("*.safetensors"))) or "none"
-        raise UserError(f"no bank ships for env={cfg.env} (only {have}); give bank=PATH, or use init=scratch")
+        raise UserError(f"no bank ships for env={cfg.env} (shipped: {have}); give bank=PATH, or use init=scratch")
     return path
 
 

@@ -1,0 +1,115 @@
+"""The data and the bank that ship: their size, what they say of themselves, and that they are what they say."""
+
+import json
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+import yaml
+from conftest import TINY
+
+from weit_rl.agents.evaluation import VALIDATION_SEED
+from weit_rl.bank import TemplateBank
+from weit_rl.command import compose
+from weit_rl.data import load_trajectories
+from weit_rl.data.readers import SHIPPED, shipped_levels
+from weit_rl.envs.entry import env_entry
+from weit_rl.initializers.weit import network_of_size
+from weit_rl.sizes import LADDER, Size
+from weit_rl.workflows.pretrain import PLACES
+from weit_rl.workflows.setup import BANKS, control_task, source_of
+
+ENTRY = env_entry("HalfCheetah")
+BANK = BANKS / "HalfCheetah.safetensors"
+FROZEN = yaml.safe_load((Path(__file__).parents[1] / "benchmarks" / "frozen.yaml").read_text())
+needs_data = pytest.mark.skipif(not shipped_levels(ENTRY), reason="no data ship yet")
+needs_bank = pytest.mark.skipif(not BANK.is_file(), reason="no bank ships yet")
+
+
+def megabytes(*folders):
+    return sum(file.stat().st_size for folder in folders for file in folder.rglob("*") if file.is_file()) / 1e6
+
+
+@needs_data
+def test_three_levels_ship_and_are_small():
+    assert shipped_levels(ENTRY) == ["expert", "medium", "random"]
+    assert megabytes(SHIPPED) <= 12
+
+
+@needs_data
+@pytest.mark.parametrize("level", ["expert", "medium", "random"])
+def test_a_level_says_where_it_comes_from(level):
+    info = json.loads((SHIPPED / "HalfCheetah" / level / "data" / "metadata.json").read_text())
+    assert (info["level"], info["env_id"]) == (level, "HalfCheetah-v5") and "Apache-2.0" in info["license"]
+    assert info["algorithm"] and info["environment_steps"] >= 0 and info["versions"]["mujoco"]
+    assert info["reference_returns"] == {"random": ENTRY.random_return, "expert": ENTRY.expert_return}
+    selection, held, recorded = (range(a, b + 1) for a, b in map(info["seeds"].get, ("selection", "held", "recorded")))
+    assert not set(held) & set(recorded) and not set(selection) & set(held)
+    measured = [row for name, row in info["returns"].items() if name.startswith("held_")]
+    assert measured and all(row["episodes"] == len(held) for row in measured)
+
+
+@needs_data
+@pytest.mark.parametrize("level", ["expert", "medium", "random"])
+def test_a_level_holds_the_returns_it_says_in_float32(level):
+    read = load_trajectories(level, ENTRY)
+    said = read.info["returns"]["recorded"]
+    assert read.returns().mean() == pytest.approx(said["return_mean"], rel=1e-3)
+    assert read.episodes == said["episodes"] and np.abs(read.actions).max() <= 1
+    with h5py.File(SHIPPED / "HalfCheetah" / level / "data" / "main_data.hdf5") as file:
+        assert {file["episode_0"][name].dtype for name in ("observations", "actions", "rewards")} == {np.dtype("f4")}
+
+
+@needs_data
+def test_the_levels_are_in_order_and_the_expert_is_one():
+    returns = [load_trajectories(level, ENTRY).returns().mean() for level in ("random", "medium", "expert")]
+    assert returns == sorted(returns) and returns[-1] >= 5000
+
+
+@needs_bank
+def test_the_bank_is_small_and_says_what_it_is():
+    card = TemplateBank.load(BANK).card
+    assert megabytes(BANKS) <= 8
+    assert json.loads(BANK.with_suffix(".json").read_text()) == card
+    assert card["licence"] == "Apache-2.0" and card["data"]["return_mean"] >= 5000
+
+
+@needs_bank
+def test_the_bank_is_what_pretrain_makes():
+    plain = {key: value for key, value in compose("pretrain").items() if key not in PLACES}
+    assert TemplateBank.load(BANK).card["config"] == plain
+
+
+@needs_bank
+def test_no_reported_size_was_sampled_or_looked_at():
+    card, grid = TemplateBank.load(BANK).card, FROZEN["sampled"]
+    assert set(card["sizes_sampled"]) == {f"{width}x{depth}" for width in grid["widths"] for depth in grid["depths"]}
+    looked_at = {str(Size.parse(size)) for size in [*card["scores"], *FROZEN["tuning"]]}
+    assert not set(FROZEN["reported"]) & (looked_at | set(card["sizes_sampled"]))
+
+
+@pytest.fixture(scope="module")
+def task():
+    words = [word for word in TINY if not word.startswith("context")]
+    return control_task(compose("train", words), tile=TemplateBank.load(BANK).card["config"]["tile"])
+
+
+@needs_bank
+@needs_data
+@pytest.mark.parametrize("size", LADDER)
+def test_the_bank_starts_every_size_of_the_ladder(size, task):
+    bank = TemplateBank.load(BANK)
+    net = network_of_size(bank, source_of(bank, task), task.build(LADDER[size]), task.plan)
+    untrained = float(task.loss(task.build(LADDER[size]), task.batch(0)))
+    assert float(task.loss(net, task.batch(0))) < untrained / 2
+
+
+@needs_bank
+@needs_data
+def test_the_full_size_returns_about_what_the_card_says(task):
+    bank = TemplateBank.load(BANK)
+    size = Size(*bank.card["size"])
+    net = network_of_size(bank, source_of(bank, task), task.build(size), task.plan).materialize()
+    said = bank.card["scores"][str(size)]["return_mean"]
+    assert task.evaluate(net, 3, VALIDATION_SEED)["return_mean"] > said / 2
