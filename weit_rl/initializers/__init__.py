@@ -1,6 +1,6 @@
 """Ways to make a network of a new size, one file each: ``(source, target, context) -> state_dict``.
 
-A new one is a file and a line ``INITIALIZERS.add(name, function)``.
+A new one is a file and a line ``INITIALIZERS.add(name, Initializer(function, train_lr))``.
 """
 
 from __future__ import annotations
@@ -40,7 +40,21 @@ class Context:
     spent: dict[str, float] = field(default_factory=lambda: {"steps": 0})
 
 
-Initializer = Callable[[TemplateBank | None, nn.Module, Context], Mapping[str, Tensor]]
+@dataclass(frozen=True)
+class Initializer:
+    """A way to make a network of a size.
+
+    Attributes:
+        make: ``(source, target, context) -> state_dict`` of the target.
+        train_lr: peak learning rate of the plain network's training afterwards (chosen on the tuning sizes).
+        needs_source: whether it starts from something pre-trained; one that does not has no stage of its own.
+    """
+
+    make: Callable[[TemplateBank | None, nn.Module, Context], Mapping[str, Tensor]]
+    train_lr: float
+    needs_source: bool = True
+
+
 INITIALIZERS: Registry[Initializer] = Registry("init")
 
 from weit_rl.initializers import scratch, weit  # noqa: E402,F401  (each adds itself)

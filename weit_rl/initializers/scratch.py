@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from torch import Tensor, nn
 
 from weit_rl.bank import TemplateBank
-from weit_rl.initializers import INITIALIZERS, Context
+from weit_rl.initializers import INITIALIZERS, Context, Initializer
 
 
 def scratch(source: TemplateBank | None, target: nn.Module, context: Context) -> Mapping[str, Tensor]:
@@ -15,4 +15,4 @@ def scratch(source: TemplateBank | None, target: nn.Module, context: Context) ->
     return target.state_dict()
 
 
-INITIALIZERS.add("scratch", scratch)
+INITIALIZERS.add("scratch", Initializer(scratch, train_lr=3e-3, needs_source=False))

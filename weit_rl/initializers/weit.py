@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from weit_rl.bank import TemplateBank
 from weit_rl.errors import UserError
-from weit_rl.initializers import INITIALIZERS, Context
+from weit_rl.initializers import INITIALIZERS, Context, Initializer
 from weit_rl.plan import Plan
 from weit_rl.resize import resize
 from weit_rl.weit import WeiT
@@ -73,4 +73,4 @@ def scaler_groups(net: WeiT, lr: float) -> list[dict]:
     ]
 
 
-INITIALIZERS.add("weit", weit)
+INITIALIZERS.add("weit", Initializer(weit, train_lr=1e-3))

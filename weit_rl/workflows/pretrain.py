@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import torch
 from omegaconf import OmegaConf
 
 import weit_rl
@@ -71,7 +72,7 @@ class PretrainRun:
             {"params": [*net.scalers.parameters(), *net.free.parameters()], "weight_decay": 0.0},
         ]
         recipe = Recipe(cfg.steps, cfg.lr, cfg.weight_decay, cfg.warmup, cfg.grad_clip)
-        Monitor(run).stage("pretrain", 0, net, MaskedLoss(net, self.task, self.masks), recipe, groups)
+        Monitor(run).stage("pretrain", 0, net, MaskedLoss(net, self.task, self.masks, cfg.distill), recipe, groups)
         buffers = {f"buffer.{name}": b.detach().cpu() for name, b in net.net.named_buffers()}
         own = {f"own.{key}": p.detach().cpu() for key, p in net.own().items()}
         self.bank.source = own | buffers
@@ -89,6 +90,7 @@ class PretrainRun:
         sampled = [str(size) for size in self.masks.sizes] if self.masks else [str(self.full)]
         return {
             "weit_rl": weit_rl.__version__,
+            "made_with": {"torch": str(torch.__version__), "threads": torch.get_num_threads()},
             "licence": LICENCE,
             "size": [self.full.width, self.full.depth, self.full.head_dim],
             "sizes_sampled": sorted({*sampled, str(self.full)}),

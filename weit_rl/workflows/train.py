@@ -52,9 +52,9 @@ class TrainRun:
         self.cfg, self.size = cfg, size_of(cfg.size)
         self.initializer = INITIALIZERS.get(cfg.init)
         self.train_steps = cfg.train_steps
-        # scratch has no stage of its own: its whole budget is train_steps
-        self.scaler_steps = cfg.scaler_steps if cfg.init != "scratch" else 0
-        self.bank = TemplateBank.load(bank_path(cfg)) if cfg.init != "scratch" else None
+        sourced = self.initializer.needs_source
+        self.scaler_steps = cfg.scaler_steps if sourced else 0  # without a source the whole budget is train_steps
+        self.bank = TemplateBank.load(bank_path(cfg)) if sourced else None
         self.task: Control = control_task(cfg, self._tile())
         self.net: Any = self.task.build(self.size, cfg.seed)
         self.parameters = sum(p.numel() for p in self.net.parameters())
@@ -92,7 +92,7 @@ class TrainRun:
             recipe=self.recipe("scaler"),
             seed=self.cfg.seed,
         )
-        self.net.load_state_dict(self.initializer(self.bank, self.net, context))
+        self.net.load_state_dict(self.initializer.make(self.bank, self.net, context))
         # The normaliser comes with the weights; the return to ask for follows one rule, whatever the initialiser.
         self.net.target_return.copy_(asked)
 
@@ -104,7 +104,8 @@ class TrainRun:
         """Steps and rates of a stage."""
         cfg = self.cfg
         steps = {"scaler": self.scaler_steps, "train": self.train_steps}[stage]
-        return Recipe(steps, cfg[f"{stage}_lr"], cfg.weight_decay, cfg.warmup, cfg.grad_clip)
+        lr = {"scaler": cfg.scaler_lr, "train": cfg.train_lr or self.initializer.train_lr}[stage]
+        return Recipe(steps, lr, cfg.weight_decay, cfg.warmup, cfg.grad_clip)
 
     def validate(self, run: RunFolder, step: int) -> None:
         """Score on validation seeds; keeps the best network."""
