@@ -150,7 +150,7 @@ def test_evaluate_needs_a_run(refused):
 
 def test_a_finished_run_is_not_resumed(refused, tiny_run, tiny_bank):
     assert "that run is finished" in refused("train", f"resume={tiny_run}", folder=tiny_run)
-    assert "that bank is finished" in refused("pretrain", f"resume={tiny_bank.parent}", folder=tiny_bank.parent)
+    assert "that run is finished" in refused("pretrain", f"resume={tiny_bank.parent}", folder=tiny_bank.parent)
 
 
 def test_a_run_is_resumed_by_its_own_command_and_options(refused, tiny_run, tiny_bank):

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import shlex
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
-from weit_rl.command import compose
-from weit_rl.errors import Interrupted, UserError
-from weit_rl.tensorfile import read_card, read_tensors
+from weit_rl.tensorfile import read_card
 from weit_rl.training.loop import Recipe, fit
 from weit_rl.training.progress import Progress
 from weit_rl.training.run_folder import RunFolder
@@ -59,39 +55,3 @@ class Monitor:
                     self.validate(offset + step)
 
             return fit(module, loss, recipe, groups, on_step, checkpoint)
-
-
-def resumed_config(verb: str, cfg: Any) -> Any:
-    """The config of the run that ``cfg.resume`` names; raises UserError for options it was not made with."""
-    stored, default = RunFolder.open(cfg.resume).config, compose(verb)
-    if set(stored) != set(default):
-        raise UserError(f"resume={cfg.resume}: was not made by weit_rl.{verb}, or by another version of it")
-    other = [key for key in cfg if key != "resume" and cfg[key] != default[key] and cfg[key] != stored[key]]
-    if other:
-        raise UserError(f"resume={cfg.resume}: goes on with its own options; leave out {', '.join(other)}")
-    return stored
-
-
-def last_step(run_path: Path, stages: dict[str, int]) -> int:
-    """The global step a stopped run goes on from; ``stages`` gives each stage's first global step."""
-    # All are read whole, so that a damaged one is found before metrics.csv is cut at that step.
-    cards = {path.stem: read_tensors(path)[1] for path in sorted((run_path / "checkpoints").glob("*.safetensors"))}
-    steps = [offset + cards[f"{name}_state"]["step"] for name, offset in stages.items() if f"{name}_state" in cards]
-    return steps[-1] if steps else 0
-
-
-class resumable:
-    """Context: a stop inside becomes one line that says how to go on."""
-
-    def __init__(self, run: RunFolder, verb: str):
-        self.run, self.hint = run, f"go on with: python -m weit_rl.{verb} {shlex.quote(f'resume={run.path}')}"
-
-    def __enter__(self) -> RunFolder:
-        return self.run
-
-    def __exit__(self, kind: Any, error: Any, _: Any) -> None:
-        self.run.close()
-        if isinstance(error, Interrupted):
-            raise Interrupted(f"{error}; {self.hint}", error.exit_code) from None
-        if isinstance(error, KeyboardInterrupt | SystemExit):  # between two stages, where no loop holds signals back
-            raise Interrupted(f"interrupted; {self.hint}", getattr(error, "code", 130)) from None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -11,7 +10,6 @@ from omegaconf import OmegaConf
 import weit_rl
 from weit_rl.agents.evaluation import VALIDATION_SEED
 from weit_rl.bank import TemplateBank
-from weit_rl.errors import UserError
 from weit_rl.initializers.weit import network_of_size
 from weit_rl.masks import Masks
 from weit_rl.sizes import Size
@@ -21,8 +19,9 @@ from weit_rl.training.pretraining import MaskedLoss
 from weit_rl.training.progress import table
 from weit_rl.training.run_folder import RunFolder
 from weit_rl.weit import WeiT
-from weit_rl.workflows.monitor import Monitor, last_step, resumable, resumed_config
-from weit_rl.workflows.setup import check_numbers, control_task, use_threads
+from weit_rl.workflows.launch import launch
+from weit_rl.workflows.monitor import Monitor
+from weit_rl.workflows.setup import control_task
 
 LICENCE = "Apache-2.0"
 PLACES = ("run_dir", "resume", "device", "threads")  # where a bank is made, not what it is
@@ -30,20 +29,7 @@ PLACES = ("run_dir", "resume", "device", "threads")  # where a bank is made, not
 
 def pretrain(cfg: Any) -> dict[str, Any]:
     """Run or resume; returns the bank's card."""
-    resume = cfg.resume
-    if resume is not None:
-        cfg = resumed_config("pretrain", cfg)
-    check_numbers(cfg)
-    use_threads(cfg)
-    run = PretrainRun(cfg)
-    if resume is None:
-        folder = RunFolder.create(cfg.run_dir, "pretrain", cfg, cfg.seed)
-    else:
-        folder = RunFolder.open(resume, last_step(Path(resume), {"pretrain": 0}))
-        if (folder.path / "bank.safetensors").exists():
-            raise UserError(f"resume={resume}: that bank is finished; use it with bank={resume}/bank.safetensors")
-    with resumable(folder, "pretrain"):
-        return run(folder)
+    return launch("pretrain", cfg, PretrainRun)
 
 
 class PretrainRun:
@@ -53,8 +39,11 @@ class PretrainRun:
         cfg: the composed config of ``weit_rl.pretrain``.
     """
 
+    result = "bank.safetensors"
+
     def __init__(self, cfg: Any):
         self.cfg, self.full = cfg, Size.parse(cfg.size)
+        self.stages, self.free_bytes = {"pretrain": 0}, 200_000_000
         self.score_sizes = {name: Size.parse(name) for name in cfg.score_sizes}
         self.masks = Masks(cfg.widths, cfg.depths, self.full, cfg.seed) if cfg.masks else None
         self.task: Control = control_task(cfg, cfg.tile)
@@ -78,9 +67,9 @@ class PretrainRun:
         self.bank.source = own | buffers
         self.bank.card |= self.card()
         self.bank.card["scores"] = self.scores()
-        self.bank.save(run.path / "bank.safetensors")
+        self.bank.save(run.path / self.result)
         run.plot_learning_curve({"pretrain": 0}, self.task.behaviour()["return_mean"])
-        print(f"bank: {run.path / 'bank.safetensors'}")
+        print(f"bank: {run.path / self.result}")
         return self.bank.card
 
     def card(self) -> dict[str, Any]:

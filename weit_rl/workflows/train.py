@@ -9,7 +9,6 @@ from torch import nn
 
 from weit_rl.agents.evaluation import SEEDS_APART, TEST_SEED, VALIDATION_SEED
 from weit_rl.bank import TemplateBank
-from weit_rl.errors import UserError
 from weit_rl.initializers import INITIALIZERS, Context
 from weit_rl.sizes import Size
 from weit_rl.tasks.control import Control
@@ -18,27 +17,14 @@ from weit_rl.training.checkpoint import load_network, save_network
 from weit_rl.training.loop import Recipe
 from weit_rl.training.progress import table
 from weit_rl.training.run_folder import RunFolder
-from weit_rl.workflows.monitor import Monitor, last_step, resumable, resumed_config
-from weit_rl.workflows.setup import bank_path, check_numbers, control_task, size_of, source_of, use_threads
+from weit_rl.workflows.launch import launch
+from weit_rl.workflows.monitor import Monitor
+from weit_rl.workflows.setup import bank_path, control_task, size_of, source_of
 
 
 def train(cfg: Any) -> dict[str, Any]:
     """Run or resume; returns what evaluation.json holds."""
-    resume = cfg.resume
-    if resume is not None:
-        cfg = resumed_config("train", cfg)
-    check_numbers(cfg)
-    use_threads(cfg)
-    run = TrainRun(cfg)
-    stages = {"scaler": 0, "train": run.scaler_steps}
-    if resume is None:
-        folder = RunFolder.create(cfg.run_dir, "train", cfg, cfg.seed, free_bytes=100 * 4 * run.parameters)
-    else:
-        folder = RunFolder.open(resume, last_step(Path(resume), stages))
-        if (folder.path / "evaluation.json").exists():
-            raise UserError(f"resume={resume}: that run is finished; evaluate it with weit_rl.evaluate run={resume}")
-    with resumable(folder, "train"):
-        return run(folder)
+    return launch("train", cfg, TrainRun)
 
 
 class TrainRun:
@@ -47,6 +33,8 @@ class TrainRun:
     Args:
         cfg: the composed config of ``weit_rl.train``.
     """
+
+    result = "evaluation.json"
 
     def __init__(self, cfg: Any):
         self.cfg, self.size = cfg, size_of(cfg.size)
@@ -58,6 +46,8 @@ class TrainRun:
         self.task: Control = control_task(cfg, self._tile())
         self.net: Any = self.task.build(self.size, cfg.seed)
         self.parameters = sum(p.numel() for p in self.net.parameters())
+        self.stages = {"scaler": 0, "train": self.scaler_steps}
+        self.free_bytes = 100 * 4 * self.parameters
         self.source_net = source_of(self.bank.to(self.task.config.device), self.task) if self.bank else None
 
     def __call__(self, run: RunFolder) -> dict[str, Any]:
@@ -130,7 +120,7 @@ class TrainRun:
         behaviour = self.task.behaviour()
         report |= {"best": results.get("best"), "behaviour": behaviour, "last_over_behaviour": None}
         report["last_over_behaviour"] = report["return_mean"] / behaviour["return_mean"]
-        run.write_json("evaluation.json", report)
+        run.write_json(self.result, report)
         run.plot_learning_curve({"scaler stage": 0, "training": self.scaler_steps}, behaviour["return_mean"])
         shown = {**results, f"data ({Path(self.cfg.data).name})": behaviour}
         rows = [result_row(name, metrics) for name, metrics in shown.items()]

@@ -1,0 +1,88 @@
+"""Starting a run and going on with one: what train and pretrain share around their work."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Protocol
+
+from weit_rl.command import compose
+from weit_rl.errors import Interrupted, UserError
+from weit_rl.tensorfile import read_tensors
+from weit_rl.training.run_folder import RunFolder
+from weit_rl.workflows.setup import check_numbers, use_threads
+
+
+class Run(Protocol):
+    """Work that can be stopped and gone on with; its constructor reads and checks everything."""
+
+    result: str
+    """The file in the run folder that only a finished run has."""
+    stages: dict[str, int]
+    """The global step at which each stage begins."""
+    free_bytes: int
+    """Disk space it needs."""
+
+    def __call__(self, folder: RunFolder, /) -> dict[str, Any]:
+        """Do the work, or what is left of it."""
+        ...
+
+
+def launch(verb: str, cfg: Any, make: Callable[[Any], Run]) -> dict[str, Any]:
+    """Make a run and its folder, or read them back with ``cfg.resume``, and let it work.
+
+    Raises:
+        UserError: for bad input, before anything is written.
+        Interrupted: after a stop, saying how to go on.
+    """
+    resume = cfg.resume
+    if resume is not None:
+        cfg = resumed_config(verb, cfg)
+    check_numbers(cfg)
+    use_threads(cfg)
+    run = make(cfg)
+    if resume is None:
+        folder = RunFolder.create(cfg.run_dir, verb, cfg, cfg.seed, run.free_bytes)
+    else:
+        folder = RunFolder.open(resume, last_step(Path(resume), run.stages))
+        if (folder.path / run.result).exists():
+            raise UserError(f"resume={resume}: that run is finished ({folder.path / run.result} exists)")
+    with resumable(folder, verb):
+        return run(folder)
+
+
+def resumed_config(verb: str, cfg: Any) -> Any:
+    """The config of the run that ``cfg.resume`` names; raises UserError for options it was not made with."""
+    stored, default = RunFolder.open(cfg.resume).config, compose(verb)
+    if set(stored) != set(default):
+        raise UserError(f"resume={cfg.resume}: was not made by weit_rl.{verb}, or by another version of it")
+    other = [key for key in cfg if key != "resume" and cfg[key] != default[key] and cfg[key] != stored[key]]
+    if other:
+        raise UserError(f"resume={cfg.resume}: goes on with its own options; leave out {', '.join(other)}")
+    return stored
+
+
+def last_step(run_path: Path, stages: dict[str, int]) -> int:
+    """The global step a stopped run goes on from; ``stages`` gives each stage's first global step."""
+    # All are read whole, so that a damaged one is found before metrics.csv is cut at that step.
+    cards = {path.stem: read_tensors(path)[1] for path in sorted((run_path / "checkpoints").glob("*.safetensors"))}
+    steps = [offset + cards[f"{name}_state"]["step"] for name, offset in stages.items() if f"{name}_state" in cards]
+    return steps[-1] if steps else 0
+
+
+class resumable:
+    """Context: a stop inside becomes one line that says how to go on."""
+
+    def __init__(self, run: RunFolder, verb: str):
+        self.run, self.hint = run, f"go on with: python -m weit_rl.{verb} {shlex.quote(f'resume={run.path}')}"
+
+    def __enter__(self) -> RunFolder:
+        return self.run
+
+    def __exit__(self, kind: Any, error: Any, _: Any) -> None:
+        self.run.close()
+        if isinstance(error, Interrupted):
+            raise Interrupted(f"{error}; {self.hint}", error.exit_code) from None
+        if isinstance(error, KeyboardInterrupt | SystemExit):  # between two stages, where no loop holds signals back
+            raise Interrupted(f"interrupted; {self.hint}", getattr(error, "code", 130)) from None
