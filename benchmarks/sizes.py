@@ -1,10 +1,12 @@
 """The four reported sizes: WeiT against the same network from scratch, in the same loop.
 
-    python benchmarks/sizes.py run  --data expert --out benchmarks/results/expert [--part 0/2]
+    python benchmarks/sizes.py banks --data expert --out benchmarks/results/expert [--part 0/2]
+    python benchmarks/sizes.py run   --data expert --out benchmarks/results/expert [--part 0/2]
     python benchmarks/sizes.py table --out benchmarks/results/expert
 
-A cell is one training; finished cells are kept in results.csv, so a killed run goes on where it was, and
-``--part 0/2`` and ``--part 1/2`` share the cells between two processes (OMP_NUM_THREADS=1 each).
+A cell is one training (one of WeiT waits until its bank is there); finished cells are kept in results.csv, so a
+killed run goes on where it was, and ``--part 0/2`` and ``--part 1/2`` share the cells between two processes
+(OMP_NUM_THREADS=1 each).
 """
 
 from __future__ import annotations
@@ -40,24 +42,28 @@ class Cell:
 
 def cells(sizes: list[str], one_seed: bool) -> list[Cell]:
     """All cells, the cheap and telling ones first."""
-    take = slice(0, 1) if one_seed else slice(None)
-    found = [Cell("weit", size, s, *b) for s in FROZEN["weit_seeds"][take] for size in sizes for b in FROZEN["weit"]]
-    for budgets, seeds in (("scratch", "scratch_seeds"), ("scratch_long", "scratch_long_seeds")):
-        for steps in FROZEN[budgets]:
-            found += [Cell("scratch", size, s, 0, steps) for s in FROZEN[seeds][take] for size in sizes]
-    return found
+    found: list[Cell] = []
+    for seed in FROZEN["seeds"][: 1 if one_seed else None]:
+        found += [Cell("weit", size, seed, *budget) for size in sizes for budget in FROZEN["weit"]]
+        found += [Cell("scratch", size, seed, 0, steps) for steps in FROZEN["scratch"] for size in sizes]
+    return found + [Cell("scratch", size, FROZEN["seeds"][0], 0, FROZEN["scratch_long"]) for size in sizes]
 
 
-def bank_of(out: Path, data: str, seed: int) -> Path:
-    """The bank of a pre-training seed, made with the default configuration unless it is there."""
+def bank_of(out: Path, seed: int) -> Path:
+    """Where the bank of a pre-training seed lies."""
+    return out / "banks" / f"seed{seed}" / "bank.safetensors"
+
+
+def make_banks(out: Path, data: str, one_seed: bool, part: tuple[int, int]) -> None:
+    """Pre-train this part's banks with the default configuration, or go on with them."""
     from weit_rl.workflows.pretrain import pretrain
 
-    folder = out / "banks" / f"seed{seed}"
-    if not (folder / "bank.safetensors").exists():
-        words = [f"data={data}", f"seed={seed}"]
-        words.append(f"resume={folder}" if (folder / "config.yaml").exists() else f"run_dir={folder}")
-        pretrain(compose("pretrain", words))
-    return folder / "bank.safetensors"
+    for seed in FROZEN["seeds"][: 1 if one_seed else None][part[0] :: part[1]]:
+        path = bank_of(out, seed)
+        if (path.parent / "config.yaml").exists() and not path.exists():
+            pretrain(compose("pretrain", [f"resume={path.parent}"]))
+        elif not path.exists():
+            pretrain(compose("pretrain", [f"data={data}", f"seed={seed}", f"run_dir={path.parent}"]))
 
 
 def run_cell(cell: Cell, out: Path, data: str) -> list[dict[str, Any]]:
@@ -70,7 +76,7 @@ def run_cell(cell: Cell, out: Path, data: str) -> list[dict[str, Any]]:
     words += [f"scaler_steps={cell.scaler_steps}", f"train_steps={cell.train_steps}"]
     words += [f"episodes={FROZEN['episodes']}", f"batch_size={FROZEN['batch_size']}", "validation_episodes=0"]
     if cell.method == "weit":
-        words.append(f"bank={bank_of(out, data, cell.seed)}")
+        words.append(f"bank={bank_of(out, cell.seed)}")
     report = train(compose("train", words))
     shutil.rmtree(folder)
     return [{**dict(zip(FIELDS, cell.key(), strict=False)), **{k: report[k] for k in FIELDS[5:]}}]
@@ -91,7 +97,8 @@ def run(out: Path, data: str, sizes: list[str], one_seed: bool, part: tuple[int,
     path = out / ("results.csv" if part[1] == 1 else f"results-{part[0]}.csv")
     for number, cell in enumerate(cells(sizes, one_seed)):
         done = {tuple(row[field] for field in FIELDS[:5]) for row in finished(out)}
-        if number % part[1] != part[0] or cell.key() in done:
+        ready = cell.method != "weit" or bank_of(out, cell.seed).exists()
+        if number % part[1] != part[0] or cell.key() in done or not ready:
             continue
         rows = run_cell(cell, out, data)
         new = not path.exists()
@@ -104,14 +111,16 @@ def run(out: Path, data: str, sizes: list[str], one_seed: bool, part: tuple[int,
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("what", choices=["run", "table"])
+    parser.add_argument("what", choices=["banks", "run", "table"])
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--data", default="expert")
     parser.add_argument("--sizes", nargs="+", default=FROZEN["reported"])
     parser.add_argument("--one-seed", action="store_true")
     parser.add_argument("--part", default="0/1", type=lambda text: tuple(map(int, text.split("/"))))
     arguments = parser.parse_args()
-    if arguments.what == "run":
+    if arguments.what == "banks":
+        make_banks(arguments.out, arguments.data, arguments.one_seed, arguments.part)
+    elif arguments.what == "run":
         run(arguments.out, arguments.data, arguments.sizes, arguments.one_seed, arguments.part)
     else:
         from sizes_table import write_table
