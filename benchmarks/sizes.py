@@ -46,7 +46,9 @@ def cells(sizes: list[str], one_seed: bool) -> list[Cell]:
     for seed in FROZEN["seeds"][: 1 if one_seed else None]:
         found += [Cell("weit", size, seed, *budget) for size in sizes for budget in FROZEN["weit"]]
         found += [Cell("scratch", size, seed, 0, steps) for steps in FROZEN["scratch"] for size in sizes]
-    return found + [Cell("scratch", size, FROZEN["seeds"][0], 0, FROZEN["scratch_long"]) for size in sizes]
+    first, steps = FROZEN["seeds"][0], FROZEN["scratch_long"]
+    found += [Cell("weit", size, first, 300, steps) for size in sizes if size == FROZEN["convergence"]]
+    return found + [Cell("scratch", size, first, 0, steps) for size in sizes]
 
 
 def bank_of(out: Path, seed: int) -> Path:

@@ -9,7 +9,7 @@ from pathlib import Path
 from statistics import mean
 
 Row = dict[str, str]
-WEIT = [(0, 0), (300, 0), (300, 1000)]
+WEIT = [(0, 0), (300, 0), (300, 1000), (300, 10000)]
 SCRATCH = [300, 1000, 3000, 10000]
 
 

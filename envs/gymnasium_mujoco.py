@@ -14,14 +14,23 @@ if TYPE_CHECKING:
 
 
 def make(gym_id: str, **kwargs: Any) -> gymnasium.Env:
-    """Make one environment by its Gymnasium id; raises UserError when the simulator is missing."""
+    """Make one environment by its Gymnasium id; pictures follow the body.
+
+    Raises:
+        UserError: when the simulator is missing.
+    """
     try:
         import gymnasium
         import mujoco
     except ImportError as error:
         raise UserError(f"env {gym_id}: {error.name} is missing; pip install 'gymnasium[mujoco]' 'mujoco<4'") from error
     mujoco.set_mju_user_warning(_on_mujoco_warning)
-    return gymnasium.make(gym_id, **kwargs)
+    if "render_mode" not in kwargs:
+        return gymnasium.make(gym_id, **kwargs)
+    env = gymnasium.make(gym_id, **{"camera_name": "track", **kwargs})
+    quality = env.unwrapped.model.vis.quality  # type: ignore[attr-defined]
+    quality.shadowsize = quality.offsamples = 0  # software rendering spends most of its time on these
+    return env
 
 
 def _on_mujoco_warning(message: str) -> None:

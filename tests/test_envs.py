@@ -90,3 +90,11 @@ def test_a_new_environment_is_one_new_file(monkeypatch, tmp_path):
     monkeypatch.setattr(ENVS, "_things", dict(ENVS._things))
     assert env_entry("Mine").gym_id == "Mine-v0"
     sys.modules.pop("weit_rl.envs.a_new_family")
+
+
+@pytest.mark.parametrize("name", load_families().names())
+def test_pictures_follow_the_body(name):
+    env = env_entry(name).make(render_mode="rgb_array")
+    camera = env.unwrapped.mujoco_renderer.camera_id
+    assert env.unwrapped.model.camera(camera).name == "track"
+    env.close()

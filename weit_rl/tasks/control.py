@@ -38,7 +38,7 @@ class ControlConfig:
     """
 
     model: str = "dt"
-    tile: int = 32
+    tile: int = 16
     context: int = 20
     rtg: str = "latest"
     past_actions: bool = False
