@@ -12,6 +12,7 @@ from weit_rl.agents.behaviour import BehaviourConfig, load_snapshot, make_behavi
 from weit_rl.agents.recording import Act, agent_actor, play, random_actor, summary, write_minari
 from weit_rl.atomic import write_atomically
 from weit_rl.envs.entry import EnvEntry
+from weit_rl.errors import UserError
 
 LEVELS = ("expert", "medium", "random")
 # First environment seeds; policies trained on the data are validated and tested on seeds from 1,000,000 to 2,999,999.
@@ -33,6 +34,17 @@ def choose(returns: dict[int, float]) -> dict[str, int]:
     return {"expert": expert, "medium": medium, "random": 0}
 
 
+def read_json(path: Path) -> dict[str, Any]:
+    """A mapping that a run wrote; UserError if it is damaged."""
+    try:
+        values = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path}: was damaged; restore it or start anew in another run_dir") from error
+    if not isinstance(values, dict):
+        raise UserError(f"{path}: was damaged; restore it or start anew in another run_dir")
+    return values
+
+
 class LevelRecorder:
     """Chooses among the snapshots of one training, and records and measures levels.
 
@@ -44,7 +56,7 @@ class LevelRecorder:
         evaluation_episodes: episodes each chosen policy is measured on, for each way of acting.
 
     Raises:
-        UserError: if the algorithm or one of its hyperparameters is unknown.
+        UserError: if the algorithm is unknown or refuses its hyperparameters.
     """
 
     def __init__(
@@ -63,7 +75,7 @@ class LevelRecorder:
     def selection_returns(self) -> dict[int, float]:
         """Environment steps -> mean deterministic return, for every snapshot; kept in ``selection.json``."""
         path = self.run_dir / "selection.json"
-        returns = {int(k): v for k, v in json.loads(path.read_text()).items()} if path.exists() else {}
+        returns = {int(k): float(v) for k, v in read_json(path).items()} if path.exists() else {}
         for file in sorted((self.run_dir / "behaviour").glob("snapshot_*.safetensors")):
             steps = int(file.stem.removeprefix("snapshot_"))
             if steps not in returns:
@@ -103,7 +115,7 @@ class LevelRecorder:
     def report(self, level: str) -> dict[str, Any]:
         """``path``, ``steps``, ``returns`` and ``score`` (of the recorded episodes) of a recorded level."""
         folder = self.run_dir / "data" / level
-        metadata = json.loads((folder / "data" / "metadata.json").read_text())
+        metadata = read_json(folder / "data" / "metadata.json")
         returns, steps = metadata["returns"], metadata["environment_steps"]
         score = self.entry.score(returns["recorded"]["return_mean"])
         return {"path": str(folder), "steps": steps, "returns": returns, "score": score}

@@ -4,7 +4,7 @@
     python benchmarks/sizes.py run   --data expert --out benchmarks/results/expert [--part 0/2]
     python benchmarks/sizes.py table --out benchmarks/results/expert
 
-A cell is one training (one of WeiT waits until its bank is there); finished cells are kept in results.csv, so a
+A cell is one training (one of WeiT is left out until its bank is there); finished cells are kept in results.csv, so a
 killed run goes on where it was, and ``--part 0/2`` and ``--part 1/2`` share the cells between two processes
 (OMP_NUM_THREADS=1 each).
 """

@@ -20,7 +20,6 @@ from weit_rl import Size, TemplateBank, WeiT
 from weit_rl.data import Trajectories
 from weit_rl.envs.entry import env_entry
 from weit_rl.tasks.control import Control, ControlConfig
-from weit_rl.weit import run_as
 
 
 def recorded(episodes: int = 20, steps: int = 1000) -> Trajectories:
@@ -31,40 +30,45 @@ def recorded(episodes: int = 20, steps: int = 1000) -> Trajectories:
     return Trajectories(*(a.astype(np.float32) for a in arrays), np.arange(0, n + 1, steps), {})
 
 
+STREAMS = {
+    "the original token stream (return, state, action): 60 tokens a window": {"rtg": "every", "past_actions": True},
+    "the default stream (states): 20 tokens a window": {},
+}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--rank", type=int, default=32)
     arguments = parser.parse_args()
-    task = Control(env_entry("HalfCheetah"), recorded(), ControlConfig(batch_size=64))
+    command = f"python benchmarks/step_cost.py --rank {arguments.rank} --rounds {arguments.rounds}"
+    print(f"# Cost of composing and sampling\n\n    {command}\n\n128 x 3, batch 64; {platform.machine()}, ", end="")
+    print(f"torch {torch.__version__}, {torch.get_num_threads()} threads\n")
+    for name, options in STREAMS.items():
+        task = Control(env_entry("HalfCheetah"), recorded(), ControlConfig(batch_size=64, **options))
+        times = interleaved(jobs(task, arguments.rank), arguments.rounds)
+        report(name, {job: statistics.median(seconds) for job, seconds in times.items()})
+
+
+def jobs(task: Control, rank: int) -> dict[str, Callable[[], None]]:
+    """What is timed; the first is what the others are shares of."""
     plain = task.build(Size(128, 3))
-    net = WeiT(plain, TemplateBank.from_plan(task.plan, arguments.rank), task.plan)
+    net = WeiT(plain, TemplateBank.from_plan(task.plan, rank), task.plan)
     batch = task.batch(0)
-    fixed = {key: w.detach().requires_grad_() for key, w in net.weights().items()}
+    slots = [(net.scalers[key.replace(".", "/")], net.bank.template(s.rule.role, s.rule.tile), s)
+             for key, s in net.layout.items() if s.rule.tile]  # fmt: skip
+    upstream = [torch.ones(slot.full_shape) for _, _, slot in slots]
 
-    def compose_only() -> None:
-        weights = net.weights()
-        torch.autograd.backward(list(weights.values()), [torch.ones_like(w) for w in weights.values()])
+    def compose() -> None:
+        weights = [net.constraint.compose(*slot) for slot in slots]
+        torch.autograd.grad(weights, [t for scalers, templates, _ in slots for t in (scalers, templates)], upstream)
 
-    def dense_step() -> None:
-        task.loss(plain, batch).backward()
-
-    def composed_step() -> None:
-        task.loss(net, batch).backward()
-
-    def sliced_step() -> None:
-        # the same call path as a composed step, without the composition
-        task.loss(run_as(net.net, net.layout, fixed), batch).backward()
-
-    jobs = {
-        "dense step (forward, backward)": dense_step,
-        "the same through functional_call": sliced_step,
-        "composed step (Kronecker)": composed_step,
-        "composing alone (forward, backward)": compose_only,
+    return {
+        "dense step (forward, backward)": lambda: task.loss(plain, batch).backward(),
+        "composed step": lambda: task.loss(net, batch).backward(),
+        "composing alone (forward, backward)": compose,
         "sampling a batch": lambda: task.batch(1),
     }
-    seconds = {name: statistics.median(times) for name, times in interleaved(jobs, arguments.rounds).items()}
-    report(seconds, arguments.rank)
 
 
 def interleaved(jobs: dict[str, Callable[[], None]], rounds: int) -> dict[str, list[float]]:
@@ -79,15 +83,12 @@ def interleaved(jobs: dict[str, Callable[[], None]], rounds: int) -> dict[str, l
     return times
 
 
-def report(seconds: dict[str, float], rank: int) -> None:
-    base = seconds["dense step (forward, backward)"]
-    print(f"# Cost of composing and sampling\n\n    python benchmarks/step_cost.py --rank {rank}\n")
-    print(
-        f"{platform.processor() or platform.machine()}, torch {torch.__version__}, {torch.get_num_threads()} threads\n"
-    )
-    print("| what | ms, median | of the dense step |\n|---|---|---|")
-    for name, value in seconds.items():
-        print(f"| {name} | {1000 * value:.2f} | {100 * value / base:.1f} % |")
+def report(name: str, seconds: dict[str, float]) -> None:
+    base = next(iter(seconds.values()))
+    print(f"| {name} | ms, median | of the dense step |\n|---|---|---|")
+    for job, value in seconds.items():
+        print(f"| {job} | {1000 * value:.2f} | {100 * value / base:.1f} % |")
+    print()
 
 
 if __name__ == "__main__":

@@ -7,14 +7,22 @@ import minari
 import numpy as np
 import pytest
 
-from weit_rl.agents.behaviour import BehaviourConfig, load_snapshot, make_behaviour, train_behaviour
+from weit_rl.agents.behaviour import (
+    BehaviourConfig,
+    load_snapshot,
+    load_training_state,
+    make_behaviour,
+    save_training_state,
+    train_behaviour,
+)
 from weit_rl.agents.levels import choose
 from weit_rl.agents.recording import play, random_actor, write_minari
 from weit_rl.collect import main
-from weit_rl.command import compose
+from weit_rl.command import command, compose
 from weit_rl.data import load_trajectories
 from weit_rl.envs.entry import ENVS, EnvEntry, env_entry
 from weit_rl.errors import UserError
+from weit_rl.tensorfile import read_card, write_tensors
 
 SHORT = EnvEntry("Short", "HalfCheetah-v5", f"{__name__}:make_short", -10.0, 10.0, episode_steps=12)
 TINY = {"learning_starts": 40, "policy_kwargs": {"net_arch": [8]}, "buffer_size": 400, "batch_size": 16}
@@ -148,6 +156,14 @@ def test_a_finished_level_is_never_overwritten(collected):
         (["steps=0"], "steps=0: must be 1 or more"),
         (["evaluation_episodes=-1"], "evaluation_episodes=-1"),
         (["levels.random=-2"], r"levels\.random=-2"),
+        (["levels.random=0", "levels.medium=0", "levels.expert=0"], "levels: all are 0"),
+        (["seed=-1"], "seed=-1: must be 0 to 999"),
+        (["seed=5000000000"], "seed=5000000000: must be 0 to 999"),
+        (["hyperparameters={learning_rate: fast}"], "hyperparameters=.*learning_rate must be a number"),
+        (["hyperparameters={batch_size: 1.5}"], "hyperparameters=.*batch_size must be an integer"),
+        (["hyperparameters={learning_rate: -1}"], "hyperparameters=.*SAC refuses them"),
+        (["hyperparameters={device: gpu}"], "hyperparameters=.*gpu"),
+        (["hyperparameters={policy_kwargs: {net_arch: [wide]}}"], "hyperparameters=.*SAC refuses them"),
     ],
 )
 def test_bad_input_is_one_line_and_writes_nothing(tmp_path, words, message):
@@ -155,6 +171,97 @@ def test_bad_input_is_one_line_and_writes_nothing(tmp_path, words, message):
         main(compose("collect", [*WORDS, *words, f"run_dir={tmp_path / 'run'}"]))
     assert "\n" not in str(error.value)
     assert list(tmp_path.iterdir()) == []
+
+
+def refused(run_dir, *words):
+    """The one line that a run ends with; no file is made or changed."""
+    before = {str(path): path.is_file() and path.read_bytes() for path in run_dir.parent.rglob("*")}
+    with pytest.raises(UserError) as error:
+        main(compose("collect", [*WORDS, *words, f"run_dir={run_dir}"]))
+    assert {str(path): path.is_file() and path.read_bytes() for path in run_dir.parent.rglob("*")} == before
+    assert "\n" not in str(error.value) and str(run_dir) in str(error.value)
+    return str(error.value)
+
+
+def test_bad_input_is_exit_2(capsys):
+    with pytest.raises(SystemExit) as stop:
+        command("collect", main, [*WORDS, "seed=-1"])
+    assert stop.value.code == 2 and "seed=-1" in capsys.readouterr().err
+
+
+def test_a_run_dir_of_another_kind_is_refused(tmp_path):
+    (tmp_path / "file").write_text("mine")
+    assert "is a file" in refused(tmp_path / "file")
+    assert "cannot write" in refused(tmp_path / "file" / "run")
+    assert "no collect.json" in refused(tmp_path)
+    (tmp_path / "empty").mkdir()
+    assert "MB of disk space" in refused(tmp_path / "empty", f"steps={10**12}", "hyperparameters={buffer_size: 1}")
+
+
+def test_too_little_disk_space_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(100, 60, 50_000_000))
+    assert "needs 50 MB of disk space and 50 MB are free" in refused(tmp_path / "run")
+
+
+@pytest.mark.parametrize("text", ['{"env": "Sho', "[1]", ""])
+@pytest.mark.parametrize("name", ["collect.json", "selection.json"])
+def test_damaged_json_is_one_line(collected, tmp_path, name, text):
+    run_dir = shutil.copytree(collected[0], tmp_path / "run")
+    (run_dir / name).write_text(text)
+    assert f"{name}: was damaged" in refused(run_dir)
+
+
+def damages(path):
+    """Each way to damage a tensor file."""
+    whole = path.read_bytes()
+    yield whole[: len(whole) // 2]
+    yield whole[:5]
+    yield whole[:-9] + bytes([whole[-9] ^ 1]) + whole[-8:]
+    write_tensors(path, {}, {"format": "weit_rl network 1"})
+    yield path.read_bytes()
+
+
+def test_a_damaged_training_state_or_snapshot_is_one_line(collected, tmp_path):
+    run_dir = shutil.copytree(collected[0], tmp_path / "run")
+    shutil.rmtree(run_dir / "data" / "expert")  # to be recorded again
+    snapshot = run_dir / "behaviour" / f"snapshot_{collected[1]['expert']['steps']:08d}.safetensors"
+    for path in (run_dir / "behaviour" / "training_state.safetensors", snapshot):
+        whole = path.read_bytes()
+        for data in damages(path):
+            path.write_bytes(data)
+            assert f"{path}: " in refused(run_dir)
+        path.write_bytes(whole)
+
+
+def test_files_of_another_network_are_refused(collected):
+    agent = make_behaviour(BehaviourConfig(hyperparameters=TINY | {"policy_kwargs": {"net_arch": [9]}}), SHORT.make)
+    folder = collected[0] / "behaviour"
+    with pytest.raises(UserError, match="made with other hyperparameters"):
+        load_snapshot(agent, folder / "snapshot_00000060.safetensors")
+    with pytest.raises(UserError, match="made with other hyperparameters"):
+        load_training_state(agent, folder / "training_state.safetensors")
+
+
+def test_snapshots_say_what_they_are(collected):
+    folder = collected[0] / "behaviour"
+    assert read_card(folder / "snapshot_00000060.safetensors") == {"format": "weit_rl snapshot 1", "steps": 60}
+    assert read_card(folder / "training_state.safetensors")["steps"] == 120
+    assert not [path for path in folder.iterdir() if path.suffix not in (".safetensors", ".csv")]
+
+
+@pytest.mark.parametrize("options", [{}, {"ent_coef": 0.1}])
+def test_the_training_state_comes_back_bit_for_bit(tmp_path, options):
+    config = BehaviourConfig(steps=60, n_envs=2, snapshot_every=60, hyperparameters=TINY | options)
+    state = train_behaviour(config, SHORT.make, tmp_path) / "training_state.safetensors"
+    agent = make_behaviour(config, SHORT.make)
+    load_training_state(agent, state)
+    save_training_state(agent, tmp_path / "again.safetensors")
+    assert (tmp_path / "again.safetensors").read_bytes() == state.read_bytes()
+
+
+def test_progress_shows_speed_and_time_left(tmp_path, capsys):
+    train_behaviour(BehaviourConfig(steps=60, n_envs=2, hyperparameters=TINY), SHORT.make, tmp_path)
+    assert "steps/s" in (shown := capsys.readouterr().out) and "left" in shown
 
 
 def test_a_run_made_with_other_settings_is_refused(collected):

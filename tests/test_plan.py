@@ -121,3 +121,55 @@ def test_the_plan_of_the_decision_transformer_composes_the_block_weights():
     composed = {key for key, slot in layout.items() if slot.rule.tile}
     assert composed == {f"blocks.*.{role}.weight" for role in ("qkv", "out", "fc1", "fc2")}
     assert small_net()(*small_inputs()).shape == (3, 4, 2)
+
+
+class Tied(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.embed, self.out = nn.Embedding(50, 64), nn.Linear(64, 50, bias=False)
+        self.out.weight = self.embed.weight
+
+
+def test_tied_weights_are_refused_not_silently_zero():
+    with pytest.raises(UserError, match=r"out\.weight.*tied.*embed\.weight"):
+        TemplateBank.from_plan(Plan.infer(Tied()), 4) and WeiT(
+            Tied(), TemplateBank.from_plan(Plan.infer(Tied())), Plan(())
+        )
+
+
+def test_a_single_number_is_a_free_parameter():
+    class Tempered(nn.Linear):
+        def __init__(self):
+            super().__init__(64, 64)
+            self.temperature = nn.Parameter(torch.tensor(2.0))
+
+        def forward(self, x):
+            return super().forward(x) * self.temperature
+
+    net = WeiT(Tempered(), TemplateBank.from_plan(Plan.infer(Tempered()), 4), Plan.infer(Tempered()))
+    assert net.free["temperature"].numel() == 1
+    torch.testing.assert_close(net(torch.ones(1, 64)), net.materialize()(torch.ones(1, 64)))
+
+
+@pytest.mark.parametrize(
+    ("name", "module"),
+    [
+        ("qkv", nn.Conv2d(64, 192, 1)),
+        ("qkv", nn.Linear(64, 128)),
+        ("c_attn", nn.Linear(64, 192)),
+        ("adaLN", nn.Linear(64, 384)),
+        ("w12", nn.Linear(64, 256)),
+        ("rnn", nn.LSTM(64, 64, 2, bidirectional=True)),
+    ],
+)
+def test_what_may_be_fused_is_refused_by_name(name, module):
+    with pytest.raises(UserError, match=name):
+        Plan.infer(nn.ModuleDict({name: module}))
+
+
+def test_a_network_with_activation_checkpointing_is_refused():
+    net = small_net()
+    net.blocks[0].grad_checkpointing = True
+    plan = MODELS.get("dt").plan(8)
+    with pytest.raises(UserError, match=r"blocks\.0.*checkpointing"):
+        WeiT(net, TemplateBank.from_plan(plan, 4), plan)

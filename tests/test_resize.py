@@ -6,6 +6,7 @@ from conftest import small_inputs, small_net
 
 from weit_rl.bank import TemplateBank
 from weit_rl.constraints import CONSTRAINTS
+from weit_rl.errors import UserError
 from weit_rl.initializers.weit import network_of_size
 from weit_rl.models import MODELS
 from weit_rl.plan import stack, unstack
@@ -121,3 +122,34 @@ def test_resize_is_differentiable():
     )  # layer 1 was left out
     assert source.blocks[2].fc1.weight.grad[:64, :16].all()
     assert not source.blocks[2].fc1.weight.grad[64:].any()
+
+
+def test_a_width_that_the_tile_does_not_divide_cannot_grow():
+    """A cropped tile repeated would shift the copies against the free parameters: refused rather than wrong."""
+    plan = MODELS.get("dt").plan(12)
+    bank = TemplateBank.from_plan(plan, rank=3)
+    net = WeiT(small_net(width=16), bank, plan)
+    bank.source = {f"own.{k}": v.detach() for k, v in net.own().items()}
+    with pytest.raises(UserError, match="tiles of 12"):
+        network_of_size(bank, small_net(width=16), small_net(width=32), plan)
+    network_of_size(bank, small_net(width=16), small_net(width=8), plan)  # narrower is a crop, which is fine
+
+
+def test_an_axis_no_size_changes_is_not_resized():
+    with pytest.raises(UserError, match="fixed"):
+        resized("dt", small_net(context=4), small_net(context=6))
+
+
+def test_every_copy_parts_not_only_the_inputs():
+    source = small_net(width=16)
+    net = resized("dt", source, small_net(width=32, seed=2))
+    inputs = small_inputs(batch=32)
+    optimizer = torch.optim.AdamW(net.parameters(), 1e-3)
+    for _ in range(25):
+        optimizer.zero_grad()
+        ((net(*inputs) - torch.tanh(inputs[0][..., :2])) ** 2).mean().backward()
+        optimizer.step()
+    for name, p in net.named_parameters():
+        if name.startswith("blocks") and "qkv" not in name:  # qkv's parts are tested by columns above
+            half = p.shape[0] // 2
+            assert (p[:half] != p[half:]).reshape(half, -1).any(dim=1).all(), name

@@ -8,19 +8,18 @@ if TYPE_CHECKING:
     from weit_rl.bank import TemplateBank
     from weit_rl.errors import UserError
     from weit_rl.plan import Plan, Rule
-    from weit_rl.resize import resize
     from weit_rl.sizes import LADDER, Size
     from weit_rl.weit import WeiT
 
 __version__ = "0.1.0"
-__all__ = ["LADDER", "Plan", "Rule", "Size", "TemplateBank", "UserError", "WeiT", "resize"]
+__all__ = ["LADDER", "Plan", "Rule", "Size", "TemplateBank", "UserError", "WeiT"]
 
 # In a plain checkout envs/, agents/ and configs/ lie beside this folder; a wheel holds them inside.
 if (Path(__file__).parents[1] / "pyproject.toml").is_file():
     __path__.append(str(Path(__file__).parents[1]))
 
 _HOMES = {"LADDER": "sizes", "Plan": "plan", "Rule": "plan", "Size": "sizes", "TemplateBank": "bank"}
-_HOMES |= {"UserError": "errors", "WeiT": "weit", "resize": "resize"}
+_HOMES |= {"UserError": "errors", "WeiT": "weit"}
 
 
 def __getattr__(name: str) -> Any:

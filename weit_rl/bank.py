@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from weit_rl.atomic import write_atomically
 from weit_rl.constraints import CONSTRAINTS
 from weit_rl.errors import UserError
 from weit_rl.plan import Plan
@@ -84,8 +85,9 @@ class TemplateBank(nn.Module):
         tensors = {f"templates.{role}": self.templates[_encode(role)].detach() for role in self.roles()}
         tensors |= {f"source.{name}": t.detach() for name, t in self.source.items()}
         card = {"format": FORMAT, **self.card}
+        # The copy first: a bank that is there has its card.
+        write_atomically(_card_path(path), (json.dumps(card, indent=2, sort_keys=True) + "\n").encode())
         write_tensors(path, tensors, card)
-        path.with_suffix(".json").write_text(json.dumps(card, indent=2, sort_keys=True) + "\n")
         return path
 
     @classmethod
@@ -97,7 +99,7 @@ class TemplateBank(nn.Module):
             raise UserError(
                 f"{path}: not a template bank (format {card.get('format')!r}); make one with weit_rl.pretrain"
             )
-        _check_card(path.with_suffix(".json"), card)
+        _check_card(_card_path(path), card)
         parts: dict[str, dict[str, Tensor]] = {"templates": {}, "source": {}}
         for name, tensor in tensors.items():
             part, _, rest = name.partition(".")
@@ -108,6 +110,10 @@ class TemplateBank(nn.Module):
 def _encode(role: str) -> str:
     # A parameter's name may hold no dot.
     return role.replace(".", "/")
+
+
+def _card_path(bank: Path) -> Path:
+    return bank.with_suffix(".json") if bank.suffix == ".safetensors" else bank.with_name(bank.name + ".json")
 
 
 def _check_card(path: Path, card: dict[str, Any]) -> None:

@@ -13,6 +13,7 @@ from weit_rl.plan import FIXED, LAYER, Plan, Rule
 
 FUSED_GATES = {nn.LSTM: 4, nn.GRU: 3, nn.RNN: 1}
 TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d)
+FUSED_NAMES = r"\b(\w*qkv|c_attn|in_proj|kv|\w*kv_proj|w12|\w*ada_?ln\w*|\w*gate_up\w*)(\.\d+)?\.(weight|bias)$"
 CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, *TRANSPOSED)
 
 
@@ -85,12 +86,21 @@ def _rule(name: str, pattern: str, role: str, module: nn.Module, p: Tensor, axes
 
 def _split(name: str, module: nn.Module, p: Tensor) -> int:
     leaf = name.rpartition(".")[2]
+    if getattr(module, "bidirectional", False):
+        raise UserError(f"Plan.infer: {name} is bidirectional, two axes laid side by side; pass a rule for it")
     if type(module) in FUSED_GATES and leaf != "weight_hr":
         return FUSED_GATES[type(module)]
     if isinstance(module, nn.MultiheadAttention) and leaf.startswith("in_proj"):
         return 3
-    fused_name = re.search(r"(qkv|in_proj)[^.]*\.(weight|bias)$", name, re.IGNORECASE)
-    return 3 if isinstance(module, nn.Linear) and fused_name and module.out_features == 3 * module.in_features else 1
+    fused = re.search(FUSED_NAMES, name, re.IGNORECASE)
+    if not fused:
+        return 1
+    if isinstance(module, nn.Linear) and "qkv" in fused[0].lower() and module.out_features == 3 * module.in_features:
+        return 3
+    raise UserError(
+        f"Plan.infer: {name} {tuple(p.shape)} looks fused, but into how many parts cannot be told; "
+        f"pass Plan.infer(net, rules=(Rule({name!r}, role, tile, split, axes, fan_in),))"
+    )
 
 
 def _fan_in(name: str, module: nn.Module, p: Tensor) -> int | None:

@@ -65,7 +65,7 @@ class Slot:
     @property
     def part(self) -> tuple[int, ...]:
         """Shape of one parameter after its fused parts are taken apart."""
-        return (self.shape[0] // self.rule.split, *self.shape[1:])
+        return (self.shape[0] // self.rule.split, *self.shape[1:]) if self.shape else ()
 
     @property
     def grid(self) -> tuple[int, ...]:
@@ -93,6 +93,7 @@ class Plan:
         Raises:
             UserError: naming the parameter that no rule matches, or that its rule does not fit.
         """
+        _refuse_tied(net)
         groups: dict[str, list[tuple[int, str, Tensor]]] = {}
         rules: dict[str, tuple[Rule, bool]] = {}
         for name, parameter in net.named_parameters():
@@ -113,7 +114,7 @@ class Plan:
         """Make a plan for any network from the types and shapes of its modules.
 
         Args:
-            net: the network; its linear, convolution and embedding weights at least one tile large are composed.
+            net: the network; its linear and convolution weights at least one tile large are composed.
             tile: edge of a template (default 32); kernel axes stay whole.
             rules: rules of your own, tried first.
 
@@ -149,6 +150,14 @@ def unstack(tensors: Mapping[str, Tensor], layout: Layout) -> dict[str, Tensor]:
     for key, slot in layout.items():
         named.update(zip(slot.names, tensors[key].reshape(-1, *slot.shape).unbind(0), strict=True))
     return named
+
+
+def _refuse_tied(net: nn.Module) -> None:
+    names: dict[int, str] = {}
+    for name, parameter in net.named_parameters(remove_duplicate=False):
+        first = names.setdefault(id(parameter), name)
+        if first != name:
+            raise UserError(f"parameter {name}: is tied to {first}; untie them, a composed weight has one place")
 
 
 def _check(name: str, parameter: Tensor, rule: Rule) -> None:

@@ -37,7 +37,8 @@ def resize(
         The target's slots, stacked.
 
     Raises:
-        UserError: if an axis that no size changes differs (another observation or action size, another context).
+        UserError: if an axis that no size changes differs (another observation or action size, another context),
+            or a width that its tile does not divide is to grow.
     """
     generator = generator or torch.Generator().manual_seed(0)
     return {key: _resize_slot(tensors[key], source[key], slot, factored, generator) for key, slot in target.items()}
@@ -64,10 +65,21 @@ def _resize_slot(x: Tensor, source: Slot, target: Slot, factored: bool, generato
             x = x.narrow(dim, 0, n_new)
             continue
         x = x.index_select(dim, torch.arange(n_new, device=x.device) % n_old)
+        _refuse_crops(target, axis, source)
         if axis == target.rule.fan_in:
             block = 1 if scalers or target.rule.tile is None else target.rule.tile[axis]
             x = x * _along(shares(n_old, n_new, block, generator), dim, x)
     return x
+
+
+def _refuse_crops(target: Slot, axis: int, source: Slot) -> None:
+    """Repeating a cropped tile would shift every copy against the free parameters of the same axis."""
+    tile = target.rule.tile
+    if tile is not None and source.part[axis] % tile[axis]:
+        raise UserError(
+            f"{target.name}: {source.part[axis]} entries along axis {axis} do not divide into tiles of {tile[axis]}, "
+            "so they cannot be widened; use a tile that divides the width"
+        )
 
 
 def shares(n_old: int, n_new: int, block: int, generator: torch.Generator) -> Tensor:

@@ -12,6 +12,7 @@ from torch.func import functional_call
 
 from weit_rl.bank import TemplateBank
 from weit_rl.constraints import Constraint
+from weit_rl.errors import UserError
 from weit_rl.plan import Layout, Plan, stack, unstack
 
 
@@ -20,8 +21,8 @@ class WeiT(nn.Module):
 
     Args:
         net: a plain network; its free parameters and the spread of its weights are where this one starts.
-            It is copied, not changed. Activation checkpointing inside it is not supported: torch computes
-            wrong gradients for it under ``functional_call``.
+            It is copied, not changed. It must not use activation checkpointing, for which torch computes wrong
+            gradients here; where a module says that it does, it is refused.
         bank: the templates, shared with every other network made from the same bank.
         plan: what each parameter of ``net`` is.
         seed: draws the scalers.
@@ -36,6 +37,7 @@ class WeiT(nn.Module):
 
     def __init__(self, net: nn.Module, bank: TemplateBank, plan: Plan, seed: int = 0):
         super().__init__()
+        _refuse_checkpointing(net)
         self.plan, self.layout = plan, plan.layout(net)
         self.bank, self.net = bank, skeleton(net)
         self.scalers, self.free = nn.ParameterDict(), nn.ParameterDict()
@@ -93,6 +95,14 @@ class WeiT(nn.Module):
             module, _, leaf = name.rpartition(".")
             setattr(net.get_submodule(module), leaf, nn.Parameter(weight.detach().clone()))
         return net
+
+
+def _refuse_checkpointing(net: nn.Module) -> None:
+    for name, module in net.named_modules():
+        if getattr(module, "grad_checkpointing", False) or getattr(module, "gradient_checkpointing", False):
+            raise UserError(
+                f"module {name or 'net'}: switch its activation checkpointing off; WeiT cannot compose through it"
+            )
 
 
 def skeleton(net: nn.Module) -> nn.Module:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
@@ -14,9 +15,14 @@ from weit_rl.plan import Plan
 from weit_rl.resize import resize
 from weit_rl.weit import WeiT
 
+NEAR_LR, FAR_LR = 3e-3, 1e-2  # chosen on the tuning sizes; far: a size narrower than any its bank had sampled
+FAR_BATCHES = 8
+
 
 def weit(source: TemplateBank | None, target: nn.Module, context: Context) -> Mapping[str, Tensor]:
     """A target of any size from a bank: ``context.recipe.steps`` steps on scalers and free parameters (0 allowed).
+
+    Without a learning rate in the recipe it is 3e-3, or 1e-2 where the start is far from what the bank can do.
 
     Raises:
         UserError: without a pre-trained bank, or when the bank does not fit the plan.
@@ -25,7 +31,10 @@ def weit(source: TemplateBank | None, target: nn.Module, context: Context) -> Ma
         raise UserError("init=weit needs a pre-trained bank: give bank=PATH, or make one with weit_rl.pretrain")
     net = network_of_size(source, context.source_net, target, context.plan, context.seed)
     net.bank.requires_grad_(False)
-    context.fit(net, lambda step: context.loss(net, step), context.recipe, scaler_groups(net, context.recipe.lr))
+    recipe = context.recipe
+    if recipe.lr is None:
+        recipe = replace(recipe, lr=FAR_LR if is_far(source, net, context) else NEAR_LR)
+    context.fit(net, lambda step: context.loss(net, step), recipe, scaler_groups(net))
     context.spent["steps"] = context.recipe.steps
     return net.materialize().state_dict()
 
@@ -46,7 +55,12 @@ def network_of_size(bank: TemplateBank, source_net: nn.Module, target: nn.Module
     generator = torch.Generator().manual_seed(seed)
     net.load_own(resize(own, plan.layout(source_net), net.layout, bank.constraint.factored, generator))
     for name, buffer in net.net.named_buffers():
-        buffer.copy_(bank.source.get(f"buffer.{name}", buffer))
+        trained = bank.source.get(f"buffer.{name}", buffer)
+        if trained.shape != buffer.shape:
+            raise UserError(
+                f"buffer {name}: {tuple(trained.shape)} in the bank, {tuple(buffer.shape)} here; cannot resize"
+            )
+        buffer.copy_(trained)
     return net
 
 
@@ -65,12 +79,22 @@ def _own_factors(bank: TemplateBank) -> dict[str, Tensor]:
     return {name[4:]: tensor for name, tensor in bank.source.items() if name.startswith("own.")}
 
 
-def scaler_groups(net: WeiT, lr: float) -> list[dict]:
-    """Scalers and free parameters, neither decayed."""
-    return [
-        {"params": list(net.scalers.parameters()), "lr": lr, "weight_decay": 0.0},
-        {"params": list(net.free.parameters()), "lr": lr, "weight_decay": 0.0},
-    ]
+@torch.no_grad()
+def is_far(bank: TemplateBank, net: WeiT, context: Context) -> bool:
+    """Whether the target starts at more than twice the loss of the bank's own network, on a few batches.
+
+    So start sizes beyond what was sampled, narrower ones above all: they need larger steps, which would only add
+    noise to a start that is good already.
+    """
+    assert context.source_net is not None
+    own = network_of_size(bank, context.source_net, context.source_net, context.plan).materialize()
+    losses = [sum(float(context.loss(each, step)) for step in range(FAR_BATCHES)) for each in (net, own)]
+    return losses[0] > 2 * losses[1]
+
+
+def scaler_groups(net: WeiT) -> list[dict]:
+    """Scalers and free parameters, not decayed."""
+    return [{"params": [*net.scalers.parameters(), *net.free.parameters()], "weight_decay": 0.0}]
 
 
 INITIALIZERS.add("weit", Initializer(weit, train_lr=1e-3))

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from weit_rl.data import Trajectories, Windows
 from weit_rl.envs.entry import EnvEntry
+from weit_rl.errors import UserError
 from weit_rl.models import MODELS
 from weit_rl.plan import Plan
 from weit_rl.sizes import Size
@@ -55,6 +56,10 @@ class Control:
 
     def __init__(self, entry: EnvEntry, trajectories: Trajectories, config: ControlConfig):
         self.entry, self.trajectories, self.config = entry, trajectories, config
+        if np.abs(trajectories.actions).max() > 1 + 1e-5:
+            raise UserError(
+                f"data of {entry.name}: actions lie outside [-1, 1], which the policy cannot reach; rescale them"
+            )
         self.model = MODELS.get(config.model)
         self.plan: Plan = self.model.plan(config.tile)
         training, held = trajectories.split(config.validation_fraction, SPLIT_SEED)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -36,9 +37,7 @@ def load_network(path: Path) -> tuple[nn.Module, dict[str, Any]]:
 def save_training(path: Path, module: nn.Module, optimizer: torch.optim.Optimizer, step: int) -> None:
     """Write module and optimiser after ``step`` finished steps."""
     tensors = {f"module.{name}": t.detach() for name, t in module.state_dict().items()}
-    for index, state in optimizer.state_dict()["state"].items():
-        tensors |= {f"optimizer.{index}.{key}": torch.as_tensor(value) for key, value in state.items()}
-    write_tensors(path, tensors, {"format": TRAINING, "step": step})
+    write_tensors(path, tensors | flatten_optimizer(optimizer), {"format": TRAINING, "step": step})
 
 
 def load_training(path: Path, module: nn.Module, optimizer: torch.optim.Optimizer) -> int:
@@ -47,10 +46,23 @@ def load_training(path: Path, module: nn.Module, optimizer: torch.optim.Optimize
     if card.get("format") != TRAINING:
         raise UserError(f"{path}: not a training state (format {card.get('format')!r})")
     module.load_state_dict({name[7:]: t for name, t in tensors.items() if name.startswith("module.")})
+    fill_optimizer(optimizer, tensors)
+    return int(card["step"])
+
+
+def flatten_optimizer(optimizer: torch.optim.Optimizer, name: str = "optimizer") -> dict[str, Tensor]:
+    """The optimiser's state as tensors ``<name>.<index of the parameter>.<key>``."""
+    tensors: dict[str, Tensor] = {}
+    for index, state in optimizer.state_dict()["state"].items():
+        tensors |= {f"{name}.{index}.{key}": torch.as_tensor(value) for key, value in state.items()}
+    return tensors
+
+
+def fill_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor], name: str = "optimizer") -> None:
+    """The inverse of :func:`flatten_optimizer`; other tensors may lie among them, settings stay as they are."""
     state: dict[int, dict[str, Tensor]] = {}
-    for name, tensor in tensors.items():
-        if name.startswith("optimizer."):
-            _, index, key = name.split(".")
+    for full_name, tensor in tensors.items():
+        if full_name.startswith(f"{name}."):
+            _, index, key = full_name.split(".")
             state.setdefault(int(index), {})[key] = tensor
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
-    return int(card["step"])

@@ -24,7 +24,7 @@ class Recipe:
 
     Attributes:
         steps: optimiser steps; 0 does nothing.
-        lr: peak learning rate of a group without its own.
+        lr: peak learning rate of a group without its own; None leaves it to the initialiser.
         weight_decay: of groups without their own.
         warmup: fraction of the steps for the linear warm-up.
         clip: largest gradient norm.
@@ -32,7 +32,7 @@ class Recipe:
     """
 
     steps: int
-    lr: float = 1e-3
+    lr: float | None = 1e-3
     weight_decay: float = 1e-4
     warmup: float = 0.1
     clip: float = 0.25
@@ -75,6 +75,7 @@ def fit(
     if recipe.steps == 0:
         return module
     groups = groups or [{"params": [p for p in module.parameters() if p.requires_grad]}]
+    assert recipe.lr is not None
     optimizer = torch.optim.AdamW(groups, lr=recipe.lr, weight_decay=recipe.weight_decay, betas=(0.9, 0.99))
     peaks = [group["lr"] for group in optimizer.param_groups]
     parameters = [p for group in optimizer.param_groups for p in group["params"]]

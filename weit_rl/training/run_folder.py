@@ -59,7 +59,7 @@ class RunFolder:
         """
         from omegaconf import OmegaConf
 
-        folder = Path(path) if path else _default_folder(verb, cfg, seed)
+        folder = Path(path).expanduser() if path else _default_folder(verb, cfg, seed)
         _check(folder, free_bytes)
         try:
             (folder / "checkpoints").mkdir(parents=True)

@@ -35,6 +35,7 @@ def evaluate_run(cfg: Any) -> dict[str, Any]:
         print(f"video: {record_video(net, entry, TEST_SEED + SEEDS_APART * cfg.seed, _new(run.path / 'video.mp4'))}")
     report: dict[str, Any] = {**evaluate(net, entry, cfg.episodes, TEST_SEED + SEEDS_APART * cfg.seed)}
     report |= {"checkpoint": cfg.checkpoint, "seed": cfg.seed, "env": entry.name}
+    report["target_return"] = float(net.target_return)
     name = _new(run.path / f"evaluation-{cfg.checkpoint}-{cfg.episodes}.json").name
     run.write_json(name, report)
     table(f"{cfg.run}", [result_row(cfg.checkpoint, report)])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +13,8 @@ from weit_rl.errors import Interrupted, UserError
 from weit_rl.tensorfile import read_tensors
 from weit_rl.training.run_folder import RunFolder
 from weit_rl.workflows.setup import check_numbers, use_threads
+
+PATHS = ("data", "bank")
 
 
 class Run(Protocol):
@@ -29,6 +32,13 @@ class Run(Protocol):
         ...
 
 
+def _absolute(text: str | None) -> str | None:
+    """A run folder must say the same from any working directory; a bare word is a name (a level) first."""
+    path = os.path.expanduser(text or "")
+    bare = os.sep not in path and "." not in path
+    return text if bare or not os.path.exists(path) else os.path.abspath(path)
+
+
 def launch(verb: str, cfg: Any, make: Callable[[Any], Run]) -> dict[str, Any]:
     """Make a run and its folder, or read them back with ``cfg.resume``, and let it work.
 
@@ -41,6 +51,9 @@ def launch(verb: str, cfg: Any, make: Callable[[Any], Run]) -> dict[str, Any]:
         cfg = resumed_config(verb, cfg)
     check_numbers(cfg)
     use_threads(cfg)
+    for name in PATHS:
+        if name in cfg:
+            cfg[name] = _absolute(cfg[name])
     run = make(cfg)
     if resume is None:
         folder = RunFolder.create(cfg.run_dir, verb, cfg, cfg.seed, run.free_bytes)

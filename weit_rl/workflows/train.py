@@ -47,7 +47,7 @@ class TrainRun:
         self.net: Any = self.task.build(self.size, cfg.seed)
         self.parameters = sum(p.numel() for p in self.net.parameters())
         self.stages = {"scaler": 0, "train": self.scaler_steps}
-        self.free_bytes = 100 * 4 * self.parameters
+        self.free_bytes = 20_000_000 + 100 * self.parameters  # weights, optimiser, their atomic copies
         self.source_net = source_of(self.bank.to(self.task.config.device), self.task) if self.bank else None
 
     def __call__(self, run: RunFolder) -> dict[str, Any]:
@@ -109,7 +109,12 @@ class TrainRun:
         best = run.checkpoint_path("best")
         if not best.exists() or metrics["return_mean"] > read_card(best)["validation_return"]:
             save_network(best, self.net, self.card() | {"step": step, "validation_return": metrics["return_mean"]})
-        run.log(step, {"validation/return": metrics["return_mean"], "validation/score": metrics["score"]})
+        values = {
+            "return": metrics["return_mean"],
+            "score": metrics["score"],
+            "loss": self.task.validation_loss(self.net),
+        }
+        run.log(step, {f"validation/{name}": value for name, value in values.items()})
 
     def finish(self, run: RunFolder, monitor: Monitor) -> dict[str, Any]:
         """Test episodes for last and best, evaluation.json, the curve and the table."""
@@ -118,10 +123,9 @@ class TrainRun:
             results["best"] = self.test(load_network(run.checkpoint_path("best"))[0].to(self.task.config.device))
         report = {**results["last"], **self.facts(), "seconds": round(monitor.seconds, 1)}
         behaviour = self.task.behaviour()
-        report |= {"best": results.get("best"), "behaviour": behaviour, "last_over_behaviour": None}
-        report["last_over_behaviour"] = report["return_mean"] / behaviour["return_mean"]
-        run.write_json(self.result, report)
+        report |= {"best": results.get("best"), "behaviour": behaviour}
         run.plot_learning_curve({"scaler stage": 0, "training": self.scaler_steps}, behaviour["return_mean"])
+        run.write_json(self.result, report)  # last: it tells a finished run
         shown = {**results, f"data ({Path(self.cfg.data).name})": behaviour}
         rows = [result_row(name, metrics) for name, metrics in shown.items()]
         table(f"{self.cfg.env} {self.size}, init {self.cfg.init}", rows)
