@@ -37,12 +37,9 @@ def choose(returns: dict[int, float]) -> dict[str, int]:
 def read_json(path: Path) -> dict[str, Any]:
     """A mapping that a run wrote; UserError if it is damaged."""
     try:
-        values = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
+        return dict(json.loads(path.read_text()).items())
+    except (OSError, ValueError, AttributeError) as error:  # AttributeError: no mapping
         raise UserError(f"{path}: was damaged; restore it or start anew in another run_dir") from error
-    if not isinstance(values, dict):
-        raise UserError(f"{path}: was damaged; restore it or start anew in another run_dir")
-    return values
 
 
 class LevelRecorder:

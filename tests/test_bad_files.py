@@ -29,7 +29,7 @@ def without_fc2(bank):
 
 
 def other_tiles(bank):
-    bank.templates["qkv"] = torch.nn.Parameter(torch.zeros(4, 16, 16))
+    bank.templates["qkv"] = torch.nn.Parameter(torch.zeros(4, 32, 32))
 
 
 def other_slots(bank):
@@ -43,7 +43,7 @@ def other_observations(bank):
 @pytest.mark.parametrize(
     ("change", "says"),
     [(without_fc2, "the bank has no role 'fc2' that the model needs (it has fc1, out, qkv)"),
-     (other_tiles, "role 'qkv': the bank's tiles are 16x16, the plan asks for 32x32"),
+     (other_tiles, "role 'qkv': the bank's tiles are 32x32, the plan asks for 16x16"),
      (other_slots, "the bank's network has no blocks.*.fc1.weight, which the model needs"),
      (other_observations, "the bank's embed_observation.weight is 1x1x64x11, not 1x1x64x17")],
 )  # fmt: skip

@@ -194,13 +194,13 @@ def test_a_run_dir_of_another_kind_is_refused(tmp_path):
     assert "is a file" in refused(tmp_path / "file")
     assert "cannot write" in refused(tmp_path / "file" / "run")
     assert "no collect.json" in refused(tmp_path)
-    (tmp_path / "empty").mkdir()
-    assert "MB of disk space" in refused(tmp_path / "empty", f"steps={10**12}", "hyperparameters={buffer_size: 1}")
 
 
 def test_too_little_disk_space_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(100, 60, 50_000_000))
     assert "needs 50 MB of disk space and 50 MB are free" in refused(tmp_path / "run")
+    words = ["steps=20000", f"hyperparameters={json.dumps(TINY | {'buffer_size': 9000})}"]
+    assert "needs 59 MB" in refused(tmp_path / "run", *words)
 
 
 @pytest.mark.parametrize("text", ['{"env": "Sho', "[1]", ""])

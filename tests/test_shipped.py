@@ -101,7 +101,7 @@ def task():
 def test_the_bank_starts_every_size_of_the_ladder(size, task):
     bank = TemplateBank.load(BANK)
     net = network_of_size(bank, source_of(bank, task), task.build(LADDER[size]), task.plan)
-    untrained = float(task.loss(task.build(LADDER[size]), task.batch(0)))
+    untrained = task.loss(task.build(LADDER[size]), task.batch(0)).item()
     assert float(task.loss(net, task.batch(0))) < untrained / 2
 
 

@@ -124,7 +124,7 @@ def test_the_same_seed_gives_the_same_numbers_and_another_seed_others(words, tmp
 def expected_start(words, bank):
     """The network that a run without any step begins with."""
     config = compose("train", words)
-    task = control_task(config, tile=32)
+    task = control_task(config, tile=16)
     net = task.build(size_of(config.size), config.seed)
     if bank is not None:
         bank = TemplateBank.load(bank)
