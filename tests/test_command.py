@@ -189,8 +189,13 @@ def main(config):
         print("closed", flush=True)
 command("train", main, [])
 """
+    # A shell starts background jobs, and so perhaps these tests, with SIGINT ignored, which children inherit.
     process = subprocess.Popen(
-        [sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [sys.executable, "-c", program],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     assert process.stdout.readline() == "ready\n"
     process.send_signal(number)

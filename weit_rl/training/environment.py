@@ -27,7 +27,8 @@ def describe_environment(seed: int) -> dict[str, Any]:
         "cpu_count": os.cpu_count(),
         "torch_threads": torch.get_num_threads(),
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
-        "versions": {name: _version(name) for name in PACKAGES},
+        # torch itself also tells which build it is ("+cu132", "+cpu")
+        "versions": {name: _version(name) for name in PACKAGES} | {"torch": str(torch.__version__)},
     }
 
 
