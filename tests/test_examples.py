@@ -7,8 +7,6 @@ from pathlib import Path
 import pytest
 from conftest import TINY
 
-from weit_rl.workflows.setup import BANKS
-
 EXAMPLES = Path(__file__).parents[1] / "examples"
 
 
@@ -37,7 +35,6 @@ def test_three_sizes(example, tiny_bank, tiny_data):
     assert re.findall(r"(\d+x\d):", out) == ["64x2", "128x3", "192x4"] and out.count("return after 0 steps") == 3
 
 
-@pytest.mark.skipif(not BANKS.is_dir(), reason="no bank ships yet")
 def test_three_sizes_of_the_bank_that_ships(example):
     returns = re.findall(r"0 steps ([-\d,]+)", example("three_sizes.py"))
     assert max(float(text.replace(",", "")) for text in returns) > 1000

@@ -23,21 +23,17 @@ from weit_rl.workflows.setup import BANKS, control_task, source_of
 ENTRY = env_entry("HalfCheetah")
 BANK = BANKS / "HalfCheetah.safetensors"
 FROZEN = yaml.safe_load((Path(__file__).parents[1] / "benchmarks" / "frozen.yaml").read_text())
-needs_data = pytest.mark.skipif(not shipped_levels(ENTRY), reason="no data ship yet")
-needs_bank = pytest.mark.skipif(not BANK.is_file(), reason="no bank ships yet")
 
 
 def megabytes(*folders):
     return sum(file.stat().st_size for folder in folders for file in folder.rglob("*") if file.is_file()) / 1e6
 
 
-@needs_data
 def test_three_levels_ship_and_are_small():
     assert shipped_levels(ENTRY) == ["expert", "medium", "random"]
     assert megabytes(SHIPPED) <= 12
 
 
-@needs_data
 @pytest.mark.parametrize("level", ["expert", "medium", "random"])
 def test_a_level_says_where_it_comes_from(level):
     info = json.loads((SHIPPED / "HalfCheetah" / level / "data" / "metadata.json").read_text())
@@ -50,7 +46,6 @@ def test_a_level_says_where_it_comes_from(level):
     assert measured and all(row["episodes"] == len(held) for row in measured)
 
 
-@needs_data
 @pytest.mark.parametrize("level", ["expert", "medium", "random"])
 def test_a_level_holds_the_returns_it_says_in_float32(level):
     read = load_trajectories(level, ENTRY)
@@ -61,13 +56,11 @@ def test_a_level_holds_the_returns_it_says_in_float32(level):
         assert {file["episode_0"][name].dtype for name in ("observations", "actions", "rewards")} == {np.dtype("f4")}
 
 
-@needs_data
 def test_the_levels_are_in_order_and_the_expert_is_one():
     returns = [load_trajectories(level, ENTRY).returns().mean() for level in ("random", "medium", "expert")]
     assert returns == sorted(returns) and returns[-1] >= 5000
 
 
-@needs_bank
 def test_the_bank_is_small_and_says_what_it_is():
     card = TemplateBank.load(BANK).card
     assert megabytes(BANKS) <= 8
@@ -75,13 +68,11 @@ def test_the_bank_is_small_and_says_what_it_is():
     assert card["licence"] == "Apache-2.0" and card["data"]["return_mean"] >= 5000
 
 
-@needs_bank
 def test_the_bank_is_what_pretrain_makes():
     plain = {key: value for key, value in compose("pretrain").items() if key not in PLACES}
     assert TemplateBank.load(BANK).card["config"] == plain
 
 
-@needs_bank
 def test_no_reported_size_was_sampled_or_looked_at():
     card, grid = TemplateBank.load(BANK).card, FROZEN["sampled"]
     assert set(card["sizes_sampled"]) == {f"{width}x{depth}" for width in grid["widths"] for depth in grid["depths"]}
@@ -95,8 +86,6 @@ def task():
     return control_task(compose("train", words), tile=TemplateBank.load(BANK).card["config"]["tile"])
 
 
-@needs_bank
-@needs_data
 @pytest.mark.parametrize("size", LADDER)
 def test_the_bank_starts_every_size_of_the_ladder(size, task):
     bank = TemplateBank.load(BANK)
@@ -105,8 +94,6 @@ def test_the_bank_starts_every_size_of_the_ladder(size, task):
     assert float(task.loss(net, task.batch(0))) < untrained / 2
 
 
-@needs_bank
-@needs_data
 def test_the_full_size_returns_about_what_the_card_says(task):
     bank = TemplateBank.load(BANK)
     size = Size(*bank.card["size"])
