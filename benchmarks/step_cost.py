@@ -55,7 +55,7 @@ def jobs(task: Control, rank: int) -> dict[str, Callable[[], None]]:
     plain = task.build(Size(128, 3))
     net = WeiT(plain, TemplateBank.from_plan(task.plan, rank), task.plan)
     batch = task.batch(0)
-    slots = [(net.scalers[key.replace(".", "/")], net.bank.template(s.rule.role, s.rule.tile), s)
+    slots = [(net.scalers[key], net.bank.template(s.rule.role, s.rule.tile), s)
              for key, s in net.layout.items() if s.rule.tile]  # fmt: skip
     upstream = [torch.ones(slot.full_shape) for _, _, slot in slots]
 

@@ -8,7 +8,7 @@ import sys
 from weit_rl import Size, TemplateBank
 from weit_rl.agents.evaluation import VALIDATION_SEED
 from weit_rl.command import compose
-from weit_rl.initializers.weit import network_of_size
+from weit_rl.start import network_of_size
 from weit_rl.workflows.setup import bank_path, control_task, source_of
 
 config = compose("train", sys.argv[1:])

@@ -15,6 +15,7 @@ from weit_rl.bank import TemplateBank
 from weit_rl.command import compose
 from weit_rl.errors import Interrupted
 from weit_rl.models import MODELS
+from weit_rl.parameters import Parameters
 from weit_rl.training.run_folder import RunFolder
 
 
@@ -25,11 +26,11 @@ def rewritten(tiny_bank, path, change):
 
 
 def without_fc2(bank):
-    del bank.templates["fc2"]
+    bank.templates = Parameters({role: t for role, t in bank.templates.items() if role != "fc2"})
 
 
 def other_tiles(bank):
-    bank.templates["qkv"] = torch.nn.Parameter(torch.zeros(4, 32, 32))
+    bank.templates = Parameters({**bank.templates, "qkv": torch.zeros(4, 32, 32)})
 
 
 def other_slots(bank):

@@ -96,7 +96,7 @@ def test_the_sub_network_alone_reaches_only_what_it_is_cut_from(task):
     net = WeiT(task.build(FULL), TemplateBank.from_plan(task.plan, 4), task.plan)
     loss = MaskedLoss(net, task, Masks([32], [2], FULL))
     (loss(0) - MaskedLoss(net, task, None)(0)).backward()
-    grad = net.scalers["blocks/*/fc1/weight"].grad  # (layers, split, N, 16 x 4 tiles of the 256 x 64 weight)
+    grad = net.scalers["blocks.*.fc1.weight"].grad  # (layers, split, N, 16 x 4 tiles of the 256 x 64 weight)
     used = torch.zeros_like(grad, dtype=torch.bool)
     used[[0, 2], :, :, :8, :2] = True
     assert grad.shape[-2:] == (16, 4) and (grad[used] != 0).all() and grad[~used].abs().max() < 1e-6

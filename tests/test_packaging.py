@@ -21,11 +21,12 @@ SOURCES = {  # where a file lies in the repository -> where it lies once install
 
 # Who may import whom inside weit_rl (beside itself); CONTRIBUTING.md shows it shorter. What is not listed here, the
 # verbs and their workflows, may import everything.
-BASE = {"errors", "registry", "sizes", "atomic", "options", "tensorfile"}
+BASE = {"errors", "registry", "seeds", "sizes", "atomic", "options", "tensorfile"}
 MAY_IMPORT = {
     "errors": set(),
     "registry": {"errors"},
     "sizes": {"errors", "registry"},
+    "seeds": set(),
     "atomic": {"errors"},
     "options": {"errors", "registry"},
     "tensorfile": {"errors", "atomic"},
@@ -36,13 +37,15 @@ MAY_IMPORT = {
     "resize": BASE | {"plan"},
     "masks": BASE | {"plan"},
     "constraints": BASE | {"kernels", "plan"},
-    "bank": BASE | {"constraints", "plan", "resize"},
-    "weit": BASE | {"bank", "constraints", "plan", "resize"},
+    "parameters": set(),
+    "bank": BASE | {"constraints", "parameters", "plan", "resize"},
+    "weit": BASE | {"bank", "constraints", "parameters", "plan", "resize"},
+    "start": BASE | {"bank", "plan", "resize", "weit"},
     "models": BASE | {"plan"},
     "envs": BASE,
     "data": BASE | {"envs"},
     "training": BASE | {"bank", "masks", "models", "plan", "resize", "weit"},
-    "initializers": BASE | {"bank", "plan", "resize", "training.loop", "weit"},
+    "initializers": BASE | {"bank", "plan", "resize", "start", "training.loop", "weit"},
     "agents": BASE | {"bank", "data", "envs", "models", "plan", "training", "weit"},
     "tasks": BASE | {"agents", "bank", "data", "envs", "models", "plan", "training", "weit"},
 }

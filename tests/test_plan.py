@@ -151,6 +151,26 @@ def test_a_single_number_is_a_free_parameter():
     torch.testing.assert_close(net(torch.ones(1, 64)), net.materialize()(torch.ones(1, 64)))
 
 
+@pytest.mark.parametrize("name", ["values", "keys", "items"])
+def test_any_name_of_a_parameter_will_do(name):
+    class Named(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.register_parameter(name, nn.Parameter(torch.randn(64, 64)))
+            self.layer = nn.Linear(64, 64)
+
+        def forward(self, x):
+            return self.layer(x @ self._parameters[name])
+
+    mine = Rule(name, name, (16, 16), 1, ("a", "b"))
+    plan = Plan.infer(Named(), tile=16, rules=(mine,))
+    net = WeiT(Named(), TemplateBank.from_plan(plan, 4), plan)
+    assert net.scalers[name].shape == (1, 1, 4, 4, 4)
+    again = WeiT(Named(), TemplateBank.from_plan(plan, 4, seed=1), plan, seed=1)
+    again.load_state_dict(net.state_dict())
+    torch.testing.assert_close(again(torch.ones(1, 64)), net.materialize()(torch.ones(1, 64)))
+
+
 @pytest.mark.parametrize(
     ("name", "module"),
     [

@@ -7,10 +7,10 @@ from conftest import small_inputs, small_net
 from weit_rl.bank import TemplateBank
 from weit_rl.constraints import CONSTRAINTS
 from weit_rl.errors import UserError
-from weit_rl.initializers.weit import network_of_size
 from weit_rl.models import MODELS
 from weit_rl.plan import stack, unstack
 from weit_rl.resize import layer_map, resize, shares
+from weit_rl.start import network_of_size
 from weit_rl.weit import WeiT
 
 PLANS = {name: MODELS.get(name).plan(8) for name in MODELS.names()}

@@ -15,8 +15,8 @@ from weit_rl.envs import gymnasium_mujoco
 from weit_rl.envs.entry import env_entry
 from weit_rl.errors import UserError
 from weit_rl.evaluate import main as evaluate
-from weit_rl.initializers.weit import network_of_size
 from weit_rl.pretrain import main as pretrain
+from weit_rl.start import network_of_size
 from weit_rl.tensorfile import read_tensors
 from weit_rl.train import main as train
 from weit_rl.training.checkpoint import load_network

@@ -10,8 +10,9 @@ from torch import nn
 
 from weit_rl import Plan, TemplateBank, UserError, WeiT
 from weit_rl.constraints import CONSTRAINTS
-from weit_rl.initializers.weit import network_of_size
 from weit_rl.models import MODELS
+from weit_rl.parameters import Parameters
+from weit_rl.start import network_of_size
 
 PLAN = MODELS.get("dt").plan(8)
 
@@ -130,7 +131,7 @@ def test_a_bank_without_a_role_or_with_other_tiles_is_refused():
     bank = TemplateBank.from_plan(PLAN, 4)
     with pytest.raises(UserError, match=r"qkv.*8x8.*16x16"):
         WeiT(small_net(), bank, MODELS.get("dt").plan(16))
-    del bank.templates["fc2"]
+    bank.templates = Parameters({role: t for role, t in bank.templates.items() if role != "fc2"})
     with pytest.raises(UserError, match="'fc2'"):
         WeiT(small_net(), bank, PLAN)
     with pytest.raises(UserError, match="rank"):

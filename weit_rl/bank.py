@@ -7,13 +7,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from weit_rl.atomic import write_atomically
 from weit_rl.constraints import CONSTRAINTS
 from weit_rl.errors import UserError
+from weit_rl.parameters import Parameters
 from weit_rl.plan import Plan
+from weit_rl.seeds import seeded
 from weit_rl.tensorfile import read_tensors, write_tensors
 
 FORMAT = "weit_rl bank 1"
@@ -41,7 +42,7 @@ class TemplateBank(nn.Module):
         self.constraint = CONSTRAINTS.get(constraint)
         self.card: dict[str, Any] = {**(card or {}), "constraint": constraint}
         self.source = dict(source or {})
-        self.templates = nn.ParameterDict({_encode(role): nn.Parameter(t) for role, t in templates.items()})
+        self.templates = Parameters(templates)
 
     @classmethod
     def from_plan(cls, plan: Plan, rank: int = 32, constraint: str = "kronecker", seed: int = 0) -> TemplateBank:
@@ -61,19 +62,19 @@ class TemplateBank(nn.Module):
         if not plan.tiles():
             raise UserError("the plan composes no parameter; give at least one rule a tile")
         make = CONSTRAINTS.get(constraint).shared
-        generator = torch.Generator().manual_seed(seed)
+        generator = seeded("templates", seed)
         templates = {role: make(rank, tile, std, generator) for role, (tile, std) in plan.tiles().items()}
         return cls(templates, constraint)
 
     def roles(self) -> list[str]:
         """The names of all pools of templates."""
-        return [key.replace("/", ".") for key in self.templates]
+        return list(self.templates)
 
     def template(self, role: str, tile: tuple[int, ...]) -> Tensor:
         """The templates of a role; raises UserError if the bank lacks it or has other tiles."""
-        if _encode(role) not in self.templates:
+        if role not in self.templates:
             raise UserError(f"the bank has no role {role!r} that the model needs (it has {', '.join(self.roles())})")
-        templates = self.templates[_encode(role)]
+        templates = self.templates[role]
         if tuple(templates.shape[1:]) != tuple(tile):
             have = "x".join(map(str, templates.shape[1:]))
             raise UserError(f"role {role!r}: the bank's tiles are {have}, the plan asks for {'x'.join(map(str, tile))}")
@@ -82,7 +83,7 @@ class TemplateBank(nn.Module):
     def save(self, path: str | Path) -> Path:
         """Write ``path`` (safetensors) and a readable copy of its card beside it (``.json``)."""
         path = Path(path)
-        tensors = {f"templates.{role}": self.templates[_encode(role)].detach() for role in self.roles()}
+        tensors = {f"templates.{role}": self.templates[role].detach() for role in self.roles()}
         tensors |= {f"source.{name}": t.detach() for name, t in self.source.items()}
         card = {"format": FORMAT, **self.card}
         # The copy first: a bank that is there has its card.
@@ -105,11 +106,6 @@ class TemplateBank(nn.Module):
             part, _, rest = name.partition(".")
             parts[part][rest] = tensor
         return cls(parts["templates"], card["constraint"], card, parts["source"])
-
-
-def _encode(role: str) -> str:
-    # A parameter's name may hold no dot.
-    return role.replace(".", "/")
 
 
 def _card_path(bank: Path) -> Path:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
@@ -13,7 +13,9 @@ from torch.func import functional_call
 from weit_rl.bank import TemplateBank
 from weit_rl.constraints import Constraint
 from weit_rl.errors import UserError
+from weit_rl.parameters import Parameters
 from weit_rl.plan import Layout, Plan, stack, unstack
+from weit_rl.seeds import seeded
 
 
 class WeiT(nn.Module):
@@ -28,8 +30,8 @@ class WeiT(nn.Module):
         seed: draws the scalers.
 
     Attributes:
-        scalers: ``ParameterDict`` of ``(layers, split, N, *grid)``, one entry a slot.
-        free: ``ParameterDict`` of the parameters that are not composed, ``(layers, split, *shape)``.
+        scalers: by slot, ``(layers, split, N, *grid)``.
+        free: by slot, the parameters that are not composed, ``(layers, split, *shape)``.
 
     Raises:
         UserError: naming the parameter the plan does not fit, or the role or tile the bank lacks.
@@ -40,18 +42,17 @@ class WeiT(nn.Module):
         _refuse_checkpointing(net)
         self.plan, self.layout = plan, plan.layout(net)
         self.bank, self.net = bank, skeleton(net)
-        self.scalers, self.free = nn.ParameterDict(), nn.ParameterDict()
-        generator = torch.Generator().manual_seed(seed)
         full = stack({name: p.detach() for name, p in net.named_parameters()}, self.layout)
-        for key, slot in self.layout.items():
-            if slot.rule.tile is None:
-                self.free[_encode(key)] = nn.Parameter(full[key].clone())
-                continue
-            templates = bank.template(slot.rule.role, slot.rule.tile)
-            own = self.constraint.own(slot, templates.detach(), full[key], generator)
-            self.scalers[_encode(key)] = nn.Parameter(own)
+        self.free = Parameters({key: full[key].clone() for key, slot in self.layout.items() if slot.rule.tile is None})
+        self.scalers = Parameters(dict(self._fresh_scalers(full, seeded("scalers", seed))))
         self._register_state_dict_hook(_drop_placeholders)
         self.register_load_state_dict_pre_hook(_add_placeholders)
+
+    def _fresh_scalers(self, full: Mapping[str, Tensor], generator: torch.Generator) -> Iterator[tuple[str, Tensor]]:
+        for key, slot in self.layout.items():
+            if slot.rule.tile is not None:
+                templates = self.bank.template(slot.rule.role, slot.rule.tile).detach()
+                yield key, self.constraint.own(slot, templates, full[key], generator)
 
     @property
     def constraint(self) -> Constraint:
@@ -67,10 +68,10 @@ class WeiT(nn.Module):
         full: dict[str, Tensor] = {}
         for key, slot in self.layout.items():
             if slot.rule.tile is None:
-                full[key] = self.free[_encode(key)]
+                full[key] = self.free[key]
             else:
                 templates = self.bank.template(slot.rule.role, slot.rule.tile)
-                full[key] = self.constraint.compose(self.scalers[_encode(key)], templates, slot)
+                full[key] = self.constraint.compose(self.scalers[key], templates, slot)
         return full
 
     def compose(self) -> dict[str, Tensor]:
@@ -79,7 +80,7 @@ class WeiT(nn.Module):
 
     def own(self) -> dict[str, Tensor]:
         """The network's own factors by slot: scalers and free parameters."""
-        return {_decode(key): p for part in (self.scalers, self.free) for key, p in part.items()}
+        return {**self.scalers, **self.free}
 
     @torch.no_grad()
     def load_own(self, tensors: Mapping[str, Tensor]) -> None:
@@ -129,12 +130,3 @@ def _drop_placeholders(module: nn.Module, state: dict[str, Tensor], prefix: str,
 def _add_placeholders(module: nn.Module, state: dict[str, Tensor], prefix: str, *_: Any) -> None:
     for name, placeholder in module.net.named_parameters():  # type: ignore[union-attr]
         state[f"{prefix}net.{name}"] = placeholder
-
-
-def _encode(slot: str) -> str:
-    # A parameter's name may hold no dot.
-    return slot.replace(".", "/")
-
-
-def _decode(key: str) -> str:
-    return key.replace("/", ".")

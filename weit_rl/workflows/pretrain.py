@@ -10,9 +10,9 @@ from omegaconf import OmegaConf
 import weit_rl
 from weit_rl.agents.evaluation import VALIDATION_SEED
 from weit_rl.bank import TemplateBank
-from weit_rl.initializers.weit import network_of_size
 from weit_rl.masks import Masks
 from weit_rl.sizes import Size
+from weit_rl.start import network_of_size
 from weit_rl.tasks.control import Control
 from weit_rl.training.loop import Recipe
 from weit_rl.training.pretraining import MaskedLoss

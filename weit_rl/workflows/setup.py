@@ -13,10 +13,10 @@ from weit_rl.bank import TemplateBank
 from weit_rl.data import load_trajectories
 from weit_rl.envs.entry import env_entry
 from weit_rl.errors import UserError
-from weit_rl.initializers.weit import check_source
 from weit_rl.models.decision_transformer import POSITIONS, RTG
 from weit_rl.registry import unknown
 from weit_rl.sizes import Size
+from weit_rl.start import check_source
 from weit_rl.tasks.control import Control, ControlConfig
 
 BANKS = Path(__file__).parents[1] / "assets" / "banks"

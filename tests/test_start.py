@@ -1,0 +1,64 @@
+"""Where a new size starts: the ways to get there from a bank, and the choice between them."""
+
+import pytest
+import torch
+from conftest import small_inputs, small_net
+
+from weit_rl.bank import TemplateBank
+from weit_rl.initializers import INITIALIZERS, Context
+from weit_rl.models import MODELS
+from weit_rl.start import network_of_size, starts
+from weit_rl.training.loop import Recipe, fit
+from weit_rl.weit import WeiT
+
+PLAN = MODELS.get("dt").plan(8)
+FULL = {"width": 32, "depth": 2}
+
+
+@pytest.fixture
+def bank():
+    """A bank of a 32 x 2 network that also sampled widths 16 and 24."""
+    bank = TemplateBank.from_plan(PLAN, rank=6)
+    bank.source = {f"own.{k}": v.detach() for k, v in WeiT(small_net(**FULL), bank, PLAN).own().items()}
+    bank.card |= {"size": [32, 2, 8], "sizes_sampled": ["16x1", "16x2", "24x2", "32x2"]}
+    return bank
+
+
+def of_width(bank, width, depth=2):
+    return network_of_size(bank, small_net(**FULL), small_net(width=width, depth=depth, seed=3), PLAN)
+
+
+@pytest.mark.parametrize(("width", "ways"), [(8, 1), (16, 1), (24, 2), (32, 3), (48, 3)])
+def test_a_sampled_width_is_a_way_to_anything_wider(bank, width, ways):
+    nets = starts(bank, small_net(**FULL), small_net(width=width, depth=3, seed=3), PLAN)
+    assert len(nets) == ways
+    for key, weight in nets[0].compose().items():  # the first way is the straight one
+        torch.testing.assert_close(weight, of_width(bank, width, 3).compose()[key])
+
+
+def test_through_a_width_that_divides_keeps_that_width_s_function(bank):
+    _, through, _ = starts(bank, small_net(**FULL), small_net(width=48, seed=3), PLAN)
+    inputs = small_inputs()
+    torch.testing.assert_close(through(*inputs), of_width(bank, 16)(*inputs), rtol=1e-5, atol=1e-5)
+
+
+def test_a_bank_that_says_nothing_of_its_sizes_has_one_way(bank):
+    bank.card = {"constraint": "kronecker"}
+    assert len(starts(bank, small_net(**FULL), small_net(width=48, seed=3), PLAN)) == 1
+
+
+@pytest.mark.parametrize("best", [16, 24, 32])
+def test_weit_begins_at_the_start_of_lowest_loss(bank, best):
+    """The loss here is the distance to what each width's own network says: the start through it must win."""
+    inputs = small_inputs()
+    wanted = of_width(bank, best)(*inputs).detach()
+    target = small_net(width=96, seed=3)  # 16, 24 and 32 all divide it
+    context = Context(
+        plan=PLAN,
+        source_net=small_net(**FULL),
+        loss=lambda net, step: ((net(*inputs) - wanted) ** 2).mean(),
+        fit=lambda *stage: fit(*stage),
+        recipe=Recipe(0, None),
+    )
+    target.load_state_dict(INITIALIZERS.get("weit").make(bank, target, context))
+    torch.testing.assert_close(target(*inputs), wanted, rtol=1e-5, atol=1e-5)

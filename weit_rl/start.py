@@ -1,0 +1,107 @@
+"""Where a network of a new size starts from: the bank's own network, resized."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from itertools import pairwise
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from weit_rl.bank import TemplateBank
+from weit_rl.errors import UserError
+from weit_rl.plan import FIXED, Layout, Plan
+from weit_rl.resize import resize
+from weit_rl.seeds import seeded
+from weit_rl.weit import WeiT
+
+BATCHES = 8  # by which starts are compared
+
+
+def network_of_size(
+    bank: TemplateBank,
+    source_net: nn.Module,
+    target: nn.Module,
+    plan: Plan,
+    seed: int = 0,
+    through: Sequence[Layout] = (),
+) -> WeiT:
+    """The composed network of the target's size that starts from the bank's own network.
+
+    Args:
+        bank: pre-trained (its ``source`` holds scalers, free parameters and buffers).
+        source_net: a plain network of the bank's size.
+        target: a plain network of the size wanted.
+        plan: of both.
+        seed: draws the shares of repeated inputs.
+        through: layouts of the sizes to go through on the way.
+
+    Raises:
+        UserError: if the bank does not fit the plan.
+    """
+    check_source(bank, source_net, plan)
+    net = WeiT(target, bank, plan, seed)
+    own, generator = own_factors(bank), seeded("shares", seed)
+    path = [plan.layout(source_net), *through, net.layout]
+    for before, after in pairwise(path):
+        own = resize(own, before, after, bank.constraint.factored, generator)
+    net.load_own(own)
+    for name, buffer in net.net.named_buffers():
+        trained = bank.source.get(f"buffer.{name}", buffer)
+        if trained.shape != buffer.shape:
+            raise UserError(
+                f"buffer {name}: {tuple(trained.shape)} in the bank, {tuple(buffer.shape)} here; cannot resize"
+            )
+        buffer.copy_(trained)
+    return net
+
+
+def starts(bank: TemplateBank, source_net: nn.Module, target: nn.Module, plan: Plan, seed: int = 0) -> list[WeiT]:
+    """The target resized straight from the bank's network, then through each narrower width that was sampled.
+
+    A width between two sampled ones may do better as the smaller one widened than as the larger one cut: nothing
+    ever trained the cut.
+    """
+    source, wanted = plan.layout(source_net), plan.layout(target)
+    full = bank.card.get("size", [0])[0]
+    widths = {int(size.partition("x")[0]) for size in bank.card.get("sizes_sampled", [])}
+    between = [_at_width(source, width, full) for width in sorted(widths) if width < full]
+    paths = [(), *((layout,) for layout in between if _widens(layout, wanted))]
+    return [network_of_size(bank, source_net, target, plan, seed, path) for path in paths]
+
+
+def _at_width(layout: Layout, width: int, full: int) -> Layout:
+    def shape(axes: tuple[str, ...], lengths: tuple[int, ...]) -> tuple[int, ...]:
+        pairs = zip(axes, lengths, strict=True)
+        return tuple(length if axis == FIXED else length * width // full for axis, length in pairs)
+
+    return {key: replace(slot, shape=shape(slot.rule.axes, slot.shape)) for key, slot in layout.items()}
+
+
+def _widens(layout: Layout, target: Layout) -> bool:
+    return any(max(after - before for before, after in zip(layout[key].part, slot.part, strict=True)) > 0
+               for key, slot in target.items() if slot.part)  # fmt: skip
+
+
+@torch.no_grad()
+def start_loss(net: nn.Module, loss: Callable[[Any, int], Tensor]) -> float:
+    """The mean loss of a network on the batches by which starts are compared."""
+    return sum(float(loss(net, step)) for step in range(BATCHES)) / BATCHES
+
+
+def check_source(bank: TemplateBank, source_net: nn.Module, plan: Plan) -> None:
+    """UserError unless the bank holds the templates and the factors that a network of its own size needs."""
+    own = own_factors(bank)
+    for key, wanted in WeiT(source_net, bank, plan).own().items():
+        if key not in own:
+            raise UserError(f"the bank's network has no {key}, which the model needs; use a bank made for this model")
+        if own[key].shape != wanted.shape:
+            have, need = ("x".join(map(str, t.shape)) for t in (own[key], wanted))
+            raise UserError(f"the bank's {key} is {have}, not {need}; use a bank made for this environment and model")
+
+
+def own_factors(bank: TemplateBank) -> dict[str, Tensor]:
+    """The scalers and free parameters of the bank's own network, by slot."""
+    return {name[4:]: tensor for name, tensor in bank.source.items() if name.startswith("own.")}
