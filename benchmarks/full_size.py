@@ -1,4 +1,4 @@
-"""What the constraint costs at the full size: the bank's own 128 x 6 network against a direct one at equal FLOPs.
+"""What the constraint costs at the full size: the bank's own network (128 x 6) against a direct one at equal FLOPs.
 
     python benchmarks/full_size.py --out benchmarks/results/full_size [--bank PATH]
 
@@ -8,6 +8,7 @@ The bank's pre-training also trains sub-networks; the direct network gets all of
 from __future__ import annotations
 
 import argparse
+import json
 from pathlib import Path
 
 from torch.utils.flop_counter import FlopCounterMode
@@ -21,6 +22,8 @@ from weit_rl.training.pretraining import MaskedLoss
 from weit_rl.weit import WeiT
 from weit_rl.workflows.setup import BANKS, control_task
 from weit_rl.workflows.train import train
+
+STEPS = 50  # pre-training steps averaged: their FLOPs depend on the sizes drawn
 
 
 def flops(step) -> int:  # type: ignore[no-untyped-def]
@@ -36,11 +39,16 @@ def step_ratio(task: Control, config: dict) -> float:
     plain = task.build(full)
     net = WeiT(plain, TemplateBank.from_plan(task.plan, config["rank"]), task.plan)
     direct = flops(lambda: task.loss(plain, task.batch(0)))
-    drawn = []
-    for size in Masks(config["widths"], config["depths"], full).sizes:
-        masks = Masks([size.width], [size.depth], full)
-        drawn.append(flops(lambda masks=masks: MaskedLoss(net, task, masks)(0)))
-    return sum(drawn) / len(drawn) / direct
+    steps = MaskedLoss(net, task, Masks(config["widths"], config["depths"], full, 0, config["masks"]))
+    return sum(flops(lambda step=step: steps(step)) for step in range(STEPS)) / STEPS / direct
+
+
+def report(folder: Path, words: list[str]) -> dict:
+    """What a run says of itself; it is made, or finished, only if it is not there yet."""
+    done = folder / "evaluation.json"
+    if not done.exists():
+        train(compose("train", [f"resume={folder}"] if folder.exists() else [f"run_dir={folder}", *words]))
+    return json.loads(done.read_text())
 
 
 def main() -> None:
@@ -51,19 +59,13 @@ def main() -> None:
     config = TemplateBank.load(arguments.bank).card["config"]
     ratio = step_ratio(control_task(compose("pretrain"), config["tile"]), config)
     steps = round(config["steps"] * ratio)
-    rows = {}
-    for name, words in {
-        "constrained (the bank, 0 further steps)": [
-            "init=weit",
-            f"bank={arguments.bank}",
-            "scaler_steps=0",
-            "train_steps=0",
-        ],
+    jobs = {
+        "constrained (the bank, 0 further steps)": [f"bank={arguments.bank}", "scaler_steps=0", "train_steps=0"],
         f"direct, {steps} steps": ["init=scratch", f"train_steps={steps}"],
-    }.items():
-        folder = arguments.out / "runs" / words[0].removeprefix("init=")
-        rows[name] = train(compose("train", ["size=base", f"run_dir={folder}", "validation_episodes=0", *words]))
-    lines = ["| 128 x 6 | return | +- | seconds |", "|---|---|---|---|"]
+    }
+    common = [f"size={config['size']}", f"data={config['data']}", "validation_episodes=0"]
+    rows = {name: report(arguments.out / "runs" / name.split()[0], [*common, *words]) for name, words in jobs.items()}
+    lines = [f"| {config['size']} | return | +- | seconds |", "|---|---|---|---|"]
     lines += [f"| {n} | {r['return_mean']:.0f} | {r['return_std']:.0f} | {r['seconds']:.0f} |" for n, r in rows.items()]
     means = [r["return_mean"] for r in rows.values()]
     note = f"One pre-training step costs {ratio:.2f} direct steps. Constrained over direct: {means[0] / means[1]:.3f}."

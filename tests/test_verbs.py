@@ -161,7 +161,7 @@ def test_each_stage_can_be_left_out(words, tiny_bank, tmp_path):
 
 @pytest.mark.parametrize("constraint", [name for name in CONSTRAINTS.names() if name != "kronecker"])
 def test_a_bank_under_another_constraint_initialises_too(constraint, tiny_data, words, tmp_path):
-    made = [*TINY_PRETRAIN, f"constraint={constraint}", "masks=false", "score_sizes=[]", f"data={tiny_data}"]
+    made = [*TINY_PRETRAIN, f"constraint={constraint}", "masks=none", "score_sizes=[]", f"data={tiny_data}"]
     pretrain(compose("pretrain", [*made, f"run_dir={tmp_path / 'bank'}"]))
     bank = tmp_path / "bank" / "bank.safetensors"
     train(compose("train", [*words, f"bank={bank}", "train_steps=0", f"run_dir={tmp_path / 'run'}"]))

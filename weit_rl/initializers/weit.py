@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -14,14 +15,13 @@ from weit_rl.start import network_of_size, start_loss, starts
 from weit_rl.weit import WeiT
 
 NEAR_LR, FAR_LR = 3e-3, 1e-2  # chosen on the tuning sizes; far: a size narrower than any its bank had sampled
+FREE_LR = 3e-3  # free parameters, like any plain weight, bear no more
 
 
 def weit(source: TemplateBank | None, target: nn.Module, context: Context) -> Mapping[str, Tensor]:
     """A target of any size from a bank: ``context.recipe.steps`` steps on scalers and free parameters (0 allowed).
 
-    It begins at the start of lowest loss. Without a learning rate in the recipe it is 3e-3, or 1e-2 where that start
-    has more than twice the loss of the bank's own network: so begin sizes beyond what was sampled, narrower ones above
-    all; they need larger steps, which would only add noise to a start that is good already.
+    It begins at the start of lowest loss.
 
     Raises:
         UserError: without a pre-trained bank, or when the bank does not fit the plan.
@@ -29,20 +29,30 @@ def weit(source: TemplateBank | None, target: nn.Module, context: Context) -> Ma
     if source is None or context.source_net is None:
         raise UserError("init=weit needs a pre-trained bank: give bank=PATH, or make one with weit_rl.pretrain")
     nets = starts(source, context.source_net, target, context.plan, context.seed)
-    losses = [start_loss(net, context.loss) for net in nets]
-    net, recipe = nets[losses.index(min(losses))], context.recipe
-    if recipe.lr is None:
-        own = network_of_size(source, context.source_net, context.source_net, context.plan).materialize()
-        recipe = replace(recipe, lr=FAR_LR if min(losses) > 2 * start_loss(own, context.loss) else NEAR_LR)
+    net = min(nets, key=lambda net: start_loss(net, context.loss))
     net.bank.requires_grad_(False)
-    context.fit(net, lambda step: context.loss(net, step), recipe, scaler_groups(net))
+    recipe = replace(context.recipe, lr=context.recipe.lr or rate(net, source, context))
+    context.fit(net, lambda step: context.loss(net, step), recipe, scaler_groups(net, recipe.lr))
     context.spent["steps"] = context.recipe.steps
     return net.materialize().state_dict()
 
 
-def scaler_groups(net: WeiT) -> list[dict]:
-    """Scalers and free parameters, not decayed."""
-    return [{"params": [*net.scalers.parameters(), *net.free.parameters()], "weight_decay": 0.0}]
+def rate(net: WeiT, bank: TemplateBank, context: Context) -> float:
+    """3e-3, or 1e-2 where the start has more than twice the loss of the bank's own network.
+
+    So begin sizes beyond what was sampled, narrower ones above all; they need larger steps, which would only add noise
+    to a start that is good already.
+    """
+    assert context.source_net is not None
+    own = network_of_size(bank, context.source_net, context.source_net, context.plan)
+    far = start_loss(net, context.loss) > 2 * start_loss(own, context.loss)
+    return FAR_LR if far else NEAR_LR
+
+
+def scaler_groups(net: WeiT, lr: float) -> list[dict[str, Any]]:
+    """Scalers at ``lr`` and free parameters at 3e-3 at most, not decayed."""
+    rates = ((net.scalers, lr), (net.free, min(lr, FREE_LR)))
+    return [{"params": list(part.parameters()), "lr": rate, "weight_decay": 0.0} for part, rate in rates]
 
 
 INITIALIZERS.add("weit", Initializer(weit, train_lr=1e-3))

@@ -24,20 +24,8 @@ class Task(Protocol):
         """The batch of a step; the same step always gives the same batch."""
         ...
 
-    def outputs(self, net: Any, batch: Any) -> Tensor:
-        """What a network makes of a batch; ``net`` is called as the network is."""
-        ...
-
-    def loss_of(self, outputs: Tensor, batch: Any) -> Tensor:
-        """The task's loss of outputs."""
-        ...
-
-    def distance(self, outputs: Tensor, wanted: Tensor, batch: Any) -> Tensor:
-        """How far outputs are from those of another network (distillation)."""
-        ...
-
     def loss(self, net: Any, batch: Any) -> Tensor:
-        """``loss_of`` the ``outputs``."""
+        """The loss of a batch; ``net`` is called as the network is."""
         ...
 
     def evaluate(self, net: nn.Module, episodes: int, seed: int) -> dict[str, float]:

@@ -111,21 +111,10 @@ class Control:
         draws = (self.held_windows.sample(self.config.batch_size, generator) for _ in range(batches))
         return sum(float(self.loss(net, batch)) for batch in draws) / batches
 
-    def outputs(self, net: Any, batch: dict[str, Tensor]) -> Tensor:
-        """The actions ``(B, K, act)`` a network predicts for a batch."""
-        return net(batch["observations"], batch["actions"], batch["returns_to_go"], batch["timesteps"])
-
-    def distance(self, outputs: Tensor, wanted: Tensor, batch: dict[str, Tensor]) -> Tensor:
-        """Mean squared difference of actions over real steps."""
-        return ((outputs - wanted) ** 2)[batch["mask"]].mean()
-
     def loss(self, net: Any, batch: dict[str, Tensor]) -> Tensor:
         """Mean squared action error over real steps."""
-        return self.loss_of(self.outputs(net, batch), batch)
-
-    def loss_of(self, outputs: Tensor, batch: dict[str, Tensor]) -> Tensor:
-        """The loss of outputs already computed."""
-        return self.distance(outputs, batch["actions"], batch)
+        actions = net(batch["observations"], batch["actions"], batch["returns_to_go"], batch["timesteps"])
+        return ((actions - batch["actions"]) ** 2)[batch["mask"]].mean()
 
     def evaluate(self, net: nn.Module, episodes: int, seed: int) -> dict[str, float]:
         """Returns in the real environment."""

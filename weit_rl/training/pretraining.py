@@ -1,4 +1,4 @@
-"""Pre-training under the constraint: every step the full network and one drawn sub-network, on the same batch."""
+"""Pre-training under the constraint: every step a few networks of different sizes, on the same batch."""
 
 from __future__ import annotations
 
@@ -14,32 +14,26 @@ from weit_rl.weit import WeiT, run_as, skeleton
 
 
 class MaskedLoss:
-    """The loss of a pre-training step; composes once and cuts the sub-network out of the composed weights.
+    """The loss of a pre-training step; composes once and cuts the drawn networks out of the composed weights.
 
     Args:
         net: the full composed network.
         task: builds networks, yields batches, knows the loss.
-        masks: draws the sub-network of a step, or None for a run without masks.
-        distill: weight, 0 to 1, of matching the full network's outputs in the sub-network's loss (the rest is the
-            task's loss). The full network has averaged the data's noise away, so its outputs teach better.
+        masks: draws the networks of a step.
     """
 
-    def __init__(self, net: WeiT, task: Any, masks: Masks | None, distill: float = 0.0):
-        self.net, self.task, self.masks, self.distill = net, task, masks, distill
-        self._sub_network = cache(self._build)  # one skeleton per sampled size
+    def __init__(self, net: WeiT, task: Any, masks: Masks):
+        self.net, self.task, self.masks = net, task, masks
+        self._cut = cache(self._build)  # one skeleton per sampled size
 
     def __call__(self, step: int) -> Tensor:
-        """Loss of the full network plus that of the step's sub-network (slices, never zeros)."""
+        """The sum of the drawn networks' losses (slices, never zeros)."""
         batch, weights = self.task.batch(step), self.net.weights()
-        outputs = self.task.outputs(run_as(self.net.net, self.net.layout, weights), batch)
-        loss = self.task.loss_of(outputs, batch)
-        size = self.masks.draw(step) if self.masks else None
-        if size is None:
-            return loss
-        net, layout = self._sub_network(size)
-        sub_outputs = self.task.outputs(run_as(net, layout, resize(weights, self.net.layout, layout)), batch)
-        own, taught = self.task.loss_of(sub_outputs, batch), self.task.distance(sub_outputs, outputs.detach(), batch)
-        return loss + (1 - self.distill) * own + self.distill * taught
+        losses = []
+        for size in self.masks.draw(step):
+            net, layout = self._cut(size)
+            losses.append(self.task.loss(run_as(net, layout, resize(weights, self.net.layout, layout)), batch))
+        return sum(losses[1:], losses[0])
 
     def _build(self, size: Size) -> tuple[Any, Any]:
         plain = self.task.build(size)

@@ -45,7 +45,7 @@ class PretrainRun:
         self.cfg, self.full = cfg, Size.parse(cfg.size)
         self.stages, self.free_bytes = {"pretrain": 0}, 200_000_000
         self.score_sizes = {name: Size.parse(name) for name in cfg.score_sizes}
-        self.masks = Masks(cfg.widths, cfg.depths, self.full, cfg.seed) if cfg.masks else None
+        self.masks = Masks(cfg.widths, cfg.depths, self.full, cfg.seed, cfg.masks)
         self.task: Control = control_task(cfg, cfg.tile)
         self.plain = self.task.build(self.full, cfg.seed)
         self.bank = TemplateBank.from_plan(self.task.plan, cfg.rank, cfg.constraint, cfg.seed).to(
@@ -61,7 +61,7 @@ class PretrainRun:
             {"params": [*net.scalers.parameters(), *net.free.parameters()], "weight_decay": 0.0},
         ]
         recipe = Recipe(cfg.steps, cfg.lr, cfg.weight_decay, cfg.warmup, cfg.grad_clip)
-        Monitor(run).stage("pretrain", 0, net, MaskedLoss(net, self.task, self.masks, cfg.distill), recipe, groups)
+        Monitor(run).stage("pretrain", 0, net, MaskedLoss(net, self.task, self.masks), recipe, groups)
         buffers = {f"buffer.{name}": b.detach().cpu() for name, b in net.net.named_buffers()}
         own = {f"own.{key}": p.detach().cpu() for key, p in net.own().items()}
         self.bank.source = own | buffers
@@ -76,13 +76,12 @@ class PretrainRun:
         """What the bank was made of."""
         plain: Any = OmegaConf.to_container(self.cfg)
         config = {key: value for key, value in plain.items() if key not in PLACES}
-        sampled = [str(size) for size in self.masks.sizes] if self.masks else [str(self.full)]
         return {
             "weit_rl": weit_rl.__version__,
             "made_with": {"torch": str(torch.__version__), "threads": torch.get_num_threads()},
             "licence": LICENCE,
             "size": [self.full.width, self.full.depth, self.full.head_dim],
-            "sizes_sampled": sorted({*sampled, str(self.full)}),
+            "sizes_sampled": sorted({str(size) for size in (*self.masks.sizes, self.full)}),
             "numbers": {
                 "templates": sum(t.numel() for t in self.bank.templates.values()),
                 "scalers": sum(s.numel() for s in self.net.scalers.values()),

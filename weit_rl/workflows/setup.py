@@ -25,7 +25,6 @@ RANGES = {  # least and most; seeds and episodes end where they would meet those
     "episodes": (1, SEEDS_APART),
     "validation_episodes": (0, SEEDS_APART),
     "warmup": (0, 1),
-    "distill": (0, 1),
     "weight_decay": (0, None),
     "scaler_steps": (0, None),
     "train_steps": (0, None),
