@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from weit_rl.envs.entry import EnvEntry
+from weit_rl.weit import eval_mode
 
 # Episode i of run seed s starts from base + SEEDS_APART s + i: disjoint, as long as s and i stay below SEEDS_APART.
 VALIDATION_SEED, TEST_SEED, SEEDS_APART = 1_000_000, 2_000_000, 1000
@@ -88,7 +89,8 @@ def evaluate(net: nn.Module, entry: EnvEntry, episodes: int, seed: int) -> dict[
     """
     envs = [entry.make() for _ in range(episodes)]
     try:
-        returns = rollout(net.eval(), envs, list(range(seed, seed + episodes)))
+        with eval_mode(net):
+            returns = rollout(net, envs, list(range(seed, seed + episodes)))
     finally:
         for env in envs:
             env.close()

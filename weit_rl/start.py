@@ -15,7 +15,7 @@ from weit_rl.errors import UserError
 from weit_rl.plan import FIXED, Layout, Plan
 from weit_rl.resize import resize
 from weit_rl.seeds import seeded
-from weit_rl.weit import WeiT
+from weit_rl.weit import WeiT, eval_mode
 
 BATCHES = 8  # by which starts are compared
 
@@ -88,7 +88,8 @@ def _widens(layout: Layout, target: Layout) -> bool:
 @torch.no_grad()
 def start_loss(net: nn.Module, loss: Callable[[Any, int], Tensor]) -> float:
     """The mean loss of a network on the batches by which starts are compared."""
-    return sum(float(loss(net, step)) for step in range(BATCHES)) / BATCHES
+    with eval_mode(net):
+        return sum(float(loss(net, step)) for step in range(BATCHES)) / BATCHES
 
 
 def check_source(bank: TemplateBank, source_net: nn.Module, plan: Plan) -> None:

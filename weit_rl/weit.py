@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -120,6 +121,17 @@ def run_as(net: nn.Module, layout: Layout, weights: Mapping[str, Tensor]) -> Any
     """A callable: ``net`` (a skeleton of any size) run with the given stacked weights."""
     named = unstack(weights, layout)
     return lambda *args, **kwargs: functional_call(net, named, args, kwargs)
+
+
+@contextmanager
+def eval_mode(net: nn.Module) -> Iterator[None]:
+    """Without dropout inside; afterwards the network is in the mode it was."""
+    was = net.training
+    net.eval()
+    try:
+        yield
+    finally:
+        net.train(was)
 
 
 def _drop_placeholders(module: nn.Module, state: dict[str, Tensor], prefix: str, local: Any) -> None:

@@ -23,7 +23,7 @@ POSITIONS = ("window", "episode")
 class Block(nn.Module):
     """Pre-norm attention and MLP, as GPT-2's."""
 
-    def __init__(self, size: Size):
+    def __init__(self, size: Size, dropout: float = 0.0):
         super().__init__()
         width = size.width
         self.head_dim = size.head_dim
@@ -33,6 +33,7 @@ class Block(nn.Module):
         self.norm2 = nn.LayerNorm(width)
         self.fc1 = nn.Linear(width, 4 * width)
         self.fc2 = nn.Linear(4 * width, width)
+        self.dropout = nn.Dropout(dropout)
 
     def forward(self, x: Tensor) -> Tensor:
         """``(B, T, width) -> (B, T, width)``, causal."""
@@ -40,8 +41,8 @@ class Block(nn.Module):
         qkv = self.qkv(self.norm1(x)).view(B, T, 3, -1, self.head_dim)
         q, k, v = qkv.permute(2, 0, 3, 1, 4)  # each (B, heads, T, head_dim)
         attended = F.scaled_dot_product_attention(q, k, v, is_causal=True)
-        x = x + self.out(attended.transpose(1, 2).reshape(B, T, -1))
-        return x + self.fc2(F.relu(self.fc1(self.norm2(x))))
+        x = x + self.dropout(self.out(attended.transpose(1, 2).reshape(B, T, -1)))
+        return x + self.dropout(self.fc2(F.relu(self.fc1(self.norm2(x)))))
 
 
 class DecisionTransformer(nn.Module):
@@ -58,6 +59,7 @@ class DecisionTransformer(nn.Module):
         rtg: ``"every"`` (a return-to-go token a step) or ``"latest"`` (default).
         past_actions: whether past actions are tokens (default False: a policy that sees what it did learns to
             repeat it, and the sequence is half as long).
+        dropout: share of what each branch adds to the stream that is left out in training (default 0).
     """
 
     observation_mean: Tensor
@@ -75,6 +77,7 @@ class DecisionTransformer(nn.Module):
         rtg: str = "latest",
         past_actions: bool = False,
         positions: str = "window",
+        dropout: float = 0.0,
     ):
         super().__init__()
         if rtg not in RTG:
@@ -94,7 +97,7 @@ class DecisionTransformer(nn.Module):
         else:
             self.modulate = nn.Linear(1, 2 * width)
         self.norm_in = nn.LayerNorm(width)
-        self.blocks = nn.ModuleList(Block(size) for _ in range(size.depth))
+        self.blocks = nn.ModuleList(Block(size, dropout) for _ in range(size.depth))
         self.norm_out = nn.LayerNorm(width)
         self.head = nn.Linear(width, action_dim)
         self.register_buffer("observation_mean", torch.zeros(observation_dim))

@@ -16,6 +16,7 @@ from weit_rl.models import MODELS
 from weit_rl.plan import Plan
 from weit_rl.sizes import Size
 from weit_rl.tasks import TASKS
+from weit_rl.weit import eval_mode
 
 SPLIT_SEED = 0  # the same episodes are held out in every run
 
@@ -31,6 +32,7 @@ class ControlConfig:
         rtg: ``"latest"`` or ``"every"``.
         past_actions: whether past actions are tokens.
         positions: ``"window"`` or ``"episode"``.
+        dropout: of the network in training.
         batch_size: windows a step.
         seed: of the batches.
         target_return: what the policy is asked for; None takes it from the data.
@@ -44,6 +46,7 @@ class ControlConfig:
     rtg: str = "latest"
     past_actions: bool = False
     positions: str = "window"
+    dropout: float = 0.0
     batch_size: int = 32
     seed: int = 0
     target_return: float | None = None
@@ -76,6 +79,7 @@ class Control:
             "rtg": self.config.rtg,
             "past_actions": self.config.past_actions,
             "positions": self.config.positions,
+            "dropout": self.config.dropout,
         }
 
     def build(self, size: Size, seed: int = 0) -> nn.Module:
@@ -109,7 +113,8 @@ class Control:
         """The loss on held-out episodes (an action error: it does not tell how a policy will do)."""
         generator = torch.Generator().manual_seed(SPLIT_SEED)
         draws = (self.held_windows.sample(self.config.batch_size, generator) for _ in range(batches))
-        return sum(float(self.loss(net, batch)) for batch in draws) / batches
+        with eval_mode(net):
+            return sum(float(self.loss(net, batch)) for batch in draws) / batches
 
     def loss(self, net: Any, batch: dict[str, Tensor]) -> Tensor:
         """Mean squared action error over real steps."""

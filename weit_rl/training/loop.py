@@ -59,8 +59,8 @@ def fit(
 
     Args:
         module: what is trained; its state dict is what a checkpoint holds.
-        loss: the loss of a step. It must draw everything random from the step's number, so that a stage
-            stopped and resumed is the same as one never stopped.
+        loss: the loss of a step. It must draw everything random from the step's number, or from torch's global
+            generator, which is set to that number: a stage stopped and resumed is the same as one never stopped.
         groups: AdamW parameter groups; an ``lr`` or ``weight_decay`` of their own overrides the recipe's.
         on_step: called with the number of finished steps and the loss.
         checkpoint: file to resume from if it exists, and to save to.
@@ -80,7 +80,8 @@ def fit(
     peaks = [group["lr"] for group in optimizer.param_groups]
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
     first = load_training(checkpoint, module, optimizer) if checkpoint and checkpoint.exists() else 0
-    with stop_signal() as stopped:
+    devices = list(range(torch.cuda.device_count()))
+    with stop_signal() as stopped, torch.random.fork_rng(devices):
         for step in range(first, recipe.steps):
             for group, peak in zip(optimizer.param_groups, peaks, strict=True):
                 group["lr"] = peak * learning_rate(recipe, step)
@@ -101,6 +102,7 @@ def _update(
     loss: Callable[[int], Tensor], step: int, optimizer: torch.optim.Optimizer, parameters: list[Tensor], clip: float
 ) -> float:
     optimizer.zero_grad(set_to_none=True)
+    torch.manual_seed(step)  # dropout, too, is drawn from the step's number
     value = loss(step)
     value.backward()
     norm = nn.utils.clip_grad_norm_(parameters, clip)

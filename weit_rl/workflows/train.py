@@ -105,7 +105,6 @@ class TrainRun:
         metrics = self.task.evaluate(
             self.net, self.cfg.validation_episodes, VALIDATION_SEED + SEEDS_APART * self.cfg.seed
         )
-        self.net.train()
         best = run.checkpoint_path("best")
         if not best.exists() or metrics["return_mean"] > read_card(best)["validation_return"]:
             save_network(best, self.net, self.card() | {"step": step, "validation_return": metrics["return_mean"]})
