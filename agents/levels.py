@@ -8,8 +8,9 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from weit_rl.agents.behaviour import BehaviourConfig, load_snapshot, make_behaviour
+from weit_rl.agents.behaviour import BehaviourConfig, make_behaviour
 from weit_rl.agents.recording import Act, agent_actor, play, random_actor, summary, write_minari
+from weit_rl.agents.snapshots import load_snapshot
 from weit_rl.atomic import write_atomically
 from weit_rl.envs.entry import EnvEntry
 from weit_rl.errors import UserError

@@ -7,16 +7,10 @@ import minari
 import numpy as np
 import pytest
 
-from weit_rl.agents.behaviour import (
-    BehaviourConfig,
-    load_snapshot,
-    load_training_state,
-    make_behaviour,
-    save_training_state,
-    train_behaviour,
-)
+from weit_rl.agents.behaviour import BehaviourConfig, make_behaviour, train_behaviour
 from weit_rl.agents.levels import choose
 from weit_rl.agents.recording import play, random_actor, write_minari
+from weit_rl.agents.snapshots import load_snapshot, load_training_state, save_training_state
 from weit_rl.collect import main
 from weit_rl.command import command, compose
 from weit_rl.data import load_trajectories

@@ -16,7 +16,7 @@ from weit_rl.training.loop import Recipe, fit, learning_rate
 
 def network(seed=0):
     torch.manual_seed(seed)
-    return nn.Sequential(nn.Linear(3, 8), nn.Tanh(), nn.Linear(8, 1))
+    return nn.Sequential(nn.Linear(3, 8), nn.Tanh(), nn.Dropout(0.2), nn.Linear(8, 1))
 
 
 def loss_of(net, at=None, do=lambda: None):
@@ -66,7 +66,7 @@ def test_frozen_parameters_stay():
     net, start = network(), network()
     net[0].requires_grad_(False)
     fit(net, loss_of(net), Recipe(steps=3))
-    assert same(net[0], start[0]) and not same(net[2], start[2])
+    assert same(net[0], start[0]) and not same(net[3], start[3])
 
 
 def test_no_steps_is_nothing_at_all(tmp_path):
@@ -130,6 +130,13 @@ def test_a_stage_that_crashed_goes_on_from_its_last_checkpoint(tmp_path):
     fit(resumed, loss_of(resumed), recipe, on_step=lambda step, _: steps.append(step), checkpoint=tmp_path / "state")
     fit(whole, loss_of(whole), recipe)
     assert same(resumed, whole) and steps == [7, 8, 9]
+
+
+def test_it_leaves_the_global_generator_as_it_was():
+    net = network()
+    before = torch.random.get_rng_state()
+    fit(net, loss_of(net), Recipe(steps=3))
+    assert torch.equal(torch.random.get_rng_state(), before)
 
 
 def test_a_finished_stage_is_not_done_again(tmp_path):

@@ -1,6 +1,7 @@
 """The decision transformer: causal, blind to padding and to the action it predicts, complete in its checkpoint."""
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,6 +14,8 @@ from weit_rl.models import MODELS
 from weit_rl.models.decision_transformer import POSITIONS, RTG
 from weit_rl.plan import stack, unstack
 from weit_rl.resize import resize
+from weit_rl.sizes import Size
+from weit_rl.tasks.control import Control
 from weit_rl.training.checkpoint import load_network, save_network
 
 VARIANTS = [
@@ -132,3 +135,14 @@ def test_history_asks_for_the_target_return_first():
     net.target_return.fill_(9.0)
     history = History(net, np.zeros((2, 5), np.float32), 12)
     assert history.window(torch.tensor([0, 1]))[2].tolist() == [[9.0], [9.0]]
+
+
+def test_dropout_is_for_training_alone(task):
+    net, inputs = small_net(dropout=0.5), small_inputs()
+    assert not torch.equal(net(*inputs), net(*inputs))
+    torch.testing.assert_close(net.eval()(*inputs), small_net()(*inputs))
+    task = Control(task.entry, task.trajectories, replace(task.config, dropout=0.5))
+    net = task.build(Size(64, 2))
+    assert task.validation_loss(net) == task.validation_loss(net)
+    assert task.evaluate(net, 1, seed=0) == task.evaluate(net, 1, seed=0)
+    assert net.training and not torch.equal(task.loss(net, task.batch(0)), task.loss(net, task.batch(0)))
