@@ -47,8 +47,9 @@ large = WeiT(ResidualMLP(96, 4), bank, plan)  # another size of the same family 
 scalers = [{"params": list(large.scalers.parameters())}]
 print(f"96 x 4, nothing trained:        loss {loss_of(large, 10_000):.4f}")
 fit(large, lambda step: loss_of(large, step), Recipe(steps=250, lr=1e-2), scalers)
-numbers = [sum(p.numel() for p in part.parameters()) for part in (large.scalers, large.materialize())]
-print(f"96 x 4, {numbers[0]} scalers trained:   loss {loss_of(large, 10_000):.4f}  ({numbers[1]} weights)")
+scaled, free, all_ = (sum(p.numel() for p in part.parameters()) for part in (large.scalers, large.free, large.net))
+print(f"96 x 4, scalers trained:        loss {loss_of(large, 10_000):.4f}")
+print(f"{scaled} scalers trained, {free} free parameters kept, of {all_} weights")
 
 plain = large.materialize()  # an ordinary ResidualMLP: save it, export it, train it on
 print(f"{type(plain).__name__}, materialized:     loss {loss_of(plain, 10_000):.4f}")
