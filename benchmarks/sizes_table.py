@@ -15,7 +15,7 @@ SCRATCH = [300, 1000, 3000, 10000]
 
 def write_table(rows: list[Row], out: Path) -> None:
     """Write ``out/README.md`` and print it."""
-    sizes = list(dict.fromkeys(row["size"] for row in rows))
+    sizes = sorted({row["size"] for row in rows}, key=lambda size: [int(n) for n in size.split("x")])
     heads = [
         "size",
         *(f"WeiT {s}" + (f" + {t}" if t else "") for s, t in WEIT),

@@ -67,7 +67,7 @@ PRETRAIN = [
     ("tile=0", "tile=0: must be 1 or more"),
     ("steps=0", "steps=0: must be 1 or more"),
     ("lr=-1", "lr=-1.0: must be more than 0"),
-    ("masks=maybe", "masks=maybe"),
+    ("masks=dawn", "did you mean drawn?"),
     ("resume=nowhere", "nowhere: is no run folder"),
 ]
 
