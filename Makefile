@@ -19,7 +19,7 @@ check: .venv/.installed-test
 	cd .venv/tree && ../bin/python -m mypy --config-file ../../pyproject.toml --cache-dir ../../.mypy_cache -p weit_rl
 
 .venv/bin/python:
-	$(PYTHON) -m venv .venv
+	$(PYTHON) -m venv --upgrade-deps .venv
 
 .venv/.installed: pyproject.toml | .venv/bin/python
 	$(RUN) pip install -e .

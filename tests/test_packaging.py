@@ -35,6 +35,8 @@ MAY_IMPORT = {
     "plan": BASE | {"infer"},
     "infer": BASE | {"plan"},
     "resize": BASE | {"plan"},
+    "spectrum": set(),
+    "rank": BASE | {"bank", "plan", "spectrum", "weit"},
     "masks": BASE | {"plan"},
     "constraints": BASE | {"kernels", "plan"},
     "parameters": set(),
@@ -45,7 +47,7 @@ MAY_IMPORT = {
     "envs": BASE,
     "data": BASE | {"envs"},
     "training": BASE | {"bank", "masks", "models", "plan", "resize", "weit"},
-    "initializers": BASE | {"bank", "plan", "resize", "start", "training.loop", "weit"},
+    "initializers": BASE | {"bank", "parameters", "plan", "resize", "spectrum", "start", "training.loop", "weit"},
     "agents": BASE | {"bank", "data", "envs", "models", "plan", "training", "weit"},
     "tasks": BASE | {"agents", "bank", "data", "envs", "models", "plan", "training", "weit"},
 }

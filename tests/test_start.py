@@ -5,7 +5,7 @@ import torch
 from conftest import small_inputs, small_net
 
 from weit_rl.bank import TemplateBank
-from weit_rl.initializers import INITIALIZERS, Context
+from weit_rl.initializers import INITIALIZERS, Context, Source
 from weit_rl.models import MODELS
 from weit_rl.start import network_of_size, starts
 from weit_rl.training.loop import Recipe, fit
@@ -55,10 +55,10 @@ def test_weit_begins_at_the_start_of_lowest_loss(bank, best):
     target = small_net(width=96, seed=3)  # 16, 24 and 32 all divide it
     context = Context(
         plan=PLAN,
-        source_net=small_net(**FULL),
         loss=lambda net, step: ((net(*inputs) - wanted) ** 2).mean(),
         fit=lambda *stage: fit(*stage),
         recipe=Recipe(0, None),
     )
-    target.load_state_dict(INITIALIZERS.get("weit").make(bank, target, context))
+    source = Source(network_of_size(bank, small_net(**FULL), small_net(**FULL), PLAN).materialize(), bank)
+    target.load_state_dict(INITIALIZERS.get("weit").make(source, target, context))
     torch.testing.assert_close(target(*inputs), wanted, rtol=1e-5, atol=1e-5)

@@ -24,11 +24,14 @@ class TemplateBank(nn.Module):
     """Templates by role, shared by all layers and all sizes of the networks that use the bank.
 
     Args:
-        templates: ``{role: (N, *tile)}``.
+        templates: the shared factors by role, ``(N, *tile)``, or of another shape if the card names the ``tiles``.
         constraint: how templates and scalers make a weight (a name in ``CONSTRAINTS``).
         card: what is known of the bank: configuration, data, sizes sampled, scores, licence.
         source: the tensors of the network it was pre-trained with (``own.*`` by slot, ``buffer.*``);
             a new size starts from them. Empty for a fresh bank.
+
+    Attributes:
+        tiles: by role, the shape of a tile; a plan takes them with ``plan.with_tiles(bank.tiles)``.
     """
 
     def __init__(
@@ -43,28 +46,35 @@ class TemplateBank(nn.Module):
         self.card: dict[str, Any] = {**(card or {}), "constraint": constraint}
         self.source = dict(source or {})
         self.templates = Parameters(templates)
+        tiles = self.card.get("tiles", {})
+        self.tiles = {role: tuple(tiles.get(role, shared.shape[1:])) for role, shared in templates.items()}
 
     @classmethod
-    def from_plan(cls, plan: Plan, rank: int = 32, constraint: str = "kronecker", seed: int = 0) -> TemplateBank:
+    def from_plan(
+        cls, plan: Plan, rank: int | Mapping[str, int] = 32, constraint: str = "kronecker", seed: int = 0
+    ) -> TemplateBank:
         """A fresh bank for the roles of a plan.
 
         Args:
             plan: its composed rules name the roles and their tiles.
-            rank: templates per role, ``N``.
+            rank: templates per role, ``N``: one number, or one for each role.
             constraint: a name in ``CONSTRAINTS``.
             seed: draws the templates.
 
         Raises:
             UserError: if the plan composes nothing, the rank is not positive or the constraint is unknown.
         """
-        if rank < 1:
-            raise UserError(f"rank={rank}: a role needs 1 template or more")
-        if not plan.tiles():
+        tiles, kind, generator = plan.tiles(), CONSTRAINTS.get(constraint), seeded("templates", seed)
+        if not tiles:
             raise UserError("the plan composes no parameter; give at least one rule a tile")
-        make = CONSTRAINTS.get(constraint).shared
-        generator = seeded("templates", seed)
-        templates = {role: make(rank, tile, std, generator) for role, (tile, std) in plan.tiles().items()}
-        return cls(templates, constraint)
+        ranks = {role: rank if isinstance(rank, int) else rank.get(role, 0) for role in tiles}
+        for role, number in ranks.items():
+            if number < 1:
+                raise UserError(f"rank={number}: role {role!r} needs 1 template or more")
+        templates = {role: kind.shared(ranks[role], tile, std, generator) for role, (tile, std) in tiles.items()}
+        # Factors of whole weights do not show the tile's shape.
+        card = {"tiles": {role: list(tile) for role, (tile, _) in tiles.items()}} if kind.whole else {}
+        return cls(templates, constraint, card)
 
     def roles(self) -> list[str]:
         """The names of all pools of templates."""
@@ -74,11 +84,10 @@ class TemplateBank(nn.Module):
         """The templates of a role; raises UserError if the bank lacks it or has other tiles."""
         if role not in self.templates:
             raise UserError(f"the bank has no role {role!r} that the model needs (it has {', '.join(self.roles())})")
-        templates = self.templates[role]
-        if tuple(templates.shape[1:]) != tuple(tile):
-            have = "x".join(map(str, templates.shape[1:]))
-            raise UserError(f"role {role!r}: the bank's tiles are {have}, the plan asks for {'x'.join(map(str, tile))}")
-        return templates
+        if self.tiles[role] != tuple(tile):
+            have, want = ("x".join(map(str, shape)) for shape in (self.tiles[role], tile))
+            raise UserError(f"role {role!r}: the bank's tiles are {have}, the plan asks for {want}")
+        return self.templates[role]
 
     def save(self, path: str | Path) -> Path:
         """Write ``path`` (safetensors) and a readable copy of its card beside it (``.json``)."""

@@ -2,7 +2,8 @@
 
 A config file has one option a line, ``key: default  # help``. The default's type is the option's type. An option
 without a default value (null: may stay empty; ???: must be given) names its type first:
-``bank: null  # [text] path of a template bank``. Types: text, integer, number, boolean, list, mapping.
+``bank: null  # [text] path of a template bank``. Types: text, integer, number, boolean, list, mapping,
+count (an integer or the word auto, for a number that the program can choose; always named).
 An indented block is a group (``size.width``). The comment lines on top say what the verb does.
 """
 
@@ -32,7 +33,7 @@ class Option:
     Attributes:
         key: its name, dotted inside a group ("size.width").
         default: its value when no word names it; None means "not set", ``???`` "must be given".
-        kind: text, integer, number, boolean, list or mapping.
+        kind: text, integer, count, number, boolean, list or mapping.
         help: one line for ``--help``.
     """
 
@@ -145,6 +146,7 @@ def _mapping(text: str) -> Any:
 _KINDS: dict[str, tuple[str, Callable[[str], Any]]] = {
     "text": ("a text", str),
     "integer": ("an integer", int),
+    "count": ("an integer or auto", lambda text: text if text == "auto" else int(text)),
     "number": ("a number", _number),
     "boolean": ("true or false", lambda text: {"true": True, "false": False}[text.lower()]),
     "list": ("a list such as [1, 2]", _list),

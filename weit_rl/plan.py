@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -108,6 +108,21 @@ class Plan:
     def tiles(self) -> dict[str, tuple[tuple[int, ...], float]]:
         """The tile and the standard deviation of fresh templates of every composed role."""
         return {rule.role: (rule.tile, rule.std) for rule in self.rules if rule.tile is not None}
+
+    def with_tiles(self, tiles: Mapping[str, tuple[int, ...]]) -> Plan:
+        """This plan with the tiles of some composed roles replaced."""
+        rules = (
+            rule if rule.tile is None else replace(rule, tile=tiles.get(rule.role, rule.tile)) for rule in self.rules
+        )
+        return Plan(tuple(rules))
+
+    def whole(self, net: nn.Module) -> Plan:
+        """This plan with tiles that are a role's whole weight in ``net`` (the longest along each axis)."""
+        tiles: dict[str, tuple[int, ...]] = {}
+        for slot in self.layout(net).values():
+            if slot.rule.tile is not None:
+                tiles[slot.rule.role] = tuple(map(max, slot.part, tiles.get(slot.rule.role, slot.part)))
+        return self.with_tiles(tiles)
 
     @classmethod
     def infer(cls, net: nn.Module, tile: int = 32, rules: tuple[Rule, ...] = ()) -> Plan:

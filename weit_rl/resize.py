@@ -8,13 +8,15 @@ and since no two copies see the same gradient they stop being equal (equal ones 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor
 
 from weit_rl.errors import UserError
 from weit_rl.plan import FIXED, Layout, Slot
+
+Share = Callable[[int, int, int, torch.Generator], Tensor]
 
 
 def resize(
@@ -23,6 +25,7 @@ def resize(
     target: Layout,
     factored: bool = False,
     generator: torch.Generator | None = None,
+    share: Share | None = None,
 ) -> dict[str, Tensor]:
     """Resize every slot; differentiable, so that a masked step can train through it.
 
@@ -32,6 +35,7 @@ def resize(
         target: layout of the network wanted; its slots must be among the source's.
         factored: True when the tensors of composed slots are scalers (their axes count tiles).
         generator: draws which copy gets which share (default: a fixed one).
+        share: what each copy along a summed axis is multiplied by (default: :func:`shares`, unequal).
 
     Returns:
         The target's slots, stacked.
@@ -41,7 +45,10 @@ def resize(
             or a width that its tile does not divide is to grow.
     """
     generator = generator or torch.Generator().manual_seed(0)
-    return {key: _resize_slot(tensors[key], source[key], slot, factored, generator) for key, slot in target.items()}
+    share = share or shares
+    return {
+        key: _resize_slot(tensors[key], source[key], slot, factored, generator, share) for key, slot in target.items()
+    }
 
 
 def layer_map(source_depth: int, target_depth: int) -> list[int]:
@@ -50,7 +57,9 @@ def layer_map(source_depth: int, target_depth: int) -> list[int]:
     return [int(j * step + 0.5) for j in range(target_depth)]
 
 
-def _resize_slot(x: Tensor, source: Slot, target: Slot, factored: bool, generator: torch.Generator) -> Tensor:
+def _resize_slot(
+    x: Tensor, source: Slot, target: Slot, factored: bool, generator: torch.Generator, share: Share
+) -> Tensor:
     if source.stacked and len(source.names) != len(target.names):
         x = x[layer_map(len(source.names), len(target.names))]
     scalers = factored and target.rule.tile is not None
@@ -68,18 +77,24 @@ def _resize_slot(x: Tensor, source: Slot, target: Slot, factored: bool, generato
         _refuse_crops(target, axis, source)
         if axis == target.rule.fan_in:
             block = 1 if scalers or target.rule.tile is None else target.rule.tile[axis]
-            x = x * _along(shares(n_old, n_new, block, generator), dim, x)
+            x = x * _along(share(n_old, n_new, block, generator), dim, x)
     return x
 
 
 def _refuse_crops(target: Slot, axis: int, source: Slot) -> None:
-    """Repeating a cropped tile would shift every copy against the free parameters of the same axis."""
+    """Cropped tiles cannot be repeated, nor copies be cropped where they are summed over.
+
+    The first would shift every copy against the free parameters of the same axis. The second would leave entries with
+    fewer copies than the shares of their tile count on.
+    """
     tile = target.rule.tile
-    if tile is not None and source.part[axis] % tile[axis]:
-        raise UserError(
-            f"{target.name}: {source.part[axis]} entries along axis {axis} do not divide into tiles of {tile[axis]}, "
-            "so they cannot be widened; use a tile that divides the width"
-        )
+    for slot, way in ((source, "widened"), (target, "reached by widening")):
+        summed = slot is source or axis == target.rule.fan_in
+        if tile is not None and summed and slot.part[axis] % tile[axis]:
+            raise UserError(
+                f"{target.name}: {slot.part[axis]} entries along axis {axis} do not divide into tiles of {tile[axis]}, "
+                f"so they cannot be {way}; use a tile that divides the width"
+            )
 
 
 def shares(n_old: int, n_new: int, block: int, generator: torch.Generator) -> Tensor:

@@ -68,7 +68,7 @@ def starts(bank: TemplateBank, source_net: nn.Module, target: nn.Module, plan: P
     full = bank.card.get("size", [0])[0]
     widths = {int(size.partition("x")[0]) for size in bank.card.get("sizes_sampled", [])}
     between = [_at_width(source, width, full) for width in sorted(widths) if width < full]
-    paths = [(), *((layout,) for layout in between if _widens(layout, wanted))]
+    paths = [(), *((layout,) for layout in between if _widens(layout, wanted) and _of_whole_tiles(layout))]
     return [network_of_size(bank, source_net, target, plan, seed, path) for path in paths]
 
 
@@ -83,6 +83,12 @@ def _at_width(layout: Layout, width: int, full: int) -> Layout:
 def _widens(layout: Layout, target: Layout) -> bool:
     return any(max(after - before for before, after in zip(layout[key].part, slot.part, strict=True)) > 0
                for key, slot in target.items() if slot.part)  # fmt: skip
+
+
+def _of_whole_tiles(layout: Layout) -> bool:
+    """Whether ``resize`` can widen it: it repeats no cropped tile."""
+    composed = [slot for slot in layout.values() if slot.rule.tile is not None]
+    return all(n % t == 0 for slot in composed for n, t in zip(slot.part, slot.rule.tile or (), strict=True))
 
 
 @torch.no_grad()

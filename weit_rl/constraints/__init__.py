@@ -1,6 +1,6 @@
 """How the weights of a slot are made of factors shared by all sizes and factors of one network.
 
-A new constraint is one file with a class that has the four members of :class:`Constraint` and a line
+A new constraint is one file with a class that has the members of :class:`Constraint` and a line
 ``CONSTRAINTS.add(name, ...)``.
 """
 
@@ -16,10 +16,15 @@ from weit_rl.registry import Registry
 
 
 class Constraint(Protocol):
-    """The four things that tell one constraint from another."""
+    """The five things that tell one constraint from another."""
 
     factored: bool
     """Whether a network's own factors count tiles (True) or are whole weights (False): what ``resize`` asks."""
+
+    whole: bool
+    """Whether it is defined for tiles that are whole weights (True): pre-training takes them instead of the plan's, and
+    the bank's tiles are of its own width. Such a bank can be cut to any narrower size and widened by whole multiples.
+    """
 
     def shared(self, rank: int, tile: tuple[int, ...], std: float, generator: torch.Generator) -> Tensor:
         """Fresh factors of one role, kept in the bank."""
@@ -36,4 +41,4 @@ class Constraint(Protocol):
 
 CONSTRAINTS: Registry[Constraint] = Registry("constraint")
 
-from weit_rl.constraints import identity, kronecker  # noqa: E402,F401  (each adds itself)
+from weit_rl.constraints import identity, kronecker, svd, tucker  # noqa: E402,F401  (each adds itself)

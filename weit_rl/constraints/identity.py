@@ -13,6 +13,7 @@ class Identity:
     """A network's own factors are its weights; the bank holds nothing for the role."""
 
     factored = False
+    whole = False
 
     def shared(self, rank: int, tile: tuple[int, ...], std: float, generator: torch.Generator) -> Tensor:
         """An empty tensor that keeps the tile's shape for the bank's checks."""

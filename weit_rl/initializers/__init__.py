@@ -17,27 +17,43 @@ from weit_rl.registry import Registry
 from weit_rl.training.loop import Recipe
 
 
+@dataclass(frozen=True)
+class Source:
+    """Something trained that a network of another size is made from.
+
+    Attributes:
+        net: the plain network, with its trained weights.
+        bank: the template bank it was composed from, or None for a network that never was.
+    """
+
+    net: nn.Module
+    bank: TemplateBank | None = None
+
+
 @dataclass
 class Context:
     """What an initialiser may use besides source and target.
 
     Attributes:
         plan: of source and target.
-        source_net: a plain network of the source's size (its shapes), or None without a source.
         loss: ``loss(net, step)``, the task's loss on the batch of a step.
         fit: the shared loop, ``fit(module, loss_of_step, recipe, groups)``.
         recipe: steps and rates of the initialiser's own stage.
+        head_dim: channels of an attention head, the same in source and target.
         seed: of everything it draws.
         spent: what it used, filled in by the initialiser (``steps``).
     """
 
     plan: Plan
-    source_net: nn.Module | None
     loss: Callable[[Any, int], Tensor]
     fit: Callable[..., nn.Module]
     recipe: Recipe
+    head_dim: int = 32
     seed: int = 0
     spent: dict[str, float] = field(default_factory=lambda: {"steps": 0})
+
+
+Make = Callable[[Source | None, nn.Module, Context], Mapping[str, Tensor]]
 
 
 @dataclass(frozen=True)
@@ -47,14 +63,34 @@ class Initializer:
     Attributes:
         make: ``(source, target, context) -> state_dict`` of the target.
         train_lr: peak learning rate of the plain network's training afterwards (chosen on the tuning sizes).
-        needs_source: whether it starts from something pre-trained; one that does not has no stage of its own.
+        stage_steps: steps of its own stage where nobody says otherwise; 0 for one that trains nothing.
+        needs_source: whether it starts from something trained.
+        check: ``(source, target, plan)``, raises UserError for what it is not defined for (a direction, a source
+            without a bank); called before anything is written.
     """
 
-    make: Callable[[TemplateBank | None, nn.Module, Context], Mapping[str, Tensor]]
+    make: Make
     train_lr: float
+    stage_steps: int = 0
     needs_source: bool = True
+    check: Callable[[Source | None, nn.Module, Plan], None] = lambda source, target, plan: None
 
 
 INITIALIZERS: Registry[Initializer] = Registry("init")
 
-from weit_rl.initializers import scratch, weit  # noqa: E402,F401  (each adds itself)
+from weit_rl.initializers import (  # noqa: E402  (each adds itself)
+    bot,  # noqa: F401
+    direct,  # noqa: F401
+    first_layer,  # noqa: F401
+    free_only,  # noqa: F401
+    hypercloning,  # noqa: F401
+    ligo,  # noqa: F401
+    mimetic,  # noqa: F401
+    scratch,  # noqa: F401
+    supernet,  # noqa: F401
+    svd_bank,  # noqa: F401
+    sws,  # noqa: F401
+    tleg,  # noqa: F401
+    weight_selection,  # noqa: F401
+    weit,  # noqa: F401
+)

@@ -6,11 +6,10 @@ from collections.abc import Mapping
 
 from torch import Tensor, nn
 
-from weit_rl.bank import TemplateBank
-from weit_rl.initializers import INITIALIZERS, Context, Initializer
+from weit_rl.initializers import INITIALIZERS, Context, Initializer, Source
 
 
-def scratch(source: TemplateBank | None, target: nn.Module, context: Context) -> Mapping[str, Tensor]:
+def scratch(source: Source | None, target: nn.Module, context: Context) -> Mapping[str, Tensor]:
     """Leaves the target as its model made it; needs no source and no steps."""
     return target.state_dict()
 

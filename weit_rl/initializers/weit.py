@@ -8,51 +8,54 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from weit_rl.bank import TemplateBank
 from weit_rl.errors import UserError
-from weit_rl.initializers import INITIALIZERS, Context, Initializer
-from weit_rl.start import network_of_size, start_loss, starts
+from weit_rl.initializers import INITIALIZERS, Context, Initializer, Source
+from weit_rl.plan import Plan
+from weit_rl.start import check_source, start_loss, starts
 from weit_rl.weit import WeiT
 
 NEAR_LR, FAR_LR = 3e-3, 1e-2  # chosen on the tuning sizes; far: a size narrower than any its bank had sampled
 FREE_LR = 3e-3  # free parameters, like any plain weight, bear no more
 
 
-def weit(source: TemplateBank | None, target: nn.Module, context: Context) -> Mapping[str, Tensor]:
+def weit(source: Source | None, target: nn.Module, context: Context) -> Mapping[str, Tensor]:
     """A target of any size from a bank: ``context.recipe.steps`` steps on scalers and free parameters (0 allowed).
 
     It begins at the start of lowest loss.
-
-    Raises:
-        UserError: without a pre-trained bank, or when the bank does not fit the plan.
     """
-    if source is None or context.source_net is None:
-        raise UserError("init=weit needs a pre-trained bank: give bank=PATH, or make one with weit_rl.pretrain")
-    nets = starts(source, context.source_net, target, context.plan, context.seed)
+    assert source is not None and source.bank is not None
+    nets = starts(source.bank, source.net, target, context.plan, context.seed)
     net = min(nets, key=lambda net: start_loss(net, context.loss))
     net.bank.requires_grad_(False)
-    recipe = replace(context.recipe, lr=context.recipe.lr or rate(net, source, context))
-    context.fit(net, lambda step: context.loss(net, step), recipe, scaler_groups(net, recipe.lr))
+    lr = context.recipe.lr or rate(net, source.net, context)
+    recipe = replace(context.recipe, lr=lr)
+    context.fit(net, lambda step: context.loss(net, step), recipe, scaler_groups(net, lr))
     context.spent["steps"] = context.recipe.steps
     return net.materialize().state_dict()
 
 
-def rate(net: WeiT, bank: TemplateBank, context: Context) -> float:
+def check(source: Source | None, target: nn.Module, plan: Plan) -> None:
+    """UserError without a pre-trained bank, or for one that does not fit the plan."""
+    if source is None or source.bank is None:
+        raise UserError("init=weit needs a pre-trained bank: give bank=PATH, or make one with weit_rl.pretrain")
+    check_source(source.bank, source.net, plan)
+
+
+def rate(net: WeiT, own: nn.Module, context: Context) -> float:
     """3e-3, or 1e-2 where the start has more than twice the loss of the bank's own network.
 
     So begin sizes beyond what was sampled, narrower ones above all; they need larger steps, which would only add noise
     to a start that is good already.
     """
-    assert context.source_net is not None
-    own = network_of_size(bank, context.source_net, context.source_net, context.plan)
     far = start_loss(net, context.loss) > 2 * start_loss(own, context.loss)
     return FAR_LR if far else NEAR_LR
 
 
 def scaler_groups(net: WeiT, lr: float) -> list[dict[str, Any]]:
-    """Scalers at ``lr`` and free parameters at 3e-3 at most, not decayed."""
-    rates = ((net.scalers, lr), (net.free, min(lr, FREE_LR)))
+    """Scalers at ``lr`` and free parameters at 3e-3 at most, not decayed; whole weights count as free ones."""
+    plain = min(lr, FREE_LR)
+    rates = ((net.scalers, lr if net.constraint.factored else plain), (net.free, plain))
     return [{"params": list(part.parameters()), "lr": rate, "weight_decay": 0.0} for part, rate in rates]
 
 
-INITIALIZERS.add("weit", Initializer(weit, train_lr=1e-3))
+INITIALIZERS.add("weit", Initializer(weit, train_lr=1e-3, stage_steps=300, check=check))

@@ -14,7 +14,7 @@ from weit_rl.tensorfile import read_tensors
 from weit_rl.training.run_folder import RunFolder
 from weit_rl.workflows.setup import check_numbers, use_threads
 
-PATHS = ("data", "bank")
+PATHS = ("data", "bank", "source")
 
 
 class Run(Protocol):

@@ -16,8 +16,9 @@ from weit_rl.errors import UserError
 from weit_rl.models.decision_transformer import POSITIONS, RTG
 from weit_rl.registry import unknown
 from weit_rl.sizes import Size
-from weit_rl.start import check_source
+from weit_rl.start import network_of_size
 from weit_rl.tasks.control import Control, ControlConfig
+from weit_rl.training.checkpoint import load_network
 
 BANKS = Path(__file__).parents[1] / "assets" / "banks"
 RANGES = {  # least and most; seeds and episodes end where they would meet those of another seed
@@ -36,7 +37,7 @@ POSITIVE = ("lr", "scaler_lr", "train_lr", "grad_clip")
 
 def check_numbers(cfg: Any) -> None:
     """Raise UserError for a number of a config that is out of its range."""
-    given = {name: cfg[name] for name in cfg if cfg[name] is not None}
+    given = {name: cfg[name] for name in cfg if isinstance(cfg[name], int | float)}  # neither null nor auto
     for name, (least, most) in RANGES.items():
         if name in given and not least <= given[name] <= (math.inf if most is None else most):
             wanted = f"{least} or more" if most is None else f"from {least} to {most}"
@@ -104,9 +105,20 @@ def bank_path(cfg: Any) -> Path:
 
 
 def source_of(bank: TemplateBank, task: Control) -> Any:
-    """A plain network of the size the bank was pre-trained with; raises UserError if the bank does not fit it."""
+    """The plain network the bank was pre-trained with, its weights in it; raises UserError if the bank does not fit."""
     if "size" not in bank.card:
         raise UserError("the bank holds templates but no pre-trained network; make one with weit_rl.pretrain")
     net = task.build(Size(*bank.card["size"]))
-    check_source(bank, net, task.plan)
-    return net
+    return network_of_size(bank, net, net, task.plan).materialize()
+
+
+def network_at(path: str, task: Control) -> Any:
+    """The trained network of a run folder or checkpoint; raises UserError if it is of another family."""
+    place = Path(path).expanduser()
+    net, card = load_network(place / "checkpoints" / "last.safetensors" if place.is_dir() else place)
+    made, wanted = (
+        {"model": c["model"], "env": c["env"], **c["options"], "dropout": None} for c in (card, task.card(Size(64, 1)))
+    )
+    if made != wanted:
+        raise UserError(f"source={path}: was made with {made}, this run asks for {wanted}; give the same options")
+    return net.to(task.config.device)

@@ -9,9 +9,8 @@ from torch import nn
 
 from weit_rl.agents.evaluation import SEEDS_APART, TEST_SEED, VALIDATION_SEED
 from weit_rl.bank import TemplateBank
-from weit_rl.initializers import INITIALIZERS, Context
-from weit_rl.sizes import Size
-from weit_rl.tasks.control import Control
+from weit_rl.initializers import INITIALIZERS, Context, Initializer, Source
+from weit_rl.tasks.control import Control, ControlConfig
 from weit_rl.tensorfile import read_card
 from weit_rl.training.checkpoint import load_network, save_network
 from weit_rl.training.loop import Recipe
@@ -19,7 +18,7 @@ from weit_rl.training.progress import table
 from weit_rl.training.run_folder import RunFolder
 from weit_rl.workflows.launch import launch
 from weit_rl.workflows.monitor import Monitor
-from weit_rl.workflows.setup import bank_path, control_task, size_of, source_of
+from weit_rl.workflows.setup import bank_path, control_task, network_at, size_of, source_of
 
 
 def train(cfg: Any) -> dict[str, Any]:
@@ -40,15 +39,17 @@ class TrainRun:
         self.cfg, self.size = cfg, size_of(cfg.size)
         self.initializer = INITIALIZERS.get(cfg.init)
         self.train_steps = cfg.train_steps
-        sourced = self.initializer.needs_source
-        self.scaler_steps = cfg.scaler_steps if sourced else 0  # without a source the whole budget is train_steps
-        self.bank = TemplateBank.load(bank_path(cfg)) if sourced else None
-        self.task: Control = control_task(cfg, self._tile())
+        self.scaler_steps = stage_steps(self.initializer, cfg.scaler_steps)
+        self.bank = TemplateBank.load(bank_path(cfg)) if self.initializer.needs_source and not cfg.source else None
+        self.task: Control = control_task(cfg, ControlConfig.tile)
+        if self.bank:
+            self.task.plan = self.task.plan.with_tiles(self.bank.tiles)
         self.net: Any = self.task.build(self.size, cfg.seed)
         self.parameters = sum(p.numel() for p in self.net.parameters())
         self.stages = {"scaler": 0, "train": self.scaler_steps}
         self.free_bytes = 20_000_000 + 100 * self.parameters  # weights, optimiser, their atomic copies
-        self.source_net = source_of(self.bank.to(self.task.config.device), self.task) if self.bank else None
+        self.source = self._source()
+        self.initializer.check(self.source, self.net, self.task.plan)
 
     def __call__(self, run: RunFolder) -> dict[str, Any]:
         """Both stages and the final evaluation, written to ``run``."""
@@ -76,13 +77,13 @@ class TrainRun:
         asked = self.net.target_return.clone()
         context = Context(
             plan=self.task.plan,
-            source_net=self.source_net,
             loss=lambda net, step: self.task.loss(net, self.task.batch(step)),
             fit=lambda *stage: monitor.stage("scaler", 0, *stage),
             recipe=self.recipe("scaler"),
+            head_dim=self.size.head_dim,
             seed=self.cfg.seed,
         )
-        self.net.load_state_dict(self.initializer.make(self.bank, self.net, context))
+        self.net.load_state_dict(self.initializer.make(self.source, self.net, context))
         # The normaliser comes with the weights; the return to ask for follows one rule, whatever the initialiser.
         self.net.target_return.copy_(asked)
 
@@ -153,10 +154,20 @@ class TrainRun:
             "parameters": self.parameters,
         }
 
-    def _tile(self) -> int:
-        if self.bank is None:
-            return Size.head_dim
-        return int(self.bank.card.get("config", {}).get("tile", Size.head_dim))
+    def _source(self) -> Source | None:
+        if self.bank:
+            bank = self.bank.to(self.task.config.device)
+            return Source(source_of(bank, self.task), bank)
+        if not self.initializer.needs_source:
+            return None
+        return Source(network_at(self.cfg.source, self.task))
+
+
+def stage_steps(initializer: Initializer, asked: int | None) -> int:
+    """The steps of the initialiser's own stage: none for one without a stage, its own number where none is asked."""
+    if initializer.stage_steps == 0 or asked is None:
+        return initializer.stage_steps
+    return asked
 
 
 def result_row(name: str, metrics: dict[str, Any]) -> dict[str, Any]:

@@ -1,0 +1,92 @@
+"""What holds for every initialiser there is: a target it can make, one clear line for one it cannot."""
+
+import pytest
+import torch
+from conftest import TINY_TRAIN, small_inputs, small_net
+
+from weit_rl.bank import TemplateBank
+from weit_rl.command import compose
+from weit_rl.errors import UserError
+from weit_rl.initializers import INITIALIZERS, Context, Source
+from weit_rl.models import MODELS
+from weit_rl.plan import Plan
+from weit_rl.train import main as train
+from weit_rl.training.loop import Recipe, fit
+from weit_rl.weit import WeiT
+
+PLAN = MODELS.get("dt").plan(8)
+TARGETS = {"same": (32, 2), "narrower": (16, 2), "wider": (64, 2), "shallower": (32, 1), "deeper": (32, 5)}
+
+
+def source(name):
+    """A network of 32 x 2 with a mark in its normaliser, and the bank it was composed from."""
+    constraint = "identity" if name == "supernet" else "kronecker"
+    plain, bank = small_net(width=32), TemplateBank.from_plan(PLAN, 6, constraint)
+    plain.observation_mean.fill_(3.0)
+    net = WeiT(plain, bank, PLAN)
+    bank.source = {f"own.{k}": v.detach() for k, v in net.own().items()}
+    bank.source |= {f"buffer.{k}": b for k, b in plain.named_buffers()}
+    bank.card |= {"size": [32, 2, 8], "sizes_sampled": ["16x2", "32x2"]}
+    return Source(net.materialize(), bank)
+
+
+def context(steps):
+    inputs = small_inputs()
+    return Context(PLAN, lambda net, step: net(*inputs).square().mean(), fit, Recipe(steps, None), head_dim=8)
+
+
+def made(name, way, steps=2):
+    """The target's state, or None where the initialiser says that it is not defined for it."""
+    entry, target = INITIALIZERS.get(name), small_net(width=TARGETS[way][0], depth=TARGETS[way][1], seed=5)
+    start = source(name) if entry.needs_source else None
+    try:
+        entry.check(start, target, PLAN)
+    except UserError as error:
+        assert f"init={name}" in str(error) and way in str(error)
+        return None
+    did = context(steps if entry.stage_steps else 0)
+    state = entry.make(start, target, did)
+    assert did.spent["steps"] == (steps if entry.stage_steps else 0)
+    target.load_state_dict(state)
+    return target
+
+
+@pytest.mark.parametrize("way", TARGETS)
+@pytest.mark.parametrize("name", INITIALIZERS.names())
+def test_it_makes_the_target_or_says_that_it_cannot(name, way):
+    target = made(name, way)
+    if target is None:
+        return
+    assert all(p.isfinite().all() for p in target.parameters()) and target(*small_inputs()).shape == (3, 4, 2)
+    assert target.observation_mean.unique().item() == (3.0 if INITIALIZERS.get(name).needs_source else 0.0)
+
+
+@pytest.mark.parametrize("name", INITIALIZERS.names())
+def test_it_is_defined_for_its_own_size_and_some_other(name):
+    ways = [way for way in TARGETS if made(name, way) is not None]
+    assert "same" in ways and len(ways) > 1
+
+
+@pytest.mark.parametrize("name", INITIALIZERS.names())
+def test_the_same_seed_gives_the_same_weights(name):
+    one, other = made(name, "same"), made(name, "same")
+    assert all(torch.equal(a, b) for a, b in zip(one.parameters(), other.parameters(), strict=True))
+
+
+def test_a_run_starts_from_the_network_of_another(tiny_run, tiny_data, tmp_path):
+    words = [*TINY_TRAIN, f"data={tiny_data}", "init=bot", f"source={tiny_run}", "train_steps=0"]
+    report = train(compose("train", [*words, f"run_dir={tmp_path / 'run'}"]))
+    assert (report["init"], report["scaler_steps"]) == ("bot", 0)  # it has no stage of its own
+    with pytest.raises(UserError, match="needs a pre-trained bank"):
+        train(compose("train", [*words, "init=weit", f"run_dir={tmp_path / 'bank'}"]))
+    with pytest.raises(UserError, match="give the same options"):
+        train(compose("train", [*words, "rtg=every", f"run_dir={tmp_path / 'rtg'}"]))
+    assert not (tmp_path / "bank").exists() and not (tmp_path / "rtg").exists()
+
+
+def test_a_model_without_the_roles_a_method_needs_is_one_line():
+    plain = torch.nn.Sequential(torch.nn.Linear(32, 32), torch.nn.ReLU(), torch.nn.Linear(32, 2))
+    plan = Plan.infer(plain, tile=8)
+    for name in ("mimetic", "first_layer"):
+        with pytest.raises(UserError, match=f"init={name}"):
+            INITIALIZERS.get(name).check(None, plain, plan)

@@ -1,0 +1,23 @@
+"""The target itself, trained plainly for the whole pre-training budget: the ceiling, at full price."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from torch import Tensor, nn
+
+from weit_rl.initializers import INITIALIZERS, Context, Initializer, Source
+
+PEAK_LR = 3e-3  # of a plain network that starts from fresh weights
+
+
+def direct(source: Source | None, target: nn.Module, context: Context) -> Mapping[str, Tensor]:
+    """Trains the target's own weights for ``context.recipe.steps`` steps; every size pays this price again."""
+    recipe = replace(context.recipe, lr=context.recipe.lr or PEAK_LR)
+    context.fit(target, lambda step: context.loss(target, step), recipe)
+    context.spent["steps"] = recipe.steps
+    return target.state_dict()
+
+
+INITIALIZERS.add("direct", Initializer(direct, train_lr=1e-3, stage_steps=10_000, needs_source=False))

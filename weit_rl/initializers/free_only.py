@@ -1,0 +1,30 @@
+"""The source's free parameters in a network whose composed weights are fresh: a control for WeiT.
+
+What is not composed (norms, biases, embeddings, the head) is carried over beside the scalers. How much of a good start
+comes from it alone is what this one tells.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from torch import Tensor, nn
+
+from weit_rl.initializers import INITIALIZERS, Context, Initializer, Source
+from weit_rl.initializers.tensors import state_of, weights_of
+from weit_rl.resize import resize
+from weit_rl.seeds import seeded
+
+
+def free_only(source: Source | None, target: nn.Module, context: Context) -> Mapping[str, Tensor]:
+    """The target's own composed weights, and the source's free parameters resized as WeiT resizes them."""
+    assert source is not None
+    plan = context.plan
+    free = {key: slot for key, slot in plan.layout(target).items() if slot.rule.tile is None}
+    trained = resize(
+        weights_of(source.net, plan), plan.layout(source.net), free, generator=seeded("shares", context.seed)
+    )
+    return state_of(target, {**weights_of(target, plan), **trained}, source.net, plan)
+
+
+INITIALIZERS.add("free_only", Initializer(free_only, train_lr=3e-3))  # most of its weights are fresh

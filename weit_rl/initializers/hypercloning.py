@@ -1,0 +1,73 @@
+"""HyperCloning (Samragh et al., "Scaling Smart", 2024, arXiv 2409.12903): a wider network of the same function.
+
+``W_big = repeat(W, k_out, k_in) / k_in``; biases and norms are tiled, attention heads multiplied.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from weit_rl.errors import UserError
+from weit_rl.initializers import INITIALIZERS, Context, Initializer, Source
+from weit_rl.initializers.directions import refuse, widths
+from weit_rl.initializers.tensors import state_of, weights_of
+from weit_rl.plan import Plan, Slot
+from weit_rl.resize import resize
+from weit_rl.seeds import seeded
+
+NOISE = 0.1  # of a weight's own spread; without any, equal copies would stay equal for ever
+
+
+def hypercloning(
+    source: Source | None, target: nn.Module, context: Context, noise: float = NOISE
+) -> Mapping[str, Tensor]:
+    """A target an integer number of times wider, of the source's function; no steps.
+
+    Args:
+        source: what is cloned.
+        target: as deep as the source.
+        context: its seed draws the noise.
+        noise: standard deviation of what is added to the copies of an input's weights, relative to that of the slot.
+            It sums to zero over the copies (``W/2 + eta``, ``W/2 - eta``), so the function stays. 0 adds none.
+    """
+    assert source is not None
+    plan, old, new = context.plan, context.plan.layout(source.net), context.plan.layout(target)
+    cloned = resize(weights_of(source.net, plan), old, new, share=equal_shares)
+    generator = seeded("cloning noise", context.seed)
+    noisy = {key: x + noise * cancelling(x, old[key], new[key], generator) for key, x in cloned.items()}
+    return state_of(target, noisy, source.net, plan)
+
+
+def equal_shares(n_old: int, n_new: int, block: int, generator: torch.Generator) -> Tensor:
+    """The same share for every copy."""
+    return torch.full((n_new,), n_old / n_new)
+
+
+def cancelling(x: Tensor, old: Slot, new: Slot, generator: torch.Generator) -> Tensor:
+    """Noise of the slot's spread that sums to zero over the copies of every input; zero where nothing was copied."""
+    axis = new.rule.fan_in
+    if axis is None or old.part[axis] == new.part[axis]:
+        return torch.zeros_like(x)
+    dim = x.ndim - len(new.part) + axis
+    eta = torch.randn(x.shape, generator=generator).to(x) * x.std()
+    copies = eta.unflatten(dim, (-1, old.part[axis]))  # cyclic: a copy of an entry lies a whole width further
+    return (copies - copies.mean(dim, keepdim=True)).flatten(dim, dim + 1)
+
+
+def check(source: Source | None, target: nn.Module, plan: Plan) -> None:
+    """UserError for a target that is narrower, of another depth, or wider by no integer."""
+    assert source is not None
+    refuse("hypercloning", source.net, target, plan, narrower=False, deeper=False, shallower=False)
+    old, new = widths(plan.layout(source.net)), widths(plan.layout(target))
+    for axis, length in new.items():
+        if length % old[axis]:
+            raise UserError(
+                f"init=hypercloning: not defined for a target {length / old[axis]:.4g} times wider than its source "
+                f"({axis} {old[axis]} to {length}); choose a whole multiple, or another init"
+            )
+
+
+INITIALIZERS.add("hypercloning", Initializer(hypercloning, train_lr=1e-3, check=check))

@@ -1,0 +1,51 @@
+"""LiGO (Wang et al., "Learning to Grow Pretrained Models for Efficient Transformer Training", ICLR 2023)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import torch
+from torch import Tensor, nn
+
+from weit_rl.initializers import INITIALIZERS, Context, Initializer, Source
+from weit_rl.initializers.directions import refuse
+from weit_rl.initializers.growth import Growth
+from weit_rl.initializers.tensors import state_of
+from weit_rl.plan import Plan
+from weit_rl.weit import run_as, skeleton
+
+LR = 3e-3
+
+
+def ligo(source: Source | None, target: nn.Module, context: Context) -> Mapping[str, Tensor]:
+    """A wider or deeper target by linear maps of the source's weights, trained for ``context.recipe.steps`` steps.
+
+    Only the maps are trained; a target of the source's own size begins as the source.
+    """
+    assert source is not None
+    growth = Growth(source.net, target, context.plan, context.seed)
+    shell = skeleton(target)
+    for name, buffer in grown(growth, source, target, context.plan).items():
+        if name in dict(shell.named_buffers()):
+            shell.get_buffer(name).copy_(buffer)
+    recipe = replace(context.recipe, lr=context.recipe.lr or LR)
+    groups = [{"params": list(growth.parameters()), "weight_decay": 0.0}]  # decay would undo the copying
+    context.fit(growth, lambda step: context.loss(run_as(shell, growth.new, growth()), step), recipe, groups)
+    context.spent["steps"] = recipe.steps
+    return grown(growth, source, target, context.plan)
+
+
+@torch.no_grad()
+def grown(growth: Growth, source: Source, target: nn.Module, plan: Plan) -> dict[str, Tensor]:
+    """The target's state with the weights the maps give."""
+    return state_of(target, growth(), source.net, plan)
+
+
+def check(source: Source | None, target: nn.Module, plan: Plan) -> None:
+    """UserError for a target narrower or shallower than its source."""
+    assert source is not None
+    refuse("ligo", source.net, target, plan, narrower=False, shallower=False)
+
+
+INITIALIZERS.add("ligo", Initializer(ligo, train_lr=1e-3, stage_steps=100, check=check))

@@ -1,0 +1,73 @@
+"""Mimetic initialisation of self-attention (Trockman & Kolter, ICML 2023, arXiv 2305.09828).
+
+Fresh attention weights whose products look as trained ones do: ``W_q W_k^T`` near the identity, ``W_v W_o`` near minus
+the identity. It needs no source; all other weights stay the target's own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from weit_rl.errors import UserError
+from weit_rl.initializers import INITIALIZERS, Context, Initializer, Source
+from weit_rl.initializers.tensors import state_of, weights_of
+from weit_rl.plan import Layout, Plan
+from weit_rl.seeds import seeded
+
+QUERY_KEY = (0.7, 0.7)  # noise, diagonal
+VALUE_OUT = (0.4, -0.4)
+
+
+def mimetic(source: Source | None, target: nn.Module, context: Context) -> Mapping[str, Tensor]:
+    """The target's own weights with mimetic attention; no steps.
+
+    Queries and keys are a matrix of their own in every head, of which a head can hold the best approximation of rank
+    ``head_dim``. Values and outputs are one matrix over all heads, since the stream gets the sum of the heads.
+    """
+    weights = weights_of(target, context.plan)
+    qkv, out = attention_slots(context.plan.layout(target))
+    generator = seeded("mimetic", context.seed)
+    layers, _, channels, width = weights[qkv].shape
+    for layer in range(layers):
+        heads = [factors(width, context.head_dim, *QUERY_KEY, generator) for _ in range(channels // context.head_dim)]
+        queries, keys = (torch.cat(parts, dim=1).T for parts in zip(*heads, strict=True))
+        values, outputs = factors(width, channels, *VALUE_OUT, generator)
+        weights[qkv][layer] = torch.stack([queries, keys, values.T])
+        weights[out][layer, 0] = outputs
+    return state_of(target, weights, target, context.plan)
+
+
+def factors(width: int, rank: int, noise: float, diagonal: float, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Two ``(width, rank)`` matrices A and B; ``A B^T`` is nearest to ``noise Z + diagonal I``, Var(Z) = 1 / width."""
+    wanted = noise * torch.randn(width, width, generator=generator) / width**0.5 + diagonal * torch.eye(width)
+    left, values, right = torch.linalg.svd(wanted)
+    root = values[:rank].sqrt()
+    return left[:, :rank] * root, right[:rank].T * root
+
+
+def attention_slots(layout: Layout) -> tuple[str, str]:
+    """The names of the slots of the fused queries, keys and values, and of the outputs.
+
+    Raises:
+        UserError: for a network that has none.
+    """
+    qkv = [
+        key for key, slot in layout.items() if slot.rule.role == "qkv" and slot.rule.split == 3 and len(slot.part) == 2
+    ]
+    out = [key for key, slot in layout.items() if slot.rule.role == "out" and len(slot.part) == 2]
+    if len(qkv) != 1 or len(out) != 1:
+        raise UserError(
+            "init=mimetic: needs a model with one attention (roles qkv and out); choose another init or model"
+        )
+    return qkv[0], out[0]
+
+
+def check(source: Source | None, target: nn.Module, plan: Plan) -> None:
+    """UserError for a model without attention."""
+    attention_slots(plan.layout(target))
+
+
+INITIALIZERS.add("mimetic", Initializer(mimetic, train_lr=3e-3, needs_source=False, check=check))

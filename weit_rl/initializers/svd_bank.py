@@ -1,0 +1,85 @@
+"""A bank from any trained network, in closed form: what templates give without any pre-training under the constraint.
+
+The baseline that tells WeiT's pre-training from a factorisation of a finished checkpoint, and a way in for whoever has
+weights already.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from weit_rl.bank import TemplateBank
+from weit_rl.errors import UserError
+from weit_rl.initializers import INITIALIZERS, Context, Initializer, Source
+from weit_rl.initializers.tensors import weights_of
+from weit_rl.initializers.weit import weit
+from weit_rl.plan import Plan, Slot
+from weit_rl.sizes import Size
+from weit_rl.spectrum import best_templates, project
+from weit_rl.start import network_of_size
+
+RANK = 32  # as pre-training's default
+
+
+def svd_bank(source: Source | None, target: nn.Module, context: Context) -> Mapping[str, Tensor]:
+    """What ``init=weit`` does, with the bank of closed form of ``source.net`` instead of a pre-trained one."""
+    assert source is not None
+    bank = bank_from(source.net, context.plan, RANK)
+    net = network_of_size(bank, source.net, source.net, context.plan, context.seed).materialize()
+    return weit(Source(net, bank), target, context)
+
+
+@torch.no_grad()
+def bank_from(
+    net: nn.Module, plan: Plan, rank: int = RANK, constraint: str = "kronecker", size: Size | None = None
+) -> TemplateBank:
+    """The bank whose own network is the nearest one to ``net`` (the same where the rank is full).
+
+    Args:
+        net: any trained network.
+        plan: of it.
+        rank: templates per role.
+        constraint: kronecker, or identity, which loses nothing.
+        size: of ``net``, for the card; a bank that is saved for the command line needs it.
+
+    Raises:
+        UserError: for a constraint without a closed form, or a plan that does not fit.
+    """
+    layout, own = plan.layout(net), weights_of(net, plan)
+    roles: dict[str, dict[str, Slot]] = {}
+    for key, slot in layout.items():
+        if slot.rule.tile is not None:
+            roles.setdefault(slot.rule.role, {})[key] = slot
+    templates = {}
+    for role, slots in roles.items():
+        stacks, tile = {key: own[key] for key in slots}, next(iter(slots.values())).rule.tile
+        assert tile is not None
+        templates[role], factors = closed_form(stacks, tile, rank, constraint)
+        own |= factors
+    source = {f"own.{key}": tensor.clone() for key, tensor in own.items()}
+    source |= {f"buffer.{name}": buffer.clone() for name, buffer in net.named_buffers()}
+    card = {"size": [size.width, size.depth, size.head_dim], "sizes_sampled": [str(size)]} if size else {}
+    return TemplateBank(templates, constraint, card, source)
+
+
+def closed_form(
+    stacks: Mapping[str, Tensor], tile: tuple[int, ...], rank: int, constraint: str
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """A role's shared factors, and by slot the network's own ones."""
+    like = next(iter(stacks.values()))
+    if constraint == "identity":
+        return like.new_empty(0, *tile), dict(stacks)
+    if constraint != "kronecker":
+        raise UserError(f"constraint={constraint}: has no closed form; use kronecker or identity")
+    best = best_templates(list(stacks.values()), tile, rank)
+    scalers = {key: project(stack, best) for key, stack in stacks.items()}
+    # Scalers of variance 1/N, as fresh ones: then the same learning rates suit them.
+    square = torch.cat([s.flatten() for s in scalers.values()]).square().mean() * len(best)
+    scale = square.sqrt() if square > 0 else 1.0
+    return (best * scale).to(like), {key: (s / scale).to(like) for key, s in scalers.items()}
+
+
+INITIALIZERS.add("svd_bank", Initializer(svd_bank, train_lr=1e-3, stage_steps=300))

@@ -1,0 +1,68 @@
+"""Weight selection (Xu et al., "Initializing Models with Larger Ones", ICLR 2024, arXiv 2311.18823).
+
+A smaller network takes evenly spaced entries of a larger one's weights along every axis, and its first layers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from weit_rl.initializers import INITIALIZERS, Context, Initializer, Source
+from weit_rl.initializers.directions import refuse, widths
+from weit_rl.initializers.tensors import state_of, weights_of
+from weit_rl.plan import FIXED, Plan, Slot
+
+HEAD = "head"
+
+
+def weight_selection(
+    source: Source | None, target: nn.Module, context: Context, keep_head: bool = True
+) -> Mapping[str, Tensor]:
+    """A narrower or shallower target; no steps.
+
+    The indices belong to an axis, not to a weight, so everything that shares channels selects the same ones. Attention
+    heads are mixed by it, as in the paper.
+
+    Args:
+        source: what is selected from.
+        target: of the same family.
+        context: only its plan is used.
+        keep_head: select from the output head too (default). The paper leaves it as the target has it, for its data
+            sets have other classes; here source and target put out the same actions, and it does better.
+    """
+    assert source is not None
+    plan, layout = context.plan, context.plan.layout(target)
+    old, trained, own = widths(plan.layout(source.net)), weights_of(source.net, plan), weights_of(target, plan)
+    chosen = {axis: evenly_spaced(old[axis], length) for axis, length in widths(layout).items()}
+    weights = {key: select(trained[key], slot, chosen) for key, slot in layout.items()}
+    heads = [key for key, slot in layout.items() if slot.rule.role == HEAD and own[key].shape != trained[key].shape]
+    fresh = {} if keep_head else {key: own[key] for key in heads}
+    return state_of(target, weights | fresh, source.net, plan)
+
+
+def evenly_spaced(n: int, k: int) -> Tensor:
+    """The ``k`` of ``n`` indices that are kept: every ``n / k``-th where that is whole, else from first to last."""
+    if n % k == 0:
+        return torch.arange(0, n, n // k)
+    return torch.linspace(0, n - 1, k, dtype=torch.float64).round().long()
+
+
+def select(x: Tensor, slot: Slot, chosen: Mapping[str, Tensor]) -> Tensor:
+    """The first layers of a stacked slot of the source, the chosen entries along each named axis."""
+    x = x[: len(slot.names)]
+    for dim, axis in enumerate(slot.rule.axes, start=x.ndim - len(slot.part)):
+        if axis != FIXED:
+            x = x.index_select(dim, chosen[axis].to(x.device))
+    return x
+
+
+def check(source: Source | None, target: nn.Module, plan: Plan) -> None:
+    """UserError for a target that is wider or deeper than its source."""
+    assert source is not None
+    refuse("weight_selection", source.net, target, plan, wider=False, deeper=False)
+
+
+INITIALIZERS.add("weight_selection", Initializer(weight_selection, train_lr=1e-3, check=check))
