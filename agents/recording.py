@@ -14,6 +14,7 @@ import torch
 from weit_rl.envs.entry import EnvEntry
 from weit_rl.errors import UserError
 
+LAYOUT = "0.5.0"  # the first Minari of this layout: a release refuses what a later one, by its number, has written
 TOGETHER = 64  # environments stepped side by side in one process
 Act = Callable[[np.ndarray], np.ndarray]  # observations (B, obs) -> actions (B, act)
 
@@ -95,7 +96,6 @@ def write_minari(folder: Path, entry: EnvEntry, episodes: Sequence[Episode], met
         UserError: if the folder exists.
     """
     import gymnasium
-    import minari
     from minari.dataset.minari_storage import MinariStorage
 
     if folder.exists():
@@ -108,7 +108,7 @@ def write_minari(folder: Path, entry: EnvEntry, episodes: Sequence[Episode], met
     storage = MinariStorage.new(part / "data", *spaces, env_spec=gymnasium.spec(entry.gym_id))
     storage.update_episodes(_buffer(episode) for episode in episodes)
     _compress(part / "data" / "main_data.hdf5")
-    storage.update_metadata(metadata | {"minari_version": minari.__version__, "dataset_size": storage.get_size()})
+    storage.update_metadata(metadata | {"minari_version": LAYOUT, "dataset_size": storage.get_size()})
     part.rename(folder)
 
 

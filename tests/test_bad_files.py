@@ -44,7 +44,7 @@ def other_observations(bank):
 @pytest.mark.parametrize(
     ("change", "says"),
     [(without_fc2, "the bank has no role 'fc2' that the model needs (it has fc1, out, qkv)"),
-     (other_tiles, "role 'qkv': the bank's tiles are 32x32, the plan asks for 16x16"),
+     (other_tiles, "the bank's blocks.*.qkv.weight is 2x3x4x4x4, not 2x3x4x2x2"),
      (other_slots, "the bank's network has no blocks.*.fc1.weight, which the model needs"),
      (other_observations, "the bank's embed_observation.weight is 1x1x64x11, not 1x1x64x17")],
 )  # fmt: skip

@@ -18,7 +18,7 @@ TRAIN = [
     ("size.width=0", "size.width=0"),
     ("size.depth=0", "size.depth=0: must be 1 or more"),
     ("size.widht=64", "did you mean size.width?"),
-    ("init=scrach", "did you mean scratch? (possible: scratch, weit)"),
+    ("init=scrach", "did you mean scratch? (possible: bot, direct, "),
     ("rtg=latst", "did you mean latest? (possible: latest, every)"),
     ("positions=windows", "did you mean window? (possible: window, episode)"),
     ("scaler_steps=-1", "scaler_steps=-1: must be 0 or more"),

@@ -9,7 +9,6 @@ from weit_rl.command import compose
 from weit_rl.errors import UserError
 from weit_rl.initializers import INITIALIZERS, Context, Source
 from weit_rl.models import MODELS
-from weit_rl.plan import Plan
 from weit_rl.train import main as train
 from weit_rl.training.loop import Recipe, fit
 from weit_rl.weit import WeiT
@@ -82,11 +81,3 @@ def test_a_run_starts_from_the_network_of_another(tiny_run, tiny_data, tmp_path)
     with pytest.raises(UserError, match="give the same options"):
         train(compose("train", [*words, "rtg=every", f"run_dir={tmp_path / 'rtg'}"]))
     assert not (tmp_path / "bank").exists() and not (tmp_path / "rtg").exists()
-
-
-def test_a_model_without_the_roles_a_method_needs_is_one_line():
-    plain = torch.nn.Sequential(torch.nn.Linear(32, 32), torch.nn.ReLU(), torch.nn.Linear(32, 2))
-    plan = Plan.infer(plain, tile=8)
-    for name in ("mimetic", "first_layer"):
-        with pytest.raises(UserError, match=f"init={name}"):
-            INITIALIZERS.get(name).check(None, plain, plan)
