@@ -5,7 +5,7 @@ A new one is a file and a line ``INITIALIZERS.add(name, Initializer(function, tr
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -41,6 +41,7 @@ class Context:
         recipe: steps and rates of the initialiser's own stage.
         head_dim: channels of an attention head, the same in source and target.
         seed: of everything it draws.
+        domains: ``loss(net, step)`` of each domain of the data, for methods that weigh them; None for a single one.
         spent: what it used, filled in by the initialiser (``steps``).
     """
 
@@ -50,6 +51,7 @@ class Context:
     recipe: Recipe
     head_dim: int = 32
     seed: int = 0
+    domains: Sequence[Callable[[Any, int], Tensor]] | None = None
     spent: dict[str, float] = field(default_factory=lambda: {"steps": 0})
 
 
@@ -86,6 +88,7 @@ from weit_rl.initializers import (  # noqa: E402  (each adds itself)
     hypercloning,  # noqa: F401
     ligo,  # noqa: F401
     mimetic,  # noqa: F401
+    pruning,  # noqa: F401
     scratch,  # noqa: F401
     supernet,  # noqa: F401
     svd_bank,  # noqa: F401
