@@ -156,17 +156,16 @@ def test_copies_have_unequal_shares():
 
 
 def test_its_steps_lower_the_loss_and_are_counted(task):
-    source = task.build(Size(16, 2, 8))
-    loss = lambda net, step: task.loss(net, task.batch(step))  # noqa: E731
+    source, target, grown, trained = (task.build(Size(*size, 8)) for size in ((16, 2), (24, 3), (24, 3), (24, 3)))
+    loss, first = lambda net, step: task.loss(net, task.batch(step)), []
     fit(source, lambda step: loss(source, step), Recipe(60, 3e-3))
     source.observation_mean.add_(0.5)  # a normaliser that the target does not have
-    target, results = task.build(Size(24, 3, 8), seed=1), []
-    for steps in (0, 40):
-        its, grown = context(steps, loss, task.plan), task.build(Size(24, 3, 8))
-        grown.load_state_dict(ligo(Source(source), target, its))
-        results.append(task.validation_loss(grown))
-        assert its.spent["steps"] == steps and torch.equal(grown.observation_mean, source.observation_mean)
-    assert results[1] < results[0]
+    for net, steps in ((grown, 0), (trained, 40)):
+        its = context(steps, lambda net, step: first.append(loss(net, step)) or first[-1], task.plan)
+        net.load_state_dict(ligo(Source(source), target, its))
+        assert its.spent["steps"] == steps and torch.equal(net.observation_mean, source.observation_mean)
+    torch.testing.assert_close(first[0], loss(grown, 0))  # the stage begins where no steps end
+    assert task.validation_loss(trained) < task.validation_loss(grown)
 
 
 def test_equal_sizes_are_the_source():

@@ -32,6 +32,10 @@ def random_net(**options):
     return net
 
 
+def layer_weights(net):
+    return [torch.stack([getattr(b, name).weight for b in net.blocks]) for name in ("qkv", "out", "fc1", "fc2")]
+
+
 def loss(net, step):
     return net(*small_inputs(seed=step)).square().mean()
 
@@ -89,8 +93,11 @@ def test_a_norm_without_parameters_is_masked_too():
 @pytest.mark.parametrize("steps", [0, 3])
 def test_the_shape_is_reached_exactly(width, depth, steps):
     did, target = context(steps), small_net(width=width, depth=depth, seed=5)
-    target.load_state_dict(pruning(Source(random_net(**FULL)), target, did))
+    source = random_net(**FULL)
+    target.load_state_dict(pruning(Source(source), target, did))
     assert did.spent["steps"] == steps and target(*small_inputs()).isfinite().all()
+    same = [torch.isin(new, old).all() for new, old in zip(layer_weights(target), layer_weights(source), strict=True)]
+    assert all(same) == (steps == 0)  # before any step nothing is folded into what stays
 
 
 def test_without_steps_the_largest_units_stay_as_they_are():
