@@ -66,14 +66,16 @@ class Initializer:
         make: ``(source, target, context) -> state_dict`` of the target.
         train_lr: peak learning rate of the plain network's training afterwards (chosen on the tuning sizes).
         stage_steps: steps of its own stage where nobody says otherwise; 0 for one that trains nothing.
+        fixed_stage: whether its stage makes sense at its full length only; any other one may be shorter, or 0.
         needs_source: whether it starts from something trained.
-        check: ``(source, target, plan)``, raises UserError for what it is not defined for (a direction, a source
-            without a bank); called before anything is written.
+        check: ``(source, target, plan)``, raises NotDefined for a direction it is not defined for, UserError for what
+            else does not fit (a source without a bank); called before anything is written.
     """
 
     make: Make
     train_lr: float
     stage_steps: int = 0
+    fixed_stage: bool = False
     needs_source: bool = True
     check: Callable[[Source | None, nn.Module, Plan], None] = lambda source, target, plan: None
 

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from weit_rl.errors import UserError
 from weit_rl.initializers import INITIALIZERS, Context, Initializer, Source
 from weit_rl.plan import Plan
-from weit_rl.start import check_source, start_loss, starts
+from weit_rl.resize import resize
+from weit_rl.start import check_source, own_factors, start_loss, starts
 from weit_rl.weit import WeiT
 
 NEAR_LR, FAR_LR = 3e-3, 1e-2  # chosen on the tuning sizes; far: a size narrower than any its bank had sampled
@@ -35,10 +36,11 @@ def weit(source: Source | None, target: nn.Module, context: Context) -> Mapping[
 
 
 def check(source: Source | None, target: nn.Module, plan: Plan) -> None:
-    """UserError without a pre-trained bank, or for one that does not fit the plan."""
+    """UserError without a pre-trained bank, or for one that does not fit the plan; NotDefined as in ``resize``."""
     if source is None or source.bank is None:
         raise UserError("init=weit needs a pre-trained bank: give bank=PATH, or make one with weit_rl.pretrain")
     check_source(source.bank, source.net, plan)
+    resize(own_factors(source.bank), plan.layout(source.net), plan.layout(target), source.bank.constraint.factored)
 
 
 def rate(net: WeiT, own: nn.Module, context: Context) -> float:

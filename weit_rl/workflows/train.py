@@ -75,17 +75,22 @@ class TrainRun:
     def initialize(self, monitor: Monitor) -> None:
         """The initialiser's own stage."""
         asked = self.net.target_return.clone()
-        context = Context(
-            plan=self.task.plan,
-            loss=lambda net, step: self.task.loss(net, self.task.batch(step)),
-            fit=lambda *stage: monitor.stage("scaler", 0, *stage),
-            recipe=self.recipe("scaler"),
-            head_dim=self.size.head_dim,
-            seed=self.cfg.seed,
-        )
+        context = self.context(lambda *stage: monitor.stage("scaler", 0, *stage))
         self.net.load_state_dict(self.initializer.make(self.source, self.net, context))
         # The normaliser comes with the weights; the return to ask for follows one rule, whatever the initialiser.
         self.net.target_return.copy_(asked)
+
+    def context(self, fit: Any) -> Context:
+        """What the initialiser may use; ``fit`` runs its own stage."""
+        return Context(
+            plan=self.task.plan,
+            loss=lambda net, step: self.task.loss(net, self.task.batch(step)),
+            fit=fit,
+            recipe=self.recipe("scaler"),
+            head_dim=self.size.head_dim,
+            seed=self.cfg.seed,
+            domains=self.task.domains(),
+        )
 
     def loss(self, step: int) -> Any:
         """The plain network's loss on the batch of a step of the second stage."""
@@ -121,7 +126,7 @@ class TrainRun:
         results = {"last": self.test(self.net)}
         if run.checkpoint_path("best").exists():
             results["best"] = self.test(load_network(run.checkpoint_path("best"))[0].to(self.task.config.device))
-        report = {**results["last"], **self.facts(), "seconds": round(monitor.seconds, 1)}
+        report = {**results["last"], **self.facts(), "flops": monitor.flops, "seconds": round(monitor.seconds, 1)}
         behaviour = self.task.behaviour()
         report |= {"best": results.get("best"), "behaviour": behaviour}
         run.plot_learning_curve({"scaler stage": 0, "training": self.scaler_steps}, behaviour["return_mean"])
