@@ -39,7 +39,7 @@ def run_cell(cell: Cell, sources: Sources, folder: Path, rate: float | None = No
         extra: further options, over all others.
     """
     size, method = Size.parse(cell.size), METHODS.get(cell.method)
-    row = {**dict.fromkeys(FIELDS, ""), "method": cell.method, "env": sources.grid.env, "size": str(size)}
+    row: Row = {**dict.fromkeys(FIELDS, ""), "method": cell.method, "env": sources.grid.env, "size": str(size)}
     row |= {"width": size.width, "depth": size.depth, "seed": cell.seed, "budget": cell.budget}
     words = [*cell_words(cell, sources, rate), *extra]
     try:

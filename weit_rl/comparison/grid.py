@@ -76,7 +76,10 @@ class Grid:
         names = [field.name for field in fields(cls)]
         chosen = {**PROFILES[cfg.profile], "methods": METHODS.names()}
         chosen |= {name: cfg[name] for name in names if cfg[name] is not None}
-        grid = cls(**{name: value if isinstance(value, str | int) else tuple(value) for name, value in chosen.items()})
+        plain: dict[str, Any] = {
+            name: value if isinstance(value, str | int) else tuple(value) for name, value in chosen.items()
+        }
+        grid = cls(**plain)
         grid.check()
         return replace(grid, sizes=tuple(str(Size.parse(size)) for size in grid.sizes))
 

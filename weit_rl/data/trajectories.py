@@ -60,10 +60,11 @@ class Trajectories:
     @classmethod
     def mix(cls, sets: Sequence[Trajectories]) -> Trajectories:
         """Several sets as one, each an origin of its own; ``info`` is the first one's."""
-        arrays = (np.concatenate([getattr(s, name) for s in sets]) for name in ("observations", "actions", "rewards"))
+        names = ("observations", "actions", "rewards")
+        arrays = {name: np.concatenate([getattr(s, name) for s in sets]) for name in names}
         starts = np.cumsum(np.concatenate([[0], *(s.lengths for s in sets)]), dtype=np.int64)
         origin = np.repeat(np.arange(len(sets)), [s.episodes for s in sets])
-        return cls(*arrays, starts, dict(sets[0].info), origin)
+        return cls(**arrays, starts=starts, info=dict(sets[0].info), origin=origin)
 
     @property
     def steps(self) -> int:

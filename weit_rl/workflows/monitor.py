@@ -48,6 +48,8 @@ class Monitor:
         groups: Any = None,
         every: int | None = None,
         probes: int = 1,
+        span: tuple[int, int] | None = None,
+        warm: Any = None,
     ) -> Any:
         """Fit one stage.
 
@@ -60,21 +62,24 @@ class Monitor:
             groups: of the optimiser.
             every: steps between two validations; None for none.
             probes: steps whose FLOPs are counted, before it begins; more than 1 where steps differ.
+            span: the steps of the recipe that are done now (default: all).
+            warm: fills the optimiser before the first step.
         """
         if recipe.steps == 0:
             return module
+        begin, end = span or (0, recipe.steps)
         checkpoint = self.run.checkpoint_path(f"{name}_state")
-        start = read_card(checkpoint)["step"] if checkpoint.exists() else 0
-        flops = recipe.steps * step_flops(module, loss, min(probes, recipe.steps))
-        with Progress(recipe.steps, f"{name} stage", start) as bar:
+        start = read_card(checkpoint)["step"] if checkpoint.exists() else begin
+        flops = (end - begin) * step_flops(module, loss, min(probes, recipe.steps))
+        with Progress(end, f"{name} stage", start) as bar:
 
             def on_step(step: int, value: float) -> None:
                 bar.update(step, loss=value)
-                if step % LOG_EVERY == 0 or step == recipe.steps:
+                if step % LOG_EVERY == 0 or step == end:
                     self.run.log(offset + step, {f"{name}/loss": value, "time/seconds": self.seconds})
-                if step == recipe.steps:
+                if step == end:
                     self.run.log(offset + step, {f"{name}/flops": flops})
                 if every and step % every == 0 and step < recipe.steps:
                     self.validate(offset + step)
 
-            return fit(module, loss, recipe, groups, on_step, checkpoint)
+            return fit(module, loss, recipe, groups, on_step, checkpoint, (begin, end), warm)

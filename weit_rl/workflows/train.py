@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,11 @@ from torch import nn
 from weit_rl.agents.evaluation import SEEDS_APART, TEST_SEED, VALIDATION_SEED
 from weit_rl.bank import TemplateBank
 from weit_rl.initializers import INITIALIZERS, Context, Initializer, Source
+from weit_rl.scaling import Segment, rescaled, rescaled_optimizer, segments
+from weit_rl.sizes import Size
 from weit_rl.tasks.control import Control, ControlConfig
-from weit_rl.tensorfile import read_card
-from weit_rl.training.checkpoint import load_network, save_network
+from weit_rl.tensorfile import read_card, read_tensors
+from weit_rl.training.checkpoint import fill_optimizer, load_network, save_network
 from weit_rl.training.loop import Recipe
 from weit_rl.training.progress import table
 from weit_rl.training.run_folder import RunFolder
@@ -36,7 +39,11 @@ class TrainRun:
     result = "evaluation.json"
 
     def __init__(self, cfg: Any):
-        self.cfg, self.size = cfg, size_of(cfg.size)
+        self.cfg = cfg
+        self.segments = (
+            segments(cfg.grow, cfg.train_steps) if cfg.grow else [Segment(0, cfg.train_steps, size_of(cfg.size))]
+        )
+        self.size = self.segments[0].size
         self.initializer = INITIALIZERS.get(cfg.init)
         self.train_steps = cfg.train_steps
         self.scaler_steps = stage_steps(self.initializer, cfg.scaler_steps)
@@ -45,9 +52,9 @@ class TrainRun:
         if self.bank:
             self.task.plan = self.task.plan.with_tiles(self.bank.tiles)
         self.net: Any = self.task.build(self.size, cfg.seed)
-        self.parameters = sum(p.numel() for p in self.net.parameters())
-        self.stages = {"scaler": 0, "train": self.scaler_steps}
-        self.free_bytes = 20_000_000 + 100 * self.parameters  # weights, optimiser, their atomic copies
+        self.stages = {"scaler": 0, **{segment.name: self.scaler_steps for segment in self.segments}}
+        largest = max(sum(p.numel() for p in self.task.build(s.size).parameters()) for s in self.segments)
+        self.free_bytes = 20_000_000 + 100 * largest  # weights, optimiser, their atomic copies
         self.source = self._source()
         self.initializer.check(self.source, self.net, self.task.plan)
 
@@ -55,12 +62,31 @@ class TrainRun:
         """Both stages and the final evaluation, written to ``run``."""
         monitor = Monitor(run, lambda step: self.validate(run, step))
         self.start(run, monitor)
-        every = self.cfg.evaluate_every or max(1, self.train_steps // 3)
-        monitor.stage("train", self.scaler_steps, self.net, self.loss, self.recipe("train"), every=every)
+        self.train(monitor)
         if self.train_steps:
             self.validate(run, self.scaler_steps + self.train_steps)
         save_network(run.checkpoint_path("last"), self.net, self.card())
         return self.finish(run, monitor)
+
+    def train(self, monitor: Monitor) -> None:
+        """The training stage, each segment at its size."""
+        every = self.cfg.evaluate_every or max(1, self.train_steps // 3)
+        previous: Segment | None = None
+        for segment in self.segments:
+            warm = (
+                self.rescale(segment.size, monitor.run.checkpoint_path(f"{previous.name}_state")) if previous else None
+            )
+            stage = (segment.name, self.scaler_steps, self.net, self.loss, self.recipe("train"))
+            monitor.stage(*stage, every=every, span=(segment.first, segment.last), warm=warm)
+            previous = segment
+
+    def rescale(self, size: Size, state: Path) -> Callable[[Any], None]:
+        """Go on with a network of another size; returns what carries the optimiser's state over."""
+        target = self.task.build(size, self.cfg.seed)
+        moments = rescaled_optimizer(read_tensors(state)[0], self.net, target, self.task.plan)
+        target.load_state_dict(rescaled(self.net, target, self.task.plan, self.cfg.seed))
+        self.net, self.size = target, size
+        return lambda optimizer: fill_optimizer(optimizer, moments)
 
     def start(self, run: RunFolder, monitor: Monitor) -> None:
         """Initialise the network, or read what an earlier part of this run initialised."""
@@ -156,7 +182,7 @@ class TrainRun:
             "scaler_steps": self.scaler_steps,
             "train_steps": self.train_steps,
             "seed": self.cfg.seed,
-            "parameters": self.parameters,
+            "parameters": sum(p.numel() for p in self.net.parameters()),
         }
 
     def _source(self) -> Source | None:
