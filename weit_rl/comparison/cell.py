@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import copy
 import shutil
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -90,21 +88,12 @@ def choose_source(method: Method, seed: int, sources: Sources, words: Sequence[s
         except NotDefined as error:
             refused = error
             continue
-        losses[kind] = first_loss(run) if len(options) > 1 else 0.0
+        losses[kind] = start_loss(run.begun(), run.context(None).loss) if len(options) > 1 else 0.0
     if not losses:
         assert refused is not None
         raise refused
     best = min(losses, key=losses.__getitem__)
     return best, [options[best]] if best else []
-
-
-def first_loss(run: TrainRun) -> float:
-    """The loss of what a run's initialiser makes without a step."""
-    net = copy.deepcopy(run.net)
-    context = run.context(lambda module, *_: module)
-    context.recipe = replace(context.recipe, steps=0)
-    net.load_state_dict(run.initializer.make(run.source, run.net, context))
-    return start_loss(net, context.loss)
 
 
 def discard(folder: Path) -> None:

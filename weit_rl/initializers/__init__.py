@@ -5,15 +5,18 @@ A new one is a file and a line ``INITIALIZERS.add(name, Initializer(function, tr
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from torch import Tensor, nn
 
 from weit_rl.bank import TemplateBank
+from weit_rl.errors import UserError
 from weit_rl.plan import Plan
-from weit_rl.registry import Registry
+from weit_rl.registry import Registry, unknown
 from weit_rl.training.loop import Recipe
 
 
@@ -78,6 +81,21 @@ class Initializer:
     fixed_stage: bool = False
     needs_source: bool = True
     check: Callable[[Source | None, nn.Module, Plan], None] = lambda source, target, plan: None
+
+
+def with_options(name: str, initializer: Initializer, options: Mapping[str, Any]) -> Make:
+    """``initializer.make`` with options of its own, those behind source, target and context.
+
+    Raises:
+        UserError: for an option it does not have.
+    """
+    known = list(inspect.signature(initializer.make).parameters)[3:]
+    for option in options:
+        if not known:
+            raise UserError(f"init_options={dict(options)}: init={name} has none")
+        if option not in known:
+            raise unknown(f"option of init={name}", option, known)
+    return partial(initializer.make, **options)
 
 
 INITIALIZERS: Registry[Initializer] = Registry("init")

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from weit_rl.errors import UserError
 from weit_rl.initializers import INITIALIZERS, Context, Initializer, Source
+from weit_rl.initializers.scaler_starts import with_start
 from weit_rl.plan import Plan
 from weit_rl.resize import resize
 from weit_rl.start import check_source, own_factors, start_loss, starts
@@ -19,13 +20,23 @@ NEAR_LR, FAR_LR = 3e-3, 1e-2  # chosen on the tuning sizes; far: a size narrower
 FREE_LR = 3e-3  # free parameters, like any plain weight, bear no more
 
 
-def weit(source: Source | None, target: nn.Module, context: Context) -> Mapping[str, Tensor]:
+def weit(source: Source | None, target: nn.Module, context: Context, scalers: str = "trained") -> Mapping[str, Tensor]:
     """A target of any size from a bank: ``context.recipe.steps`` steps on scalers and free parameters (0 allowed).
 
     It begins at the start of lowest loss.
+
+    Args:
+        source: with the bank.
+        target: what is wanted.
+        context: of the run.
+        scalers: what they start from, ``"trained"`` (default); controls: ``"linear"``, ``"identical"``, ``"random"``.
+
+    Raises:
+        UserError: for another start.
     """
     assert source is not None and source.bank is not None
-    nets = starts(source.bank, source.net, target, context.plan, context.seed)
+    bank = with_start(source.bank, context.plan.layout(source.net), scalers, context.seed)
+    nets = starts(bank, source.net, target, context.plan, context.seed)
     net = min(nets, key=lambda net: start_loss(net, context.loss))
     net.bank.requires_grad_(False)
     lr = context.recipe.lr or rate(net, source.net, context)

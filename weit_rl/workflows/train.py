@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from torch import nn
 
 from weit_rl.agents.evaluation import SEEDS_APART, TEST_SEED, VALIDATION_SEED
 from weit_rl.bank import TemplateBank
-from weit_rl.initializers import INITIALIZERS, Context, Initializer, Source
+from weit_rl.initializers import INITIALIZERS, Context, Initializer, Source, with_options
 from weit_rl.scaling import Segment, rescaled, rescaled_optimizer, segments
 from weit_rl.sizes import Size
 from weit_rl.tasks.control import Control, ControlConfig
@@ -45,6 +46,7 @@ class TrainRun:
         )
         self.size = self.segments[0].size
         self.initializer = INITIALIZERS.get(cfg.init)
+        self.make = with_options(cfg.init, self.initializer, cfg.init_options)
         self.train_steps = cfg.train_steps
         self.scaler_steps = stage_steps(self.initializer, cfg.scaler_steps)
         self.bank = TemplateBank.load(bank_path(cfg)) if self.initializer.needs_source and not cfg.source else None
@@ -57,6 +59,8 @@ class TrainRun:
         self.free_bytes = 20_000_000 + 100 * largest  # weights, optimiser, their atomic copies
         self.source = self._source()
         self.initializer.check(self.source, self.net, self.task.plan)
+        if cfg.init_options:
+            self.begun()  # whether their values are good shows when they are used
 
     def __call__(self, run: RunFolder) -> dict[str, Any]:
         """Both stages and the final evaluation, written to ``run``."""
@@ -102,9 +106,17 @@ class TrainRun:
         """The initialiser's own stage."""
         asked = self.net.target_return.clone()
         context = self.context(lambda *stage: monitor.stage("scaler", 0, *stage))
-        self.net.load_state_dict(self.initializer.make(self.source, self.net, context))
+        self.net.load_state_dict(self.make(self.source, self.net, context))
         # The normaliser comes with the weights; the return to ask for follows one rule, whatever the initialiser.
         self.net.target_return.copy_(asked)
+
+    def begun(self) -> nn.Module:
+        """What the initialiser makes without a step."""
+        net = self.task.build(self.size, self.cfg.seed)
+        context = self.context(lambda module, *_: module)
+        context.recipe = replace(context.recipe, steps=0)
+        net.load_state_dict(self.make(self.source, net, context))
+        return net
 
     def context(self, fit: Any) -> Context:
         """What the initialiser may use; ``fit`` runs its own stage."""
