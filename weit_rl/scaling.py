@@ -14,12 +14,11 @@ import torch
 from torch import Tensor, nn
 
 from weit_rl.errors import UserError
-from weit_rl.plan import Layout, Plan, Slot, stack, unstack
+from weit_rl.plan import STREAM, Layout, Plan, Slot, stack, unstack
 from weit_rl.resize import layer_map, resize
 from weit_rl.seeds import seeded
 from weit_rl.sizes import Size
 
-STREAM = "stream"
 MOMENTS = ("exp_avg", "exp_avg_sq")
 
 
