@@ -17,7 +17,7 @@ from weit_rl.comparison.results import read
 from weit_rl.comparison.sources import Sources, sampled
 from weit_rl.comparison.statistics import difference, interquartile_mean, mean, mean_steps_to, profile, steps_to
 from weit_rl.comparison.tables import all_tables
-from weit_rl.errors import UserError
+from weit_rl.errors import Interrupted, UserError
 from weit_rl.initializers import INITIALIZERS
 
 SMALL = ["methods=[weit, scratch, bot, tleg]", "sizes=[32x1]", "budgets=[0, 3]", "seeds=[0]", "episodes=1",
@@ -201,3 +201,20 @@ def test_jobs_in_processes_keep_what_they_print_and_stop_at_an_error(tmp_path):
     assert (tmp_path / "2.txt").read_text() == "doubling 2\n"
     with pytest.raises(UserError, match="13: thirteen"):
         list(pool.in_parallel({"13": (double, (13,))}, 2, tmp_path))
+
+
+def stop(x):
+    raise Interrupted("a signal came")
+
+
+def test_a_stop_ends_the_processes_and_says_how_to_go_on(tiny_data, tmp_path, monkeypatch):
+    with pytest.raises(UserError, match="a process was killed"):  # it must not take the next job
+        list(pool.in_parallel({name: (stop, (1,)) for name in "abc"}, 2, tmp_path))
+
+    def interrupted(*arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("weit_rl.workflows.benchmark.in_parallel", interrupted)
+    with pytest.raises(Interrupted, match="goes on with what is left") as error:
+        benchmark(compose("benchmark", [*SMALL, f"data={tiny_data}", f"run_dir={tmp_path / 'b'}"]))
+    assert error.value.exit_code == 130

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import multiprocessing
+import os
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -50,13 +51,15 @@ def in_parallel(jobs: Mapping[str, Job], workers: int, logs: Path) -> Iterator[t
 
 
 def logged(job: Job, log: Path) -> Any:
-    """Call a job with its output in a file."""
+    """Call a job with its output in a file; a stop ends a process of the pool, which would take the next job else."""
     function, arguments = job
     with log.open("w", encoding="utf-8") as file, contextlib.redirect_stdout(file):
         try:
             return function(*arguments)
-        except Interrupted as stop:
-            raise Interrupted(f"stopped in {log.stem}", stop.exit_code) from None
+        except (Interrupted, KeyboardInterrupt):
+            if multiprocessing.parent_process():
+                os._exit(1)
+            raise
         except UserError as error:
             raise UserError(f"{log.stem}: {error}") from None
         except Exception as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
@@ -19,7 +20,7 @@ from weit_rl.comparison.sources import Sources
 from weit_rl.comparison.tables import all_tables
 from weit_rl.data import load_trajectories
 from weit_rl.envs.entry import env_entry
-from weit_rl.errors import UserError
+from weit_rl.errors import Interrupted, UserError
 from weit_rl.registry import unknown
 from weit_rl.training.progress import Progress
 from weit_rl.workflows.setup import check_numbers
@@ -33,7 +34,13 @@ def benchmark(cfg: Any) -> dict[str, Any]:
     for name, choices in {"mode": MODES, "report": REPORTS}.items():
         if cfg[name] not in choices:
             raise unknown(name, cfg[name], list(choices))
-    return Comparison(cfg)()
+    comparison = Comparison(cfg)
+    try:
+        return comparison()
+    except (Interrupted, KeyboardInterrupt, SystemExit) as stop:
+        code = getattr(stop, "exit_code", getattr(stop, "code", 130))
+        again = shlex.quote(f"run_dir={comparison.folder}")
+        raise Interrupted(f"stopped; the same command goes on with what is left ({again})", code) from None
 
 
 class Comparison:
