@@ -209,7 +209,7 @@ def stop(x):
 
 def test_a_stop_ends_the_processes_and_says_how_to_go_on(tiny_data, tmp_path, monkeypatch):
     with pytest.raises(UserError, match="a process was killed"):  # it must not take the next job
-        list(pool.in_parallel({name: (stop, (1,)) for name in "abc"}, 2, tmp_path))
+        list(pool.in_parallel(dict.fromkeys("abc", (stop, (1,))), 2, tmp_path))
 
     def interrupted(*arguments):
         raise KeyboardInterrupt
