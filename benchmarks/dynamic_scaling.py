@@ -16,6 +16,7 @@ from weit_rl.comparison.tables import Table
 from weit_rl.scaling import segments
 from weit_rl.sizes import Size
 from weit_rl.training.flops import step_flops
+from weit_rl.training.run_folder import RunFolder
 from weit_rl.workflows.setup import control_task
 
 STEPS, EVERY, EPISODES = 3000, 250, 10
@@ -36,8 +37,6 @@ def cost_of(size: Size) -> float:
 
 def curve(folder: Path, schedule: str) -> list[tuple[float, float]]:
     """FLOPs so far and validation return, at every validation."""
-    from weit_rl.training.run_folder import RunFolder
-
     words = ["init=scratch", f"grow={schedule}", f"train_steps={STEPS}", f"evaluate_every={EVERY}"]
     finish_training(folder, [*words, f"validation_episodes={EPISODES}", "episodes=20"])
     run = RunFolder.open(folder)
