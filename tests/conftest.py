@@ -132,3 +132,14 @@ def words(tiny_data, tiny_bank, tmp_path):
     """Good words for each verb, to which a bad one is added."""
     data, run = f"data={tiny_data}", f"run_dir={tmp_path / 'run'}"
     return {"train": [*TINY_TRAIN, data, f"bank={tiny_bank}", run], "pretrain": [*TINY_PRETRAIN, data, run]}
+
+
+def made_up(lengths, observation=17, action=6, seed=0):
+    """Random episodes of these lengths."""
+    rng = np.random.default_rng(seed)
+
+    def episode(steps):
+        rewards = rng.normal(size=steps).astype(np.float32)
+        return rng.normal(size=(steps, observation)), np.tanh(rng.normal(size=(steps, action))), rewards
+
+    return Trajectories.join([episode(steps) for steps in lengths], {"path": "made up"})

@@ -19,7 +19,7 @@ TRAIN = [
     ("size.depth=0", "size.depth=0: must be 1 or more"),
     ("size.widht=64", "did you mean size.width?"),
     ("init=scrach", "did you mean scratch? (possible: bot, direct, "),
-    ("rtg=latst", "did you mean latest? (possible: latest, every)"),
+    ("rtg=latst", "did you mean latest? (possible: latest, every, none)"),
     ("positions=windows", "did you mean window? (possible: window, episode)"),
     ("scaler_steps=-1", "scaler_steps=-1: must be 0 or more"),
     ("train_steps=-1", "train_steps=-1: must be 0 or more"),
@@ -44,6 +44,12 @@ TRAIN = [
     ("bank=nowhere.safetensors", "nowhere.safetensors: cannot read"),
     ("rtg=every", "the bank's network has no embed_return"),
     ("resume=nowhere", "nowhere: is no run folder"),
+    ("init_options={scaler: random}", "unknown option of init=weit 'scaler'; did you mean scalers?"),
+    ("init_options={scalers: rndom}", "did you mean random?"),
+    ("init_options=scalers", "must be a mapping"),
+    ("grow=[[0, 64x2], [12, 64x3]]", "end before train_steps=12"),
+    ("grow=64x2", "must be a list"),
+    ("best_fraction=2", "must be from 0 to 1"),
 ]
 
 

@@ -1,73 +1,17 @@
-"""Trajectories, their readers and the windows drawn from them."""
+"""Trajectories: what is computed from episodes, and the windows drawn from them."""
 
-import json
-import shutil
-from pathlib import Path
-
-import h5py
 import numpy as np
 import pytest
 import torch
+from conftest import made_up
 
-from weit_rl.agents.recording import Episode, write_minari
-from weit_rl.data import Trajectories, Windows, load_trajectories, readers
+from weit_rl.data import Trajectories, Windows, load_trajectories
+from weit_rl.data.readers import shipped_levels
 from weit_rl.envs.entry import env_entry
 from weit_rl.errors import UserError
+from weit_rl.tasks.control import Control, ControlConfig
 
 HALFCHEETAH = env_entry("HalfCheetah")
-SHARED = Path(__file__).parents[2] / "shared" / "data" / "control"
-
-
-def make(lengths, observation=17, action=6, seed=0):
-    rng = np.random.default_rng(seed)
-
-    def episode(steps):
-        rewards = rng.normal(size=steps).astype(np.float32)
-        return rng.normal(size=(steps, observation)), np.tanh(rng.normal(size=(steps, action))), rewards
-
-    return Trajectories.join([episode(steps) for steps in lengths], {"path": "made up"})
-
-
-def d4rl_arrays(lengths, **sizes):
-    made = make(lengths, **sizes)
-    ends = np.zeros(made.steps, bool)
-    ends[made.starts[1:] - 1] = True
-    arrays = {"observations": made.observations, "actions": made.actions, "rewards": made.rewards}
-    return arrays | {"terminals": ends, "timeouts": np.zeros_like(ends)}
-
-
-def write_d4rl(path, arrays, **attributes):
-    with h5py.File(path, "w") as file:
-        for name, array in arrays.items():
-            file[name] = array
-        file.attrs.update(attributes)
-    return str(path)
-
-
-@pytest.fixture(scope="module")
-def minari_folder(tmp_path_factory):
-    made = make([5, 9, 3])
-    episodes = []
-    for i in range(made.episodes):
-        one = made.subset([i])
-        seen = np.concatenate([one.observations, one.observations[-1:]])
-        episodes.append(Episode(i, seen, one.actions, one.rewards, terminated=i == 1))
-    folder = tmp_path_factory.mktemp("sets") / "mine"
-    metadata = {"dataset_id": "weit_rl/halfcheetah/mine-v0", "level": "mine", "env_id": "HalfCheetah-v5"}
-    write_minari(folder, HALFCHEETAH, episodes, metadata)
-    return folder, made
-
-
-def refuse(data, *words, entry=HALFCHEETAH):
-    with pytest.raises(UserError) as error:
-        load_trajectories(data, entry)
-    text = str(error.value)
-    assert "\n" not in text
-    for word in (*words, Path(data).name):
-        assert str(word) in text, text
-
-
-# --- what is computed from the episodes
 
 
 def test_returns_and_returns_to_go_by_hand():
@@ -82,12 +26,12 @@ def test_returns_and_returns_to_go_by_hand():
 
 @pytest.mark.parametrize(("episodes", "best"), [(1, 1), (4, 1), (20, 2), (40, 4)])
 def test_target_return_is_the_mean_of_the_best_tenth(episodes, best):
-    made = make([4] * episodes)
+    made = made_up([4] * episodes)
     assert made.target_return() == pytest.approx(np.sort(made.returns())[-best:].mean())
 
 
 def test_statistics_floor_the_std_of_what_never_moves():
-    made = make([50])
+    made = made_up([50])
     made.observations[:, 3] = 7
     mean, std = made.statistics()
     assert mean[3] == 7 and std[3] == pytest.approx(1e-3)
@@ -95,21 +39,21 @@ def test_statistics_floor_the_std_of_what_never_moves():
 
 
 def test_split_keeps_episodes_whole_and_apart():
-    made = make(range(2, 12))
+    made = made_up(range(2, 12))
     training, validation = made.split(0.3, seed=1)
     assert (training.episodes, validation.episodes) == (7, 3)
     assert sorted([*training.lengths, *validation.lengths]) == list(range(2, 12))
     assert training.lengths.tolist() == made.split(0.3, seed=1)[0].lengths.tolist()
     assert any(training.lengths.tolist() != made.split(0.3, seed)[0].lengths.tolist() for seed in range(2, 6))
-    assert [part.episodes for part in make([2, 2]).split(0.01, 0)] == [1, 1]
-    assert [part.episodes for part in make([2, 2]).split(0.99, 0)] == [1, 1]
+    assert [part.episodes for part in made_up([2, 2]).split(0.01, 0)] == [1, 1]
+    assert [part.episodes for part in made_up([2, 2]).split(0.99, 0)] == [1, 1]
 
 
 def test_split_refuses_one_episode_and_odd_fractions():
     with pytest.raises(UserError, match="one episode"):
-        make([5]).split(0.5, 0)
+        made_up([5]).split(0.5, 0)
     with pytest.raises(UserError, match=r"validation_fraction=1\.5"):
-        make([5, 5]).split(1.5, 0)
+        made_up([5, 5]).split(1.5, 0)
 
 
 # --- windows
@@ -117,7 +61,7 @@ def test_split_refuses_one_episode_and_odd_fractions():
 
 @pytest.mark.parametrize("context", [1, 4, 20])
 def test_windows_against_a_loop(context):
-    made = make([1, 3, 7, 30])
+    made = made_up([1, 3, 7, 30])
     ends = torch.arange(made.steps)
     batch = Windows(made, context).gather(ends)
     to_go = made.returns_to_go()
@@ -133,7 +77,7 @@ def test_windows_against_a_loop(context):
 
 
 def test_sampling_is_seeded_and_reaches_every_step_evenly():
-    made = make([2, 18, 5])
+    made = made_up([2, 18, 5])
     made.observations[:, 0] = np.arange(made.steps)
     windows = Windows(made, 4)
     batch = windows.sample(20_000, torch.Generator().manual_seed(0))
@@ -149,158 +93,53 @@ def test_sampling_is_seeded_and_reaches_every_step_evenly():
 
 def test_windows_refuse_an_empty_context():
     with pytest.raises(UserError, match="context=0"):
-        Windows(make([3]), 0)
+        Windows(made_up([3]), 0)
 
 
-# --- reading
+def test_sets_are_mixed_and_taken_apart():
+    one, other = made_up([3, 5], seed=1), made_up([4], seed=2)
+    both = Trajectories.mix([one, other])
+    assert both.lengths.tolist() == [3, 5, 4] and both.origin.tolist() == [0, 0, 1]
+    again = both.subset([2, 0, 1]).origins()
+    assert [part.lengths.tolist() for part in again] == [[3, 5], [4]]
+    for part, before in zip(again, (one, other), strict=True):
+        assert np.array_equal(part.observations, before.observations) and np.array_equal(part.rewards, before.rewards)
 
 
-def test_minari_round_trip_is_exact(minari_folder):
-    folder, made = minari_folder
-    for path in (folder, folder / "data", folder / "data" / "main_data.hdf5"):
-        read = load_trajectories(str(path), HALFCHEETAH)
-        for name in ("observations", "actions", "rewards", "starts"):
-            assert np.array_equal(getattr(read, name), getattr(made, name))
-            assert getattr(read, name).dtype == getattr(made, name).dtype
-    assert read.info["level"] == "mine" and read.info["env_id"] == "HalfCheetah-v5"
-    json.dumps(read.info)  # goes into checkpoints and cards
+def test_levels_are_mixed_by_name():
+    assert {"medium", "expert"} <= set(shipped_levels(HALFCHEETAH))
+    parts = [load_trajectories(level, HALFCHEETAH) for level in ("medium", "expert")]
+    mixed = load_trajectories("medium+expert", HALFCHEETAH)
+    assert mixed.episodes == sum(part.episodes for part in parts)
+    assert np.array_equal(mixed.returns(), np.concatenate([part.returns() for part in parts]))
+    with pytest.raises(UserError, match=r"medium\+expart"):
+        load_trajectories("medium+expart", HALFCHEETAH)
 
 
-def test_minari_file_holds_float32(minari_folder):
-    with h5py.File(minari_folder[0] / "data" / "main_data.hdf5") as file:
-        for name in ("observations", "actions", "rewards"):
-            assert file["episode_1"][name].dtype == np.float32
-        assert file["episode_1/terminations"][-1] and not file["episode_1/truncations"][-1]
-        assert file["episode_2/truncations"][-1] and not file["episode_2/terminations"][-1]
+def test_the_best_episodes_in_their_order():
+    data = made_up([3, 3, 3, 3], seed=4)
+    best = data.best(0.5)
+    assert best.returns().tolist() == [r for r in data.returns() if r in sorted(data.returns())[-2:]]
+    assert data.best(0.01).episodes == 1 and data.best(1.0).episodes == 4
 
 
-def test_minari_id_installed_on_this_machine(minari_folder, monkeypatch, tmp_path):
-    shutil.copytree(minari_folder[0], tmp_path / "weit_rl" / "halfcheetah" / "mine-v0")
-    monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path))
-    assert load_trajectories("weit_rl/halfcheetah/mine-v0", HALFCHEETAH).episodes == 3
+def test_the_task_trains_on_the_best_of_what_is_not_held_out_and_knows_its_domains():
+    data = Trajectories.mix([made_up([6] * 10, seed=1), made_up([6] * 10, seed=2)])
+    task = Control(HALFCHEETAH, data, ControlConfig(context=3, best_fraction=0.25))
+    assert task.held_windows.steps == 12 and task.windows.steps == 24  # 2 of 20 held out; a quarter of 18, rounded
+    assert sum(windows.steps for windows in task.origins) == 24
+    assert Control(HALFCHEETAH, made_up([6] * 10), ControlConfig(context=3)).domains() is None
+    task = Control(HALFCHEETAH, data, ControlConfig(context=3, batch_size=8))
+    rows = [windows.gather(torch.arange(windows.steps))["observations"] for windows in task.origins]
+    seen = []
 
+    def net(observations, *_):
+        seen.append(observations)
+        return torch.zeros(*observations.shape[:2], 6)
 
-def test_shipped_levels_are_found_by_name(minari_folder, monkeypatch, tmp_path):
-    shutil.copytree(minari_folder[0], tmp_path / "HalfCheetah" / "expert")
-    monkeypatch.setattr(readers, "SHIPPED", tmp_path)
-    assert load_trajectories("expert", HALFCHEETAH).episodes == 3
-    refuse("medium", "no", "HalfCheetah (expert)")
-    refuse("expert", "Hopper (none does)", entry=env_entry("Hopper"))
-
-
-def test_d4rl_layout_cuts_at_terminals_and_timeouts(tmp_path):
-    arrays = d4rl_arrays([4, 3, 5, 2])
-    arrays["terminals"][3], arrays["timeouts"][3] = False, True
-    arrays["terminals"][-1] = False  # the last episode was cut off
-    path = write_d4rl(tmp_path / "a b=c,[d].hdf5", arrays, env_id="HalfCheetah-v5", behaviour="a test")
-    read = load_trajectories(path, HALFCHEETAH)
-    assert read.lengths.tolist() == [4, 3, 5, 2]
-    assert np.array_equal(read.observations, arrays["observations"])
-    assert read.info["behaviour"] == "a test"
-
-
-def test_d4rl_layout_drops_a_last_single_step(tmp_path):
-    arrays = d4rl_arrays([4, 3, 1])
-    arrays["terminals"][-1] = False
-    read = load_trajectories(write_d4rl(tmp_path / "x.hdf5", arrays), HALFCHEETAH)
-    assert read.lengths.tolist() == [4, 3] and read.steps == 7
-
-
-@pytest.mark.parametrize(
-    ("name", "env", "episodes", "steps", "mean"),
-    [("halfcheetah-sac", "HalfCheetah", 40, 40000, 9132), ("hopper-tqc", "Hopper", 40, 36801, 3371)],
-)
-def test_shared_data(name, env, episodes, steps, mean):
-    path = SHARED / f"{name}.hdf5"
-    if not path.exists():
-        pytest.skip(f"{path} is not on this machine")
-    read = load_trajectories(str(path), env_entry(env))
-    assert (read.episodes, read.steps) == (episodes, steps)
-    assert read.returns().mean() == pytest.approx(mean, abs=1)
-    assert read.returns_to_go()[read.starts[:-1]] == pytest.approx(read.returns(), rel=1e-4)
-
-
-# --- bad input: one line that names the file
-
-
-def test_missing_data_lists_what_there_is(tmp_path):
-    refuse(tmp_path / "nothing.hdf5", "neither a file", "a level that ships for HalfCheetah")
-    refuse("x" * 5000, "neither a file")
-
-
-def test_not_hdf5_and_truncated(tmp_path):
-    (tmp_path / "text.hdf5").write_text("hello\n")
-    refuse(tmp_path / "text.hdf5", "not a complete HDF5 file", "again")
-    whole = Path(write_d4rl(tmp_path / "whole.hdf5", d4rl_arrays([500])))
-    (tmp_path / "cut.hdf5").write_bytes(whole.read_bytes()[:-2000])
-    refuse(tmp_path / "cut.hdf5", "not a complete HDF5 file")
-
-
-@pytest.mark.parametrize("name", readers.ARRAYS)
-def test_missing_array(tmp_path, name):
-    arrays = d4rl_arrays([4])
-    del arrays[name]
-    refuse(write_d4rl(tmp_path / "x.hdf5", arrays), f"no array {name};")
-
-
-@pytest.mark.parametrize("name", ["observations", "actions", "rewards"])
-@pytest.mark.parametrize("bad", [np.nan, np.inf, 1e300])
-def test_values_that_are_no_numbers(tmp_path, name, bad):
-    arrays = d4rl_arrays([4, 4])
-    arrays[name] = arrays[name].astype(np.float64)
-    arrays[name][5] = bad
-    refuse(write_d4rl(tmp_path / "x.hdf5", arrays), name, "NaN or infinite", "step 5")
-
-
-def test_wrong_shapes(tmp_path):
-    arrays = d4rl_arrays([4, 4])
-    refuse(write_d4rl(tmp_path / "a.hdf5", arrays | {"rewards": arrays["rewards"][:-1]}), "lengths differ", "rewards 7")
-    refuse(write_d4rl(tmp_path / "b.hdf5", arrays | {"actions": arrays["rewards"]}), "actions", "(8,)", "(steps, size)")
-    refuse(write_d4rl(tmp_path / "c.hdf5", arrays | {"rewards": arrays["actions"]}), "rewards", "(8, 6)", "(steps,)")
-
-
-def test_sizes_of_another_environment(tmp_path):
-    arrays = d4rl_arrays([4], observation=11, action=6)
-    refuse(write_d4rl(tmp_path / "o.hdf5", arrays), "observation size 11", "HalfCheetah has 17")
-    arrays = d4rl_arrays([4], observation=17, action=3)
-    refuse(write_d4rl(tmp_path / "a.hdf5", arrays), "action size 3", "HalfCheetah has 6")
-
-
-def test_another_environment_of_the_same_sizes_is_a_warning(tmp_path):
-    path = write_d4rl(tmp_path / "x.hdf5", d4rl_arrays([4]), env_id="Walker2d-v5")
-    with pytest.warns(UserWarning, match=r"Walker2d-v5, not in HalfCheetah-v5"):
-        load_trajectories(path, HALFCHEETAH)
-
-
-@pytest.mark.parametrize("lengths", [[1, 1, 1], [1]])
-def test_no_complete_window(tmp_path, lengths):
-    refuse(write_d4rl(tmp_path / "x.hdf5", d4rl_arrays(lengths)), "no complete window")
-
-
-def test_no_step_at_all(tmp_path):
-    empty = {name: array[:0] for name, array in d4rl_arrays([2]).items()}
-    refuse(write_d4rl(tmp_path / "x.hdf5", empty), "no complete window")
-
-
-def test_damaged_minari_folders(minari_folder, tmp_path):
-    def damaged(name):
-        shutil.copytree(minari_folder[0], tmp_path / name)
-        return tmp_path / name / "data"
-
-    (tmp_path / "empty").mkdir()
-    refuse(tmp_path / "empty", "not a complete Minari data set")
-    (damaged("card") / "metadata.json").write_text("{")
-    refuse(tmp_path / "card", "not a complete Minari data set")
-    file = damaged("cut") / "main_data.hdf5"
-    file.write_bytes(file.read_bytes()[:-3000])
-    refuse(tmp_path / "cut", "not a complete Minari data set")
-    with h5py.File(damaged("array") / "main_data.hdf5", "a") as file:
-        del file["episode_2/actions"]
-    refuse(tmp_path / "array", "not a complete Minari data set", "actions")
-    with h5py.File(damaged("short") / "main_data.hdf5", "a") as file:
-        del file["episode_2/rewards"]
-        file["episode_2/rewards"] = np.zeros(2, np.float32)
-    refuse(tmp_path / "short", "episode 2", "lengths differ")
-    with h5py.File(damaged("nan") / "main_data.hdf5", "a") as file:
-        file["episode_1/rewards"][2] = np.nan
-    refuse(tmp_path / "nan", "rewards", "NaN", "step 7")
+    losses = [domain(net, 3) for domain in task.domains()]
+    assert len(losses) == 2 and all(torch.isfinite(loss) for loss in losses)
+    for batch, own, other in zip(seen, rows, rows[::-1], strict=True):
+        assert len(batch) == 4  # a batch is shared among them
+        assert all((window == own).flatten(1).all(1).any() for window in batch)
+        assert not any((window == other).flatten(1).all(1).any() for window in batch)

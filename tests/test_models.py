@@ -56,7 +56,9 @@ def test_past_actions_and_old_returns_are_seen_only_when_they_are_tokens(options
     other_act[:, 0] += 1
     other_rtg[:, 0] += 500
     assert torch.allclose(net(obs, other_act, rtg, times)[:, -1], before) != options["past_actions"]
-    assert torch.allclose(net(obs, act, other_rtg, times)[:, -1], before) == (options["rtg"] == "latest")
+    assert torch.allclose(net(obs, act, other_rtg, times)[:, -1], before) == (options["rtg"] != "every")
+    other_rtg[:, -1] += 500
+    assert torch.allclose(net(obs, act, other_rtg, times)[:, -1], before) == (options["rtg"] == "none")
     other_rtg[:, -1] += 500
     assert not torch.allclose(net(obs, act, other_rtg, times)[:, -1], before)
 

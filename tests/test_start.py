@@ -6,6 +6,8 @@ from conftest import small_inputs, small_net
 
 from weit_rl.bank import TemplateBank
 from weit_rl.initializers import INITIALIZERS, Context, Source
+from weit_rl.initializers.scaler_starts import STARTS, with_start
+from weit_rl.initializers.svd_bank import bank_from
 from weit_rl.models import MODELS
 from weit_rl.start import network_of_size, starts
 from weit_rl.training.loop import Recipe, fit
@@ -62,3 +64,22 @@ def test_weit_begins_at_the_start_of_lowest_loss(bank, best):
     source = Source(network_of_size(bank, small_net(**FULL), small_net(**FULL), PLAN).materialize(), bank)
     target.load_state_dict(INITIALIZERS.get("weit").make(source, target, context))
     torch.testing.assert_close(target(*inputs), wanted, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", STARTS.names())
+def test_controls_keep_less_and_less_of_the_trained_scalers(kind):
+    net = small_net(width=16, depth=4)
+    layout, bank = PLAN.layout(net), bank_from(net, PLAN, 8)
+    changed = with_start(bank, layout, kind, 0)
+    for key, slot in layout.items():
+        before, after = bank.source[f"own.{key}"], changed.source[f"own.{key}"]
+        if slot.rule.tile is None or kind == "trained":
+            assert torch.equal(before, after)
+            continue
+        assert not torch.allclose(before, after) and after.shape == before.shape
+        steps = after.diff(dim=0)
+        on_a_line = torch.allclose(steps[1:], steps[:-1], atol=1e-6)
+        assert on_a_line == (kind != "random") and (steps.abs().max() < 1e-6) == (kind == "identical")
+        if kind != "random":
+            torch.testing.assert_close(after.mean(0), before.mean(0), rtol=1e-4, atol=1e-5)
+    assert all(torch.equal(changed.templates[role], bank.templates[role]) for role in bank.roles())

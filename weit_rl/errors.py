@@ -1,4 +1,4 @@
-"""The one error type a user of weit_rl is meant to see."""
+"""The error types a user of weit_rl is meant to see."""
 
 
 class UserError(Exception):
@@ -6,6 +6,10 @@ class UserError(Exception):
 
     Every command prints it without a traceback and exits with code 2.
     """
+
+
+class NotDefined(UserError):
+    """What was asked for lies outside what a method is defined for, such as a wider target of one that only cuts."""
 
 
 class Interrupted(Exception):

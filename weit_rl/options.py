@@ -2,7 +2,7 @@
 
 A config file has one option a line, ``key: default  # help``. The default's type is the option's type. An option
 without a default value (null: may stay empty; ???: must be given) names its type first:
-``bank: null  # [text] path of a template bank``. Types: text, integer, number, boolean, list, mapping,
+``bank: null  # [text] path of a template bank``. Types: text, integer, number, boolean, list, integers, mapping,
 count (an integer or the word auto, for a number that the program can choose; always named).
 An indented block is a group (``size.width``). The comment lines on top say what the verb does.
 """
@@ -149,6 +149,7 @@ _KINDS: dict[str, tuple[str, Callable[[str], Any]]] = {
     "count": ("an integer or auto", lambda text: text if text == "auto" else int(text)),
     "number": ("a number", _number),
     "boolean": ("true or false", lambda text: {"true": True, "false": False}[text.lower()]),
-    "list": ("a list such as [1, 2]", _list),
+    "list": ("a list such as [a, b]", _list),
+    "integers": ("a list of integers such as [1, 2]", lambda text: [int(item) for item in _list(text)]),
     "mapping": ("a mapping such as {name: 1}", _mapping),
 }

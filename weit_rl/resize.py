@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import Tensor
 
-from weit_rl.errors import UserError
+from weit_rl.errors import NotDefined, UserError
 from weit_rl.plan import FIXED, Layout, Slot
 
 Share = Callable[[int, int, int, torch.Generator], Tensor]
@@ -41,8 +41,8 @@ def resize(
         The target's slots, stacked.
 
     Raises:
-        UserError: if an axis that no size changes differs (another observation or action size, another context),
-            or a width that its tile does not divide is to grow.
+        UserError: if an axis that no size changes differs (another observation or action size, another context).
+        NotDefined: if a width that its tile does not divide is to grow.
     """
     generator = generator or torch.Generator().manual_seed(0)
     share = share or shares
@@ -91,7 +91,7 @@ def _refuse_crops(target: Slot, axis: int, source: Slot) -> None:
     for slot, way in ((source, "widened"), (target, "reached by widening")):
         summed = slot is source or axis == target.rule.fan_in
         if tile is not None and summed and slot.part[axis] % tile[axis]:
-            raise UserError(
+            raise NotDefined(
                 f"{target.name}: {slot.part[axis]} entries along axis {axis} do not divide into tiles of {tile[axis]}, "
                 f"so they cannot be {way}; use a tile that divides the width"
             )

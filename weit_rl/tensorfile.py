@@ -31,7 +31,9 @@ def write_tensors(path: str | Path, tensors: dict[str, torch.Tensor], card: Card
     Raises:
         UserError: if the disk is full or the folder not writable; an older file is untouched then.
     """
-    plain = {name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in tensors.items()}
+    plain = {
+        name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format) for name, tensor in tensors.items()
+    }
     text = json.dumps(card, sort_keys=True)
     write_atomically(path, _in_order(save(plain, metadata={"card": text, "sha256": _digest(text, plain)})))
 

@@ -23,7 +23,8 @@ def load_trajectories(data: str | os.PathLike, entry: EnvEntry, sizes: tuple[int
     """Read recorded episodes and check that they fit the environment.
 
     Args:
-        data: a level that ships with the package (``expert``, ``medium``, ``random``), the folder of a Minari data
+        data: a level that ships with the package (``expert``, ``medium``, ``random``), several of them
+            (``medium+expert``), the folder of a Minari data
             set, the id of a Minari data set installed on this machine, or an HDF5 file in D4RL's layout (flat
             ``observations actions rewards terminals timeouts``).
         entry: the environment they are meant for.
@@ -36,6 +37,9 @@ def load_trajectories(data: str | os.PathLike, entry: EnvEntry, sizes: tuple[int
         UserError: if there is no such data, it cannot be read, holds NaN or infinite values, arrays of wrong
             shapes or other sizes than the environment's, or no episode of two steps.
     """
+    levels = str(data).split("+")
+    if len(levels) > 1 and set(levels) <= set(shipped_levels(entry)):
+        return Trajectories.mix([load_trajectories(level, entry, sizes) for level in levels])
     path = find_data(data, entry)
     episodes, info = read_minari(path) if path.is_dir() else read_d4rl(path)
     episodes = [episode for episode in episodes if len(episode[2])]

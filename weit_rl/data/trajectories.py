@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -35,6 +35,7 @@ class Trajectories:
         rewards: ``(steps,)`` float32, raw units.
         starts: ``(episodes + 1,)`` int64; episode i holds the steps from ``starts[i]`` up to ``starts[i + 1]``.
         info: metadata such as env_id, level, algorithm (default empty).
+        origin: ``(episodes,)`` int64, which of several sets each episode is from (default: 0, a single one).
     """
 
     observations: np.ndarray
@@ -42,6 +43,11 @@ class Trajectories:
     rewards: np.ndarray
     starts: np.ndarray
     info: dict[str, Any] = field(default_factory=dict)
+    origin: np.ndarray = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
+
+    def __post_init__(self) -> None:
+        if len(self.origin) == 0:
+            self.origin = np.zeros(self.episodes, dtype=np.int64)
 
     @classmethod
     def join(cls, episodes: Sequence[tuple[np.ndarray, np.ndarray, np.ndarray]], info: dict[str, Any]) -> Trajectories:
@@ -50,6 +56,15 @@ class Trajectories:
             observations, actions, rewards = (np.concatenate(a).astype(np.float32) for a in zip(*episodes, strict=True))
         starts = np.cumsum([0, *(len(episode[2]) for episode in episodes)], dtype=np.int64)
         return cls(observations, actions, rewards, starts, info)
+
+    @classmethod
+    def mix(cls, sets: Sequence[Trajectories]) -> Trajectories:
+        """Several sets as one, each an origin of its own; ``info`` is the first one's."""
+        names = ("observations", "actions", "rewards")
+        arrays = {name: np.concatenate([getattr(s, name) for s in sets]) for name in names}
+        starts = np.cumsum(np.concatenate([[0], *(s.lengths for s in sets)]), dtype=np.int64)
+        origin = np.repeat(np.arange(len(sets)), [s.episodes for s in sets])
+        return cls(**arrays, starts=starts, info=dict(sets[0].info), origin=origin)
 
     @property
     def steps(self) -> int:
@@ -92,7 +107,16 @@ class Trajectories:
         """The episodes of these indices, one or more, in this order."""
         spans = [slice(self.starts[i], self.starts[i + 1]) for i in indices]
         episodes = [(self.observations[span], self.actions[span], self.rewards[span]) for span in spans]
-        return self.join(episodes, dict(self.info))
+        return replace(self.join(episodes, dict(self.info)), origin=self.origin[np.asarray(indices)])
+
+    def origins(self) -> list[Trajectories]:
+        """The episodes of each set there are any of, apart."""
+        return [self.subset(np.flatnonzero(self.origin == number)) for number in np.unique(self.origin)]
+
+    def best(self, fraction: float) -> Trajectories:
+        """The share of the episodes with the highest returns, at least one, in their order."""
+        count = max(1, round(fraction * self.episodes))
+        return self.subset(np.sort(np.argsort(self.returns(), kind="stable")[-count:]))
 
     def split(self, validation_fraction: float, seed: int) -> tuple[Trajectories, Trajectories]:
         """Split whole episodes into (training, validation), before any window is cut.

@@ -5,15 +5,18 @@ A new one is a file and a line ``INITIALIZERS.add(name, Initializer(function, tr
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from torch import Tensor, nn
 
 from weit_rl.bank import TemplateBank
+from weit_rl.errors import UserError
 from weit_rl.plan import Plan
-from weit_rl.registry import Registry
+from weit_rl.registry import Registry, unknown
 from weit_rl.training.loop import Recipe
 
 
@@ -66,16 +69,33 @@ class Initializer:
         make: ``(source, target, context) -> state_dict`` of the target.
         train_lr: peak learning rate of the plain network's training afterwards (chosen on the tuning sizes).
         stage_steps: steps of its own stage where nobody says otherwise; 0 for one that trains nothing.
+        fixed_stage: whether its stage makes sense at its full length only; any other one may be shorter, or 0.
         needs_source: whether it starts from something trained.
-        check: ``(source, target, plan)``, raises UserError for what it is not defined for (a direction, a source
-            without a bank); called before anything is written.
+        check: ``(source, target, plan)``, raises NotDefined for a direction it is not defined for, UserError for what
+            else does not fit (a source without a bank); called before anything is written.
     """
 
     make: Make
     train_lr: float
     stage_steps: int = 0
+    fixed_stage: bool = False
     needs_source: bool = True
     check: Callable[[Source | None, nn.Module, Plan], None] = lambda source, target, plan: None
+
+
+def with_options(name: str, initializer: Initializer, options: Mapping[str, Any]) -> Make:
+    """``initializer.make`` with options of its own, those behind source, target and context.
+
+    Raises:
+        UserError: for an option it does not have.
+    """
+    known = list(inspect.signature(initializer.make).parameters)[3:]
+    for option in options:
+        if not known:
+            raise UserError(f"init_options={dict(options)}: init={name} has none")
+        if option not in known:
+            raise unknown(f"option of init={name}", option, known)
+    return partial(initializer.make, **options)
 
 
 INITIALIZERS: Registry[Initializer] = Registry("init")

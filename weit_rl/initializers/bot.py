@@ -24,10 +24,9 @@ from torch import Tensor, nn
 from weit_rl.errors import UserError
 from weit_rl.initializers import INITIALIZERS, Context, Initializer, Source
 from weit_rl.initializers.tensors import state_of, weights_of
-from weit_rl.plan import FIXED, Slot
+from weit_rl.plan import FIXED, HEADS, Slot
 from weit_rl.registry import unknown
 
-HEADS = "heads"  # the axis made of heads of head_dim channels, a size that no network changes
 GAINS = ("mean", "orthonormal")
 
 

@@ -20,4 +20,4 @@ def direct(source: Source | None, target: nn.Module, context: Context) -> Mappin
     return target.state_dict()
 
 
-INITIALIZERS.add("direct", Initializer(direct, train_lr=1e-3, stage_steps=10_000, needs_source=False))
+INITIALIZERS.add("direct", Initializer(direct, train_lr=1e-3, stage_steps=10_000, fixed_stage=True, needs_source=False))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import nn
 
-from weit_rl.errors import UserError
+from weit_rl.errors import NotDefined
 from weit_rl.plan import FIXED, Layout, Plan
 
 
@@ -25,7 +25,7 @@ def depth(layout: Layout) -> int:
 
 def refuse(method: str, source: nn.Module, target: nn.Module, plan: Plan, *, wider: bool = True, narrower: bool = True,
            deeper: bool = True, shallower: bool = True) -> None:  # fmt: skip
-    """UserError where the target lies in a direction that is False.
+    """NotDefined where the target lies in a direction that is False.
 
     Args:
         method: its name, for the message.
@@ -45,6 +45,6 @@ def refuse(method: str, source: nn.Module, target: nn.Module, plan: Plan, *, wid
     allowed = {"wider": wider, "narrower": narrower, "deeper": deeper, "shallower": shallower}
     for way, wrong in is_so.items():
         if wrong and not allowed[way]:
-            raise UserError(
+            raise NotDefined(
                 f"init={method}: not defined for a target {way} than its source; choose another init or source"
             )

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from weit_rl.errors import UserError
+from weit_rl.errors import NotDefined
 from weit_rl.initializers import INITIALIZERS, Context, Initializer, Source
 from weit_rl.initializers.directions import refuse, widths
 from weit_rl.initializers.tensors import state_of, weights_of
@@ -58,13 +58,13 @@ def cancelling(x: Tensor, old: Slot, new: Slot, generator: torch.Generator) -> T
 
 
 def check(source: Source | None, target: nn.Module, plan: Plan) -> None:
-    """UserError for a target that is narrower, of another depth, or wider by no integer."""
+    """NotDefined for a target that is narrower, of another depth, or wider by no integer."""
     assert source is not None
     refuse("hypercloning", source.net, target, plan, narrower=False, deeper=False, shallower=False)
     old, new = widths(plan.layout(source.net)), widths(plan.layout(target))
     for axis, length in new.items():
         if length % old[axis]:
-            raise UserError(
+            raise NotDefined(
                 f"init=hypercloning: not defined for a target {length / old[axis]:.4g} times wider than its source "
                 f"({axis} {old[axis]} to {length}); choose a whole multiple, or another init"
             )

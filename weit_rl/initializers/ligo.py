@@ -43,9 +43,9 @@ def grown(growth: Growth, source: Source, target: nn.Module, plan: Plan) -> dict
 
 
 def check(source: Source | None, target: nn.Module, plan: Plan) -> None:
-    """UserError for a target narrower or shallower than its source."""
+    """NotDefined for a target narrower or shallower than its source."""
     assert source is not None
     refuse("ligo", source.net, target, plan, narrower=False, shallower=False)
 
 
-INITIALIZERS.add("ligo", Initializer(ligo, train_lr=1e-3, stage_steps=100, check=check))
+INITIALIZERS.add("ligo", Initializer(ligo, train_lr=1e-3, stage_steps=100, fixed_stage=True, check=check))

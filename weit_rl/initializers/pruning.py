@@ -45,9 +45,9 @@ def groups(pruner: Pruner) -> list[dict[str, Any]]:
 
 
 def check(source: Source | None, target: nn.Module, plan: Plan) -> None:
-    """UserError for a target wider or deeper than its source."""
+    """NotDefined for a target wider or deeper than its source."""
     assert source is not None
     refuse("pruning", source.net, target, plan, wider=False, deeper=False)
 
 
-INITIALIZERS.add("pruning", Initializer(pruning, train_lr=1e-3, stage_steps=300, check=check))
+INITIALIZERS.add("pruning", Initializer(pruning, train_lr=1e-3, stage_steps=300, fixed_stage=True, check=check))

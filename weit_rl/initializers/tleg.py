@@ -59,7 +59,7 @@ def by_depth(scalers: Scalers, source: Source | None, target: nn.Module, context
 
 
 def check(method: str, source: Source | None, target: nn.Module, plan: Plan) -> None:
-    """UserError without a source, or for a target of other widths."""
+    """UserError without a source, NotDefined for a target of other widths."""
     if source is None:
         raise UserError(f"init={method} needs a trained network; give source=PATH")
     refuse(method, source.net, target, plan, wider=False, narrower=False)

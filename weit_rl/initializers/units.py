@@ -10,10 +10,9 @@ from torch import Tensor
 
 from weit_rl.initializers.axes import Axis, blocks_of
 from weit_rl.initializers.masked_network import MaskedNetwork
-from weit_rl.plan import Layout
+from weit_rl.plan import HEADS, Layout
 from weit_rl.resize import layer_map
 
-HEADS = "heads"  # the axis of which whole heads go
 START, SPREAD = 2.0, 1.0  # mean and standard deviation of the first scores: nearly all masks are near 1
 
 

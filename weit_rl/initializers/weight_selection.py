@@ -60,7 +60,7 @@ def select(x: Tensor, slot: Slot, chosen: Mapping[str, Tensor]) -> Tensor:
 
 
 def check(source: Source | None, target: nn.Module, plan: Plan) -> None:
-    """UserError for a target that is wider or deeper than its source."""
+    """NotDefined for a target that is wider or deeper than its source."""
     assert source is not None
     refuse("weight_selection", source.net, target, plan, wider=False, deeper=False)
 

@@ -10,21 +10,33 @@ from torch import Tensor, nn
 
 from weit_rl.errors import UserError
 from weit_rl.initializers import INITIALIZERS, Context, Initializer, Source
+from weit_rl.initializers.scaler_starts import with_start
 from weit_rl.plan import Plan
-from weit_rl.start import check_source, start_loss, starts
+from weit_rl.resize import resize
+from weit_rl.start import check_source, own_factors, start_loss, starts
 from weit_rl.weit import WeiT
 
 NEAR_LR, FAR_LR = 3e-3, 1e-2  # chosen on the tuning sizes; far: a size narrower than any its bank had sampled
 FREE_LR = 3e-3  # free parameters, like any plain weight, bear no more
 
 
-def weit(source: Source | None, target: nn.Module, context: Context) -> Mapping[str, Tensor]:
+def weit(source: Source | None, target: nn.Module, context: Context, scalers: str = "trained") -> Mapping[str, Tensor]:
     """A target of any size from a bank: ``context.recipe.steps`` steps on scalers and free parameters (0 allowed).
 
     It begins at the start of lowest loss.
+
+    Args:
+        source: with the bank.
+        target: what is wanted.
+        context: of the run.
+        scalers: what they start from, ``"trained"`` (default); controls: ``"linear"``, ``"identical"``, ``"random"``.
+
+    Raises:
+        UserError: for another start.
     """
     assert source is not None and source.bank is not None
-    nets = starts(source.bank, source.net, target, context.plan, context.seed)
+    bank = with_start(source.bank, context.plan.layout(source.net), scalers, context.seed)
+    nets = starts(bank, source.net, target, context.plan, context.seed)
     net = min(nets, key=lambda net: start_loss(net, context.loss))
     net.bank.requires_grad_(False)
     lr = context.recipe.lr or rate(net, source.net, context)
@@ -35,10 +47,11 @@ def weit(source: Source | None, target: nn.Module, context: Context) -> Mapping[
 
 
 def check(source: Source | None, target: nn.Module, plan: Plan) -> None:
-    """UserError without a pre-trained bank, or for one that does not fit the plan."""
+    """UserError without a pre-trained bank, or for one that does not fit the plan; NotDefined as in ``resize``."""
     if source is None or source.bank is None:
         raise UserError("init=weit needs a pre-trained bank: give bank=PATH, or make one with weit_rl.pretrain")
     check_source(source.bank, source.net, plan)
+    resize(own_factors(source.bank), plan.layout(source.net), plan.layout(target), source.bank.constraint.factored)
 
 
 def rate(net: WeiT, own: nn.Module, context: Context) -> float:

@@ -16,7 +16,7 @@ from weit_rl.models import MODELS, Model
 from weit_rl.plan import FIXED, LAYER, Plan, Rule
 from weit_rl.sizes import Size
 
-RTG = ("latest", "every")
+RTG = ("latest", "every", "none")
 POSITIONS = ("window", "episode")
 
 
@@ -56,7 +56,7 @@ class DecisionTransformer(nn.Module):
         max_steps: length of the longest episode, the rows of the time-step table (default 1000).
         positions: ``"window"`` (default) numbers the steps of a window; ``"episode"`` is the original's absolute
             time step, a table of ``max_steps`` rows by which a network can recognise single episodes.
-        rtg: ``"every"`` (a return-to-go token a step) or ``"latest"`` (default).
+        rtg: ``"every"`` (a return-to-go token a step), ``"latest"`` (default) or ``"none"`` (plain behaviour cloning).
         past_actions: whether past actions are tokens (default False: a policy that sees what it did learns to
             repeat it, and the sequence is half as long).
         dropout: share of what each branch adds to the stream that is left out in training (default 0).
@@ -94,7 +94,7 @@ class DecisionTransformer(nn.Module):
             self.embed_action = nn.Linear(action_dim, width)
         if rtg == "every":
             self.embed_return = nn.Linear(1, width)
-        else:
+        elif rtg == "latest":
             self.modulate = nn.Linear(1, 2 * width)
         self.norm_in = nn.LayerNorm(width)
         self.blocks = nn.ModuleList(Block(size, dropout) for _ in range(size.depth))

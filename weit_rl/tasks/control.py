@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,7 +30,7 @@ class ControlConfig:
         model: a name in ``MODELS``.
         tile: edge of a template.
         context: time steps the network sees.
-        rtg: ``"latest"`` or ``"every"``.
+        rtg: ``"latest"``, ``"every"`` or ``"none"``.
         past_actions: whether past actions are tokens.
         positions: ``"window"`` or ``"episode"``.
         dropout: of the network in training.
@@ -38,6 +39,7 @@ class ControlConfig:
         target_return: what the policy is asked for; None takes it from the data.
         device: where networks and batches live.
         validation_fraction: share of the episodes held out of training, split before windows are cut.
+        best_fraction: share of the other episodes that is trained on, the best by their returns.
     """
 
     model: str = "dt"
@@ -52,6 +54,7 @@ class ControlConfig:
     target_return: float | None = None
     device: str = "cpu"
     validation_fraction: float = 0.1
+    best_fraction: float = 1.0
 
 
 class Control:
@@ -66,7 +69,9 @@ class Control:
         self.model = MODELS.get(config.model)
         self.plan: Plan = self.model.plan(config.tile)
         training, held = trajectories.split(config.validation_fraction, SPLIT_SEED)
+        training = training.best(config.best_fraction)
         self.windows = Windows(training, config.context, config.device)
+        self.origins = [Windows(part, config.context, config.device) for part in training.origins()]
         self.held_windows = Windows(held, config.context, config.device)
 
     def options(self) -> dict[str, Any]:
@@ -105,8 +110,19 @@ class Control:
 
     def batch(self, step: int) -> dict[str, Tensor]:
         """``batch_size`` windows drawn with the step's own seed."""
-        generator = torch.Generator().manual_seed(self.config.seed * 1_000_003 + step)
-        return self.windows.sample(self.config.batch_size, generator)
+        return self.windows.sample(self.config.batch_size, self._generator(step))
+
+    def domains(self) -> list[Callable[[Any, int], Tensor]] | None:
+        """The loss of a step on each of the sets that were mixed, a batch shared among them; None for a single set."""
+        share = max(1, self.config.batch_size // len(self.origins))
+
+        def loss_on(windows: Windows) -> Callable[[Any, int], Tensor]:
+            return lambda net, step: self.loss(net, windows.sample(share, self._generator(step)))
+
+        return [loss_on(windows) for windows in self.origins] if len(self.origins) > 1 else None
+
+    def _generator(self, step: int) -> torch.Generator:
+        return torch.Generator().manual_seed(self.config.seed * 1_000_003 + step)
 
     @torch.no_grad()
     def validation_loss(self, net: Any, batches: int = 10) -> float:

@@ -54,6 +54,8 @@ def fit(
     groups: list[dict[str, Any]] | None = None,
     on_step: Callable[[int, float], None] = lambda step, loss: None,
     checkpoint: Path | None = None,
+    span: tuple[int, int] | None = None,
+    warm: Callable[[torch.optim.Optimizer], None] | None = None,
 ) -> nn.Module:
     """Minimise ``loss`` over the trainable parameters of ``module``.
 
@@ -64,6 +66,8 @@ def fit(
         groups: AdamW parameter groups; an ``lr`` or ``weight_decay`` of their own overrides the recipe's.
         on_step: called with the number of finished steps and the loss.
         checkpoint: file to resume from if it exists, and to save to.
+        span: the steps of the recipe that are done now, first and last + 1 (default: all).
+        warm: fills the optimiser before the first step of a stage that is not resumed.
 
     Returns:
         ``module``, trained.
@@ -79,22 +83,24 @@ def fit(
     optimizer = torch.optim.AdamW(groups, lr=recipe.lr, weight_decay=recipe.weight_decay, betas=(0.9, 0.99))
     peaks = [group["lr"] for group in optimizer.param_groups]
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
-    first = load_training(checkpoint, module, optimizer) if checkpoint and checkpoint.exists() else 0
+    begin, end = span or (0, recipe.steps)
+    if checkpoint and checkpoint.exists():
+        begin = load_training(checkpoint, module, optimizer)
+    elif warm:
+        warm(optimizer)
     devices = list(range(torch.cuda.device_count()))
     with stop_signal() as stopped, torch.random.fork_rng(devices):
-        for step in range(first, recipe.steps):
+        for step in range(begin, end):
             for group, peak in zip(optimizer.param_groups, peaks, strict=True):
                 group["lr"] = peak * learning_rate(recipe, step)
             value = _update(loss, step, optimizer, parameters, recipe.clip)
             done = step + 1
             on_step(done, value)  # before saving: what was not reported yet is done again by a resumed stage
             number = stopped()
-            if checkpoint and (number or done % recipe.save_every == 0 or done == recipe.steps):
+            if checkpoint and (number or done % recipe.save_every == 0 or done == end):
                 save_training(checkpoint, module, optimizer, done)
             if number:
-                raise Interrupted(
-                    f"stopped by {signal.Signals(number).name} after step {done} of {recipe.steps}", 128 + number
-                )
+                raise Interrupted(f"stopped by {signal.Signals(number).name} after step {done} of {end}", 128 + number)
     return module
 
 

@@ -27,11 +27,12 @@ class Progress:
         total: steps of the whole stage.
         label: the stage's name.
         start: steps already done before (a resumed stage); they do not count for the speed.
+        unit: what is counted.
         console: where to print (default: standard output).
     """
 
-    def __init__(self, total: int, label: str, start: int = 0, console: Console | None = None):
-        self.total, self.label, self.start, self.step = total, label, start, start
+    def __init__(self, total: int, label: str, start: int = 0, unit: str = "steps", console: Console | None = None):
+        self.total, self.label, self.start, self.step, self.unit = total, label, start, start, unit
         self.console = console or Console(highlight=False)
         self._values: dict[str, Any] = {}
         self._bar: Bar | None = None
@@ -67,7 +68,7 @@ class Progress:
         done, seconds = self.step - self.start, time.monotonic() - self._began
         if done > 0 and seconds > 0:
             parts += [
-                f"{_text(done / seconds, 3)} steps/s",
+                f"{_text(done / seconds, 3)} {self.unit}/s",
                 f"{_clock((self.total - self.step) * seconds / done)} left",
             ]
         return "  ".join(parts)

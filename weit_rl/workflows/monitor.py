@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from weit_rl.tensorfile import read_card
+from weit_rl.training.flops import step_flops
 from weit_rl.training.loop import Recipe, fit
 from weit_rl.training.progress import Progress
 from weit_rl.training.run_folder import RunFolder
@@ -32,6 +33,11 @@ class Monitor:
         """Seconds since the run began, without the time between a stop and a resume."""
         return time.monotonic() - self._began
 
+    @property
+    def flops(self) -> float:
+        """FLOPs of the stages that are finished, by counting single steps."""
+        return sum(values[-1][1] for name, values in self.run.metrics().items() if name.endswith("/flops"))
+
     def stage(
         self,
         name: str,
@@ -41,17 +47,39 @@ class Monitor:
         recipe: Recipe,
         groups: Any = None,
         every: int | None = None,
+        probes: int = 1,
+        span: tuple[int, int] | None = None,
+        warm: Any = None,
     ) -> Any:
-        """Fit one stage; ``offset`` global steps went before, ``every`` steps a validation is due."""
+        """Fit one stage.
+
+        Args:
+            name: of the stage.
+            offset: global steps that went before.
+            module: what is trained.
+            loss: of a step.
+            recipe: steps and rates.
+            groups: of the optimiser.
+            every: steps between two validations; None for none.
+            probes: steps whose FLOPs are counted, before it begins; more than 1 where steps differ.
+            span: the steps of the recipe that are done now (default: all).
+            warm: fills the optimiser before the first step.
+        """
+        if recipe.steps == 0:
+            return module
+        begin, end = span or (0, recipe.steps)
         checkpoint = self.run.checkpoint_path(f"{name}_state")
-        start = read_card(checkpoint)["step"] if checkpoint.exists() else 0
-        with Progress(recipe.steps, f"{name} stage", start) as bar:
+        start = read_card(checkpoint)["step"] if checkpoint.exists() else begin
+        flops = (end - begin) * step_flops(module, loss, min(probes, recipe.steps))
+        with Progress(end, f"{name} stage", start) as bar:
 
             def on_step(step: int, value: float) -> None:
                 bar.update(step, loss=value)
-                if step % LOG_EVERY == 0 or step == recipe.steps:
+                if step % LOG_EVERY == 0 or step == end:
                     self.run.log(offset + step, {f"{name}/loss": value, "time/seconds": self.seconds})
+                if step == end:
+                    self.run.log(offset + step, {f"{name}/flops": flops})
                 if every and step % every == 0 and step < recipe.steps:
                     self.validate(offset + step)
 
-            return fit(module, loss, recipe, groups, on_step, checkpoint)
+            return fit(module, loss, recipe, groups, on_step, checkpoint, (begin, end), warm)

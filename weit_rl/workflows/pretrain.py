@@ -19,6 +19,7 @@ from weit_rl.resize import resize
 from weit_rl.sizes import Size
 from weit_rl.start import network_of_size
 from weit_rl.tasks.control import Control
+from weit_rl.training.flops import step_flops
 from weit_rl.training.loop import Recipe
 from weit_rl.training.pretraining import MaskedLoss
 from weit_rl.training.progress import table
@@ -29,6 +30,7 @@ from weit_rl.workflows.monitor import Monitor
 from weit_rl.workflows.setup import control_task
 
 LICENCE = "Apache-2.0"
+PROBES = 50  # steps whose FLOPs are averaged: they depend on the sizes drawn
 PLACES = ("run_dir", "resume", "device", "threads")  # where a bank is made, not what it is
 
 
@@ -90,17 +92,22 @@ class PretrainRun:
             {"params": list(self.bank.parameters())},
             {"params": [*net.scalers.parameters(), *net.free.parameters()], "weight_decay": 0.0},
         ]
-        loss = MaskedLoss(net, self.task, self.masks)
-        monitor.stage("pretrain", self.stages["pretrain"], net, loss, self.recipe(cfg.steps), groups)
+        stage = (net, MaskedLoss(net, self.task, self.masks), self.recipe(cfg.steps), groups)
+        monitor.stage("pretrain", self.stages["pretrain"], *stage, probes=PROBES)
         buffers = {f"buffer.{name}": b.detach().cpu() for name, b in net.net.named_buffers()}
         own = {f"own.{key}": p.detach().cpu() for key, p in net.own().items()}
         self.bank.source = own | buffers
-        self.bank.card |= self.card()
+        self.bank.card |= {**self.card(), "flops": monitor.flops}
         self.bank.card["scores"] = self.scores()
         self.bank.save(run.path / self.result)
         run.plot_learning_curve(self.stages, self.task.behaviour()["return_mean"])
         print(f"bank: {run.path / self.result}")
         return self.bank.card
+
+    def flops(self) -> float:
+        """What pre-training costs, without doing it (a choice of rank not counted)."""
+        loss = MaskedLoss(self.net, self.task, self.masks)
+        return self.cfg.steps * step_flops(self.net, loss, min(PROBES, self.cfg.steps))
 
     def choose(self, monitor: Monitor) -> dict[str, int]:
         """Templates of every role, from a short stage without any; a resumed run reads its end and chooses the same."""

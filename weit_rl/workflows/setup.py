@@ -27,10 +27,12 @@ RANGES = {  # least and most; seeds and episodes end where they would meet those
     "validation_episodes": (0, SEEDS_APART),
     "warmup": (0, 1),
     "dropout": (0, 0.99),
+    "best_fraction": (0, 1),
     "weight_decay": (0, None),
     "scaler_steps": (0, None),
     "train_steps": (0, None),
-    **dict.fromkeys(("steps", "batch_size", "context", "tile", "rank", "evaluate_every", "threads"), (1, None)),
+    **dict.fromkeys(("steps", "pretrain_steps", "batch_size", "context", "tile", "rank"), (1, None)),
+    **dict.fromkeys(("evaluate_every", "threads", "workers"), (1, None)),
 }
 POSITIVE = ("lr", "scaler_lr", "train_lr", "grad_clip")
 
@@ -77,6 +79,7 @@ def control_task(cfg: Any, tile: int) -> Control:
         past_actions=cfg.past_actions,
         positions=cfg.positions,
         dropout=cfg.dropout,
+        best_fraction=cfg.get("best_fraction", 1.0),
         batch_size=cfg.batch_size,
         seed=cfg.seed,
         target_return=cfg.get("target_return"),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +11,12 @@ from torch import nn
 
 from weit_rl.agents.evaluation import SEEDS_APART, TEST_SEED, VALIDATION_SEED
 from weit_rl.bank import TemplateBank
-from weit_rl.initializers import INITIALIZERS, Context, Initializer, Source
+from weit_rl.initializers import INITIALIZERS, Context, Initializer, Source, with_options
+from weit_rl.scaling import Segment, rescaled, rescaled_optimizer, segments
+from weit_rl.sizes import Size
 from weit_rl.tasks.control import Control, ControlConfig
-from weit_rl.tensorfile import read_card
-from weit_rl.training.checkpoint import load_network, save_network
+from weit_rl.tensorfile import read_card, read_tensors
+from weit_rl.training.checkpoint import fill_optimizer, load_network, save_network
 from weit_rl.training.loop import Recipe
 from weit_rl.training.progress import table
 from weit_rl.training.run_folder import RunFolder
@@ -36,8 +40,13 @@ class TrainRun:
     result = "evaluation.json"
 
     def __init__(self, cfg: Any):
-        self.cfg, self.size = cfg, size_of(cfg.size)
+        self.cfg = cfg
+        self.segments = (
+            segments(cfg.grow, cfg.train_steps) if cfg.grow else [Segment(0, cfg.train_steps, size_of(cfg.size))]
+        )
+        self.size = self.segments[0].size
         self.initializer = INITIALIZERS.get(cfg.init)
+        self.make = with_options(cfg.init, self.initializer, cfg.init_options)
         self.train_steps = cfg.train_steps
         self.scaler_steps = stage_steps(self.initializer, cfg.scaler_steps)
         self.bank = TemplateBank.load(bank_path(cfg)) if self.initializer.needs_source and not cfg.source else None
@@ -45,22 +54,43 @@ class TrainRun:
         if self.bank:
             self.task.plan = self.task.plan.with_tiles(self.bank.tiles)
         self.net: Any = self.task.build(self.size, cfg.seed)
-        self.parameters = sum(p.numel() for p in self.net.parameters())
-        self.stages = {"scaler": 0, "train": self.scaler_steps}
-        self.free_bytes = 20_000_000 + 100 * self.parameters  # weights, optimiser, their atomic copies
+        self.stages = {"scaler": 0, **{segment.name: self.scaler_steps for segment in self.segments}}
+        largest = max(sum(p.numel() for p in self.task.build(s.size).parameters()) for s in self.segments)
+        self.free_bytes = 20_000_000 + 100 * largest  # weights, optimiser, their atomic copies
         self.source = self._source()
         self.initializer.check(self.source, self.net, self.task.plan)
+        if cfg.init_options:
+            self.begun()  # whether their values are good shows when they are used
 
     def __call__(self, run: RunFolder) -> dict[str, Any]:
         """Both stages and the final evaluation, written to ``run``."""
         monitor = Monitor(run, lambda step: self.validate(run, step))
         self.start(run, monitor)
-        every = self.cfg.evaluate_every or max(1, self.train_steps // 3)
-        monitor.stage("train", self.scaler_steps, self.net, self.loss, self.recipe("train"), every=every)
+        self.train(monitor)
         if self.train_steps:
             self.validate(run, self.scaler_steps + self.train_steps)
         save_network(run.checkpoint_path("last"), self.net, self.card())
         return self.finish(run, monitor)
+
+    def train(self, monitor: Monitor) -> None:
+        """The training stage, each segment at its size."""
+        every = self.cfg.evaluate_every or max(1, self.train_steps // 3)
+        previous: Segment | None = None
+        for segment in self.segments:
+            warm = (
+                self.rescale(segment.size, monitor.run.checkpoint_path(f"{previous.name}_state")) if previous else None
+            )
+            stage = (segment.name, self.scaler_steps, self.net, self.loss, self.recipe("train"))
+            monitor.stage(*stage, every=every, span=(segment.first, segment.last), warm=warm)
+            previous = segment
+
+    def rescale(self, size: Size, state: Path) -> Callable[[Any], None]:
+        """Go on with a network of another size; returns what carries the optimiser's state over."""
+        target = self.task.build(size, self.cfg.seed)
+        moments = rescaled_optimizer(read_tensors(state)[0], self.net, target, self.task.plan)
+        target.load_state_dict(rescaled(self.net, target, self.task.plan, self.cfg.seed))
+        self.net, self.size = target, size
+        return lambda optimizer: fill_optimizer(optimizer, moments)
 
     def start(self, run: RunFolder, monitor: Monitor) -> None:
         """Initialise the network, or read what an earlier part of this run initialised."""
@@ -75,17 +105,30 @@ class TrainRun:
     def initialize(self, monitor: Monitor) -> None:
         """The initialiser's own stage."""
         asked = self.net.target_return.clone()
-        context = Context(
+        context = self.context(lambda *stage: monitor.stage("scaler", 0, *stage))
+        self.net.load_state_dict(self.make(self.source, self.net, context))
+        # The normaliser comes with the weights; the return to ask for follows one rule, whatever the initialiser.
+        self.net.target_return.copy_(asked)
+
+    def begun(self) -> nn.Module:
+        """What the initialiser makes without a step."""
+        net = self.task.build(self.size, self.cfg.seed)
+        context = self.context(lambda module, *_: module)
+        context.recipe = replace(context.recipe, steps=0)
+        net.load_state_dict(self.make(self.source, net, context))
+        return net
+
+    def context(self, fit: Any) -> Context:
+        """What the initialiser may use; ``fit`` runs its own stage."""
+        return Context(
             plan=self.task.plan,
             loss=lambda net, step: self.task.loss(net, self.task.batch(step)),
-            fit=lambda *stage: monitor.stage("scaler", 0, *stage),
+            fit=fit,
             recipe=self.recipe("scaler"),
             head_dim=self.size.head_dim,
             seed=self.cfg.seed,
+            domains=self.task.domains(),
         )
-        self.net.load_state_dict(self.initializer.make(self.source, self.net, context))
-        # The normaliser comes with the weights; the return to ask for follows one rule, whatever the initialiser.
-        self.net.target_return.copy_(asked)
 
     def loss(self, step: int) -> Any:
         """The plain network's loss on the batch of a step of the second stage."""
@@ -121,7 +164,7 @@ class TrainRun:
         results = {"last": self.test(self.net)}
         if run.checkpoint_path("best").exists():
             results["best"] = self.test(load_network(run.checkpoint_path("best"))[0].to(self.task.config.device))
-        report = {**results["last"], **self.facts(), "seconds": round(monitor.seconds, 1)}
+        report = {**results["last"], **self.facts(), "flops": monitor.flops, "seconds": round(monitor.seconds, 1)}
         behaviour = self.task.behaviour()
         report |= {"best": results.get("best"), "behaviour": behaviour}
         run.plot_learning_curve({"scaler stage": 0, "training": self.scaler_steps}, behaviour["return_mean"])
@@ -151,7 +194,7 @@ class TrainRun:
             "scaler_steps": self.scaler_steps,
             "train_steps": self.train_steps,
             "seed": self.cfg.seed,
-            "parameters": self.parameters,
+            "parameters": sum(p.numel() for p in self.net.parameters()),
         }
 
     def _source(self) -> Source | None:

@@ -1,0 +1,18 @@
+"""``python -m weit_rl.benchmark``: see configs/benchmark.yaml for the options."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from weit_rl.command import command
+
+
+def main(cfg: Any) -> dict[str, Any]:
+    """Run with a composed config (see ``weit_rl.command.compose``); returns the report's path and its cells."""
+    from weit_rl.workflows.benchmark import benchmark
+
+    return benchmark(cfg)
+
+
+if __name__ == "__main__":
+    command("benchmark", main)

@@ -1,0 +1,131 @@
+"""The plots of a comparison."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from io import BytesIO
+from typing import Any
+
+import numpy as np
+
+from weit_rl.comparison.cell import Row
+from weit_rl.comparison.methods import METHODS
+from weit_rl.comparison.results import scored
+from weit_rl.comparison.statistics import Estimate, by_size, interquartile_mean, mean, profile, returns_of
+from weit_rl.comparison.tables import OURS, methods_of, sizes_of
+
+MARKERS = "osv^Dx*<>Ph+"
+
+
+def all_figures(rows: Sequence[Row], behaviour: float, source_flops: float) -> dict[str, bytes]:
+    """PNG pictures by name.
+
+    Args:
+        rows: of finished cells.
+        behaviour: mean return of the data.
+        source_flops: what the source of every method costs, where it has one.
+    """
+    rows = scored(rows)
+    return {
+        "curves": curves(rows, behaviour),
+        "interquartile_means": over_sizes(rows),
+        "profiles": profiles(rows, behaviour),
+        "cost": cost(rows, source_flops),
+    }
+
+
+def curves(rows: Sequence[Row], behaviour: float) -> bytes:
+    """Return against budget, one panel a size, with 95 % intervals over the seeds."""
+    sizes = sizes_of(rows)
+    figure, axes = _panels(len(sizes))
+    for axis, size in zip(axes, sizes, strict=True):
+        own = [row for row in rows if row["size"] == size]
+        _lines(axis, own, mean)
+        axis.axhline(behaviour, color="grey", linestyle="--", linewidth=1)
+        axis.set_title(size)
+    return _png(figure, axes)
+
+
+def over_sizes(rows: Sequence[Row]) -> bytes:
+    """Interquartile means over sizes and seeds, of methods that are defined for all of them."""
+    count = len(sizes_of(rows))
+    whole = [m for m in methods_of(rows) if len({r["size"] for r in rows if r["method"] == m}) == count]
+    figure, axes = _panels(1)
+    _lines(axes[0], [row for row in rows if row["method"] in whole], interquartile_mean)
+    axes[0].set_title("interquartile mean over sizes and seeds")
+    return _png(figure, axes)
+
+
+def profiles(rows: Sequence[Row], behaviour: float) -> bytes:
+    """The share of cells above each share of the data's return, one panel a budget."""
+    budgets = sorted({row["budget"] for row in rows if row["method"] == OURS}) or [0]
+    levels = np.linspace(0, 1.05, 106)
+    figure, axes = _panels(len(budgets))
+    for axis, budget in zip(axes, budgets, strict=True):
+        for method in methods_of(rows):
+            values = [value / behaviour for value in returns_of(rows, method, budget).values()]
+            if values:
+                axis.plot(levels, profile(values, levels.tolist()), label=method, **_style(method, marker=False))
+        axis.set(title=f"{budget} steps", xlabel="share of the data's return", ylabel="cells above it", ylim=(0, 1.03))
+    return _png(figure, axes)
+
+
+def cost(rows: Sequence[Row], source_flops: float) -> bytes:
+    """Mean return of all sizes against the FLOPs of the whole ladder, the pre-training of the source in them."""
+    figure, axes = _panels(1)
+    for method in methods_of(rows):
+        points = []
+        for budget in sorted({row["budget"] for row in rows if row["method"] == method}):
+            cells = [row for row in rows if row["method"] == method and row["budget"] == budget]
+            seeds = len({row["seed"] for row in cells})
+            begun = source_flops if any(row["source"] for row in cells) else 0.0
+            total = begun + sum(row["flops"] for row in cells) / seeds
+            points.append((total, sum(row["return_mean"] for row in cells) / len(cells)))
+        axes[0].plot(*zip(*points, strict=True), label=method, **_style(method))
+    axes[0].set(xscale="log", xlabel="FLOPs of all sizes together, with pre-training", ylabel="mean return")
+    return _png(figure, axes)
+
+
+def _lines(axis: Any, rows: Sequence[Row], estimate: Callable[[list[list[float]]], Estimate]) -> None:
+    for method in methods_of(rows):
+        budgets = sorted({row["budget"] for row in rows if row["method"] == method})
+        values = [estimate(by_size(returns_of(rows, method, budget))) for budget in budgets]
+        centre, low, high = np.array(values).T
+        style = _style(method)
+        axis.plot(budgets, centre, label=method, **style)
+        axis.fill_between(budgets, low, high, color=style["color"], alpha=0.12)
+    axis.set_xscale("symlog", linthresh=100)
+    axis.set_xticks(budgets := sorted({row["budget"] for row in rows}), labels=[str(budget) for budget in budgets])
+    axis.minorticks_off()
+    axis.set(xlabel="gradient steps on the target", ylabel="return")
+
+
+def _style(method: str, marker: bool = True) -> dict[str, Any]:
+    """The same in every picture."""
+    import matplotlib
+
+    number = METHODS.names().index(method)
+    colour = "black" if method == OURS else matplotlib.colormaps["tab20"](number % 20)
+    shape = {"marker": MARKERS[number % len(MARKERS)], "markersize": 4} if marker else {}
+    return {"color": colour, "linewidth": 2.4 if method == OURS else 1.1, "zorder": 3 if method == OURS else 2, **shape}
+
+
+def _panels(count: int) -> tuple[Any, list[Any]]:
+    from matplotlib.figure import Figure
+
+    columns = min(count, 2)
+    rows = -(-count // columns)
+    figure = Figure(figsize=(5.2 * columns + 2, 3.6 * rows), layout="constrained")
+    axes = [figure.add_subplot(rows, columns, number + 1) for number in range(count)]
+    for axis in axes:
+        axis.spines[["top", "right"]].set_visible(False)
+        axis.grid(alpha=0.25)
+    return figure, axes
+
+
+def _png(figure: Any, axes: Sequence[Any]) -> bytes:
+    found = {label: line for axis in axes for line, label in zip(*axis.get_legend_handles_labels(), strict=True)}
+    figure.legend(found.values(), found.keys(), loc="outside right upper", frameon=False, fontsize="small")
+    buffer = BytesIO()
+    figure.savefig(buffer, format="png", dpi=110)
+    return buffer.getvalue()

@@ -1,0 +1,54 @@
+"""What is compared: every registered initialiser, the other constraints, and plain behaviour cloning."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from weit_rl.initializers import INITIALIZERS, Initializer
+from weit_rl.registry import Registry
+
+
+@dataclass(frozen=True)
+class Method:
+    """A row of the comparison.
+
+    Attributes:
+        init: name of its initialiser.
+        constraint: of the bank it starts from; None for one that starts from a plain network, or from nothing.
+        words: options of ``weit_rl.train`` that are its own.
+    """
+
+    init: str
+    constraint: str | None = None
+    words: tuple[str, ...] = ()
+
+    @property
+    def initializer(self) -> Initializer:
+        """What ``init`` names."""
+        return INITIALIZERS.get(self.init)
+
+    @property
+    def starts_from_networks(self) -> bool:
+        """Whether its sources are plain networks."""
+        return self.initializer.needs_source and self.constraint is None
+
+    def stage(self, budget: int) -> int | None:
+        """Steps of its own stage within a budget, or None where the budget is below a stage of fixed length."""
+        steps = self.initializer.stage_steps
+        if self.initializer.fixed_stage and steps > budget:
+            return None
+        return min(steps, budget)
+
+
+METHODS: Registry[Method] = Registry("method")
+BANKS = {
+    "weit": "kronecker",
+    "free_only": "kronecker",
+    "supernet": "identity",
+}  # what needs a bank, of which constraint
+for _name in INITIALIZERS.names():
+    METHODS.add(_name, Method(_name, BANKS.get(_name)))
+METHODS.add("fine", Method("weit", "svd"))
+METHODS.add("sweet", Method("weit", "tucker"))
+METHODS.add("bc", Method("scratch", words=("rtg=none",)))
+METHODS.add("bc10", Method("scratch", words=("rtg=none", "best_fraction=0.1")))

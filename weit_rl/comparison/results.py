@@ -1,0 +1,101 @@
+"""The rows of finished cells: results.csv, and the same with the circumstances in results.json."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+from weit_rl.atomic import cannot_write, write_atomically
+from weit_rl.comparison.cell import FIELDS, Row
+from weit_rl.comparison.grid import Cell, Grid
+from weit_rl.errors import UserError
+from weit_rl.training.environment import describe_environment
+
+RESULTS, SETTINGS = "results.csv", "grid.json"
+NUMBERS = ("return_mean", "return_std", "return_median", "score", "flops", "seconds")
+COUNTS = ("width", "depth", "seed", "budget")
+MAY_DIFFER = ("methods", "sizes", "budgets", "seeds")  # between two calls into one folder: rows say which they are of
+
+
+class Results:
+    """The table of a comparison, written whole after every cell.
+
+    Args:
+        folder: of the comparison.
+        grid: what is compared.
+
+    Raises:
+        UserError: if the folder holds something else, or a comparison under other conditions.
+    """
+
+    def __init__(self, folder: Path, grid: Grid):
+        self.folder, self._settings = folder, json.loads(json.dumps(asdict(grid)))
+        if folder.is_file() or (folder.exists() and any(folder.iterdir())):
+            _check(folder, self._settings)
+        self.rows = read(folder / RESULTS)
+
+    def begin(self) -> None:
+        """Make the folder, if there is none."""
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise cannot_write(self.folder, error) from error
+        write_atomically(self.folder / SETTINGS, (json.dumps(self._settings, indent=2) + "\n").encode())
+
+    def has(self, cell: Cell) -> bool:
+        """Whether a cell is finished."""
+        return any(key_of(row) == (cell.method, cell.size, cell.seed, cell.budget) for row in self.rows)
+
+    def add(self, row: Row) -> None:
+        """Keep a finished cell."""
+        self.rows.append(_typed(row))
+        self.rows.sort(key=lambda row: (row["budget"], row["method"], row["width"], row["depth"], row["seed"]))
+        text = StringIO()
+        writer = csv.DictWriter(text, FIELDS, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(self.rows)
+        write_atomically(self.folder / RESULTS, text.getvalue().encode())
+
+    def write_json(self, facts: dict[str, Any]) -> None:
+        """Rows and circumstances together."""
+        environment = describe_environment(self.rows[0]["seed"] if self.rows else 0)
+        text = json.dumps({**facts, "environment": environment, "rows": self.rows}, indent=1)
+        write_atomically(self.folder / "results.json", (text + "\n").encode())
+
+
+def read(path: Path) -> list[Row]:
+    """The rows of a results.csv, numbers as numbers; none where there is no such file."""
+    if not path.exists():
+        return []
+    with path.open(newline="", encoding="utf-8") as file:
+        return [_typed(row) for row in csv.DictReader(file)]
+
+
+def key_of(row: Row) -> tuple[str, str, int, int]:
+    """What tells one cell's row from another's."""
+    return row["method"], row["size"], row["seed"], row["budget"]
+
+
+def scored(rows: Sequence[Row]) -> list[Row]:
+    """The rows of cells whose method was defined for them."""
+    return [row for row in rows if row["return_mean"] != ""]
+
+
+def _typed(row: Row) -> Row:
+    """Numbers as numbers; what is empty stays empty."""
+    kinds = dict.fromkeys(NUMBERS, float) | dict.fromkeys((*COUNTS, "steps"), int)
+    return {key: kinds[key](value) if key in kinds and value != "" else value for key, value in row.items()}
+
+
+def _check(folder: Path, settings: dict[str, Any]) -> None:
+    if not (folder / SETTINGS).is_file():
+        raise UserError(f"run_dir={folder}: holds other files and no {SETTINGS}; choose another run_dir")
+    before = json.loads((folder / SETTINGS).read_text())
+    other = [key for key in settings if key not in MAY_DIFFER and settings[key] != before.get(key)]
+    if other:
+        raise UserError(f"run_dir={folder}: was made with another {', '.join(other)}; choose another run_dir")

@@ -1,0 +1,110 @@
+"""What targets are made from: banks, and plain networks trained for as many FLOPs as a bank costs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
+
+from weit_rl.command import compose
+from weit_rl.comparison.grid import Grid
+from weit_rl.comparison.methods import METHODS, Method
+from weit_rl.comparison.runs import finish
+from weit_rl.sizes import Size
+from weit_rl.tensorfile import read_card
+from weit_rl.training.flops import step_flops
+from weit_rl.workflows.pretrain import PLACES, PretrainRun
+from weit_rl.workflows.setup import BANKS
+
+NETWORKS = ("largest", "smallest")  # of the sampled sizes: one to cut, one to grow
+RANKS = {"svd": 128, "tucker": 32}  # of whole weights; others take pre-training's default
+NOT_MADE = (*PLACES, "score_sizes", "episodes")  # options that do not change a bank's weights
+
+
+@dataclass(frozen=True)
+class Sources:
+    """The sources of a comparison.
+
+    Attributes:
+        grid: what is compared.
+        folder: where they are made.
+        threads: CPU threads of one.
+    """
+
+    grid: Grid
+    folder: Path
+    threads: int
+
+    def needed(self) -> list[str]:
+        """The kinds that the methods ask for."""
+        methods = [METHODS.get(name) for name in self.grid.methods]
+        return list(dict.fromkeys(kind for method in methods for kind in kinds(method)))
+
+    def path(self, kind: str, seed: int) -> Path:
+        """Where a source lies: the file of a bank, the folder of a network's run."""
+        place = self.folder / f"seed{seed}" / kind
+        if kind in NETWORKS:
+            return place
+        shipped = BANKS / f"{self.grid.env}.safetensors"
+        return shipped if self._ships(shipped, kind, seed) else place / "bank.safetensors"
+
+    def make(self, kind: str, seed: int) -> None:
+        """Train a source, unless it is there already."""
+        path = self.path(kind, seed)
+        if kind in NETWORKS:
+            finish("train", path, self.network_words(kind, seed))
+        elif not path.exists():
+            finish("pretrain", path.parent, self.bank_words(kind, seed))
+
+    def bank_words(self, kind: str, seed: int) -> list[str]:
+        """Options of the pre-training of a bank."""
+        rank = [f"rank={RANKS[kind]}"] if kind in RANKS else []
+        return [*self._common(seed), f"constraint={kind}", f"steps={self.grid.pretrain_steps}", "score_sizes=[]", *rank]
+
+    def network_words(self, kind: str, seed: int) -> list[str]:
+        """Options of the training of a network, regularised as the bank is."""
+        cfg, run = self._bank_run(seed)
+        size, steps = sampled(cfg, kind), self.network_steps(run, sampled(cfg, kind))
+        words = [f"size={size}", "init=scratch", f"train_steps={steps}", f"dropout={cfg.dropout}"]
+        return [*self._common(seed), *words, f"episodes={self.grid.episodes}", "validation_episodes=0"]
+
+    def network_steps(self, run: PretrainRun, size: Size) -> int:
+        """As many steps as the FLOPs of the bank pay for."""
+        net = run.task.build(size)
+        return max(1, round(run.flops() / step_flops(net, lambda step: run.task.loss(net, run.task.batch(step)))))
+
+    def flops(self, seed: int) -> float:
+        """What one source costs, a bank or a network alike."""
+        return self._bank_run(seed)[1].flops()
+
+    def _bank_run(self, seed: int) -> tuple[Any, PretrainRun]:
+        cfg = compose("pretrain", self.bank_words("kronecker", seed))
+        return cfg, PretrainRun(cfg)
+
+    def _common(self, seed: int) -> list[str]:
+        grid = self.grid
+        words = {"env": grid.env, "data": grid.data, "seed": seed, "batch_size": grid.batch_size}
+        return [*(f"{key}={value}" for key, value in words.items()), f"threads={self.threads}"]
+
+    def _ships(self, path: Path, kind: str, seed: int) -> bool:
+        """Whether the bank that ships is the one that would be made."""
+        if not path.is_file():
+            return False
+        wanted: Any = OmegaConf.to_container(compose("pretrain", self.bank_words(kind, seed)))
+        made = read_card(path).get("config", {})
+        return all(made.get(key) == value for key, value in wanted.items() if key not in NOT_MADE)
+
+
+def kinds(method: Method) -> Iterable[str]:
+    """The kinds of source a method starts from; of several it takes the one that suits the target."""
+    if method.constraint:
+        return (method.constraint,)
+    return NETWORKS if method.starts_from_networks else ()
+
+
+def sampled(cfg: Any, kind: str) -> Size:
+    """The largest or smallest size that pre-training samples."""
+    return Size.parse(cfg.size) if kind == "largest" else Size(min(cfg.widths), min(cfg.depths))

@@ -1,0 +1,112 @@
+"""Means, intervals and differences of a comparison, by bootstrap over seeds (after Agarwal et al. 2021, rliable)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+from typing import NamedTuple
+
+import numpy as np
+from scipy.stats import bootstrap, trim_mean
+
+from weit_rl.comparison.cell import Row
+
+RESAMPLES = 2000
+CONFIDENCE = 0.95
+BEYOND = 1e12  # steps, for "never": percentiles cannot be taken between infinite numbers
+
+
+class Estimate(NamedTuple):
+    """A number with its 95 % bootstrap interval."""
+
+    value: float
+    low: float
+    high: float
+
+    def text(self) -> str:
+        """As tables show it."""
+        return f"{self.value:,.0f} ({self.low:,.0f} to {self.high:,.0f})"
+
+
+def mean(groups: Sequence[Sequence[float]]) -> Estimate:
+    """The mean of all values; each group (the seeds of a size) is resampled by itself."""
+    return _estimate(groups, lambda x: float(np.mean(x)))
+
+
+def interquartile_mean(groups: Sequence[Sequence[float]]) -> Estimate:
+    """The mean of the middle half of all values: a single fall weighs less than in the mean."""
+    return _estimate(groups, lambda x: float(trim_mean(x, 0.25)))
+
+
+def returns_of(rows: Sequence[Row], method: str, budget: int) -> dict[tuple[str, int], float]:
+    """The returns of a method's cells of one budget, by size and seed."""
+    cells = [row for row in rows if row["method"] == method and row["budget"] == budget]
+    return {(row["size"], row["seed"]): row["return_mean"] for row in cells}
+
+
+def by_size(returns: dict[tuple[str, int], float]) -> list[list[float]]:
+    """The values of every size apart."""
+    sizes = list(dict.fromkeys(size for size, _ in returns))
+    return [[value for (size, _), value in returns.items() if size == wanted] for wanted in sizes]
+
+
+def difference(rows: Sequence[Row], method: str, other: str, budget: int) -> tuple[Estimate, int] | None:
+    """The mean paired difference over the sizes and seeds that both have, and their number; None without any."""
+    ours, theirs = returns_of(rows, method, budget), returns_of(rows, other, budget)
+    both = {key: ours[key] - theirs[key] for key in ours if key in theirs}
+    return (mean(by_size(both)), len(both)) if both else None
+
+
+def steps_to(curve: Sequence[tuple[int, float]], wanted: float) -> float:
+    """The budget at which a curve first reaches a return, interpolated over ``log(1 + budget)``; inf if it does not."""
+    points = sorted(curve)
+    if points and points[0][1] >= wanted:
+        return float(points[0][0])
+    for (b0, r0), (b1, r1) in pairwise(points):
+        if r0 < wanted <= r1:
+            share = (wanted - r0) / (r1 - r0)
+            return math.expm1(math.log1p(b0) + share * (math.log1p(b1) - math.log1p(b0)))
+    return math.inf
+
+
+def mean_steps_to(rows: Sequence[Row], method: str, size: str, wanted: float) -> Estimate:
+    """Steps to a return on the mean curve of a size, over the seeds."""
+    chosen = [row for row in rows if row["method"] == method and row["size"] == size]
+    curves = [[(r["budget"], r["return_mean"]) for r in chosen if r["seed"] == s] for s in {r["seed"] for r in chosen}]
+    common = set.intersection(*({b for b, _ in curve} for curve in curves)) if curves else set()
+    table = np.array([[value for b, value in sorted(curve) if b in common] for curve in curves])
+    budgets = sorted(common)
+
+    def of(indices: np.ndarray) -> float:
+        means = table[np.asarray(indices, dtype=int)].mean(axis=0)
+        return min(steps_to(list(zip(budgets, means.tolist(), strict=True)), wanted), BEYOND)
+
+    if not budgets:
+        return Estimate(math.nan, math.nan, math.nan)
+    return Estimate(*(x if x < BEYOND else math.inf for x in _estimate([list(range(len(curves)))], of)))
+
+
+def profile(values: Sequence[float], levels: Sequence[float]) -> list[float]:
+    """The share of runs that reach each level."""
+    return [float(np.mean(np.asarray(values) >= level)) for level in levels]
+
+
+def _estimate(groups: Sequence[Sequence[float]], statistic: Callable[[np.ndarray], float]) -> Estimate:
+    """A statistic of all values; a group of one value cannot vary."""
+    samples = tuple(np.asarray(group, dtype=float) for group in groups)
+    value = statistic(np.concatenate(samples))
+    if max(len(sample) for sample in samples) < 2:
+        return Estimate(value, value, value)
+    # scipy resamples every sample by itself, but refuses those of one value: they stay as they are
+    varying, fixed = [s for s in samples if len(s) > 1], [s for s in samples if len(s) < 2]
+    interval = bootstrap(
+        varying,
+        lambda *drawn: statistic(np.concatenate([*drawn, *fixed])),
+        n_resamples=RESAMPLES,
+        confidence_level=CONFIDENCE,
+        method="percentile",
+        vectorized=False,
+        rng=np.random.default_rng(0),
+    ).confidence_interval
+    return Estimate(value, float(interval.low), float(interval.high))

@@ -1,0 +1,135 @@
+"""The tables of a comparison, as Markdown and as HTML."""
+
+from __future__ import annotations
+
+import html
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from weit_rl.comparison.cell import Row
+from weit_rl.comparison.results import scored
+from weit_rl.comparison.statistics import Estimate, by_size, difference, interquartile_mean, mean_steps_to, returns_of
+
+OURS = "weit"
+SHARES = (0.5, 0.75, 0.9)  # of the return of the data
+
+
+@dataclass(frozen=True)
+class Table:
+    """A title, a header, rows of texts, and a note below."""
+
+    title: str
+    header: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    note: str = ""
+
+    def markdown(self) -> str:
+        """For README files."""
+        lines = [self.header, ["---"] * len(self.header), *self.rows]
+        grid = "\n".join(f"| {' | '.join(line)} |" for line in lines)
+        return f"## {self.title}\n\n{grid}\n" + (f"\n{self.note}\n" if self.note else "")
+
+    def html(self) -> str:
+        """For a page."""
+        head = "".join(f"<th>{html.escape(cell)}</th>" for cell in self.header)
+        body = "".join("<tr>" + "".join(f"<td>{html.escape(c)}</td>" for c in row) + "</tr>" for row in self.rows)
+        note = f"<p>{html.escape(self.note)}</p>" if self.note else ""
+        return f"<h2>{html.escape(self.title)}</h2><table><tr>{head}</tr>{body}</table>{note}"
+
+
+def all_tables(rows: Sequence[Row], behaviour: float) -> list[Table]:
+    """Every table there are rows for."""
+    done = scored(rows)
+    budgets = sorted({row["budget"] for row in done})
+    tables = [returns_table(done, budget) for budget in budgets]
+    tables += [verdicts(done, budgets), steps_table(done, behaviour), costs(done), undefined(rows)]
+    return [table for table in tables if table.rows]
+
+
+def methods_of(rows: Sequence[Row]) -> list[str]:
+    """The methods, ours first."""
+    return sorted({row["method"] for row in rows}, key=lambda name: (name != OURS, name))
+
+
+def sizes_of(rows: Sequence[Row]) -> list[str]:
+    """The sizes, narrow ones first."""
+    return [size for _, _, size in sorted({(row["width"], row["depth"], row["size"]) for row in rows})]
+
+
+def returns_table(rows: Sequence[Row], budget: int) -> Table:
+    """Mean returns at a budget by size, and the interquartile mean over all of them, best first."""
+    sizes, found = sizes_of(rows), []
+    for method in methods_of(rows):
+        returns = returns_of(rows, method, budget)
+        if returns:
+            cells = [[v for (size, _), v in returns.items() if size == wanted] for wanted in sizes]
+            middle = interquartile_mean(by_size(returns))
+            whole = all(cells)
+            found.append((whole, middle.value, [method, *map(_mean, cells), middle.text() if whole else ""]))
+    ordered = [row for _, _, row in sorted(found, key=lambda entry: entry[:2], reverse=True)]
+    note = "Mean return over the seeds; iqm: interquartile mean over sizes and seeds (95 % interval)."
+    return Table(f"Return after {budget} steps", ["method", *sizes, "iqm"], ordered, note)
+
+
+def verdicts(rows: Sequence[Row], budgets: Sequence[int]) -> Table:
+    """Ours less each other method at every budget, paired over size and seed."""
+    lines = []
+    for method in methods_of(rows):
+        found = {budget: difference(rows, OURS, method, budget) for budget in budgets}
+        if method != OURS and any(found.values()):
+            lines.append([method, *(_verdict(found[budget]) for budget in budgets)])
+    note = "Mean of the paired differences over size and seed, 95 % interval, number of pairs. "
+    note += "Ahead or behind: the interval leaves out zero."
+    return Table(f"{OURS} less the other", ["method", *(f"{budget} steps" for budget in budgets)], lines, note)
+
+
+def steps_table(rows: Sequence[Row], behaviour: float) -> Table:
+    """Budgets at which mean curves reach a share of the data's return, ours and from scratch."""
+    lines = []
+    for size in sizes_of(rows):
+        for method in (OURS, "scratch"):
+            estimates = [mean_steps_to(rows, method, size, share * behaviour) for share in SHARES]
+            if not any(math.isnan(estimate.value) for estimate in estimates):
+                longest = max(row["budget"] for row in rows if row["method"] == method and row["size"] == size)
+                lines.append([size, method, *(_steps(estimate, longest) for estimate in estimates)])
+    header = ["size", "method", *(f"to {share:.0%} of the data's return" for share in SHARES)]
+    note = "Interpolated over the logarithm of the budget; 95 % interval over seeds. "
+    note += f"The data's return is {behaviour:,.0f}."
+    return Table("Steps to a return", header, lines, note)
+
+
+def costs(rows: Sequence[Row]) -> Table:
+    """Mean FLOPs and seconds of a cell."""
+    budget = max((row["budget"] for row in rows if row["method"] == OURS), default=0)
+    lines = []
+    for method in methods_of(rows):
+        cells = [row for row in rows if row["method"] == method and row["budget"] == budget]
+        if cells:
+            flops, seconds = (sum(row[key] for row in cells) / len(cells) for key in ("flops", "seconds"))
+            lines.append([method, f"{flops:.3g}", f"{seconds:.0f}"])
+    note = "Means over sizes and seeds, on the target alone; seconds with the evaluation, several processes at a time."
+    return Table(f"Cost of {budget} steps", ["method", "FLOPs", "seconds"], lines, note)
+
+
+def undefined(rows: Sequence[Row]) -> Table:
+    """What methods are not defined for."""
+    notes = {(row["method"], row["size"]): row["note"] for row in rows if row["return_mean"] == ""}
+    return Table("Not applicable", ["method", "size", "why"], [[*key, note] for key, note in sorted(notes.items())])
+
+
+def _mean(values: Sequence[float]) -> str:
+    return f"{sum(values) / len(values):,.0f}" if values else "n/a"
+
+
+def _verdict(found: tuple[Estimate, int] | None) -> str:
+    if found is None:
+        return ""
+    estimate, pairs = found
+    word = "ahead" if estimate.low > 0 else "behind" if estimate.high < 0 else "tie"
+    return f"{word}: {estimate.text()}, {pairs}"
+
+
+def _steps(estimate: Estimate, longest: int) -> str:
+    value, low, high = (f"> {longest}" if math.isinf(x) else f"{x:.0f}" for x in estimate)
+    return f"{value} ({low} to {high})"

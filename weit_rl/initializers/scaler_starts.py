@@ -1,0 +1,51 @@
+"""What scalers a new size starts from: the trained ones, or less of what they know (the ablation of FINE).
+
+All but ``trained`` are controls. Templates and free parameters are the bank's in each of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from weit_rl.bank import TemplateBank
+from weit_rl.initializers.tleg import line
+from weit_rl.plan import Layout
+from weit_rl.registry import Registry
+from weit_rl.seeds import seeded
+
+Start = Callable[[Tensor, torch.Generator], Tensor]
+"""The trained scalers of a slot, ``(layers, split, N, *grid)``, to those that are started from."""
+
+STARTS: Registry[Start] = Registry("scalers")
+
+
+def on_a_line(x: Tensor, generator: torch.Generator) -> Tensor:
+    """Every block on the least-squares line through all of them."""
+    seen, wanted = line(len(x), len(x))
+    return torch.tensordot((wanted @ torch.linalg.pinv(seen)).to(x), x, dims=1)
+
+
+STARTS.add("trained", lambda x, generator: x)
+STARTS.add("linear", on_a_line)
+STARTS.add("identical", lambda x, generator: x.mean(0, keepdim=True).expand_as(x))
+STARTS.add("random", lambda x, generator: torch.randn(x.shape, generator=generator).to(x) * x.std())
+
+
+def with_start(bank: TemplateBank, layout: Layout, kind: str, seed: int) -> TemplateBank:
+    """The bank with the scalers of its own network replaced.
+
+    Args:
+        bank: pre-trained.
+        layout: of its own network.
+        kind: a name in ``STARTS``.
+        seed: of random ones.
+    """
+    start, generator, source = STARTS.get(kind), seeded("scaler start", seed), dict(bank.source)
+    for key, slot in layout.items():
+        if slot.rule.tile is not None:
+            source[f"own.{key}"] = start(source[f"own.{key}"], generator)
+    name = bank.card["constraint"]
+    return TemplateBank({role: t.detach() for role, t in bank.templates.items()}, name, bank.card, source)

@@ -1,0 +1,156 @@
+"""Run a comparison, as far as it is not there yet, and report it."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from weit_rl.comparison import rates
+from weit_rl.comparison.cell import discard, run_cell
+from weit_rl.comparison.figures import all_figures
+from weit_rl.comparison.grid import Grid
+from weit_rl.comparison.page import write_html, write_markdown
+from weit_rl.comparison.pool import Job, in_parallel
+from weit_rl.comparison.results import Results, scored
+from weit_rl.comparison.sources import Sources
+from weit_rl.comparison.tables import all_tables
+from weit_rl.data import load_trajectories
+from weit_rl.envs.entry import env_entry
+from weit_rl.errors import Interrupted, UserError
+from weit_rl.registry import unknown
+from weit_rl.training.progress import Progress
+from weit_rl.workflows.setup import check_numbers
+
+MODES, REPORTS = ("run", "tune", "report"), ("markdown", "html")
+
+
+def benchmark(cfg: Any) -> dict[str, Any]:
+    """Run or go on; returns the path of the report and the number of cells."""
+    check_numbers(cfg)
+    for name, choices in {"mode": MODES, "report": REPORTS}.items():
+        if cfg[name] not in choices:
+            raise unknown(name, cfg[name], list(choices))
+    comparison = Comparison(cfg)
+    try:
+        return comparison()
+    except (Interrupted, KeyboardInterrupt, SystemExit) as stop:
+        code = getattr(stop, "exit_code", getattr(stop, "code", 130))
+        again = shlex.quote(f"run_dir={comparison.folder}")
+        raise Interrupted(f"stopped; the same command goes on with what is left ({again})", code) from None
+
+
+class Comparison:
+    """One comparison; the constructor reads and checks everything, calling it does the work.
+
+    Args:
+        cfg: the composed config of ``weit_rl.benchmark``.
+    """
+
+    def __init__(self, cfg: Any):
+        self.cfg, self.grid = cfg, Grid.of(cfg)
+        self.data = load_trajectories(self.grid.data, env_entry(self.grid.env))
+        self.folder = Path(cfg.run_dir or f"runs/benchmark-{self.grid.env}-{cfg.profile}").expanduser()
+        self.results = Results(self.folder, self.grid)
+        self.sources = Sources(self.grid, (self.folder / "sources").absolute(), cfg.threads)
+        self.workers = cfg.workers or max(1, (os.cpu_count() or 1) // cfg.threads)
+
+    def __call__(self) -> dict[str, Any]:
+        """What the mode says, then the report."""
+        if self.cfg.mode != "report":
+            self.results.begin()
+        if self.cfg.mode == "tune":
+            self.tune()
+        if self.cfg.mode == "run":
+            for seed in self.grid.seeds:
+                self.run(seed)
+        return self.report()
+
+    def run(self, seed: int) -> None:
+        """The sources and cells of a seed that are not there yet."""
+        chosen = rates.best_rates(rates.read_rates(self.folder))
+        cells = {cell.name: cell for cell in self.grid.cells(seed) if not self.results.has(cell)}
+        if not cells:
+            return
+        self.make_sources(seed)
+        jobs: dict[str, Job] = {
+            name: (run_cell, (cell, self.sources, self.place(name), chosen.get(cell.method)))
+            for name, cell in cells.items()
+        }
+        for name, row in self.work(jobs, f"seed {seed}: cells"):
+            self.results.add(row)
+            discard(self.place(name))
+
+    def tune(self) -> None:
+        """A trial of every method and rate, kept in rates.csv."""
+        self.make_sources(self.grid.seeds[0])
+        found = rates.read_rates(self.folder)
+        done = {f"{row['method']}-{row['rate']:g}" for row in found}
+        jobs = rates.trials(self.sources, (self.folder / "trials").absolute())
+        for name, row in self.work({name: job for name, job in jobs.items() if name not in done}, "trials"):
+            found.append(row)
+            rates.write_rates(self.folder, found)
+            discard(self.folder / "trials" / name)
+
+    def make_sources(self, seed: int) -> None:
+        """Banks and networks of a seed."""
+        jobs: Mapping[str, Job] = {
+            f"source-{kind}-{seed}": (self.sources.make, (kind, seed)) for kind in self.sources.needed()
+        }
+        for _ in self.work(jobs, f"seed {seed}: sources"):
+            pass
+
+    def work(self, jobs: Mapping[str, Job], label: str) -> Any:
+        """Names and results of jobs, with a progress bar."""
+        if not jobs:
+            return
+        with Progress(len(jobs), label, unit="jobs") as bar:
+            pairs = in_parallel(jobs, min(self.workers, len(jobs)), self.folder / "logs")
+            for number, pair in enumerate(pairs, start=1):
+                yield pair
+                bar.update(number)
+
+    def place(self, name: str) -> Path:
+        """Where the run of a cell lies while it is made."""
+        return (self.folder / "cells" / name).absolute()
+
+    def report(self) -> dict[str, Any]:
+        """Tables and plots of the rows there are."""
+        trials = rates.read_rates(self.folder)
+        tables = all_tables(self.results.rows, self.behaviour)
+        tables += [rates.rates_table(trials)] if trials else []
+        done = scored(self.results.rows)
+        if not tables:
+            raise UserError(f"run_dir={self.folder}: nothing to report yet; run it first (mode=run)")
+        figures = all_figures(done, self.behaviour, self.source_flops) if done else {}
+        self.results.write_json({"behaviour": self.behaviour, "source_flops": self.source_flops})
+        write = write_html if self.cfg.report == "html" else write_markdown
+        title = f"{self.grid.env}, {Path(self.grid.data).name}: networks of a new size"
+        path = write(self.folder, title, self.facts(), tables, figures)
+        print(f"report: {path}")
+        return {"report": str(path), "cells": len(self.results.rows)}
+
+    @cached_property
+    def behaviour(self) -> float:
+        """Mean return of the data's episodes."""
+        return float(self.data.returns().mean())
+
+    @cached_property
+    def source_flops(self) -> float:
+        """What the source of a method costs."""
+        return self.sources.flops(self.grid.seeds[0])
+
+    def facts(self) -> list[str]:
+        """What a reader must know of the conditions."""
+        grid, cells = self.grid, len(scored(self.results.rows))
+        return [
+            f"{cells} cells, {grid.episodes} test episodes each, batches of {grid.batch_size} windows. A budget is "
+            "every gradient step spent on a target, a method's own stage in it, with its own finished schedule. "
+            "Same data, batches, training loop and evaluation seeds for all.",
+            f"Every source, bank or network, was trained on the same data for {self.source_flops:.3g} FLOPs "
+            f"({grid.pretrain_steps} steps of a bank); where a method can start from the largest sampled size or the "
+            "smallest, it takes the one of lower first loss.",
+        ]
