@@ -12,8 +12,8 @@ from weit_rl.errors import UserError
 from weit_rl.training.checkpoint import load_network
 from weit_rl.training.progress import table
 from weit_rl.training.run_folder import RunFolder
+from weit_rl.workflows.scores import result_row
 from weit_rl.workflows.setup import check_numbers, device_of
-from weit_rl.workflows.train import result_row
 
 
 def evaluate_run(cfg: Any) -> dict[str, Any]:

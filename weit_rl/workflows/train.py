@@ -9,19 +9,18 @@ from typing import Any
 
 from torch import nn
 
-from weit_rl.agents.evaluation import SEEDS_APART, TEST_SEED, VALIDATION_SEED
 from weit_rl.bank import TemplateBank
 from weit_rl.initializers import INITIALIZERS, Context, Initializer, Source, with_options
 from weit_rl.scaling import Segment, rescaled, rescaled_optimizer, segments
 from weit_rl.sizes import Size
 from weit_rl.tasks.control import Control, ControlConfig
-from weit_rl.tensorfile import read_card, read_tensors
+from weit_rl.tensorfile import read_tensors
 from weit_rl.training.checkpoint import fill_optimizer, load_network, save_network
 from weit_rl.training.loop import Recipe
-from weit_rl.training.progress import table
 from weit_rl.training.run_folder import RunFolder
 from weit_rl.workflows.launch import launch
 from weit_rl.workflows.monitor import Monitor
+from weit_rl.workflows.scores import Scores
 from weit_rl.workflows.setup import bank_path, control_task, network_at, size_of, source_of
 
 
@@ -40,10 +39,8 @@ class TrainRun:
     result = "evaluation.json"
 
     def __init__(self, cfg: Any):
-        self.cfg = cfg
-        self.segments = (
-            segments(cfg.grow, cfg.train_steps) if cfg.grow else [Segment(0, cfg.train_steps, size_of(cfg.size))]
-        )
+        self.cfg, fixed = cfg, Segment(0, cfg.train_steps, size_of(cfg.size))
+        self.segments = segments(cfg.grow, cfg.train_steps) if cfg.grow else [fixed]
         self.size = self.segments[0].size
         self.initializer = INITIALIZERS.get(cfg.init)
         self.make = with_options(cfg.init, self.initializer, cfg.init_options)
@@ -64,25 +61,25 @@ class TrainRun:
 
     def __call__(self, run: RunFolder) -> dict[str, Any]:
         """Both stages and the final evaluation, written to ``run``."""
-        monitor = Monitor(run, lambda step: self.validate(run, step))
+        scores = Scores(run, self.task, self.cfg)
+        monitor = Monitor(run, lambda step: scores.validate(self.net, self.card(), step))
         self.start(run, monitor)
         self.train(monitor)
         if self.train_steps:
-            self.validate(run, self.scaler_steps + self.train_steps)
+            monitor.validate(self.scaler_steps + self.train_steps)
         save_network(run.checkpoint_path("last"), self.net, self.card())
-        return self.finish(run, monitor)
+        return self.finish(run, monitor, scores)
 
     def train(self, monitor: Monitor) -> None:
         """The training stage, each segment at its size."""
         every = self.cfg.evaluate_every or max(1, self.train_steps // 3)
-        previous: Segment | None = None
+        warm, name = None, ""
         for segment in self.segments:
-            warm = (
-                self.rescale(segment.size, monitor.run.checkpoint_path(f"{previous.name}_state")) if previous else None
-            )
+            if segment.first:
+                warm = self.rescale(segment.size, monitor.run.checkpoint_path(f"{name}_state"))
             stage = (segment.name, self.scaler_steps, self.net, self.loss, self.recipe("train"))
             monitor.stage(*stage, every=every, span=(segment.first, segment.last), warm=warm)
-            previous = segment
+            name = segment.name
 
     def rescale(self, size: Size, state: Path) -> Callable[[Any], None]:
         """Go on with a network of another size; returns what carries the optimiser's state over."""
@@ -100,7 +97,7 @@ class TrainRun:
         else:
             self.initialize(monitor)
             save_network(path, self.net, self.card())
-        self.validate(run, self.scaler_steps)
+        monitor.validate(self.scaler_steps)
 
     def initialize(self, monitor: Monitor) -> None:
         """The initialiser's own stage."""
@@ -141,43 +138,16 @@ class TrainRun:
         lr = {"scaler": cfg.scaler_lr, "train": cfg.train_lr or self.initializer.train_lr}[stage]
         return Recipe(steps, lr, cfg.weight_decay, cfg.warmup, cfg.grad_clip)
 
-    def validate(self, run: RunFolder, step: int) -> None:
-        """Score on validation seeds; keeps the best network."""
-        done = dict(run.metrics().get("validation/return", []))
-        if self.cfg.validation_episodes == 0 or step in done:  # done before this run was resumed
-            return
-        metrics = self.task.evaluate(
-            self.net, self.cfg.validation_episodes, VALIDATION_SEED + SEEDS_APART * self.cfg.seed
-        )
-        best = run.checkpoint_path("best")
-        if not best.exists() or metrics["return_mean"] > read_card(best)["validation_return"]:
-            save_network(best, self.net, self.card() | {"step": step, "validation_return": metrics["return_mean"]})
-        values = {
-            "return": metrics["return_mean"],
-            "score": metrics["score"],
-            "loss": self.task.validation_loss(self.net),
-        }
-        run.log(step, {f"validation/{name}": value for name, value in values.items()})
-
-    def finish(self, run: RunFolder, monitor: Monitor) -> dict[str, Any]:
-        """Test episodes for last and best, evaluation.json, the curve and the table."""
-        results = {"last": self.test(self.net)}
-        if run.checkpoint_path("best").exists():
-            results["best"] = self.test(load_network(run.checkpoint_path("best"))[0].to(self.task.config.device))
+    def finish(self, run: RunFolder, monitor: Monitor, scores: Scores) -> dict[str, Any]:
+        """Test episodes, evaluation.json, the curve and the table."""
+        results, behaviour = scores.test(self.net), self.task.behaviour()
         report = {**results["last"], **self.facts(), "flops": monitor.flops, "seconds": round(monitor.seconds, 1)}
-        behaviour = self.task.behaviour()
         report |= {"best": results.get("best"), "behaviour": behaviour}
         run.plot_learning_curve({"scaler stage": 0, "training": self.scaler_steps}, behaviour["return_mean"])
         run.write_json(self.result, report)  # last: it tells a finished run
-        shown = {**results, f"data ({Path(self.cfg.data).name})": behaviour}
-        rows = [result_row(name, metrics) for name, metrics in shown.items()]
-        table(f"{self.cfg.env} {self.size}, init {self.cfg.init}", rows)
+        scores.show(results, f"{self.cfg.env} {self.size}, init {self.cfg.init}")
         print(f"run folder: {run.path}")
         return report
-
-    def test(self, net: nn.Module) -> dict[str, float]:
-        """Returns on test seeds, which nothing was chosen by."""
-        return self.task.evaluate(net, self.cfg.episodes, TEST_SEED + SEEDS_APART * self.cfg.seed)
 
     def card(self) -> dict[str, Any]:
         """What a checkpoint says of itself."""
@@ -211,14 +181,3 @@ def stage_steps(initializer: Initializer, asked: int | None) -> int:
     if initializer.stage_steps == 0 or asked is None:
         return initializer.stage_steps
     return asked
-
-
-def result_row(name: str, metrics: dict[str, Any]) -> dict[str, Any]:
-    """One row of the table a user sees at the end."""
-    return {
-        "": name,
-        "return": metrics["return_mean"],
-        "+-": metrics["return_std"],
-        "episodes": metrics["episodes"],
-        "D4RL-reference-normalised score": metrics["score"],
-    }
