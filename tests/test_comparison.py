@@ -1,8 +1,5 @@
-"""The comparison: its cells, statistics and tables by known numbers, and a small one of its own from end to end."""
+"""The comparison: its cells, sources and rates, and a small one from end to end."""
 
-import math
-
-import numpy as np
 import pytest
 from conftest import contents
 
@@ -10,13 +7,10 @@ from weit_rl.benchmark import main as benchmark
 from weit_rl.command import compose
 from weit_rl.comparison import pool, rates
 from weit_rl.comparison.cell import FIELDS
-from weit_rl.comparison.figures import all_figures
 from weit_rl.comparison.grid import PROFILES, Cell, Grid
 from weit_rl.comparison.methods import METHODS
 from weit_rl.comparison.results import read
 from weit_rl.comparison.sources import Sources, sampled
-from weit_rl.comparison.statistics import difference, interquartile_mean, mean, mean_steps_to, profile, steps_to
-from weit_rl.comparison.tables import all_tables
 from weit_rl.errors import Interrupted, UserError
 from weit_rl.initializers import INITIALIZERS
 
@@ -26,24 +20,6 @@ SMALL = ["methods=[weit, scratch, bot, tleg]", "sizes=[32x1]", "budgets=[0, 3]",
 
 def grid(*words):
     return Grid.of(compose("benchmark", list(words)))
-
-
-def row(method, size, seed, budget, value, flops=1e9):
-    width, depth = map(int, size.split("x"))
-    filled = dict.fromkeys(FIELDS, "") | {"method": method, "size": size, "width": width, "depth": depth}
-    return filled | {"seed": seed, "budget": budget, "return_mean": value, "flops": flops, "seconds": 1.0}
-
-
-def made_up():
-    """Ours is 10 ahead of scratch in every pair at 100 steps, and equal on average at 0; bot exists at one size."""
-    rows = []
-    for size, base in (("32x3", 100.0), ("96x4", 300.0)):
-        for seed in range(3):
-            at_0 = {"weit": base, "scratch": base + 5 * (seed - 1)}
-            at_100 = {"weit": base + 50 + seed, "scratch": base + 40 + seed}
-            for budget, values in ((0, at_0), (100, at_100)):
-                rows += [row(method, size, seed, budget, value) for method, value in values.items()]
-    return [*rows, row("bot", "96x4", 0, 100, 500.0), row("tleg", "32x3", 0, 100, "") | {"note": "not defined"}]
 
 
 def test_every_initialiser_is_compared():
@@ -77,50 +53,6 @@ def test_profiles_report_only_what_was_neither_sampled_nor_tuned_on():
 )  # fmt: skip
 def test_bad_options_are_refused(refused, word, says):
     assert says in refused("benchmark", word)
-
-
-def test_estimates_and_their_intervals():
-    assert mean([[1.0, 3.0], [5.0, 7.0]]).value == 4 and interquartile_mean([[0.0, 1, 2, 1000]]).value == 1.5
-    rng = np.random.default_rng(0)
-    hits = 0
-    for _ in range(60):  # the interval of a mean of 20 holds the true one about 95 times of 100
-        low, high = mean([rng.normal(size=20).tolist()])[1:]
-        hits += low < 0 < high
-    assert 50 <= hits <= 60
-    assert mean([[2.0], [4.0]]) == (3, 3, 3)  # what cannot be resampled does not vary
-    assert profile([1.0, 2.0, 3.0, 4.0], [0, 2, 5]) == [1, 0.75, 0]
-
-
-def test_paired_differences():
-    rows = made_up()
-    estimate, pairs = difference(rows, "weit", "scratch", 100)
-    assert (estimate.value, pairs) == (10, 6) and estimate.low == estimate.high == 10
-    estimate, _ = difference(rows, "weit", "scratch", 0)
-    assert estimate.value == 0 and estimate.low < 0 < estimate.high
-    assert difference(rows, "weit", "bot", 100)[1] == 1 and difference(rows, "weit", "bot", 0) is None
-
-
-def test_steps_to_a_return():
-    curve = [(0, 0.0), (99, 100.0), (999, 50.0)]
-    assert steps_to(curve, -5) == 0 and steps_to(curve, 100) == pytest.approx(99) and math.isinf(steps_to(curve, 101))
-    assert steps_to(curve, 50) == pytest.approx(9)  # half way on the logarithm
-    rows = made_up()
-    assert mean_steps_to(rows, "weit", "32x3", 151).value == pytest.approx(100)
-    assert mean_steps_to(rows, "weit", "32x3", 151).high == math.inf  # a seed alone stays below
-    assert math.isnan(mean_steps_to(rows, "sws", "32x3", 1).value)
-
-
-def test_tables_and_pictures():
-    rows = made_up()
-    tables = {table.title: table for table in all_tables(rows, behaviour=150)}
-    text = tables["weit less the other"].markdown()
-    assert "| scratch | tie: 0 (-3 to 3), 6 | ahead: 10 (10 to 10), 6 |" in text and "| bot |  | behind" in text
-    best = tables["Return after 100 steps"].rows
-    assert [line[0] for line in best] == ["weit", "scratch", "bot"] and best[2][1:] == ["n/a", "500", ""]
-    assert tables["Not applicable"].rows == [["tleg", "32x3", "not defined"]]
-    assert "<td>n/a</td>" in tables["Return after 100 steps"].html()
-    pictures = all_figures(rows, 150, 1e12)
-    assert all(png.startswith(b"\x89PNG") for png in pictures.values()) and len(set(pictures.values())) == 4
 
 
 def test_a_small_comparison(tiny_data, tmp_path, capsys):
@@ -218,3 +150,24 @@ def test_a_stop_ends_the_processes_and_says_how_to_go_on(tiny_data, tmp_path, mo
     with pytest.raises(Interrupted, match="goes on with what is left") as error:
         benchmark(compose("benchmark", [*SMALL, f"data={tiny_data}", f"run_dir={tmp_path / 'b'}"]))
     assert error.value.exit_code == 130
+
+
+def test_tuning_keeps_its_trials_and_gives_the_cells_their_rates(tiny_data, tmp_path, monkeypatch):
+    for name, value in {"STEPS": 2, "EPISODES": 1, "GRID": (1e-3, 1e-2), "SIZES": ("32x3", "64x1")}.items():
+        monkeypatch.setattr(rates, name, value)
+    used, cell = [], dict.fromkeys(FIELDS, 0) | {"method": "scratch", "size": "32x1", "return_mean": "", "note": "-"}
+    monkeypatch.setattr("weit_rl.workflows.benchmark.run_cell", lambda *a: used.append(a[3]) or cell)
+    folder = tmp_path / "t"
+    words = [*SMALL, "methods=[scratch, direct]", "budgets=[0]", f"data={tiny_data}", f"run_dir={folder}"]
+    benchmark(compose("benchmark", [*words, "mode=tune"]))
+    found = rates.read_rates(folder)
+    assert [(r["method"], r["size"], r["rate"]) for r in found] == [
+        ("scratch", "32x3", 1e-3),
+        ("scratch", "32x3", 1e-2),
+    ]
+    assert "## Learning rates" in (folder / "README.md").read_text()
+    before = (folder / "rates.csv").read_bytes()
+    benchmark(compose("benchmark", [*words, "mode=tune"]))  # nothing is left to do
+    assert (folder / "rates.csv").read_bytes() == before
+    benchmark(compose("benchmark", [*words, "methods=[scratch]"]))
+    assert used == [max(found, key=lambda r: float(r["return_mean"]))["rate"]]

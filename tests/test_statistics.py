@@ -1,0 +1,73 @@
+"""Statistics, tables and pictures of a comparison, by known numbers."""
+
+import math
+
+import numpy as np
+import pytest
+
+from weit_rl.comparison.cell import FIELDS
+from weit_rl.comparison.figures import all_figures
+from weit_rl.comparison.statistics import difference, interquartile_mean, mean, mean_steps_to, profile, steps_to
+from weit_rl.comparison.tables import all_tables
+
+
+def row(method, size, seed, budget, value, flops=1e9):
+    width, depth = map(int, size.split("x"))
+    filled = dict.fromkeys(FIELDS, "") | {"method": method, "size": size, "width": width, "depth": depth}
+    return filled | {"seed": seed, "budget": budget, "return_mean": value, "flops": flops, "seconds": 1.0}
+
+
+def made_up():
+    """Ours is 10 ahead of scratch in every pair at 100 steps, and equal on average at 0; bot exists at one size."""
+    rows = []
+    for size, base in (("32x3", 100.0), ("96x4", 300.0)):
+        for seed in range(3):
+            at_0 = {"weit": base, "scratch": base + 5 * (seed - 1)}
+            at_100 = {"weit": base + 50 + seed, "scratch": base + 40 + seed}
+            for budget, values in ((0, at_0), (100, at_100)):
+                rows += [row(method, size, seed, budget, value) for method, value in values.items()]
+    return [*rows, row("bot", "96x4", 0, 100, 500.0), row("tleg", "32x3", 0, 100, "") | {"note": "not defined"}]
+
+
+def test_estimates_and_their_intervals():
+    assert mean([[1.0, 3.0], [5.0, 7.0]]).value == 4 and interquartile_mean([[0.0, 1, 2, 1000]]).value == 1.5
+    rng = np.random.default_rng(0)
+    hits = 0
+    for _ in range(60):  # the interval of a mean of 20 holds the true one about 95 times of 100
+        low, high = mean([rng.normal(size=20).tolist()])[1:]
+        hits += low < 0 < high
+    assert 50 <= hits <= 60
+    assert mean([[2.0], [4.0]]) == (3, 3, 3)  # what cannot be resampled does not vary
+    assert profile([1.0, 2.0, 3.0, 4.0], [0, 2, 5]) == [1, 0.75, 0]
+
+
+def test_paired_differences():
+    rows = made_up()
+    estimate, pairs = difference(rows, "weit", "scratch", 100)
+    assert (estimate.value, pairs) == (10, 6) and estimate.low == estimate.high == 10
+    estimate, _ = difference(rows, "weit", "scratch", 0)
+    assert estimate.value == 0 and estimate.low < 0 < estimate.high
+    assert difference(rows, "weit", "bot", 100)[1] == 1 and difference(rows, "weit", "bot", 0) is None
+
+
+def test_steps_to_a_return():
+    curve = [(0, 0.0), (99, 100.0), (999, 50.0)]
+    assert steps_to(curve, -5) == 0 and steps_to(curve, 100) == pytest.approx(99) and math.isinf(steps_to(curve, 101))
+    assert steps_to(curve, 50) == pytest.approx(9)  # half way on the logarithm
+    rows = made_up()
+    assert mean_steps_to(rows, "weit", "32x3", 151).value == pytest.approx(100)
+    assert mean_steps_to(rows, "weit", "32x3", 151).high == math.inf  # a seed alone stays below
+    assert math.isnan(mean_steps_to(rows, "sws", "32x3", 1).value)
+
+
+def test_tables_and_pictures():
+    rows = made_up()
+    tables = {table.title: table for table in all_tables(rows, behaviour=150)}
+    text = tables["weit less the other"].markdown()
+    assert "| scratch | tie: 0 (-3 to 3), 6 | ahead: 10 (10 to 10), 6 |" in text and "| bot |  | behind" in text
+    best = tables["Return after 100 steps"].rows
+    assert [line[0] for line in best] == ["weit", "scratch", "bot"] and best[2][1:] == ["n/a", "500", ""]
+    assert tables["Not applicable"].rows == [["tleg", "32x3", "not defined"]]
+    assert "<td>n/a</td>" in tables["Return after 100 steps"].html()
+    pictures = all_figures(rows, 150, 1e12)
+    assert all(png.startswith(b"\x89PNG") for png in pictures.values()) and len(set(pictures.values())) == 4
