@@ -91,7 +91,7 @@ def test_the_bank_starts_every_size_of_the_ladder(size, task):
     bank = TemplateBank.load(BANK)
     net = network_of_size(bank, source_of(bank, task), task.build(LADDER[size]), task.plan)
     untrained = task.loss(task.build(LADDER[size]), task.batch(0)).item()
-    assert float(task.loss(net, task.batch(0))) < untrained / 2
+    assert task.loss(net, task.batch(0)).item() < untrained / 2
 
 
 def test_the_full_size_returns_about_what_the_card_says(task):
