@@ -30,7 +30,8 @@ def made_with(*words: str) -> Variant:
 
 FAMILIES: dict[str, dict[str, Variant]] = {
     "scalers": {
-        kind: ([], [f"init_options={{scalers: {kind}}}"]) for kind in ("trained", "linear", "identical", "random")
+        kind: ([], [f"init_options={{scalers: {kind}, stage: scalers}}"])
+        for kind in ("trained", "linear", "identical", "random")
     },
     "rank": {
         **{str(rank): made_with(f"rank={rank}") for rank in (4, 8, 16)},
