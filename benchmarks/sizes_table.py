@@ -26,7 +26,7 @@ def write_table(rows: list[Row], out: Path) -> None:
     lines += ["| " + " | ".join(line(rows, size)) + " |" for size in sizes]
     note = (
         f"\nReturn over test episodes: mean over seeds (lowest to highest seed). {platform.machine()}, "
-        f"{platform.system()}. `worth`: steps from scratch to WeiT's return after its 300 scaler steps, "
+        f"{platform.system()}. `worth`: steps from scratch to WeiT's return after its stage of 300 steps, "
         "interpolated over the logarithm of the budget; `>` where the longest budget did not reach it.\n"
     )
     text = "\n".join(lines) + "\n" + note

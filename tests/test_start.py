@@ -5,6 +5,7 @@ import torch
 from conftest import small_inputs, small_net
 
 from weit_rl.bank import TemplateBank
+from weit_rl.errors import UserError
 from weit_rl.initializers import INITIALIZERS, Context, Source
 from weit_rl.initializers.scaler_starts import STARTS, with_start
 from weit_rl.initializers.svd_bank import bank_from
@@ -83,3 +84,27 @@ def test_controls_keep_less_and_less_of_the_trained_scalers(kind):
         if kind != "random":
             torch.testing.assert_close(after.mean(0), before.mean(0), rtol=1e-4, atol=1e-5)
     assert all(torch.equal(changed.templates[role], bank.templates[role]) for role in bank.roles())
+
+
+@pytest.mark.parametrize(("stage", "far", "whole"), [("auto", True, True), ("auto", False, False), ("all", False, True),
+                                                     ("scalers", True, False)])  # fmt: skip
+def test_a_far_start_trains_all_weights(bank, stage, far, whole):
+    source = Source(of_width(bank, 32).materialize(), bank)
+    templates = {role: t.detach().clone() for role, t in bank.templates.items()}
+    inputs, seen = small_inputs(), []
+
+    def loss(net, step):  # the bank's own network has the loss 1, what is wider that of a far or a near start
+        output = net(*inputs).square().mean()
+        wider = len(net.head.weight[0]) if hasattr(net, "head") else net.net.head.weight.shape[1]
+        return output - output.detach() + (3.0 if far and wider != 32 else 1.0)
+
+    def fit(module, loss, recipe, groups):
+        seen.append((isinstance(module, WeiT), recipe.lr))
+        return module
+
+    context = Context(PLAN, loss, fit, Recipe(5, None), head_dim=8)
+    INITIALIZERS.get("weit").make(source, small_net(width=48), context, stage=stage)
+    assert seen == [(not whole, 1e-2 if far and not whole else 3e-3)]
+    assert all(torch.equal(bank.templates[role], t) for role, t in templates.items())
+    with pytest.raises(UserError, match="unknown stage"):
+        INITIALIZERS.get("weit").make(source, small_net(width=48), context, stage="al")
