@@ -1,6 +1,6 @@
 """What composing and sampling cost in a training step of the 128 x 3 decision transformer at batch 64.
 
-python benchmarks/step_cost.py > benchmarks/step_cost.md
+python benchmarks/step_cost.py > benchmarks/results/step_cost.md
 
 Everything is timed in turn within one run; the medians and their ratios count, not the absolute times.
 """
