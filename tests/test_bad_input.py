@@ -50,6 +50,8 @@ TRAIN = [
     ("grow=[[0, 64x2], [12, 64x3]]", "end before train_steps=12"),
     ("grow=64x2", "must be a list"),
     ("best_fraction=2", "must be from 0 to 1"),
+    ("data_episodes=46", "to train on, the held-out ones left aside"),
+    ("data_episodes=0", "must be 1 or more"),
 ]
 
 

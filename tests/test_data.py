@@ -9,6 +9,7 @@ from weit_rl.data import Trajectories, Windows, load_trajectories
 from weit_rl.data.readers import shipped_levels
 from weit_rl.envs.entry import env_entry
 from weit_rl.errors import UserError
+from weit_rl.sizes import Size
 from weit_rl.tasks.control import Control, ControlConfig
 
 HALFCHEETAH = env_entry("HalfCheetah")
@@ -121,6 +122,19 @@ def test_the_best_episodes_in_their_order():
     best = data.best(0.5)
     assert best.returns().tolist() == [r for r in data.returns() if r in sorted(data.returns())[-2:]]
     assert data.best(0.01).episodes == 1 and data.best(1.0).episodes == 4
+
+
+def test_a_few_episodes_are_the_same_ones_everywhere_and_all_that_is_known():
+    data = made_up([6] * 10, seed=1)
+    few, more = (data.drawn(count, seed=0) for count in (2, 5))
+    assert (few.episodes, more.episodes) == (2, 5) and set(few.returns()) < set(more.returns())
+    task = Control(HALFCHEETAH, data, ControlConfig(context=3, data_episodes=2))
+    assert task.windows.steps == 12 and task.held_windows.steps == 6
+    held = data.split(0.1, 0)[1]
+    assert not set(task.trajectories.returns()) & set(held.returns())
+    np.testing.assert_array_equal(task.build(Size(64, 1)).observation_mean, task.trajectories.statistics().mean)
+    with pytest.raises(UserError, match="data_episodes=10: there are 9"):
+        Control(HALFCHEETAH, data, ControlConfig(context=3, data_episodes=10))
 
 
 def test_the_task_trains_on_the_best_of_what_is_not_held_out_and_knows_its_domains():

@@ -57,6 +57,7 @@ def cell_words(cell: Cell, sources: Sources, rate: float | None) -> list[str]:
     options = {
         "env": grid.env,
         "data": grid.data,
+        "data_episodes": grid.data_episodes,
         "size": cell.size,
         "init": method.init,
         "seed": cell.seed,
@@ -68,7 +69,7 @@ def cell_words(cell: Cell, sources: Sources, rate: float | None) -> list[str]:
         "threads": sources.threads,
     }
     return [
-        *(f"{key}={value}" for key, value in options.items()),
+        *(f"{key}={value}" for key, value in options.items() if value is not None),
         *method.words,
         *([f"train_lr={rate}"] if rate else []),
     ]

@@ -52,6 +52,7 @@ class Grid:
         episodes: test episodes of a cell.
         batch_size: windows a step.
         pretrain_steps: steps of a bank; the sources of other methods get its FLOPs.
+        data_episodes: how many episodes there are to learn from; None for all.
     """
 
     env: str
@@ -63,6 +64,7 @@ class Grid:
     episodes: int
     batch_size: int
     pretrain_steps: int
+    data_episodes: int | None = None
 
     @classmethod
     def of(cls, cfg: Any) -> Grid:

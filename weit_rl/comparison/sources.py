@@ -87,7 +87,8 @@ class Sources:
     def _common(self, seed: int) -> list[str]:
         grid = self.grid
         words = {"env": grid.env, "data": grid.data, "seed": seed, "batch_size": grid.batch_size}
-        return [*(f"{key}={value}" for key, value in words.items()), f"threads={self.threads}"]
+        few = [] if grid.data_episodes is None else [f"data_episodes={grid.data_episodes}"]
+        return [*(f"{key}={value}" for key, value in words.items()), f"threads={self.threads}", *few]
 
     def _ships(self, path: Path, kind: str, seed: int) -> bool:
         """Whether the bank that ships is the one that would be made."""

@@ -118,6 +118,17 @@ class Trajectories:
         count = max(1, round(fraction * self.episodes))
         return self.subset(np.sort(np.argsort(self.returns(), kind="stable")[-count:]))
 
+    def drawn(self, count: int, seed: int) -> Trajectories:
+        """So many episodes drawn at random, in their order; a smaller draw with the same seed lies within a larger one.
+
+        Raises:
+            UserError: if there are fewer.
+        """
+        if count > self.episodes:
+            have = f"there are {self.episodes} to train on, the held-out ones left aside"
+            raise UserError(f"data_episodes={count}: {have}; ask for fewer")
+        return self.subset(np.sort(np.random.default_rng(seed).permutation(self.episodes)[:count]))
+
     def split(self, validation_fraction: float, seed: int) -> tuple[Trajectories, Trajectories]:
         """Split whole episodes into (training, validation), before any window is cut.
 

@@ -39,7 +39,8 @@ class ControlConfig:
         target_return: what the policy is asked for; None takes it from the data.
         device: where networks and batches live.
         validation_fraction: share of the episodes held out of training, split before windows are cut.
-        best_fraction: share of the other episodes that is trained on, the best by their returns.
+        data_episodes: how many of the other episodes there are, the same in every run; None takes all.
+        best_fraction: share of these that is trained on, the best by their returns.
     """
 
     model: str = "dt"
@@ -54,6 +55,7 @@ class ControlConfig:
     target_return: float | None = None
     device: str = "cpu"
     validation_fraction: float = 0.1
+    data_episodes: int | None = None
     best_fraction: float = 1.0
 
 
@@ -69,6 +71,8 @@ class Control:
         self.model = MODELS.get(config.model)
         self.plan: Plan = self.model.plan(config.tile)
         training, held = trajectories.split(config.validation_fraction, SPLIT_SEED)
+        if config.data_episodes is not None:
+            self.trajectories = training = training.drawn(config.data_episodes, SPLIT_SEED)
         training = training.best(config.best_fraction)
         self.windows = Windows(training, config.context, config.device)
         self.origins = [Windows(part, config.context, config.device) for part in training.origins()]

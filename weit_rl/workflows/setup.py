@@ -32,7 +32,7 @@ RANGES = {  # least and most; seeds and episodes end where they would meet those
     "scaler_steps": (0, None),
     "train_steps": (0, None),
     **dict.fromkeys(("steps", "pretrain_steps", "batch_size", "context", "tile", "rank"), (1, None)),
-    **dict.fromkeys(("evaluate_every", "threads", "workers"), (1, None)),
+    **dict.fromkeys(("data_episodes", "evaluate_every", "threads", "workers"), (1, None)),
 }
 POSITIVE = ("lr", "scaler_lr", "train_lr", "grad_clip")
 
@@ -79,6 +79,7 @@ def control_task(cfg: Any, tile: int) -> Control:
         past_actions=cfg.past_actions,
         positions=cfg.positions,
         dropout=cfg.dropout,
+        data_episodes=cfg.get("data_episodes"),
         best_fraction=cfg.get("best_fraction", 1.0),
         batch_size=cfg.batch_size,
         seed=cfg.seed,
