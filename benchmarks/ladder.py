@@ -1,0 +1,138 @@
+"""A ladder of ten sizes to a common score: one bank and short stages against training every size directly.
+
+    OMP_NUM_THREADS=1 python benchmarks/ladder.py banks --out benchmarks/results/ladder [--part 0/2]
+    OMP_NUM_THREADS=1 python benchmarks/ladder.py run   --out benchmarks/results/ladder [--part 0/2]
+    python benchmarks/ladder.py table --out benchmarks/results/ladder
+
+Each size climbs its budgets, each with its own finished schedule, until the score is reached; only the budget that
+reached it is counted, for both sides alike, and the pre-training of the bank is counted in full. Finished cells are
+kept in cells.csv, so a killed run goes on where it was.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+from pathlib import Path
+
+from weit_rl.comparison.runs import finish, finish_training
+from weit_rl.comparison.tables import Table
+from weit_rl.tensorfile import read_card
+from weit_rl.workflows.setup import BANKS
+
+SIZES = ("64x2", "64x4", "96x3", "96x6", "128x3", "128x4", "160x3", "192x4", "224x6", "256x8")
+SHARES = (0.9, 1.0)  # of the mean return of the data
+EPISODES, DATA_RETURN = 10, 9792.5
+PRETRAINING = (300, 1000, 3000, 10_000)  # steps of pre-training; the last one is the bank that ships
+STAGES = (0, 30, 100, 300)  # steps on scalers; where they do not reach the score, training steps follow
+FURTHER = (300, 700)
+SCRATCH = (300, 600, 1000, 1500, 2000, 3000)
+FIELDS = ("source", "size", "budget", "return_mean", "flops")
+Row = dict[str, str]
+
+
+def climbs() -> list[tuple[str, str]]:
+    """Every source with every size; cheap sizes first."""
+    return [(source, size) for size in SIZES for source in ("scratch", *map(str, PRETRAINING))]
+
+
+def budgets(source: str) -> list[tuple[int, list[str]]]:
+    """Steps in all, and the options that say so, in the order in which they are tried."""
+    if source == "scratch":
+        return [(steps, ["init=scratch", f"train_steps={steps}"]) for steps in SCRATCH]
+    pairs = [*((steps, 0) for steps in STAGES), *((STAGES[-1], steps) for steps in FURTHER)]
+    return [(a + b, ["init=weit", f"scaler_steps={a}", f"train_steps={b}"]) for a, b in pairs]
+
+
+def bank(out: Path, source: str) -> Path:
+    """The file of a bank."""
+    if source == str(PRETRAINING[-1]):
+        return BANKS / "HalfCheetah.safetensors"
+    return out / "banks" / source / "bank.safetensors"
+
+
+def finished(out: Path) -> list[Row]:
+    """The cells of every part."""
+    rows: list[Row] = []
+    for path in sorted(out.glob("cells*.csv")):
+        with path.open(newline="") as file:
+            rows += list(csv.DictReader(file))
+    return rows
+
+
+def climb(source: str, size: str, out: Path, file: Path) -> None:
+    """Train with growing budgets until the highest score is reached."""
+    for budget, words in budgets(source):
+        before = [r for r in finished(out) if (r["source"], r["size"], r["budget"]) == (source, size, str(budget))]
+        if not before:
+            common = [f"size={size}", f"episodes={EPISODES}", "validation_episodes=0", "threads=1"]
+            place = out / "runs" / f"{source}-{size}-{budget}"
+            begun = [] if source == "scratch" else [f"bank={bank(out, source)}"]
+            report = finish_training(place, [*common, *words, *begun])
+            before = [dict(zip(FIELDS, (source, size, budget, report["return_mean"], report["flops"]), strict=True))]
+            new = not file.exists()
+            with file.open("a", newline="") as stream:
+                writer = csv.DictWriter(stream, FIELDS)
+                if new:
+                    writer.writeheader()
+                writer.writerows(before)
+        if float(before[0]["return_mean"]) >= max(SHARES) * DATA_RETURN:
+            return
+
+
+def reached(rows: list[Row], source: str, size: str, share: float) -> Row | None:
+    """The cell of the smallest budget that reaches a share of the data's return."""
+    own = sorted((r for r in rows if (r["source"], r["size"]) == (source, size)), key=lambda r: int(r["budget"]))
+    return next((row for row in own if float(row["return_mean"]) >= share * DATA_RETURN), None)
+
+
+def pretraining_flops(out: Path, source: str) -> float:
+    """What a bank cost; all were made with the same steps, but for their number."""
+    if source == "scratch":
+        return 0.0
+    card = read_card(bank(out, str(PRETRAINING[0])))
+    return float(card["flops"]) / PRETRAINING[0] * int(source)
+
+
+def table(out: Path, share: float) -> Table:
+    """FLOPs of the whole ladder by source."""
+    rows, lines, direct = finished(out), [], None
+    for source in ("scratch", *map(str, PRETRAINING)):
+        cells = [reached(rows, source, size, share) for size in SIZES]
+        begun = pretraining_flops(out, source)
+        stages = sum(float(cell["flops"]) for cell in cells if cell)
+        total = begun + stages
+        missing = [size for size, cell in zip(SIZES, cells, strict=True) if cell is None]
+        direct = total if source == "scratch" else direct
+        name = "every size from scratch" if source == "scratch" else f"a bank of {int(source):,} steps"
+        steps = ", ".join(cell["budget"] if cell else "-" for cell in cells)
+        ratio = "1" if source == "scratch" else f"{total / direct:.2f}" if direct and not missing else "not reached"
+        lines.append([name, f"{begun:.2e}", f"{stages:.2e}", f"{total:.2e}", ratio, steps])
+    header = ["source", "pre-training", "on the sizes", "FLOPs in all", "over scratch", f"steps at {', '.join(SIZES)}"]
+    note = f"Return of at least {share * DATA_RETURN:,.0f} over {EPISODES} episodes, HalfCheetah expert, one seed."
+    return Table(f"Ten sizes to {share:.0%} of the data's return", header, lines, note)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("what", choices=["banks", "run", "table"])
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--part", default="0/1", type=lambda text: tuple(map(int, text.split("/"))))
+    arguments = parser.parse_args()
+    number, parts = arguments.part
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    if arguments.what == "banks":
+        for steps in PRETRAINING[:-1][number::parts]:
+            finish("pretrain", bank(arguments.out, str(steps)).parent, [f"steps={steps}", "score_sizes=[]"])
+        return
+    if arguments.what == "run":
+        for source, size in climbs()[number::parts]:
+            climb(source, size, arguments.out, arguments.out / f"cells-{number}.csv")
+        return
+    text = "\n".join(table(arguments.out, share).markdown() for share in SHARES)
+    (arguments.out / "README.md").write_text(text)
+    print(text)
+
+
+if __name__ == "__main__":
+    main()
