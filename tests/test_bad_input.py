@@ -37,6 +37,7 @@ TRAIN = [
     ("warmup=1.5", "warmup=1.5: must be from 0 to 1"),
     ("grad_clip=0", "grad_clip=0.0: must be more than 0"),
     ("threads=0", "threads=0: must be 1 or more"),
+    ("precision=mediun", "did you mean medium?"),
     ("device=gpu", "device=gpu: not on this machine; use device=cpu"),
     ("device=meta", "device=meta: not on this machine"),
     ("data=expertt", "data='expertt': neither a file"),

@@ -118,6 +118,19 @@ def test_the_same_seed_gives_the_same_numbers_and_another_seed_others(words, tmp
     assert checkpoint(a, "last") == checkpoint(b, "last") != checkpoint(c, "last")
 
 
+def test_precision_is_the_runs_own(words, tmp_path):
+    exact, rough, again = tmp_path / "exact", tmp_path / "rough", tmp_path / "again"
+    train(compose("train", [*words, f"run_dir={exact}"]))
+    train(compose("train", [*words, "precision=medium", f"run_dir={rough}"]))
+    assert torch.get_float32_matmul_precision() == "medium"
+    train(compose("train", [*words, f"run_dir={again}"]))
+    assert torch.get_float32_matmul_precision() == "highest" and torch.backends.cuda.flash_sdp_enabled()
+    assert checkpoint(exact, "last") == checkpoint(again, "last")  # nothing is left of the run between
+    one, other = (load_network(run / "checkpoints" / "last.safetensors")[0].state_dict() for run in (exact, rough))
+    for name in one:  # without such products on this machine the same, else near
+        torch.testing.assert_close(one[name], other[name], rtol=0.1, atol=0.02)
+
+
 # --- stages and starts
 
 

@@ -55,21 +55,18 @@ def cell_words(cell: Cell, sources: Sources, rate: float | None) -> list[str]:
     stage = method.stage(cell.budget)
     assert stage is not None
     options = {
-        "env": grid.env,
-        "data": grid.data,
-        "data_episodes": grid.data_episodes,
         "size": cell.size,
         "init": method.init,
         "seed": cell.seed,
         "scaler_steps": stage,
         "train_steps": cell.budget - stage,
-        "batch_size": grid.batch_size,
         "episodes": grid.episodes,
         "validation_episodes": 0,
         "threads": sources.threads,
     }
     return [
-        *(f"{key}={value}" for key, value in options.items() if value is not None),
+        *grid.words(),
+        *(f"{key}={value}" for key, value in options.items()),
         *method.words,
         *([f"train_lr={rate}"] if rate else []),
     ]

@@ -52,6 +52,7 @@ class Grid:
         episodes: test episodes of a cell.
         batch_size: windows a step.
         pretrain_steps: steps of a bank; the sources of other methods get its FLOPs.
+        precision: of float32 matrix products.
         data_episodes: how many episodes there are to learn from; None for all.
     """
 
@@ -64,6 +65,7 @@ class Grid:
     episodes: int
     batch_size: int
     pretrain_steps: int
+    precision: str = "highest"
     data_episodes: int | None = None
 
     @classmethod
@@ -97,6 +99,11 @@ class Grid:
                 raise UserError(f"{name}={list(values)}: give at least one, each once")
         if min(self.budgets) < 0:
             raise UserError(f"budgets={list(self.budgets)}: must be 0 or more")
+
+    def words(self) -> list[str]:
+        """Options that every run has, of a source as of a target."""
+        names = ("env", "data", "data_episodes", "batch_size", "precision")
+        return [f"{name}={getattr(self, name)}" for name in names if getattr(self, name) is not None]
 
     def cells(self, seed: int) -> Iterator[Cell]:
         """The cells of a seed, short ones first; one whose budget is below its method's own stage does not exist."""

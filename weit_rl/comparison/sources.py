@@ -85,18 +85,16 @@ class Sources:
         return cfg, PretrainRun(cfg)
 
     def _common(self, seed: int) -> list[str]:
-        grid = self.grid
-        words = {"env": grid.env, "data": grid.data, "seed": seed, "batch_size": grid.batch_size}
-        few = [] if grid.data_episodes is None else [f"data_episodes={grid.data_episodes}"]
-        return [*(f"{key}={value}" for key, value in words.items()), f"threads={self.threads}", *few]
+        return [*self.grid.words(), f"seed={seed}", f"threads={self.threads}"]
 
     def _ships(self, path: Path, kind: str, seed: int) -> bool:
         """Whether the bank that ships is the one that would be made."""
         if not path.is_file():
             return False
         wanted: Any = OmegaConf.to_container(compose("pretrain", self.bank_words(kind, seed)))
-        made = read_card(path).get("config", {})
-        return all(made.get(key) == value for key, value in wanted.items() if key not in NOT_MADE)
+        # an option that came after it was made: its default is what was done before
+        made = {**compose("pretrain"), **read_card(path).get("config", {})}
+        return all(made[key] == value for key, value in wanted.items() if key not in NOT_MADE)
 
 
 def kinds(method: Method) -> Iterable[str]:

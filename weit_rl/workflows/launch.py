@@ -12,7 +12,7 @@ from weit_rl.command import compose
 from weit_rl.errors import Interrupted, UserError
 from weit_rl.tensorfile import read_tensors
 from weit_rl.training.run_folder import RunFolder
-from weit_rl.workflows.setup import check_numbers, use_threads
+from weit_rl.workflows.setup import check_numbers, set_up_torch
 
 PATHS = ("data", "bank", "source")
 
@@ -50,7 +50,7 @@ def launch(verb: str, cfg: Any, make: Callable[[Any], Run]) -> dict[str, Any]:
     if resume is not None:
         cfg = resumed_config(verb, cfg)
     check_numbers(cfg)
-    use_threads(cfg)
+    set_up_torch(cfg)
     for name in PATHS:
         if name in cfg:
             cfg[name] = _absolute(cfg[name])
