@@ -47,6 +47,10 @@ def test_paired_differences():
     assert (estimate.value, pairs) == (10, 6) and estimate.low == estimate.high == 10
     estimate, _ = difference(rows, "weit", "scratch", 0)
     assert estimate.value == 0 and estimate.low < 0 < estimate.high
+    one_seed = [
+        row(m, s, 0, 0, v) for m, s, v in [("a", "32x3", 1), ("b", "32x3", 2), ("a", "96x4", 9), ("b", "96x4", 2)]
+    ]
+    assert difference(one_seed, "a", "b", 0)[0] == (3, -1, 7)  # sizes are what varies then
     assert difference(rows, "weit", "bot", 100)[1] == 1 and difference(rows, "weit", "bot", 0) is None
 
 
@@ -64,7 +68,9 @@ def test_tables_and_pictures():
     rows = made_up()
     tables = {table.title: table for table in all_tables(rows, behaviour=150)}
     text = tables["weit less the other"].markdown()
-    assert "| scratch | tie: 0 (-3 to 3), 6 | ahead: 10 (10 to 10), 6 |" in text and "| bot |  | behind" in text
+    assert "| scratch | tie: 0 (-3 to 3), 6 | ahead: 10 (10 to 10), 6 |" in text and "| bot |  | -150, 1 |" in text
+    text = tables["The method less scratch"].markdown()
+    assert "| weit | tie: 0 (-3 to 3), 6 | ahead: 10 (10 to 10), 6 |" in text and "| bot |  | 160, 1 |" in text
     best = tables["Return after 100 steps"].rows
     assert [line[0] for line in best] == ["weit", "scratch", "bot"] and best[2][1:] == ["n/a", "500", ""]
     assert tables["Not applicable"].rows == [["tleg", "32x3", "not defined"]]

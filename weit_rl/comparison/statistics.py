@@ -52,10 +52,13 @@ def by_size(returns: dict[tuple[str, int], float]) -> list[list[float]]:
 
 
 def difference(rows: Sequence[Row], method: str, other: str, budget: int) -> tuple[Estimate, int] | None:
-    """The mean paired difference over the sizes and seeds that both have, and their number; None without any."""
+    """The mean paired difference over the sizes and seeds that both have, and their number; None without any.
+
+    All pairs are resampled together, so that the interval holds how much sizes differ, too, and exists for one seed.
+    """
     ours, theirs = returns_of(rows, method, budget), returns_of(rows, other, budget)
     both = {key: ours[key] - theirs[key] for key in ours if key in theirs}
-    return (mean(by_size(both)), len(both)) if both else None
+    return (mean([list(both.values())]), len(both)) if both else None
 
 
 def steps_to(curve: Sequence[tuple[int, float]], wanted: float) -> float:

@@ -43,7 +43,8 @@ def all_tables(rows: Sequence[Row], behaviour: float) -> list[Table]:
     done = scored(rows)
     budgets = sorted({row["budget"] for row in done})
     tables = [returns_table(done, budget) for budget in budgets]
-    tables += [verdicts(done, budgets), steps_table(done, behaviour), costs(done), undefined(rows)]
+    tables += [verdicts(done, budgets), against_scratch(done, budgets)]
+    tables += [steps_table(done, behaviour), costs(done), undefined(rows)]
     return [table for table in tables if table.rows]
 
 
@@ -73,15 +74,29 @@ def returns_table(rows: Sequence[Row], budget: int) -> Table:
 
 
 def verdicts(rows: Sequence[Row], budgets: Sequence[int]) -> Table:
-    """Ours less each other method at every budget, paired over size and seed."""
+    """Ours less each other method at every budget."""
+    pairs = [(method, OURS, method) for method in methods_of(rows) if method != OURS]
+    return _differences(f"{OURS} less the other", pairs, rows, budgets)
+
+
+def against_scratch(rows: Sequence[Row], budgets: Sequence[int]) -> Table:
+    """Each method less scratch at every budget, over the sizes that it is defined for."""
+    pairs = [(method, method, "scratch") for method in methods_of(rows) if method != "scratch"]
+    return _differences("The method less scratch", pairs, rows, budgets)
+
+
+def _differences(
+    title: str, pairs: Sequence[tuple[str, str, str]], rows: Sequence[Row], budgets: Sequence[int]
+) -> Table:
+    """Paired differences: a label, and which method less which."""
     lines = []
-    for method in methods_of(rows):
-        found = {budget: difference(rows, OURS, method, budget) for budget in budgets}
-        if method != OURS and any(found.values()):
-            lines.append([method, *(_verdict(found[budget]) for budget in budgets)])
+    for label, method, other in pairs:
+        found = [difference(rows, method, other, budget) for budget in budgets]
+        if any(found):
+            lines.append([label, *map(_verdict, found)])
     note = "Mean of the paired differences over size and seed, 95 % interval, number of pairs. "
-    note += "Ahead or behind: the interval leaves out zero."
-    return Table(f"{OURS} less the other", ["method", *(f"{budget} steps" for budget in budgets)], lines, note)
+    note += "Ahead or behind: the interval leaves out zero; a single pair has none."
+    return Table(title, ["method", *(f"{budget} steps" for budget in budgets)], lines, note)
 
 
 def steps_table(rows: Sequence[Row], behaviour: float) -> Table:
@@ -126,6 +141,8 @@ def _verdict(found: tuple[Estimate, int] | None) -> str:
     if found is None:
         return ""
     estimate, pairs = found
+    if pairs == 1:
+        return f"{estimate.value:,.0f}, 1"
     word = "ahead" if estimate.low > 0 else "behind" if estimate.high < 0 else "tie"
     return f"{word}: {estimate.text()}, {pairs}"
 
