@@ -39,7 +39,11 @@ def test_a_budget_holds_the_methods_own_stage_or_there_is_no_cell():
 
 def test_profiles_report_only_what_was_neither_sampled_nor_tuned_on():
     words = compose("pretrain")
-    seen = {*rates.SIZES, *(f"{width}x{depth}" for width in words.widths for depth in words.depths), words.size}
+    seen = {
+        *(size for sizes in rates.ROUNDS for size in sizes),
+        *(f"{width}x{depth}" for width in words.widths for depth in words.depths),
+        words.size,
+    }
     assert not any(seen & set(profile["sizes"]) for profile in PROFILES.values())
 
 
@@ -109,15 +113,20 @@ def test_the_bank_that_ships_is_not_made_again(tmp_path):
 
 
 def test_rates_are_chosen_by_the_best_trial(tmp_path):
-    found = [("bot", 1e-3, 5.0, ""), ("bot", 3e-3, 9.0, ""), ("ligo", 1e-3, "", "not defined")]
-    rows = [
-        {"method": m, "size": "64x5", "rate": rate, "return_mean": value, "note": note}
-        for m, rate, value, note in found
-    ]
+    found = [("bot", "64x5", 1e-3, 5.0), ("bot", "64x5", 3e-3, 9.0), ("bot", "64x5", 1e-2, 8.0)]
+    found += [("ligo", "64x5", 1e-3, ""), ("sws", "64x5", 1e-2, 1.0), ("sws", "128x5", 1e-2, "")]
+    rows = [{"method": m, "size": s, "rate": rate, "return_mean": value, "note": ""} for m, s, rate, value in found]
+    assert rates.rates_of("bot", rows, rates.ROUNDS[0]) == rates.GRID
+    assert rates.rates_of("bot", rows, rates.ROUNDS[1]) == [3e-3, 1e-2]
+    assert rates.best_rates(rows) == {"bot": 3e-3, "sws": 1e-2}
+    second = {"method": "bot", "size": "192x3", "note": ""}
+    rows += [{**second, "rate": 3e-3, "return_mean": 1.0}, {**second, "rate": 1e-2, "return_mean": 3.0}]
     rates.write_rates(tmp_path, rows)
     kept = rates.read_rates(tmp_path)
-    assert rates.best_rates(kept) == {"bot": 3e-3} and rates.best_rates([]) == {}
-    assert ["bot", "64x5", "", "5", "9", ""] in rates.rates_table(kept).rows
+    assert rates.best_rates(kept) == {"bot": 1e-2, "sws": 1e-2} and rates.best_rates([]) == {}
+    lines = rates.rates_table(kept).rows
+    assert ["bot", "64x5", "", "5", "9", "8", "", "0.01"] in lines
+    assert ["bot", "192x3", "", "", "1", "3", "", "0.01"] in lines and ["ligo", "64x5", *[""] * 6] in lines
 
 
 def double(x):
@@ -153,7 +162,13 @@ def test_a_stop_ends_the_processes_and_says_how_to_go_on(tiny_data, tmp_path, mo
 
 
 def test_tuning_keeps_its_trials_and_gives_the_cells_their_rates(tiny_data, tmp_path, monkeypatch):
-    for name, value in {"STEPS": 2, "EPISODES": 1, "GRID": (1e-3, 1e-2), "SIZES": ("32x3", "64x1")}.items():
+    for name, value in {
+        "STEPS": 2,
+        "EPISODES": 1,
+        "GRID": (1e-3, 1e-2),
+        "ROUNDS": (("32x3",), ("64x1",)),
+        "KEPT": 1,
+    }.items():
         monkeypatch.setattr(rates, name, value)
     used, cell = [], dict.fromkeys(FIELDS, 0) | {"method": "scratch", "size": "32x1", "return_mean": "", "note": "-"}
     monkeypatch.setattr("weit_rl.workflows.benchmark.run_cell", lambda *a: used.append(a[3]) or cell)
@@ -161,13 +176,12 @@ def test_tuning_keeps_its_trials_and_gives_the_cells_their_rates(tiny_data, tmp_
     words = [*SMALL, "methods=[scratch, direct]", "budgets=[0]", f"data={tiny_data}", f"run_dir={folder}"]
     benchmark(compose("benchmark", [*words, "mode=tune"]))
     found = rates.read_rates(folder)
-    assert [(r["method"], r["size"], r["rate"]) for r in found] == [
-        ("scratch", "32x3", 1e-3),
-        ("scratch", "32x3", 1e-2),
-    ]
+    first, second = ([r for r in found if r["size"] == size] for size in ("32x3", "64x1"))
+    best = max(first, key=lambda r: float(r["return_mean"]))["rate"]
+    assert {r["rate"] for r in first} == {1e-3, 1e-2} and [r["rate"] for r in second] == [best]
     assert "## Learning rates" in (folder / "README.md").read_text()
     before = (folder / "rates.csv").read_bytes()
     benchmark(compose("benchmark", [*words, "mode=tune"]))  # nothing is left to do
     assert (folder / "rates.csv").read_bytes() == before
     benchmark(compose("benchmark", [*words, "methods=[scratch]"]))
-    assert used == [max(found, key=lambda r: float(r["return_mean"]))["rate"]]
+    assert used == [best]

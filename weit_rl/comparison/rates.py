@@ -1,4 +1,8 @@
-"""One learning rate for each method, from the same grid, on a tuning size and validation episodes."""
+"""One learning rate for each method, from the same grid, on tuning sizes and validation episodes.
+
+Every rate is tried on a narrow size, the two best ones on a wide one, too: a rate that is best for a narrow network may
+be too much for a wide one. The best on both together is taken.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +10,7 @@ import csv
 from collections.abc import Sequence
 from io import StringIO
 from pathlib import Path
+from statistics import mean
 
 from weit_rl.atomic import write_atomically
 from weit_rl.comparison.cell import Row, run_cell
@@ -16,30 +21,41 @@ from weit_rl.comparison.sources import Sources
 from weit_rl.comparison.tables import Table
 from weit_rl.training.run_folder import RunFolder
 
-GRID = (3e-4, 1e-3, 3e-3, 1e-2)
-SIZES = ("64x5", "192x3", "128x5", "128x2")  # the first that a method is defined for; none of them is reported
+GRID = (3e-4, 1e-3, 3e-3, 1e-2, 3e-2)
+# Of each round the first size that a method is defined for; none of them is reported.
+ROUNDS = (("64x5", "128x2"), ("192x3", "128x5", "256x2"))
+KEPT = 2  # rates of a method that reach the next round
 STEPS = 300  # of training, after the method's own stage
 SEED, EPISODES = 100, 10  # of the targets: a seed that no comparison uses, and validation episodes
 FIELDS = ("method", "size", "rate", "return_mean", "note")
 FILE = "rates.csv"
 
 
-def trials(sources: Sources, folder: Path) -> dict[str, Job]:
-    """A trial of every method with every rate, but for those that are trained for long by themselves."""
-    methods = [name for name in sources.grid.methods if METHODS.get(name).initializer.stage_steps <= 10 * STEPS]
+def trials(sources: Sources, folder: Path, found: Sequence[Row], sizes: Sequence[str]) -> dict[str, Job]:
+    """A trial on a round's sizes of every method, but for those trained for long by themselves, with its rates."""
+    own = [name for name in sources.grid.methods if METHODS.get(name).initializer.stage_steps <= 10 * STEPS]
+    done = {(row["method"], row["rate"]) for row in found if row["size"] in sizes}
+    pairs = [(method, rate) for method in own for rate in rates_of(method, found, sizes) if (method, rate) not in done]
+    names = [f"{method}-{rate:g}-{sizes[0]}" for method, rate in pairs]
     return {
-        f"{method}-{rate:g}": (trial, (method, rate, sources, folder / f"{method}-{rate:g}"))
-        for method in methods
-        for rate in GRID
+        name: (trial, (*pair, sources, folder / name, tuple(sizes))) for name, pair in zip(names, pairs, strict=True)
     }
 
 
-def trial(method: str, rate: float, sources: Sources, folder: Path) -> Row:
+def rates_of(method: str, found: Sequence[Row], sizes: Sequence[str]) -> Sequence[float]:
+    """The rates of a round: all in the first one, then the best of what was tried."""
+    if sizes == ROUNDS[0]:
+        return GRID
+    done = [row for row in found if row["method"] == method and row["size"] in ROUNDS[0] and row["return_mean"] != ""]
+    return [row["rate"] for row in sorted(done, key=lambda row: -float(row["return_mean"]))[:KEPT]]
+
+
+def trial(method: str, rate: float, sources: Sources, folder: Path, sizes: Sequence[str]) -> Row:
     """The return of a method with a learning rate, on validation episodes."""
     budget = METHODS.get(method).initializer.stage_steps + STEPS
     extra = [f"seed={SEED}", f"validation_episodes={EPISODES}", f"evaluate_every={budget}", "episodes=1"]
     row: Row = {}
-    for size in SIZES:
+    for size in sizes:
         row = run_cell(Cell(method, size, sources.grid.seeds[0], budget), sources, folder / size, rate, extra)
         if not row["note"]:
             break
@@ -67,10 +83,14 @@ def read_rates(folder: Path) -> list[Row]:
 
 
 def best_rates(rows: Sequence[Row]) -> dict[str, float]:
-    """Of every method the rate of the best trial."""
-    done = [row for row in rows if row["return_mean"] != ""]
-    best = {m: max((r for r in done if r["method"] == m), key=lambda r: float(r["return_mean"])) for m in methods(done)}
-    return {method: row["rate"] for method, row in best.items()}
+    """Of every method the rate with the best mean return, among those that were tried on the most sizes."""
+    tried = {pair: returns for pair, returns in _returns(rows).items() if returns}
+    best: dict[str, float] = {}
+    for method in methods(rows):
+        own = {rate: (len(returns), mean(returns.values())) for (m, rate), returns in tried.items() if m == method}
+        if own:
+            best[method] = max(own, key=own.__getitem__)
+    return best
 
 
 def methods(rows: Sequence[Row]) -> list[str]:
@@ -79,11 +99,22 @@ def methods(rows: Sequence[Row]) -> list[str]:
 
 
 def rates_table(rows: Sequence[Row]) -> Table:
-    """Returns by method and rate."""
-    lines = []
-    for method in methods(rows):
-        own = {row["rate"]: row for row in rows if row["method"] == method}
-        cells = [f"{float(own[r]['return_mean']):,.0f}" if r in own and own[r]["return_mean"] else "" for r in GRID]
-        lines.append([method, next(iter(own.values()))["size"], *cells])
-    note = f"Return over {EPISODES} validation episodes after the method's own stage and {STEPS} steps, one seed."
-    return Table("Learning rates", ["method", "size", *(f"{rate:g}" for rate in GRID)], lines, note)
+    """Returns by method, size and rate."""
+    lines, best, returns = [], best_rates(rows), _returns(rows)
+    for method, size in sorted({(row["method"], row["size"]) for row in rows}):
+        values = [returns.get((method, rate), {}).get(size) for rate in GRID]
+        cells = ["" if value is None else f"{value:,.0f}" for value in values]
+        lines.append([method, size, *cells, f"{best[method]:g}" if method in best else ""])
+    note = f"Return over {EPISODES} validation episodes after the method's own stage and {STEPS} steps, one seed. "
+    note += f"The best {KEPT} rates of the first size were tried on the second; the best mean of both was taken."
+    return Table("Learning rates", ["method", "size", *(f"{rate:g}" for rate in GRID), "taken"], lines, note)
+
+
+def _returns(rows: Sequence[Row]) -> dict[tuple[str, float], dict[str, float]]:
+    """By method and rate, the return on each size that was tried and is defined."""
+    found: dict[tuple[str, float], dict[str, float]] = {}
+    for row in rows:
+        returns = found.setdefault((row["method"], row["rate"]), {})
+        if row["return_mean"] != "":
+            returns[row["size"]] = float(row["return_mean"])
+    return found

@@ -85,15 +85,15 @@ class Comparison:
             discard(self.place(name))
 
     def tune(self) -> None:
-        """A trial of every method and rate, kept in rates.csv."""
+        """The trials of every method, round by round, kept in rates.csv."""
         self.make_sources(self.grid.seeds[0])
         found = rates.read_rates(self.folder)
-        done = {f"{row['method']}-{row['rate']:g}" for row in found}
-        jobs = rates.trials(self.sources, (self.folder / "trials").absolute())
-        for name, row in self.work({name: job for name, job in jobs.items() if name not in done}, "trials"):
-            found.append(row)
-            rates.write_rates(self.folder, found)
-            discard(self.folder / "trials" / name)
+        for number, sizes in enumerate(rates.ROUNDS, start=1):
+            jobs = rates.trials(self.sources, (self.folder / "trials").absolute(), found, sizes)
+            for name, row in self.work(jobs, f"trials, round {number}"):
+                found.append(row)
+                rates.write_rates(self.folder, found)
+                discard(self.folder / "trials" / name)
 
     def make_sources(self, seed: int) -> None:
         """Banks and networks of a seed."""
