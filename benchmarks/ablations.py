@@ -25,7 +25,7 @@ Variant = tuple[list[str], list[str]]  # options of pre-training (none: the bank
 
 def made_with(*words: str) -> Variant:
     """A bank of its own."""
-    return ["score_sizes=[]", *words], []
+    return ["score_sizes=[]", "precision=medium", *words], []
 
 
 FAMILIES: dict[str, dict[str, Variant]] = {
@@ -54,7 +54,8 @@ STEPS = (0, 300)
 
 def cell(folder: Path, bank: list[str], size: str, steps: int, words: list[str]) -> float | None:
     """The return of one cell; None for a size its constraint does not reach."""
-    common = [f"size={size}", f"scaler_steps={steps}", "train_steps=0", "validation_episodes=0", *bank, *words]
+    common = [f"size={size}", f"scaler_steps={steps}", "train_steps=0", "validation_episodes=0", "precision=medium"]
+    common += [*bank, *words]
     try:
         return finish_training(folder, [*common, f"episodes={FROZEN['episodes']}"])["return_mean"]
     except NotDefined:

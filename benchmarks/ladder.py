@@ -27,6 +27,7 @@ PRETRAINING = (300, 1000, 3000, 10_000)  # steps of pre-training; the last one i
 STAGES = (0, 30, 100, 300)  # steps on scalers; where they do not reach the score, training steps follow
 FURTHER = (300, 700)
 SCRATCH = (300, 600, 1000, 1500, 2000, 3000)
+COMMON = ["threads=1", "precision=medium"]
 FIELDS = ("source", "size", "budget", "return_mean", "flops")
 Row = dict[str, str]
 
@@ -65,7 +66,7 @@ def climb(source: str, size: str, out: Path, file: Path) -> None:
     for budget, words in budgets(source):
         before = [r for r in finished(out) if (r["source"], r["size"], r["budget"]) == (source, size, str(budget))]
         if not before:
-            common = [f"size={size}", f"episodes={EPISODES}", "validation_episodes=0", "threads=1"]
+            common = [f"size={size}", f"episodes={EPISODES}", "validation_episodes=0", *COMMON]
             place = out / "runs" / f"{source}-{size}-{budget}"
             begun = [] if source == "scratch" else [f"bank={bank(out, source)}"]
             report = finish_training(place, [*common, *words, *begun])
@@ -123,7 +124,7 @@ def main() -> None:
     arguments.out.mkdir(parents=True, exist_ok=True)
     if arguments.what == "banks":
         for steps in PRETRAINING[:-1][number::parts]:
-            finish("pretrain", bank(arguments.out, str(steps)).parent, [f"steps={steps}", "score_sizes=[]"])
+            finish("pretrain", bank(arguments.out, str(steps)).parent, [f"steps={steps}", "score_sizes=[]", *COMMON])
         return
     if arguments.what == "run":
         for source, size in climbs()[number::parts]:
