@@ -14,7 +14,8 @@ from weit_rl.comparison.tables import all_tables
 def row(method, size, seed, budget, value, flops=1e9):
     width, depth = map(int, size.split("x"))
     filled = dict.fromkeys(FIELDS, "") | {"method": method, "size": size, "width": width, "depth": depth}
-    return filled | {"seed": seed, "budget": budget, "return_mean": value, "flops": flops, "seconds": 1.0}
+    measured = {"return_mean": value, "flops": flops, "seconds": 1.0, "validation_loss": value and 1e-5 * value}
+    return filled | {"seed": seed, "budget": budget, **measured}
 
 
 def made_up():
@@ -73,6 +74,8 @@ def test_tables_and_pictures():
     assert "| weit | tie: 0 (-3 to 3), 6 | ahead: 10 (10 to 10), 6 |" in text and "| bot |  | 160, 1 |" in text
     best = tables["Return after 100 steps"].rows
     assert [line[0] for line in best] == ["weit", "scratch", "bot"] and best[2][1:] == ["n/a", "500", ""]
+    title = "Loss on held-out episodes, in units of 1e-05: the other less weit (ahead: weit has the lower)"
+    assert "| scratch | tie: 0 (-3 to 3), 6 | behind: -10 (-10 to -10), 6 |" in tables[title].markdown()
     assert tables["Not applicable"].rows == [["tleg", "32x3", "not defined"]]
     assert "<td>n/a</td>" in tables["Return after 100 steps"].html()
     pictures = all_figures(rows, 150, 1e12)

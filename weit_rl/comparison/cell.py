@@ -20,9 +20,9 @@ from weit_rl.workflows.train import TrainRun
 
 FIELDS = (
     *("method", "env", "size", "width", "depth", "seed", "budget", "return_mean", "score", "steps", "flops", "seconds"),
-    *("return_std", "return_median", "source", "note"),
+    *("return_std", "return_median", "validation_loss", "source", "note"),
 )
-MEASURED = ("return_mean", "return_std", "return_median", "score", "flops", "seconds")
+MEASURED = ("return_mean", "return_std", "return_median", "validation_loss", "score", "flops", "seconds")
 Row = dict[str, Any]
 
 

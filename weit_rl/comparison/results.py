@@ -11,13 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from weit_rl.atomic import cannot_write, write_atomically
-from weit_rl.comparison.cell import FIELDS, Row
+from weit_rl.comparison.cell import FIELDS, MEASURED, Row
 from weit_rl.comparison.grid import Cell, Grid
 from weit_rl.errors import UserError
 from weit_rl.training.environment import describe_environment
 
 RESULTS, SETTINGS = "results.csv", "grid.json"
-NUMBERS = ("return_mean", "return_std", "return_median", "score", "flops", "seconds")
 COUNTS = ("width", "depth", "seed", "budget")
 MAY_DIFFER = ("methods", "sizes", "budgets", "seeds")  # between two calls into one folder: rows say which they are of
 
@@ -88,7 +87,7 @@ def scored(rows: Sequence[Row]) -> list[Row]:
 
 def _typed(row: Row) -> Row:
     """Numbers as numbers; what is empty stays empty."""
-    kinds = dict.fromkeys(NUMBERS, float) | dict.fromkeys((*COUNTS, "steps"), int)
+    kinds = dict.fromkeys(MEASURED, float) | dict.fromkeys((*COUNTS, "steps"), int)
     return {key: kinds[key](value) if key in kinds and value != "" else value for key, value in row.items()}
 
 

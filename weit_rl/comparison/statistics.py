@@ -39,10 +39,12 @@ def interquartile_mean(groups: Sequence[Sequence[float]]) -> Estimate:
     return _estimate(groups, lambda x: float(trim_mean(x, 0.25)))
 
 
-def returns_of(rows: Sequence[Row], method: str, budget: int) -> dict[tuple[str, int], float]:
-    """The returns of a method's cells of one budget, by size and seed."""
-    cells = [row for row in rows if row["method"] == method and row["budget"] == budget]
-    return {(row["size"], row["seed"]): row["return_mean"] for row in cells}
+def returns_of(
+    rows: Sequence[Row], method: str, budget: int, measure: str = "return_mean"
+) -> dict[tuple[str, int], float]:
+    """The returns (or what else was measured) of a method's cells of one budget, by size and seed."""
+    cells = [row for row in rows if row["method"] == method and row["budget"] == budget and row[measure] != ""]
+    return {(row["size"], row["seed"]): row[measure] for row in cells}
 
 
 def by_size(returns: dict[tuple[str, int], float]) -> list[list[float]]:
@@ -51,14 +53,16 @@ def by_size(returns: dict[tuple[str, int], float]) -> list[list[float]]:
     return [[value for (size, _), value in returns.items() if size == wanted] for wanted in sizes]
 
 
-def difference(rows: Sequence[Row], method: str, other: str, budget: int) -> tuple[Estimate, int] | None:
+def difference(
+    rows: Sequence[Row], method: str, other: str, budget: int, measure: str = "return_mean", unit: float = 1.0
+) -> tuple[Estimate, int] | None:
     """The mean paired difference over the sizes and seeds that both have, and their number; None without any.
 
     All pairs are resampled together, so that the interval holds how much sizes differ, too, and exists for one seed.
     """
-    ours, theirs = returns_of(rows, method, budget), returns_of(rows, other, budget)
-    both = {key: ours[key] - theirs[key] for key in ours if key in theirs}
-    return (mean([list(both.values())]), len(both)) if both else None
+    ours, theirs = (returns_of(rows, name, budget, measure) for name in (method, other))
+    both = [(ours[key] - theirs[key]) / unit for key in ours if key in theirs]
+    return (mean([both]), len(both)) if both else None
 
 
 def steps_to(curve: Sequence[tuple[int, float]], wanted: float) -> float:

@@ -6,12 +6,14 @@ import html
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from weit_rl.comparison.cell import Row
 from weit_rl.comparison.results import scored
 from weit_rl.comparison.statistics import Estimate, by_size, difference, interquartile_mean, mean_steps_to, returns_of
 
 OURS = "weit"
+LOSS_UNIT = 1e-5
 SHARES = (0.5, 0.75, 0.9)  # of the return of the data
 
 
@@ -43,7 +45,7 @@ def all_tables(rows: Sequence[Row], behaviour: float) -> list[Table]:
     done = scored(rows)
     budgets = sorted({row["budget"] for row in done})
     tables = [returns_table(done, budget) for budget in budgets]
-    tables += [verdicts(done, budgets), against_scratch(done, budgets)]
+    tables += [verdicts(done, budgets), against_scratch(done, budgets), losses(done, budgets)]
     tables += [steps_table(done, behaviour), costs(done), undefined(rows)]
     return [table for table in tables if table.rows]
 
@@ -85,13 +87,20 @@ def against_scratch(rows: Sequence[Row], budgets: Sequence[int]) -> Table:
     return _differences("The method less scratch", pairs, rows, budgets)
 
 
+def losses(rows: Sequence[Row], budgets: Sequence[int]) -> Table:
+    """Each other method's loss on held-out episodes less ours: finer than returns, which episodes that fall decide."""
+    pairs = [(method, method, OURS) for method in methods_of(rows) if method != OURS]
+    title = f"Loss on held-out episodes, in units of {LOSS_UNIT:g}: the other less {OURS} (ahead: {OURS} has the lower)"
+    return _differences(title, pairs, rows, budgets, "validation_loss", LOSS_UNIT)
+
+
 def _differences(
-    title: str, pairs: Sequence[tuple[str, str, str]], rows: Sequence[Row], budgets: Sequence[int]
+    title: str, pairs: Sequence[tuple[str, str, str]], rows: Sequence[Row], budgets: Sequence[int], *measure: Any
 ) -> Table:
     """Paired differences: a label, and which method less which."""
     lines = []
     for label, method, other in pairs:
-        found = [difference(rows, method, other, budget) for budget in budgets]
+        found = [difference(rows, method, other, budget, *measure) for budget in budgets]
         if any(found):
             lines.append([label, *map(_verdict, found)])
     note = "Mean of the paired differences over size and seed, 95 % interval, number of pairs. "

@@ -23,6 +23,8 @@ from weit_rl.workflows.monitor import Monitor
 from weit_rl.workflows.scores import Scores
 from weit_rl.workflows.setup import bank_path, control_task, network_at, size_of, source_of
 
+LOSS_BATCHES = 50  # of held-out windows, by which a finished network is judged beside its return
+
 
 def train(cfg: Any) -> dict[str, Any]:
     """Run or resume; returns what evaluation.json holds."""
@@ -143,6 +145,7 @@ class TrainRun:
         results, behaviour = scores.test(self.net), self.task.behaviour()
         report = {**results["last"], **self.facts(), "flops": monitor.flops, "seconds": round(monitor.seconds, 1)}
         report |= {"best": results.get("best"), "behaviour": behaviour}
+        report["validation_loss"] = self.task.validation_loss(self.net, batches=LOSS_BATCHES)
         run.plot_learning_curve({"scaler stage": 0, "training": self.scaler_steps}, behaviour["return_mean"])
         run.write_json(self.result, report)  # last: it tells a finished run
         scores.show(results, f"{self.cfg.env} {self.size}, init {self.cfg.init}")
