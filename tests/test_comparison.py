@@ -117,7 +117,7 @@ def test_rates_are_chosen_by_the_best_trial(tmp_path):
     found += [("ligo", "64x5", 1e-3, ""), ("sws", "64x5", 1e-2, 1.0), ("sws", "128x5", 1e-2, "")]
     rows = [{"method": m, "size": s, "rate": rate, "return_mean": value, "note": ""} for m, s, rate, value in found]
     assert rates.rates_of("bot", rows, rates.ROUNDS[0]) == rates.GRID
-    assert rates.rates_of("bot", rows, rates.ROUNDS[1]) == [3e-3, 1e-2]
+    assert rates.rates_of("bot", rows, rates.ROUNDS[1]) == [3e-3, 1e-2, 1e-3]
     assert rates.best_rates(rows) == {"bot": 3e-3, "sws": 1e-2}
     second = {"method": "bot", "size": "192x3", "note": ""}
     rows += [{**second, "rate": 3e-3, "return_mean": 1.0}, {**second, "rate": 1e-2, "return_mean": 3.0}]

@@ -1,6 +1,6 @@
 """One learning rate for each method, from the same grid, on tuning sizes and validation episodes.
 
-Every rate is tried on a narrow size, the two best ones on a wide one, too: a rate that is best for a narrow network may
+Every rate is tried on a narrow size, the three best ones on a wide one, too: a rate that is best for a narrow network may
 be too much for a wide one. The best on both together is taken.
 """
 
@@ -24,7 +24,7 @@ from weit_rl.training.run_folder import RunFolder
 GRID = (3e-4, 1e-3, 3e-3, 1e-2, 3e-2)
 # Of each round the first size that a method is defined for; none of them is reported.
 ROUNDS = (("64x5", "128x2"), ("192x3", "128x5", "256x2"))
-KEPT = 2  # rates of a method that reach the next round
+KEPT = 3  # rates of a method that reach the next round
 STEPS = 300  # of training, after the method's own stage
 SEED, EPISODES = 100, 10  # of the targets: a seed that no comparison uses, and validation episodes
 FIELDS = ("method", "size", "rate", "return_mean", "note")
