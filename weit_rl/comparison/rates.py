@@ -1,7 +1,7 @@
 """One learning rate for each method, from the same grid, on tuning sizes and validation episodes.
 
-Every rate is tried on a narrow size, the three best ones on a wide one, too: a rate that is best for a narrow network may
-be too much for a wide one. The best on both together is taken.
+Every rate is tried on a narrow size, the three best ones on a wide one, too: a rate that is best for a narrow network
+may be too much for a wide one. The best on both together is taken.
 """
 
 from __future__ import annotations
