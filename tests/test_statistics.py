@@ -38,7 +38,8 @@ def test_estimates_and_their_intervals():
         low, high = mean([rng.normal(size=20).tolist()])[1:]
         hits += low < 0 < high
     assert 50 <= hits <= 60
-    assert mean([[2.0], [4.0]]) == (3, 3, 3)  # what cannot be resampled does not vary
+    alone = mean([[2.0], [4.0]])  # what cannot be resampled has no interval
+    assert alone.value == 3 and math.isnan(alone.low) and alone.text() == "3"
     assert profile([1.0, 2.0, 3.0, 4.0], [0, 2, 5]) == [1, 0.75, 0]
 
 

@@ -18,7 +18,7 @@ BEYOND = 1e12  # steps, for "never": percentiles cannot be taken between infinit
 
 
 class Estimate(NamedTuple):
-    """A number with its 95 % bootstrap interval."""
+    """A number with its 95 % bootstrap interval, NaN where nothing can be resampled (one seed)."""
 
     value: float
     low: float
@@ -26,7 +26,7 @@ class Estimate(NamedTuple):
 
     def text(self) -> str:
         """As tables show it."""
-        return f"{self.value:,.0f} ({self.low:,.0f} to {self.high:,.0f})"
+        return f"{self.value:,.0f}" + ("" if math.isnan(self.low) else f" ({self.low:,.0f} to {self.high:,.0f})")
 
 
 def mean(groups: Sequence[Sequence[float]]) -> Estimate:
@@ -91,7 +91,7 @@ def mean_steps_to(rows: Sequence[Row], method: str, size: str, wanted: float) ->
 
     if not budgets:
         return Estimate(math.nan, math.nan, math.nan)
-    return Estimate(*(x if x < BEYOND else math.inf for x in _estimate([list(range(len(curves)))], of)))
+    return Estimate(*(math.inf if x >= BEYOND else x for x in _estimate([list(range(len(curves)))], of)))
 
 
 def profile(values: Sequence[float], levels: Sequence[float]) -> list[float]:
@@ -100,11 +100,11 @@ def profile(values: Sequence[float], levels: Sequence[float]) -> list[float]:
 
 
 def _estimate(groups: Sequence[Sequence[float]], statistic: Callable[[np.ndarray], float]) -> Estimate:
-    """A statistic of all values; a group of one value cannot vary."""
+    """A statistic of all values; groups of one value each have no interval."""
     samples = tuple(np.asarray(group, dtype=float) for group in groups)
     value = statistic(np.concatenate(samples))
     if max(len(sample) for sample in samples) < 2:
-        return Estimate(value, value, value)
+        return Estimate(value, math.nan, math.nan)
     # scipy resamples every sample by itself, but refuses those of one value: they stay as they are
     varying, fixed = [s for s in samples if len(s) > 1], [s for s in samples if len(s) < 2]
     interval = bootstrap(

@@ -158,4 +158,4 @@ def _verdict(found: tuple[Estimate, int] | None) -> str:
 
 def _steps(estimate: Estimate, longest: int) -> str:
     value, low, high = (f"> {longest}" if math.isinf(x) else f"{x:.0f}" for x in estimate)
-    return f"{value} ({low} to {high})"
+    return value if math.isnan(estimate.low) else f"{value} ({low} to {high})"

@@ -149,7 +149,8 @@ class Comparison:
         return [
             f"{cells} cells, {grid.episodes} test episodes each, batches of {grid.batch_size} windows. A budget is "
             "every gradient step spent on a target, a method's own stage in it, with its own finished schedule. "
-            "Same data, batches, training loop and evaluation seeds for all.",
+            "Same data, batches, training loop and evaluation seeds for all; float32 matrix products of precision "
+            f"{grid.precision}.",
             f"Every source, bank or network, was trained on the same data for {self.source_flops:.3g} FLOPs "
             f"({grid.pretrain_steps} steps of a bank); where a method can start from the largest sampled size or the "
             "smallest, it takes the one of lower first loss.",
