@@ -83,6 +83,7 @@ def cost(rows: Sequence[Row], source_flops: float) -> bytes:
             points.append((total, sum(row["return_mean"] for row in cells) / len(cells)))
         axes[0].plot(*zip(*points, strict=True), label=method, **_style(method))
     axes[0].set(xscale="log", xlabel="FLOPs of all sizes together, with pre-training", ylabel="mean return")
+    axes[0].xaxis.set_minor_formatter("")  # labels between the powers of ten would lie over each other
     return _png(figure, axes)
 
 
