@@ -107,7 +107,7 @@ def table(out: Path, share: float) -> Table:
         direct = total if source == "scratch" else direct
         name = "every size from scratch" if source == "scratch" else f"a bank of {int(source):,} steps"
         steps = ", ".join(cell["budget"] if cell else "-" for cell in cells)
-        ratio = "1" if source == "scratch" else f"{total / direct:.2f}" if direct and not missing else "not reached"
+        ratio = f"{total / direct:.2f}" if direct and not missing else "not reached"
         lines.append([name, f"{begun:.2e}", f"{stages:.2e}", f"{total:.2e}", ratio, steps])
     header = ["source", "pre-training", "on the sizes", "FLOPs in all", "over scratch", f"steps at {', '.join(SIZES)}"]
     note = f"Return of at least {share * DATA_RETURN:,.0f} over {EPISODES} episodes, HalfCheetah expert, one seed."
