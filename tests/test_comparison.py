@@ -13,6 +13,7 @@ from weit_rl.comparison.results import read
 from weit_rl.comparison.sources import Sources, sampled
 from weit_rl.errors import Interrupted, UserError
 from weit_rl.initializers import INITIALIZERS
+from weit_rl.workflows.pretrain import PretrainRun
 
 SMALL = ["methods=[weit, scratch, bot, tleg]", "sizes=[32x1]", "budgets=[0, 3]", "seeds=[0]", "episodes=1",
          "batch_size=4", "pretrain_steps=4", "workers=1"]  # fmt: skip
@@ -100,6 +101,9 @@ def test_sources_cost_what_a_bank_costs(tiny_data, tmp_path):
     steps = {kind: int(dict(w.split("=", 1) for w in sources.network_words(kind, 0))["train_steps"])
              for kind in ("largest", "smallest")}  # fmt: skip
     assert 20 < steps["largest"] < 80 and steps["smallest"] > 5 * steps["largest"]
+    assert "steps=40" in sources.bank_words("kronecker", 0)
+    dense = PretrainRun(compose("pretrain", sources.bank_words("identity", 0)))  # nothing to compose: more steps
+    assert dense.cfg.steps > 40 and dense.flops() == pytest.approx(sources.flops(0), rel=0.02)
     words = compose("pretrain")
     assert (str(sampled(words, "largest")), str(sampled(words, "smallest"))) == ("128x6", "64x2")
     assert grid().pretrain_steps == words.steps  # so that the bank that ships can serve

@@ -45,11 +45,13 @@ MAY_IMPORT = {
     "bank": BASE | {"constraints", "parameters", "plan", "resize"},
     "weit": BASE | {"bank", "constraints", "parameters", "plan", "resize"},
     "start": BASE | {"bank", "plan", "resize", "weit"},
+    "reconstruction": {"plan", "weit"},
     "models": BASE | {"plan"},
     "envs": BASE,
     "data": BASE | {"envs"},
     "training": BASE | {"bank", "masks", "models", "plan", "resize", "weit"},
-    "initializers": BASE | {"bank", "parameters", "plan", "resize", "spectrum", "start", "training.loop", "weit"},
+    "initializers": BASE
+    | {"bank", "parameters", "plan", "reconstruction", "resize", "spectrum", "start", "training.loop", "weit"},
     "agents": BASE | {"bank", "data", "envs", "models", "plan", "training", "weit"},
     "tasks": BASE | {"agents", "bank", "data", "envs", "models", "plan", "training", "weit"},
 }

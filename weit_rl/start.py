@@ -66,10 +66,14 @@ def starts(bank: TemplateBank, source_net: nn.Module, target: nn.Module, plan: P
     """
     source, wanted = plan.layout(source_net), plan.layout(target)
     full = bank.card.get("size", [0])[0]
-    widths = {int(size.partition("x")[0]) for size in bank.card.get("sizes_sampled", [])}
-    between = [_at_width(source, width, full) for width in sorted(widths) if width < full]
+    between = [_at_width(source, width, full) for width in sampled_widths(bank) if width < full]
     paths = [(), *((layout,) for layout in between if _widens(layout, wanted) and _of_whole_tiles(layout))]
     return [network_of_size(bank, source_net, target, plan, seed, path) for path in paths]
+
+
+def sampled_widths(bank: TemplateBank) -> list[int]:
+    """The widths that pre-training sampled, narrow ones first; none where the card does not say."""
+    return sorted({int(size.partition("x")[0]) for size in bank.card.get("sizes_sampled", [])})
 
 
 def _at_width(layout: Layout, width: int, full: int) -> Layout:

@@ -48,7 +48,9 @@ BANKS = {
 }  # what needs a bank, of which constraint
 for _name in INITIALIZERS.names():
     METHODS.add(_name, Method(_name, BANKS.get(_name)))
-METHODS.add("fine", Method("weit", "svd"))
-METHODS.add("sweet", Method("weit", "tucker"))
+CUT = ("init_options={narrow: cut}",)
+METHODS.add("fine", Method("weit", "svd", CUT))
+METHODS.add("sweet", Method("weit", "tucker", CUT))
+METHODS.add("supernet_fitted", Method("supernet", "identity", ("init_options={narrow: fitted}",)))
 METHODS.add("bc", Method("scratch", words=("rtg=none",)))
 METHODS.add("bc10", Method("scratch", words=("rtg=none", "best_fraction=0.1")))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from weit_rl.training.flops import step_flops
 from weit_rl.workflows.pretrain import PLACES, PretrainRun
 from weit_rl.workflows.setup import BANKS
 
+OURS = "kronecker"  # the bank whose FLOPs all sources get
 NETWORKS = ("largest", "smallest")  # of the sampled sizes: one to cut, one to grow
 RANKS = {"svd": 128, "tucker": 32}  # of whole weights; others take pre-training's default
 NOT_MADE = (*PLACES, "score_sizes", "episodes")  # options that do not change a bank's weights
@@ -49,7 +51,8 @@ class Sources:
         if kind in NETWORKS:
             return place
         shipped = BANKS / f"{self.grid.env}.safetensors"
-        return shipped if self._ships(shipped, kind, seed) else place / "bank.safetensors"
+        ships = kind == OURS and self._ships(shipped, seed)
+        return shipped if ships else place / "bank.safetensors"
 
     def make(self, kind: str, seed: int) -> None:
         """Train a source, unless it is there already."""
@@ -60,41 +63,48 @@ class Sources:
             finish("pretrain", path.parent, self.bank_words(kind, seed))
 
     def bank_words(self, kind: str, seed: int) -> list[str]:
-        """Options of the pre-training of a bank."""
-        rank = [f"rank={RANKS[kind]}"] if kind in RANKS else []
-        return [*self._common(seed), f"constraint={kind}", f"steps={self.grid.pretrain_steps}", "score_sizes=[]", *rank]
+        """Options of the pre-training of a bank; another constraint's steps are those that WeiT's FLOPs pay for."""
+        words = [*self._common(seed), f"constraint={kind}", "score_sizes=[]"]
+        words += [f"rank={RANKS[kind]}"] if kind in RANKS else []
+        steps = self.grid.pretrain_steps
+        if kind != OURS:
+            steps = max(1, round(steps * self.flops(seed) / bank_flops(*words, f"steps={steps}")))
+        return [*words, f"steps={steps}"]
 
     def network_words(self, kind: str, seed: int) -> list[str]:
         """Options of the training of a network, regularised as the bank is."""
-        cfg, run = self._bank_run(seed)
-        size, steps = sampled(cfg, kind), self.network_steps(run, sampled(cfg, kind))
+        cfg = compose("pretrain", self.bank_words(OURS, seed))
+        size, steps = sampled(cfg, kind), self.network_steps(seed, sampled(cfg, kind))
         words = [f"size={size}", "init=scratch", f"train_steps={steps}", f"dropout={cfg.dropout}"]
         return [*self._common(seed), *words, f"episodes={self.grid.episodes}", "validation_episodes=0"]
 
-    def network_steps(self, run: PretrainRun, size: Size) -> int:
+    def network_steps(self, seed: int, size: Size) -> int:
         """As many steps as the FLOPs of the bank pay for."""
-        net = run.task.build(size)
-        return max(1, round(run.flops() / step_flops(net, lambda step: run.task.loss(net, run.task.batch(step)))))
+        task = PretrainRun(compose("pretrain", self.bank_words(OURS, seed))).task
+        net = task.build(size)
+        return max(1, round(self.flops(seed) / step_flops(net, lambda step: task.loss(net, task.batch(step)))))
 
     def flops(self, seed: int) -> float:
         """What one source costs, a bank or a network alike."""
-        return self._bank_run(seed)[1].flops()
-
-    def _bank_run(self, seed: int) -> tuple[Any, PretrainRun]:
-        cfg = compose("pretrain", self.bank_words("kronecker", seed))
-        return cfg, PretrainRun(cfg)
+        return bank_flops(*self.bank_words(OURS, seed))
 
     def _common(self, seed: int) -> list[str]:
         return [*self.grid.words(), f"seed={seed}", f"threads={self.threads}"]
 
-    def _ships(self, path: Path, kind: str, seed: int) -> bool:
+    def _ships(self, path: Path, seed: int) -> bool:
         """Whether the bank that ships is the one that would be made."""
         if not path.is_file():
             return False
-        wanted: Any = OmegaConf.to_container(compose("pretrain", self.bank_words(kind, seed)))
+        wanted: Any = OmegaConf.to_container(compose("pretrain", self.bank_words(OURS, seed)))
         # an option that came after it was made: its default is what was done before
         made = {**compose("pretrain"), **read_card(path).get("config", {})}
         return all(made[key] == value for key, value in wanted.items() if key not in NOT_MADE)
+
+
+@cache
+def bank_flops(*words: str) -> float:
+    """What a pre-training with these options costs."""
+    return PretrainRun(compose("pretrain", list(words))).flops()
 
 
 def kinds(method: Method) -> Iterable[str]:

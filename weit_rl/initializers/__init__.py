@@ -17,6 +17,7 @@ from weit_rl.bank import TemplateBank
 from weit_rl.errors import UserError
 from weit_rl.plan import Plan
 from weit_rl.registry import Registry, unknown
+from weit_rl.sizes import Size
 from weit_rl.training.loop import Recipe
 
 
@@ -45,6 +46,8 @@ class Context:
         head_dim: channels of an attention head, the same in source and target.
         seed: of everything it draws.
         domains: ``loss(net, step)`` of each domain of the data, for methods that weigh them; None for a single one.
+        build: makes a fresh network of a size, for methods that go through other sizes; None if there is no way.
+        run: runs a network on a sample of the data, always the same, for methods that look at activations.
         spent: what it used, filled in by the initialiser (``steps``).
     """
 
@@ -55,6 +58,8 @@ class Context:
     head_dim: int = 32
     seed: int = 0
     domains: Sequence[Callable[[Any, int], Tensor]] | None = None
+    build: Callable[[Size], nn.Module] | None = None
+    run: Callable[[nn.Module], Any] | None = None
     spent: dict[str, float] = field(default_factory=lambda: {"steps": 0})
 
 

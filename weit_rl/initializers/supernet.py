@@ -6,6 +6,8 @@ arXiv 1812.08928). All weights are the network's own, so the stage trains all of
 
 from __future__ import annotations
 
+from functools import partial
+
 from torch import nn
 
 from weit_rl.errors import UserError
@@ -27,4 +29,4 @@ def check(source: Source | None, target: nn.Module, plan: Plan) -> None:
     check_bank(source, target, plan)
 
 
-INITIALIZERS.add("supernet", Initializer(weit, train_lr=1e-3, stage_steps=300, check=check))
+INITIALIZERS.add("supernet", Initializer(partial(weit, narrow="cut"), train_lr=1e-3, stage_steps=300, check=check))

@@ -1,34 +1,50 @@
-"""WeiT: templates frozen, scalers resized from the bank's network, then trained for a short stage."""
+"""WeiT: templates frozen, scalers resized from the bank's network, then trained for a short stage.
+
+In a size narrower than any that its bank had sampled, cut scalers are a bad start, and too few to reach good weights in
+a short stage. There the start is fitted to the activations of the bank's networks, and the stage trains all weights.
+"""
 
 from __future__ import annotations
 
+import copy
+import math
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from torch import Tensor, nn
 
+from weit_rl.bank import TemplateBank
 from weit_rl.errors import UserError
 from weit_rl.initializers import INITIALIZERS, Context, Initializer, Source
+from weit_rl.initializers.directions import depth, widths
 from weit_rl.initializers.scaler_starts import with_start
-from weit_rl.plan import Plan
+from weit_rl.plan import STREAM, Plan
+from weit_rl.reconstruction import reconstruct
 from weit_rl.registry import unknown
 from weit_rl.resize import resize
-from weit_rl.start import check_source, own_factors, start_loss, starts
+from weit_rl.sizes import Size
+from weit_rl.start import check_source, network_of_size, own_factors, sampled_widths, start_loss, starts
 from weit_rl.weit import WeiT
 
-STAGES = ("auto", "scalers", "all")
+STAGES, NARROW = ("auto", "scalers", "all"), ("fitted", "cut")
 NEAR_LR, FAR_LR = 3e-3, 1e-2  # chosen on the tuning sizes; far scalers need larger steps, which near ones suffer from
 FREE_LR = 3e-3  # free parameters, like any plain weight, bear no more
 
 
 def weit(
-    source: Source | None, target: nn.Module, context: Context, scalers: str = "trained", stage: str = "auto"
+    source: Source | None,
+    target: nn.Module,
+    context: Context,
+    scalers: str = "trained",
+    stage: str = "auto",
+    narrow: str = "fitted",
 ) -> Mapping[str, Tensor]:
     """A target of any size from a bank: ``context.recipe.steps`` steps on scalers and free parameters (0 allowed).
 
-    It begins at the start of lowest loss. Where even that is far, in a size narrower than any its bank had sampled, the
-    scalers of a network so small are too few to reach good weights in a short stage: it trains all weights instead.
+    It begins at the start of lowest loss, of those that ``resize`` makes, and, where these are far (more than twice the
+    loss of the bank's own network), of those that ``reconstruct`` makes.
 
     Args:
         source: with the bank.
@@ -36,25 +52,46 @@ def weit(
         context: of the run.
         scalers: what they start from, ``"trained"`` (default); controls: ``"linear"``, ``"identical"``, ``"random"``.
         stage: what is trained: ``"scalers"`` (and free parameters), ``"all"`` weights, or ``"auto"`` (default), which
-            is all where the start has more than twice the loss of the bank's own network.
+            is all where the resized start is far.
+        narrow: where that is so and all weights are trained: ``"fitted"`` (default) or ``"cut"``, as resized.
 
     Raises:
-        UserError: for another start or stage.
+        UserError: for another start, stage or way to become narrow.
     """
     assert source is not None and source.bank is not None
-    if stage not in STAGES:
-        raise unknown("stage", stage, list(STAGES))
+    for name, value, choices in (("stage", stage, STAGES), ("narrow", narrow, NARROW)):
+        if value not in choices:
+            raise unknown(name, value, list(choices))
     bank = with_start(source.bank, context.plan.layout(source.net), scalers, context.seed)
-    nets = starts(bank, source.net, target, context.plan, context.seed)
-    net = min(nets, key=lambda net: start_loss(net, context.loss))
-    far = start_loss(net, context.loss) > 2 * start_loss(source.net, context.loss)
-    module, groups = (net.materialize(), None) if stage == "all" or (stage == "auto" and far) else (net, scaler_groups)
+    loss = partial(start_loss, loss=context.loss)
+    net = min(starts(bank, source.net, target, context.plan, context.seed), key=loss)
     net.bank.requires_grad_(False)
-    lr = context.recipe.lr or (FAR_LR if far and groups else NEAR_LR)
-    recipe = replace(context.recipe, lr=lr)
-    context.fit(module, lambda step: context.loss(module, step), recipe, groups and groups(net, lr))
-    context.spent["steps"] = context.recipe.steps
-    return (net.materialize() if groups else module).state_dict()
+    far = loss(net) > 2 * loss(source.net)
+    if stage == "all" or (stage == "auto" and far):
+        more = fitted(bank, source.net, target, context) if far and narrow == "fitted" else []
+        return _trained(min((net.materialize(), *more), key=loss), context, NEAR_LR).state_dict()
+    lr = FAR_LR if far else NEAR_LR
+    _trained(net, context, lr, scaler_groups(net, context.recipe.lr or lr))
+    return net.materialize().state_dict()
+
+
+def fitted(bank: TemplateBank, source_net: nn.Module, target: nn.Module, context: Context) -> list[nn.Module]:
+    """The target fitted to the bank's network of its depth and the next wider sampled width, if there is one."""
+    plan, layout = context.plan, context.plan.layout(target)
+    wider = [width for width in sampled_widths(bank) if width > widths(layout).get(STREAM, math.inf)]
+    if context.build is None or context.run is None or not wider:
+        return []
+    wide = context.build(Size(wider[0], depth(layout), context.head_dim))
+    wide = network_of_size(bank, source_net, wide, plan, context.seed).materialize()
+    net = copy.deepcopy(target)
+    return [net] if reconstruct(wide, net, plan, context.run, context.head_dim) else []
+
+
+def _trained(module: nn.Module, context: Context, lr: float, groups: list[dict[str, Any]] | None = None) -> nn.Module:
+    recipe = replace(context.recipe, lr=context.recipe.lr or lr)
+    context.fit(module, lambda step: context.loss(module, step), recipe, groups)
+    context.spent["steps"] = recipe.steps
+    return module
 
 
 def check(source: Source | None, target: nn.Module, plan: Plan) -> None:

@@ -20,6 +20,8 @@ from weit_rl.tasks import TASKS
 from weit_rl.weit import eval_mode
 
 SPLIT_SEED = 0  # the same episodes are held out in every run
+SAMPLE = 512  # windows that a network is run on where its activations are looked at
+INPUTS = ("observations", "actions", "returns_to_go", "timesteps")  # of a network, in this order
 
 
 @dataclass(frozen=True)
@@ -116,6 +118,11 @@ class Control:
         """``batch_size`` windows drawn with the step's own seed."""
         return self.windows.sample(self.config.batch_size, self._generator(step))
 
+    def run(self, net: Any) -> None:
+        """Run a network on a sample of the training data, the same for every network and seed."""
+        batch = self.windows.sample(SAMPLE, torch.Generator().manual_seed(SPLIT_SEED))
+        net(*(batch[name] for name in INPUTS))
+
     def domains(self) -> list[Callable[[Any, int], Tensor]] | None:
         """The loss of a step on each of the sets that were mixed, a batch shared among them; None for a single set."""
         share = max(1, self.config.batch_size // len(self.origins))
@@ -138,7 +145,7 @@ class Control:
 
     def loss(self, net: Any, batch: dict[str, Tensor]) -> Tensor:
         """Mean squared action error over real steps."""
-        actions = net(batch["observations"], batch["actions"], batch["returns_to_go"], batch["timesteps"])
+        actions = net(*(batch[name] for name in INPUTS))
         return ((actions - batch["actions"]) ** 2)[batch["mask"]].mean()
 
     def evaluate(self, net: nn.Module, episodes: int, seed: int) -> dict[str, float]:

@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
+
+
+def flops_of(call: Callable[[], Any]) -> float:
+    """FLOPs of the matrix products of a call."""
+    with FlopCounterMode(display=False) as counter:
+        call()
+    return counter.get_total_flops()
 
 
 def step_flops(module: nn.Module, loss: Callable[[int], Tensor], steps: int = 1) -> float:

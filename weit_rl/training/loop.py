@@ -80,7 +80,7 @@ def fit(
         return module
     groups = groups or [{"params": [p for p in module.parameters() if p.requires_grad]}]
     assert recipe.lr is not None
-    optimizer = torch.optim.AdamW(groups, lr=recipe.lr, weight_decay=recipe.weight_decay, betas=(0.9, 0.99))
+    optimizer = torch.optim.AdamW(groups, lr=recipe.lr, weight_decay=recipe.weight_decay, betas=(0.9, 0.99), fused=True)
     peaks = [group["lr"] for group in optimizer.param_groups]
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
     begin, end = span or (0, recipe.steps)

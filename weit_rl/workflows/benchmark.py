@@ -152,6 +152,6 @@ class Comparison:
             "Same data, batches, training loop and evaluation seeds for all; float32 matrix products of precision "
             f"{grid.precision}.",
             f"Every source, bank or network, was trained on the same data for {self.source_flops:.3g} FLOPs "
-            f"({grid.pretrain_steps} steps of a bank); where a method can start from the largest sampled size or the "
-            "smallest, it takes the one of lower first loss.",
+            f"({grid.pretrain_steps} steps of WeiT's bank); where a method can start from the largest sampled size or "
+            "the smallest, it takes the one of lower first loss.",
         ]

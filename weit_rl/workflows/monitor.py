@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from weit_rl.tensorfile import read_card
-from weit_rl.training.flops import step_flops
+from weit_rl.training.flops import flops_of, step_flops
 from weit_rl.training.loop import Recipe, fit
 from weit_rl.training.progress import Progress
 from weit_rl.training.run_folder import RunFolder
@@ -24,7 +24,7 @@ class Monitor:
     """
 
     def __init__(self, run: RunFolder, validate: Callable[[int], None] = lambda step: None):
-        self.run, self.validate = run, validate
+        self.run, self.validate, self._beside = run, validate, 0.0
         earlier = run.metrics().get("time/seconds", [(0, 0.0)])
         self._began = time.monotonic() - earlier[-1][1]
 
@@ -37,6 +37,11 @@ class Monitor:
     def flops(self) -> float:
         """FLOPs of the stages that are finished, by counting single steps."""
         return sum(values[-1][1] for name, values in self.run.metrics().items() if name.endswith("/flops"))
+
+    def counted(self, call: Callable[[], Any]) -> None:
+        """Count what an initialiser does beside its stage; a resumed run does it again, and counts it once."""
+        self._beside += flops_of(call)
+        self.run.log(0, {"beside/flops": self._beside})
 
     def stage(
         self,

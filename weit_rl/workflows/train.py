@@ -105,6 +105,7 @@ class TrainRun:
         """The initialiser's own stage."""
         asked = self.net.target_return.clone()
         context = self.context(lambda *stage: monitor.stage("scaler", 0, *stage))
+        context.run = lambda net: monitor.counted(lambda: self.task.run(net))
         self.net.load_state_dict(self.make(self.source, self.net, context))
         # The normaliser comes with the weights; the return to ask for follows one rule, whatever the initialiser.
         self.net.target_return.copy_(asked)
@@ -127,6 +128,8 @@ class TrainRun:
             head_dim=self.size.head_dim,
             seed=self.cfg.seed,
             domains=self.task.domains(),
+            build=self.task.build,
+            run=self.task.run,
         )
 
     def loss(self, step: int) -> Any:

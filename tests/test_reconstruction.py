@@ -1,0 +1,152 @@
+"""Narrow networks fitted layer by layer: exact where nothing is lost, better than a cut where something is."""
+
+import copy
+
+import pytest
+import torch
+from conftest import small_inputs, small_net
+from torch import nn
+
+from weit_rl import Plan
+from weit_rl.bank import TemplateBank
+from weit_rl.errors import UserError
+from weit_rl.initializers import INITIALIZERS, Context, Source
+from weit_rl.initializers.tensors import state_of, weights_of
+from weit_rl.models import MODELS
+from weit_rl.reconstruction import pivots, principal, reconstruct, ridge, zero_sum
+from weit_rl.resize import resize
+from weit_rl.start import network_of_size
+from weit_rl.training.loop import Recipe, fit
+from weit_rl.weit import WeiT
+
+PLAN = MODELS.get("dt").plan(8)
+SAMPLE = small_inputs(batch=400, seed=2)
+INPUTS = small_inputs(batch=50)
+
+
+def run(net):
+    net(*SAMPLE)
+
+
+def lively(width, **options):
+    """A network whose every layer matters (fresh ones hardly change the stream)."""
+    net = small_net(width=width, **options)
+    generator = torch.Generator().manual_seed(4)
+    with torch.no_grad():
+        for name, p in net.named_parameters():
+            if "norm" not in name and "modulate" not in name:
+                p += 0.2 * torch.randn(p.shape, generator=generator)
+    return net
+
+
+def widened(net, width):
+    """The same function at another width."""
+    target = small_net(width=width, rtg="none")
+    weights = resize(weights_of(net, PLAN), PLAN.layout(net), PLAN.layout(target))
+    target.load_state_dict(state_of(target, weights, net, PLAN))
+    return target
+
+
+def apart(net, other):
+    """Squared difference of what two networks say, in units of its own spread."""
+    a, b = net(*INPUTS).detach(), other(*INPUTS).detach()
+    return float((a - b).square().mean() / b.var(dim=(0, 1)).mean())
+
+
+def test_what_was_widened_becomes_narrow_again_without_loss():
+    narrow = lively(16, rtg="none")
+    wide, found = widened(narrow, 48), small_net(width=16, rtg="none", seed=9)
+    found.observation_mean.fill_(7.0)  # a buffer comes with the weights
+    torch.testing.assert_close(wide(*INPUTS), narrow(*INPUTS), rtol=1e-4, atol=1e-5)
+    assert reconstruct(wide, found, PLAN, run, head_dim=8)
+    assert torch.equal(found.observation_mean, wide.observation_mean)
+    assert apart(found, narrow) < 1e-3 and apart(small_net(width=16, rtg="none", seed=9), narrow) > 0.1
+
+
+@pytest.mark.parametrize("rtg", ["latest", "every", "none"])
+def test_it_comes_nearer_than_a_cut(rtg):
+    wide, target = lively(48, rtg=rtg), small_net(width=24, rtg=rtg, seed=9)
+    cut = copy.deepcopy(target)
+    weights = resize(weights_of(wide, PLAN), PLAN.layout(wide), PLAN.layout(target))
+    cut.load_state_dict(state_of(cut, weights, wide, PLAN))
+    before = {name: p.clone() for name, p in wide.state_dict().items()}
+    assert reconstruct(wide, target, PLAN, run, head_dim=8)
+    assert apart(target, wide) < 0.5 * apart(cut, wide)
+    assert all(torch.equal(p, before[name]) for name, p in wide.state_dict().items())  # the source stays
+    assert not any(
+        module._forward_pre_hooks or module._forward_hooks for net in (wide, target) for module in net.modules()
+    )
+
+
+def test_a_network_whose_stream_nothing_normalises_is_left_alone():
+    def mlp(width):
+        return nn.Sequential(nn.Linear(8, width), nn.ReLU(), nn.Linear(width, width), nn.ReLU(), nn.Linear(width, 8))
+
+    source, target = mlp(16), mlp(8)
+    before = copy.deepcopy(target.state_dict())
+    assert not reconstruct(source, target, Plan.infer(source, tile=8), lambda net: net(torch.randn(9, 8)), head_dim=8)
+    assert all(torch.equal(p, before[name]) for name, p in target.state_dict().items())
+
+
+def test_a_basis_is_orthonormal_and_unseen_by_a_layer_norm():
+    basis = zero_sum(7)
+    torch.testing.assert_close(basis.T @ basis, torch.eye(6).double())
+    torch.testing.assert_close(basis.sum(0), torch.zeros(6).double(), atol=1e-12, rtol=0)
+    x = torch.randn(100, 5) @ torch.randn(5, 20) + 3  # varies along five directions
+    down = principal([x], 8)
+    torch.testing.assert_close(down.sum(0), torch.zeros(20), atol=1e-5, rtol=0)
+    centred = (x - x.mean(1, keepdim=True)) - (x - x.mean(1, keepdim=True)).mean(0)
+    torch.testing.assert_close((centred @ down.T).square().sum(), centred.square().sum(), rtol=1e-4, atol=0)
+
+
+def test_pivots_pass_over_what_is_known_already():
+    x = torch.randn(200, 6, dtype=torch.float64) * torch.tensor([5.0, 1, 1, 1, 0.1, 1])
+    x[:, 1] = 0.9 * x[:, 0]  # large, but a copy
+    assert pivots(x.T @ x, 1, 2).tolist() != [0, 1] and 0 in pivots(x.T @ x, 1, 2)
+    assert pivots(x.T @ x, 1, 4).tolist() == [0, 2, 3, 5]
+    assert pivots(x.T @ x, 2, 1).tolist() == [0]  # by units
+
+
+@pytest.mark.parametrize("intercept", [True, False])
+def test_ridge_finds_a_linear_map(intercept):
+    weight, bias = torch.randn(3, 4), torch.randn(3) if intercept else torch.zeros(3)
+    x = torch.randn(500, 4)
+    found, shift = ridge(x, x @ weight.T + bias, intercept)
+    torch.testing.assert_close(found, weight, rtol=1e-3, atol=1e-3)
+    torch.testing.assert_close(shift, bias, rtol=1e-3, atol=1e-3)
+
+
+@pytest.fixture
+def source():
+    """A bank that sampled the widths 16 and 32."""
+    net = lively(32, rtg="none")
+    bank = TemplateBank.from_plan(PLAN, 4, "identity")
+    bank.source = {f"own.{k}": v.detach() for k, v in WeiT(net, bank, PLAN).own().items()}
+    bank.source |= {f"buffer.{k}": b for k, b in net.named_buffers()}
+    bank.card |= {"size": [32, 2, 8], "sizes_sampled": ["16x2", "32x2"]}
+    return Source(net, bank)
+
+
+def begun(source, narrow, **changes):
+    """The loss of what weit makes of it at width 8 without a step: distance to the network of width 16."""
+    wanted = network_of_size(source.bank, source.net, small_net(width=16, rtg="none"), PLAN)(*SAMPLE).detach()
+
+    def build(size):
+        return small_net(width=size.width, depth=size.depth, rtg="none")
+
+    def loss(net, step):
+        return ((net(*SAMPLE) - wanted) ** 2).mean() if net is not source.net else wanted.new_tensor(1e-4)
+
+    given = {"build": build, "run": run, "head_dim": 8} | changes
+    target = small_net(width=8, rtg="none", seed=3)
+    context = Context(PLAN, loss, fit, Recipe(0, None), **given)
+    target.load_state_dict(INITIALIZERS.get("weit").make(source, target, context, narrow=narrow))
+    return float(loss(target, 0))
+
+
+def test_weit_fits_a_size_narrower_than_any_sampled_one(source):
+    cut, fitted = begun(source, "cut"), begun(source, "fitted")
+    assert fitted < 0.5 * cut
+    assert begun(source, "fitted", build=None) == cut  # where the family is not known
+    with pytest.raises(UserError, match="unknown narrow 'fited'"):
+        begun(source, "fited")
