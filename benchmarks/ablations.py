@@ -1,10 +1,11 @@
-"""What each choice of the method is worth: scaler starts, rank, tile, mask rule, constraint; one table each.
+"""What each choice of the method is worth: scaler starts, narrow starts, rank, tile, masks, constraint; one table each.
 
     python benchmarks/ablations.py scalers --out benchmarks/results/ablations
     python benchmarks/ablations.py rank    --out benchmarks/results/ablations
 
-A variant is a bank (pre-trained where it is not the one that ships) and options of the training that starts from it.
-Finished banks and cells are kept; OMP_NUM_THREADS=1 and a call for each of two families use two cores.
+A variant is a bank and options of the training that starts from it. Those of scalers and narrow start from the bank
+that ships, all others from banks of 3000 steps, the defaults too. Finished banks and cells are kept; OMP_NUM_THREADS=1
+and a call for each of two families use two cores.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ Variant = tuple[list[str], list[str]]  # options of pre-training (none: the bank
 
 def made_with(*words: str) -> Variant:
     """A bank of its own."""
-    return ["score_sizes=[]", "precision=medium", *words], []
+    return ["score_sizes=[]", "precision=medium", "steps=3000", *words], []
 
 
 FAMILIES: dict[str, dict[str, Variant]] = {
@@ -33,33 +34,46 @@ FAMILIES: dict[str, dict[str, Variant]] = {
         kind: ([], [f"init_options={{scalers: {kind}, stage: scalers}}"])
         for kind in ("trained", "linear", "identical", "random")
     },
+    "narrow": {
+        "fitted (default)": ([], []),
+        "cut, all weights": ([], ["init_options={narrow: cut}"]),
+        "cut, scalers alone": ([], ["init_options={stage: scalers}"]),
+    },
     "rank": {
-        **{str(rank): made_with(f"rank={rank}") for rank in (4, 8, 16)},
-        "32 (default)": ([], []),
-        "64": made_with("rank=64"),
+        **{str(rank): made_with(f"rank={rank}") for rank in (4, 16, 32)},
+        "64 (default)": made_with(),
+        "128": made_with("rank=128"),
         "auto": made_with("rank=auto"),
     },
-    "tile": {"8": made_with("tile=8"), "16 (default)": ([], []), "32": made_with("tile=32")},
-    "masks": {"drawn (default)": ([], []), "full": made_with("masks=full"), "none": made_with("masks=none")},
+    "tile": {"8": made_with("tile=8"), "16 (default)": made_with(), "32": made_with("tile=32")},
+    "masks": {"drawn (default)": made_with(), "full": made_with("masks=full"), "none": made_with("masks=none")},
     "constraint": {
-        "kronecker (default)": ([], []),
+        "kronecker (default)": made_with(),
         "svd, rank 128": made_with("constraint=svd", "rank=128"),
         "tucker, rank 32": made_with("constraint=tucker", "rank=32"),
         "identity": made_with("constraint=identity"),
     },
 }
-EXTRA_SIZES = {"rank": ["256x8"]}  # low rank must not cap the largest rung
-STEPS = (0, 300)
+SIZES = {"rank": [*FROZEN["reported"], "256x8"], "narrow": ["32x3"]}  # low rank must not cap the largest rung
+STEPS = {"narrow": (0, 30, 100, 300)}
+Cell = tuple[float, float]  # return, loss on held-out episodes
 
 
-def cell(folder: Path, bank: list[str], size: str, steps: int, words: list[str]) -> float | None:
-    """The return of one cell; None for a size its constraint does not reach."""
+def cell(folder: Path, bank: list[str], size: str, steps: int, words: list[str]) -> Cell | None:
+    """One cell; None for a size its constraint does not reach."""
     common = [f"size={size}", f"scaler_steps={steps}", "train_steps=0", "validation_episodes=0", "precision=medium"]
     common += [*bank, *words]
     try:
-        return finish_training(folder, [*common, f"episodes={FROZEN['episodes']}"])["return_mean"]
+        report = finish_training(folder, [*common, f"episodes={FROZEN['episodes']}"])
+        return report["return_mean"], report["validation_loss"]
     except NotDefined:
         return None
+
+
+def made(out: Path, pretraining: list[str]) -> Path:
+    """A bank, once for all families that have it."""
+    name = "-".join(pretraining[3:]).replace("=", "") or "default"
+    return finish("pretrain", out / "runs" / "banks" / name, pretraining)
 
 
 def main() -> None:
@@ -67,18 +81,23 @@ def main() -> None:
     parser.add_argument("family", choices=FAMILIES)
     parser.add_argument("--out", type=Path, required=True)
     arguments = parser.parse_args()
-    sizes, lines = [*FROZEN["reported"], *EXTRA_SIZES.get(arguments.family, [])], []
-    values: dict[str, dict[str, float | None]] = {}
+    sizes, lines = SIZES.get(arguments.family, FROZEN["reported"]), []
+    values: dict[str, dict[str, Cell | None]] = {}
     for name, (pretraining, training) in FAMILIES[arguments.family].items():
-        place = arguments.out / "runs" / arguments.family / name.split()[0].strip(",")
-        bank = [f"bank={finish('pretrain', place / 'bank', pretraining)}"] if pretraining else []
+        place = arguments.out / "runs" / arguments.family / name.replace(" ", "").replace(",", "-")
+        bank = [f"bank={made(arguments.out, pretraining)}"] if pretraining else []
         own = values[name] = {}
         for size in sizes:
-            for steps in STEPS:
+            for steps in STEPS.get(arguments.family, (0, 300)):
                 own[f"{size}, {steps} steps"] = cell(place / f"{size}-{steps}", bank, size, steps, training)
-        lines.append([name, *("n/a" if value is None else f"{value:,.0f}" for value in own.values())])
+        lines.append(
+            [name, *("n/a" if value is None else f"{value[0]:,.0f} ({value[1]:.4f})" for value in own.values())]
+        )
     header = [arguments.family, *next(iter(values.values()))]
-    note = f"Return over {FROZEN['episodes']} test episodes after so many scaler steps; one seed, HalfCheetah expert."
+    note = (
+        f"Return over {FROZEN['episodes']} test episodes (loss on held-out episodes) after so many steps of the stage; "
+    )
+    note += "one seed, HalfCheetah expert."
     table = Table(f"Ablation: {arguments.family}", header, lines, note)
     (arguments.out / f"{arguments.family}.md").write_text(table.markdown())
     (arguments.out / f"{arguments.family}.json").write_text(json.dumps(values, indent=1) + "\n")

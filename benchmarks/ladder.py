@@ -12,29 +12,35 @@ kept in cells.csv, so a killed run goes on where it was.
 from __future__ import annotations
 
 import argparse
-import csv
 from pathlib import Path
+
+from rows import Row, append, finished
 
 from weit_rl.comparison.runs import finish, finish_training
 from weit_rl.comparison.tables import Table
 from weit_rl.tensorfile import read_card
-from weit_rl.workflows.setup import BANKS
 
 SIZES = ("64x2", "64x4", "96x3", "96x6", "128x3", "128x4", "160x3", "192x4", "224x6", "256x8")
 SHARES = (0.9, 1.0)  # of the mean return of the data
 EPISODES, DATA_RETURN = 10, 9792.5
-PRETRAINING = (300, 1000, 3000, 10_000)  # steps of pre-training; the last one is the bank that ships
+SMALL = ["size=64x4", "widths=[64]", "depths=[2, 3, 4]"]  # one cheap width: every wider size is widened from it
+PRETRAINING = {  # every one is shown
+    "64 x 4, 1,000 steps": [*SMALL, "steps=1000"],
+    "64 x 4, 3,000 steps": [*SMALL, "steps=3000"],
+    "128 x 6, 1,000 steps": ["steps=1000"],
+    "128 x 6, 3,000 steps": ["steps=3000"],
+}
 STAGES = (0, 30, 100, 300)  # steps on scalers; where they do not reach the score, training steps follow
 FURTHER = (300, 700)
 SCRATCH = (300, 600, 1000, 1500, 2000, 3000)
 COMMON = ["threads=1", "precision=medium"]
 FIELDS = ("source", "size", "budget", "return_mean", "flops")
-Row = dict[str, str]
+ROWS = "cells*.csv"
 
 
 def climbs() -> list[tuple[str, str]]:
     """Every source with every size; cheap sizes first."""
-    return [(source, size) for size in SIZES for source in ("scratch", *map(str, PRETRAINING))]
+    return [(source, size) for size in SIZES for source in ("scratch", *PRETRAINING)]
 
 
 def budgets(source: str) -> list[tuple[int, list[str]]]:
@@ -47,36 +53,27 @@ def budgets(source: str) -> list[tuple[int, list[str]]]:
 
 def bank(out: Path, source: str) -> Path:
     """The file of a bank."""
-    if source == str(PRETRAINING[-1]):
-        return BANKS / "HalfCheetah.safetensors"
-    return out / "banks" / source / "bank.safetensors"
+    return out / "banks" / place_of(source) / "bank.safetensors"
 
 
-def finished(out: Path) -> list[Row]:
-    """The cells of every part."""
-    rows: list[Row] = []
-    for path in sorted(out.glob("cells*.csv")):
-        with path.open(newline="") as file:
-            rows += list(csv.DictReader(file))
-    return rows
+def place_of(source: str) -> str:
+    """A folder's name for a source."""
+    return source.replace(" ", "").replace(",", "")
 
 
 def climb(source: str, size: str, out: Path, file: Path) -> None:
     """Train with growing budgets until the highest score is reached."""
     for budget, words in budgets(source):
-        before = [r for r in finished(out) if (r["source"], r["size"], r["budget"]) == (source, size, str(budget))]
+        before = [
+            r for r in finished(out, ROWS) if (r["source"], r["size"], r["budget"]) == (source, size, str(budget))
+        ]
         if not before:
             common = [f"size={size}", f"episodes={EPISODES}", "validation_episodes=0", *COMMON]
-            place = out / "runs" / f"{source}-{size}-{budget}"
+            place = out / "runs" / f"{place_of(source)}-{size}-{budget}"
             begun = [] if source == "scratch" else [f"bank={bank(out, source)}"]
             report = finish_training(place, [*common, *words, *begun])
             before = [dict(zip(FIELDS, (source, size, budget, report["return_mean"], report["flops"]), strict=True))]
-            new = not file.exists()
-            with file.open("a", newline="") as stream:
-                writer = csv.DictWriter(stream, FIELDS)
-                if new:
-                    writer.writeheader()
-                writer.writerows(before)
+            append(file, FIELDS, before[0])
         if float(before[0]["return_mean"]) >= max(SHARES) * DATA_RETURN:
             return
 
@@ -88,24 +85,21 @@ def reached(rows: list[Row], source: str, size: str, share: float) -> Row | None
 
 
 def pretraining_flops(out: Path, source: str) -> float:
-    """What a bank cost; all were made with the same steps, but for their number."""
-    if source == "scratch":
-        return 0.0
-    card = read_card(bank(out, str(PRETRAINING[0])))
-    return float(card["flops"]) / PRETRAINING[0] * int(source)
+    """What a bank cost."""
+    return 0.0 if source == "scratch" else float(read_card(bank(out, source))["flops"])
 
 
 def table(out: Path, share: float) -> Table:
     """FLOPs of the whole ladder by source."""
-    rows, lines, direct = finished(out), [], None
-    for source in ("scratch", *map(str, PRETRAINING)):
+    rows, lines, direct = finished(out, ROWS), [], None
+    for source in ("scratch", *PRETRAINING):
         cells = [reached(rows, source, size, share) for size in SIZES]
         begun = pretraining_flops(out, source)
         stages = sum(float(cell["flops"]) for cell in cells if cell)
         total = begun + stages
         missing = [size for size, cell in zip(SIZES, cells, strict=True) if cell is None]
         direct = total if source == "scratch" else direct
-        name = "every size from scratch" if source == "scratch" else f"a bank of {int(source):,} steps"
+        name = "every size from scratch" if source == "scratch" else f"a bank of {source}"
         steps = ", ".join(cell["budget"] if cell else "-" for cell in cells)
         ratio = f"{total / direct:.2f}" if direct and not missing else "not reached"
         lines.append([name, f"{begun:.2e}", f"{stages:.2e}", f"{total:.2e}", ratio, steps])
@@ -123,8 +117,8 @@ def main() -> None:
     number, parts = arguments.part
     arguments.out.mkdir(parents=True, exist_ok=True)
     if arguments.what == "banks":
-        for steps in PRETRAINING[:-1][number::parts]:
-            finish("pretrain", bank(arguments.out, str(steps)).parent, [f"steps={steps}", "score_sizes=[]", *COMMON])
+        for source, words in list(PRETRAINING.items())[number::parts]:
+            finish("pretrain", bank(arguments.out, source).parent, [*words, "score_sizes=[]", *COMMON])
         return
     if arguments.what == "run":
         for source, size in climbs()[number::parts]:

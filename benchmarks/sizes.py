@@ -12,18 +12,19 @@ killed run goes on where it was, and ``--part 0/2`` and ``--part 1/2`` share the
 from __future__ import annotations
 
 import argparse
-import csv
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
+from rows import append, finished
 
 from weit_rl.command import compose
 
 FROZEN = yaml.safe_load((Path(__file__).parent / "frozen.yaml").read_text())
 FIELDS = ["method", "size", "seed", "scaler_steps", "train_steps", "return_mean", "return_std", "score", "seconds"]
+ROWS = "results*.csv"
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,7 @@ def make_banks(out: Path, data: str, one_seed: bool, part: tuple[int, int]) -> N
             pretrain(compose("pretrain", [f"data={data}", f"seed={seed}", f"run_dir={path.parent}"]))
 
 
-def run_cell(cell: Cell, out: Path, data: str) -> list[dict[str, Any]]:
+def run_cell(cell: Cell, out: Path, data: str) -> dict[str, Any]:
     """Train one cell with the public command's own code and score it on test episodes."""
     from weit_rl.workflows.train import train
 
@@ -81,16 +82,7 @@ def run_cell(cell: Cell, out: Path, data: str) -> list[dict[str, Any]]:
         words.append(f"bank={bank_of(out, cell.seed)}")
     report = train(compose("train", words))
     shutil.rmtree(folder)
-    return [{**dict(zip(FIELDS, cell.key(), strict=False)), **{k: report[k] for k in FIELDS[5:]}}]
-
-
-def finished(out: Path) -> list[dict[str, str]]:
-    """The rows of every part."""
-    rows: list[dict[str, str]] = []
-    for path in sorted(out.glob("results*.csv")):
-        with path.open(newline="") as file:
-            rows += list(csv.DictReader(file))
-    return rows
+    return {**dict(zip(FIELDS, cell.key(), strict=False)), **{k: report[k] for k in FIELDS[5:]}}
 
 
 def run(out: Path, data: str, sizes: list[str], one_seed: bool, part: tuple[int, int]) -> None:
@@ -98,17 +90,11 @@ def run(out: Path, data: str, sizes: list[str], one_seed: bool, part: tuple[int,
     out.mkdir(parents=True, exist_ok=True)
     path = out / ("results.csv" if part[1] == 1 else f"results-{part[0]}.csv")
     for number, cell in enumerate(cells(sizes, one_seed)):
-        done = {tuple(row[field] for field in FIELDS[:5]) for row in finished(out)}
+        done = {tuple(row[field] for field in FIELDS[:5]) for row in finished(out, ROWS)}
         ready = cell.method != "weit" or bank_of(out, cell.seed).exists()
         if number % part[1] != part[0] or cell.key() in done or not ready:
             continue
-        rows = run_cell(cell, out, data)
-        new = not path.exists()
-        with path.open("a", newline="") as file:
-            writer = csv.DictWriter(file, FIELDS)
-            if new:
-                writer.writeheader()
-            writer.writerows(rows)
+        append(path, FIELDS, run_cell(cell, out, data))
 
 
 def main() -> None:
@@ -127,7 +113,7 @@ def main() -> None:
     else:
         from sizes_table import write_table
 
-        write_table(finished(arguments.out), arguments.out)
+        write_table(finished(arguments.out, ROWS), arguments.out)
 
 
 if __name__ == "__main__":
