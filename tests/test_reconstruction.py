@@ -13,7 +13,8 @@ from weit_rl.errors import UserError
 from weit_rl.initializers import INITIALIZERS, Context, Source
 from weit_rl.initializers.tensors import state_of, weights_of
 from weit_rl.models import MODELS
-from weit_rl.reconstruction import pivots, principal, reconstruct, ridge, zero_sum
+from weit_rl.reconstruction import reconstruct
+from weit_rl.regression import pivots, principal, ridge, zero_sum
 from weit_rl.resize import resize
 from weit_rl.start import network_of_size
 from weit_rl.training.loop import Recipe, fit
@@ -141,7 +142,7 @@ def begun(source, narrow, **changes):
     target = small_net(width=8, rtg="none", seed=3)
     context = Context(PLAN, loss, fit, Recipe(0, None), **given)
     target.load_state_dict(INITIALIZERS.get("weit").make(source, target, context, narrow=narrow))
-    return float(loss(target, 0))
+    return float(loss(target, 0).detach())
 
 
 def test_weit_fits_a_size_narrower_than_any_sampled_one(source):

@@ -9,19 +9,19 @@ layers left wrong in the stream, later ones are asked to mend. It takes one forw
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 
 from weit_rl.plan import FIXED, HEADS, STREAM, Layout, Plan, Slot, stack, unstack
+from weit_rl.regression import channelwise, pivots, principal, ridge
 from weit_rl.weit import eval_mode
-
-RIDGE = 1e-4  # of the mean square of the inputs
 
 
 @torch.no_grad()
@@ -38,15 +38,17 @@ def reconstruct(
         head_dim: channels of a head.
 
     Returns:
-        False, and nothing done, where no LayerNorm reads the stream, so that it is not seen.
+        False, and nothing done, where no LayerNorm reads the stream, or no linear layer another axis: what is not
+        seen cannot be cut well.
     """
     wide, narrow = plan.layout(source), plan.layout(target)
     with eval_mode(source), eval_mode(target):
         seen = Record(source, run)
         streams = [seen.inputs[name] for name in norms(source, wide) if name in seen.inputs]
-        if not streams:
+        kept = chosen(source, wide, narrow, seen, head_dim)
+        if not streams or unread(wide, kept):
             return False
-        cut = Cut(principal(streams, _length(narrow, STREAM)), chosen(source, wide, narrow, seen, head_dim))
+        cut = Cut(principal(streams, _length(narrow, STREAM)), kept)
         weights = stack({name: p.detach() for name, p in source.named_parameters()}, wide)
         buffers = {name: b for name, b in source.named_buffers() if b.shape == target.get_buffer(name).shape}
         parameters = unstack({key: cut(weights[key], slot) for key, slot in wide.items()}, narrow)
@@ -77,9 +79,8 @@ class Record:
             for name, module in net.named_modules()
             if isinstance(module, nn.Linear | nn.LayerNorm)
         ]
-        run(net)
-        for hook in hooks:
-            hook.remove()
+        with removed(hooks):
+            run(net)
 
     def is_read(self, name: str) -> bool:
         """Whether a linear layer takes the module's output as it is."""
@@ -136,19 +137,17 @@ class Fit:
             for name, way in ways.items()
             if name in self.seen.inputs
         ]
-        run(self.net)
-        for hook in hooks:
-            hook.remove()
+        with removed(hooks):
+            run(self.net)
 
     def norm(self, name: str, module: Any, args: Any) -> None:
         """A LayerNorm in front of a linear layer only normalises; any other one meets the wide one's output."""
         x = tokens(args[0])
         self.error = self.seen.inputs[name] @ self.cut.basis.T - x
-        scale, shift = torch.ones_like(module.weight), torch.zeros_like(module.bias)
+        scale, shift = torch.ones_like(module.weight), torch.zeros_like(module.weight)
         if not self.seen.is_read(name):
             scale, shift = channelwise(F.layer_norm(x, x.shape[-1:]), self.seen.outputs[name] @ self.cut.basis.T)
-        module.weight.copy_(scale)
-        module.bias.copy_(shift)
+        put(module, scale, shift)
 
     def linear(self, name: str, module: Any, args: Any) -> None:
         """A linear layer meets the wide one's output; one of a block that adds to the stream mends it, too."""
@@ -156,15 +155,29 @@ class Fit:
         x, axis = tokens(args[0]), slot.rule.axes[0]
         parts = self.seen.outputs[name].unflatten(-1, (slot.rule.split, -1))
         wanted = self.cut.along(parts, (axis,), layer, first=2).flatten(1)
-        mends = axis == STREAM and slot.stacked and self.error is not None
-        if mends:
-            wanted = wanted + self.error
-        weight, bias = ridge(x, wanted, module.bias is not None)
-        module.weight.copy_(weight)
-        if module.bias is not None:
-            module.bias.copy_(bias)
-        if mends:
-            self.error = wanted - module.forward(x)
+        if axis != STREAM or not slot.stacked or self.error is None:
+            put(module, *ridge(x, wanted, module.bias is not None))
+            return
+        wanted = wanted + self.error
+        put(module, *ridge(x, wanted, module.bias is not None))
+        self.error = wanted - module.forward(x)
+
+
+@contextmanager
+def removed(hooks: Iterable[RemovableHandle]) -> Iterator[None]:
+    """Takes hooks off again."""
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def put(module: Any, weight: Tensor, bias: Tensor) -> None:
+    """Set the weight of a module, and its bias if it has one."""
+    module.weight.copy_(weight)
+    if module.bias is not None:
+        module.bias.copy_(bias)
 
 
 def linears(net: nn.Module, layout: Layout) -> dict[str, tuple[Slot, int]]:
@@ -184,28 +197,6 @@ def norms(net: nn.Module, layout: Layout) -> list[str]:
     return [name for name, module in net.named_modules() if name in names and type(module) is nn.LayerNorm]
 
 
-def principal(streams: Iterable[Tensor], width: int) -> Tensor:
-    """``(width, wide)``: a basis of the directions in which the stream moves most, wherever it is read.
-
-    A LayerNorm takes no notice of what all channels have in common. So the directions are those of the stream without
-    it, one fewer than there are channels, and they are spread over the channels so that these sum to zero: then the
-    narrow LayerNorm divides by what the wide one divides by, but for what is lost, and a constant.
-    """
-    total: Any = 0.0
-    for x in streams:
-        x = (x - x.mean(1, keepdim=True)).double()
-        x = x - x.mean(0)
-        total = total + x.T @ x / x.square().sum()
-    directions = torch.linalg.eigh(total).eigenvectors[:, 1 - width :].T
-    return (zero_sum(width).to(directions) @ directions).float()
-
-
-def zero_sum(width: int) -> Tensor:
-    """``(width, width - 1)``: an orthonormal basis (of cosines) of the vectors whose entries sum to zero."""
-    place, wave = torch.arange(width).double() + 0.5, torch.arange(1, width).double()
-    return math.sqrt(2 / width) * torch.cos(math.pi / width * place[:, None] * wave)
-
-
 def chosen(
     source: nn.Module, wide: Layout, narrow: Layout, seen: Record, head_dim: int
 ) -> dict[tuple[str, int], Tensor]:
@@ -223,45 +214,10 @@ def chosen(
     return found
 
 
-def pivots(square: Tensor, size: int, count: int) -> Tensor:
-    """Units whose channels say most that those chosen before do not (a Cholesky factorisation by blocks, pivoted).
-
-    Args:
-        square: ``(channels, channels)``, products of the channels' sizes.
-        size: channels of a unit.
-        count: of how many units.
-
-    Returns:
-        ``(count,)`` in increasing order.
-    """
-    units: list[int] = []
-    floor = RIDGE * square.diagonal().mean() * torch.eye(size).to(square)
-    for _ in range(count):
-        merit = square.diagonal().unflatten(0, (-1, size)).sum(1)
-        merit[units] = -math.inf
-        units.append(int(merit.argmax()))
-        rows = square[units[-1] * size : (units[-1] + 1) * size]
-        own = rows[:, units[-1] * size : (units[-1] + 1) * size]
-        square = square - rows.T @ torch.linalg.solve(own + floor, rows)
-    return torch.tensor(sorted(units), device=square.device)
-
-
-def ridge(x: Tensor, y: Tensor, intercept: bool = True) -> tuple[Tensor, Tensor]:
-    """``(out, in)`` weight and bias that predict ``y`` from ``x``, tokens along the first axis."""
-    x, y = x.double(), y.double()
-    x_mean, y_mean = x.mean(0) * intercept, y.mean(0) * intercept
-    x, y = x - x_mean, y - y_mean
-    square = x.T @ x
-    square += RIDGE * square.diagonal().mean() * torch.eye(len(square)).to(square)
-    weight = torch.linalg.solve(square, x.T @ y).T
-    return weight.float(), (y_mean - weight @ x_mean).float()
-
-
-def channelwise(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-    """Scale and shift of every channel of ``x`` that come nearest to ``y``."""
-    away = x - x.mean(0)
-    scale = (away * (y - y.mean(0))).sum(0) / away.square().sum(0).clamp_min(1e-12)
-    return scale, y.mean(0) - scale * x.mean(0)
+def unread(layout: Layout, kept: Mapping[tuple[str, int], Tensor]) -> bool:
+    """Whether some axis is none that a linear layer sums over."""
+    places = ((axis, layer) for slot in layout.values() for axis in slot.rule.axes for layer in range(len(slot.names)))
+    return any(place not in kept for place in places if place[0] not in (STREAM, FIXED))
 
 
 def tokens(x: Tensor) -> Tensor:

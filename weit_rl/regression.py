@@ -1,0 +1,75 @@
+"""Fitting and choosing channels from what they were seen to do; tokens lie along the first axis."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+RIDGE = 1e-4  # of the mean square of the inputs
+
+
+def ridge(x: Tensor, y: Tensor, intercept: bool = True) -> tuple[Tensor, Tensor]:
+    """``(out, in)`` weight and bias that predict ``y`` from ``x``, tokens along the first axis."""
+    x, y = x.double(), y.double()
+    x_mean, y_mean = x.mean(0) * intercept, y.mean(0) * intercept
+    x, y = x - x_mean, y - y_mean
+    square = x.T @ x
+    square += RIDGE * square.diagonal().mean() * torch.eye(len(square)).to(square)
+    weight = torch.linalg.solve(square, x.T @ y).T
+    return weight.float(), (y_mean - weight @ x_mean).float()
+
+
+def channelwise(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    """Scale and shift of every channel of ``x`` that come nearest to ``y``."""
+    away = x - x.mean(0)
+    scale = (away * (y - y.mean(0))).sum(0) / away.square().sum(0).clamp_min(1e-12)
+    return scale, y.mean(0) - scale * x.mean(0)
+
+
+def principal(streams: Iterable[Tensor], width: int) -> Tensor:
+    """``(width, wide)``: a basis of the directions in which the stream moves most, wherever it is read.
+
+    A LayerNorm takes no notice of what all channels have in common. So the directions are those of the stream without
+    it, one fewer than there are channels, and they are spread over the channels so that these sum to zero: then the
+    narrow LayerNorm divides by what the wide one divides by, but for what is lost, and a constant.
+    """
+    total: Any = 0.0
+    for x in streams:
+        x = (x - x.mean(1, keepdim=True)).double()
+        x = x - x.mean(0)
+        total = total + x.T @ x / x.square().sum()
+    directions = torch.linalg.eigh(total).eigenvectors[:, 1 - width :].T
+    return (zero_sum(width).to(directions) @ directions).float()
+
+
+def zero_sum(width: int) -> Tensor:
+    """``(width, width - 1)``: an orthonormal basis (of cosines) of the vectors whose entries sum to zero."""
+    place, wave = torch.arange(width).double() + 0.5, torch.arange(1, width).double()
+    return math.sqrt(2 / width) * torch.cos(math.pi / width * place[:, None] * wave)
+
+
+def pivots(square: Tensor, size: int, count: int) -> Tensor:
+    """Units whose channels say most that those chosen before do not (a Cholesky factorisation by blocks, pivoted).
+
+    Args:
+        square: ``(channels, channels)``, products of the channels' sizes.
+        size: channels of a unit.
+        count: of how many units.
+
+    Returns:
+        ``(count,)`` in increasing order.
+    """
+    units: list[int] = []
+    floor = RIDGE * square.diagonal().mean() * torch.eye(size).to(square)
+    for _ in range(count):
+        merit = square.diagonal().unflatten(0, (-1, size)).sum(1)
+        merit[units] = -math.inf
+        units.append(int(merit.argmax()))
+        rows = square[units[-1] * size : (units[-1] + 1) * size]
+        own = rows[:, units[-1] * size : (units[-1] + 1) * size]
+        square = square - rows.T @ torch.linalg.solve(own + floor, rows)
+    return torch.tensor(sorted(units), device=square.device)
