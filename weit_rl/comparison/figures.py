@@ -80,9 +80,12 @@ def cost(rows: Sequence[Row], source_flops: float) -> bytes:
             seeds = len({row["seed"] for row in cells})
             begun = source_flops if any(row["source"] for row in cells) else 0.0
             total = begun + sum(row["flops"] for row in cells) / seeds
-            points.append((total, sum(row["return_mean"] for row in cells) / len(cells)))
-        axes[0].plot(*zip(*points, strict=True), label=method, **_style(method))
-    axes[0].set(xscale="log", xlabel="FLOPs of all sizes together, with pre-training", ylabel="mean return")
+            if total:  # zero has no place on a logarithmic axis
+                points.append((total, sum(row["return_mean"] for row in cells) / len(cells)))
+        if points:
+            axes[0].plot(*zip(*points, strict=True), label=method, **_style(method))
+            axes[0].set_xscale("log")
+    axes[0].set(xlabel="FLOPs of all sizes together, with pre-training", ylabel="mean return")
     axes[0].xaxis.set_minor_formatter("")  # labels between the powers of ten would lie over each other
     return _png(figure, axes)
 
