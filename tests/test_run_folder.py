@@ -16,6 +16,7 @@ from weit_rl.errors import UserError
 from weit_rl.training.learning_curve import draw_learning_curve
 from weit_rl.training.progress import Progress, table
 from weit_rl.training.run_folder import RunFolder
+from weit_rl.workflows.monitor import Monitor
 
 
 @pytest.fixture
@@ -175,3 +176,17 @@ def test_a_table_holds_its_rows():
     table(title, [{"": "last", "return": 8120.25, "episodes": 20}, {"": "data", "return": "-", "episodes": 1}], console)
     text = console.file.getvalue()
     assert title in text and "8,120.2" in text and "data" in text
+
+
+def test_what_an_initialiser_does_beside_its_stage_is_counted(run):
+    def multiply():
+        torch.ones(2, 3) @ torch.ones(3, 4)
+
+    monitor = Monitor(run)
+    monitor.counted(multiply)
+    assert monitor.flops == 2 * 2 * 3 * 4
+    monitor.counted(multiply)
+    assert monitor.flops == 4 * 2 * 3 * 4
+    again = Monitor(run)  # a resumed run does it again
+    again.counted(multiply)
+    assert again.flops == 2 * 2 * 3 * 4

@@ -16,9 +16,10 @@ from weit_rl.data import load_trajectories
 from weit_rl.data.readers import SHIPPED, shipped_levels
 from weit_rl.envs.entry import env_entry
 from weit_rl.sizes import LADDER, Size
-from weit_rl.start import network_of_size
+from weit_rl.start import network_of_size, start_loss
 from weit_rl.workflows.pretrain import PLACES
 from weit_rl.workflows.setup import BANKS, control_task, source_of
+from weit_rl.workflows.train import TrainRun
 
 ENTRY = env_entry("HalfCheetah")
 BANK = BANKS / "HalfCheetah.safetensors"
@@ -101,3 +102,10 @@ def test_the_full_size_returns_about_what_the_card_says(task):
     net = network_of_size(bank, source_of(bank, task), task.build(size), task.plan).materialize()
     said = bank.card["scores"][str(size)]["return_mean"]
     assert task.evaluate(net, 3, VALIDATION_SEED)["return_mean"] > said / 2
+
+
+def test_a_size_narrower_than_any_sampled_starts_near_without_a_step():
+    words = [*[word for word in TINY if not word.startswith(("context", "batch"))], "size=32x2", "scaler_steps=0"]
+    runs = [TrainRun(compose("train", [*words, f"init_options={{narrow: {narrow}}}"])) for narrow in ("fitted", "cut")]
+    fitted, cut = (start_loss(run.begun(), run.context(None).loss) for run in runs)
+    assert fitted < cut / 2
