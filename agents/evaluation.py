@@ -78,8 +78,8 @@ def rollout(net: Any, envs: list[Any], seeds: list[int], on_step: Callable[[int]
     return returns
 
 
-def evaluate(net: nn.Module, entry: EnvEntry, episodes: int, seed: int) -> dict[str, float]:
-    """Mean, spread and score of the returns.
+def evaluate(net: nn.Module, entry: EnvEntry, episodes: int, seed: int) -> dict[str, Any]:
+    """Mean, spread and score (None without reference returns) of the returns.
 
     Args:
         net: a plain sequence policy.
@@ -99,5 +99,5 @@ def evaluate(net: nn.Module, entry: EnvEntry, episodes: int, seed: int) -> dict[
         "return_std": float(returns.std()),
         "return_median": float(np.median(returns)),
         "episodes": episodes,
-        "score": float(entry.score(returns.mean())),
+        "score": entry.score(returns.mean()),
     }

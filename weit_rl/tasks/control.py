@@ -68,7 +68,8 @@ class Control:
         self.entry, self.trajectories, self.config = entry, trajectories, config
         if np.abs(trajectories.actions).max() > 1 + 1e-5:
             raise UserError(
-                f"data of {entry.name}: actions lie outside [-1, 1], which the policy cannot reach; rescale them"
+                f"data of {entry.name}: actions lie outside {entry.action_box}, the environment's bounds, which the "
+                "policy cannot reach; rescale them"
             )
         self.model = MODELS.get(config.model)
         self.plan: Plan = self.model.plan(config.tile)
@@ -148,7 +149,7 @@ class Control:
         actions = net(*(batch[name] for name in INPUTS))
         return ((actions - batch["actions"]) ** 2)[batch["mask"]].mean()
 
-    def evaluate(self, net: nn.Module, episodes: int, seed: int) -> dict[str, float]:
+    def evaluate(self, net: nn.Module, episodes: int, seed: int) -> dict[str, Any]:
         """Returns in the real environment."""
         from weit_rl.agents.evaluation import evaluate
 
@@ -162,7 +163,7 @@ class Control:
             "return_std": float(returns.std()),
             "return_median": float(np.median(returns)),
             "episodes": self.trajectories.episodes,
-            "score": float(self.entry.score(returns.mean())),
+            "score": self.entry.score(returns.mean()),
         }
 
 

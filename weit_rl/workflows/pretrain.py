@@ -149,7 +149,7 @@ class PretrainRun:
             "data": self.task.behaviour(),
         }
 
-    def scores(self) -> dict[str, dict[str, float]]:
+    def scores(self) -> dict[str, dict[str, Any]]:
         """Returns without any further training, on validation seeds, at the sizes the config names."""
         scores, rows = {}, []
         for name, size in self.score_sizes.items():
