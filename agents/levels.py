@@ -111,7 +111,7 @@ class LevelRecorder:
         print(f"{level}: {episodes} episodes, return {returns['recorded']['return_mean']:.0f}, in {folder}", flush=True)
 
     def report(self, level: str) -> dict[str, Any]:
-        """``path``, ``steps``, ``returns`` and ``score`` (of the recorded episodes; may be None) of a recorded level."""
+        """``path``, ``steps``, ``returns`` and ``score`` (of its episodes; may be None) of a recorded level."""
         folder = self.run_dir / "data" / level
         metadata = read_json(folder / "data" / "metadata.json")
         returns, steps = metadata["returns"], metadata["environment_steps"]

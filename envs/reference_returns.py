@@ -31,6 +31,13 @@ REFERENCES = {
     "Hopper": Reference(-20.272305, 3234.3, D4RL),
     "Walker2d": Reference(1.629008, 4592.3, D4RL),
     "Ant": Reference(-325.6, 3879.7, D4RL),
+    "Swimmer": Reference(1.02, None, MEASURED),
+    "Humanoid": Reference(114.39, None, MEASURED),
+    "HumanoidStandup": Reference(33507.01, None, MEASURED),
+    "Reacher": Reference(-42.41, None, MEASURED),
+    "Pusher": Reference(-150.18, None, MEASURED),
+    "InvertedPendulum": Reference(4.85, None, MEASURED),
+    "InvertedDoublePendulum": Reference(48.48, None, MEASURED),
     "dmc/lqr-lqr_2_1": NONE,
     "dmc/lqr-lqr_6_2": NONE,
 }
