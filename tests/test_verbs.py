@@ -3,10 +3,12 @@
 import json
 import os
 
+import numpy as np
 import pytest
 import torch
 from conftest import TINY_PRETRAIN, TINY_TRAIN
 
+from weit_rl.agents.recording import play, random_actor, write_minari
 from weit_rl.bank import TemplateBank
 from weit_rl.command import compose
 from weit_rl.constraints import CONSTRAINTS
@@ -231,6 +233,22 @@ def test_video_is_a_playable_file_or_one_clear_line(tiny_run, monkeypatch):
     assert not list(tiny_run.glob("*partial*"))
     video.unlink()
     next(tiny_run.glob("evaluation-best-1.json")).unlink()
+
+
+def test_without_reference_returns_there_is_no_score(tmp_path, capsys):
+    entry = env_entry("gym:Pendulum-v1")
+    bound = np.ones(1, np.float32)
+    write_minari(tmp_path / "set", entry, play(random_actor(-bound, bound), entry, range(3)), {"dataset_id": "x-v0"})
+    words = [*SHORT, "env=gym:Pendulum-v1", "init=scratch", "validation_episodes=1", f"data={tmp_path / 'set'}"]
+    report = train(compose("train", [*words, f"run_dir={tmp_path / 'run'}"]))
+    shown = capsys.readouterr().out
+    assert " reference-normalised score" in shown and "D4RL" not in shown
+    assert report["score"] is None and report["behaviour"]["score"] is None
+    assert json.loads((tmp_path / "run" / "evaluation.json").read_text())["score"] is None
+    metrics = RunFolder.open(tmp_path / "run").metrics()
+    assert metrics["validation/return"] and "validation/score" not in metrics
+    evaluate(compose("evaluate", [f"run={tmp_path / 'run'}", "episodes=1", "checkpoint=last"]))
+    assert capsys.readouterr().out.splitlines()[-3].split()[-1] == "-"
 
 
 def test_where_nothing_renders_it_says_what_to_install(tiny_run, monkeypatch):
