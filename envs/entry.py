@@ -29,8 +29,8 @@ class EnvEntry:
         name: what users write in ``env=NAME``.
         gym_id: Gymnasium's id, with the version if it has one.
         entry_point: ``"module:function"``, called as ``function(gym_id, **kwargs)`` and imported only then.
-        random_return: reference return of uniformly random actions (score 0); None where there is none.
-        expert_return: reference return of an expert (score 100); None where there is none.
+        random_return: the return of score 0, mostly that of uniformly random actions; None where there is none.
+        expert_return: the return of score 100, mostly that of an expert; None where there is none.
         episode_steps: longest episode, in steps (default 1000).
         source: where the reference returns are from.
         packages: the packages a recording depends on.

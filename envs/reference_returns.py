@@ -9,8 +9,8 @@ class Reference(NamedTuple):
     """Reference returns of one environment; None where nobody has published or measured one.
 
     Attributes:
-        random_return: of uniformly random actions (score 0).
-        expert_return: of an expert (score 100).
+        random_return: score 0, of uniformly random actions or the least possible.
+        expert_return: score 100, of an expert or the most possible.
         source: where the two are from.
     """
 
