@@ -11,6 +11,7 @@ import numpy as np
 
 from weit_rl.envs.entry import ENVS, EnvEntry
 from weit_rl.envs.mujoco_warnings import watch_mujoco
+from weit_rl.envs.rendering import load_triton_first
 from weit_rl.errors import UserError
 
 if TYPE_CHECKING:
@@ -51,6 +52,7 @@ def make(gym_id: str, **kwargs: Any) -> gymnasium.Env:
     """
     import gymnasium
 
+    load_triton_first()
     try:
         _import_suite()
     except Exception as error:  # ImportError, and whatever its choice of a renderer raises

@@ -14,6 +14,7 @@ import weit_rl.envs
 from weit_rl.envs.action_box import ActionBox
 from weit_rl.envs.flat_spaces import check_spaces, flat_float32
 from weit_rl.envs.reference_returns import reference
+from weit_rl.envs.rendering import load_triton_first
 from weit_rl.registry import Registry, unknown
 
 if TYPE_CHECKING:
@@ -100,6 +101,8 @@ class EnvEntry:
         return float(100 * (return_ - self.random_return) / (self.expert_return - self.random_return))
 
     def _make_own(self, **kwargs: Any) -> gymnasium.Env:
+        if kwargs.get("render_mode"):
+            load_triton_first()
         return pkgutil.resolve_name(self.entry_point)(self.gym_id, **kwargs)
 
 

@@ -307,6 +307,9 @@ from weit_rl.envs.entry import env_entry
 env = env_entry(sys.argv[1]).make(render_mode="rgb_array")
 env.reset(seed=0)
 print(env.render().shape, env.render().dtype, env.metadata["render_fps"] > 0)
+import torch  # brings libraries that must not come after the renderer's
+torch.optim.Adam(torch.nn.Linear(2, 2).parameters())
+print("done")
 """
 
 
@@ -315,6 +318,6 @@ def test_pictures_without_a_screen(name, tmp_path):
     """In a process of its own: a renderer may fail in C."""
     code = f"import sys; sys.argv = ['', {name!r}]\n{PICTURE}"
     done = run(code, tmp_path, MUJOCO_GL=os.environ.get("MUJOCO_GL", "egl"))
-    if done.returncode:
+    if done.returncode > 0:
         pytest.skip(f"nothing here can render: {done.stderr.strip().splitlines()[-1:]}")
-    assert done.stdout.strip() == "(480, 480, 3) uint8 True"
+    assert done.stdout.split("\n") == ["(480, 480, 3) uint8 True", "done", ""], done.stderr
