@@ -11,7 +11,7 @@ from conftest import small_inputs, small_net
 from weit_rl.agents.evaluation import History, rollout
 from weit_rl.errors import UserError
 from weit_rl.models import MODELS
-from weit_rl.models.decision_transformer import POSITIONS, RTG
+from weit_rl.models.policy import POSITIONS, RTG
 from weit_rl.plan import stack, unstack
 from weit_rl.resize import resize
 from weit_rl.sizes import Size

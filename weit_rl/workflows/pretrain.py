@@ -137,6 +137,7 @@ class PretrainRun:
             "weit_rl": weit_rl.__version__,
             "made_with": {"torch": str(torch.__version__), "threads": torch.get_num_threads()},
             "licence": LICENCE,
+            "model": self.cfg.model,
             "size": [self.full.width, self.full.depth, self.full.head_dim],
             "sizes_sampled": sorted({str(size) for size in (*self.masks.sizes, self.full)}),
             **self.chosen(),
