@@ -27,7 +27,7 @@ from weit_rl.workflows.setup import control_task, size_of, source_of
 
 SHORT = [*TINY_TRAIN, "scaler_steps=4", "train_steps=4", "validation_episodes=0"]  # one episode a run
 KEYS = {"return_mean", "return_std", "return_median", "episodes", "score", "seconds"}  # that scripts rely on
-KEYS |= {"env", "size", "width", "depth", "init", "scaler_steps", "train_steps"}
+KEYS |= {"env", "model", "size", "width", "depth", "init", "scaler_steps", "train_steps"}
 
 
 @pytest.fixture
@@ -257,3 +257,20 @@ def test_where_nothing_renders_it_says_what_to_install(tiny_run, monkeypatch):
     with pytest.raises(UserError, match=r"no-such-renderer.*apt-get install libosmesa6"):
         evaluate(compose("evaluate", [f"run={tiny_run}", "video=true"]))
     assert sorted(tiny_run.iterdir()) == before
+
+
+# --- other models
+
+
+@pytest.mark.parametrize("model", ["mlp", "tcn"])
+def test_a_bank_of_another_model_is_pretrained_trained_on_and_scored(model, tiny_data, tmp_path):
+    data, folder = f"data={tiny_data}", tmp_path / model
+    card = pretrain(compose("pretrain", [*TINY_PRETRAIN, data, f"model={model}", f"run_dir={folder}"]))
+    assert card["model"] == card["config"]["model"] == model
+    own = [*SHORT, data, f"model={model}", f"bank={folder / 'bank.safetensors'}"]
+    report = train(compose("train", [*own, f"run_dir={tmp_path / 'run'}"]))
+    assert (report["model"], report["init"]) == (model, "weit")
+    again = evaluate(compose("evaluate", [f"run={tmp_path / 'run'}", "checkpoint=last", "episodes=1", "device=cpu"]))
+    assert again["return_mean"] == report["return_mean"]
+    with pytest.raises(UserError, match=f"bank: was made for model={model}, this run asks for model=dt"):
+        train(compose("train", [*SHORT, data, f"bank={folder / 'bank.safetensors'}", f"run_dir={tmp_path / 'dt'}"]))

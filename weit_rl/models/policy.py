@@ -45,7 +45,7 @@ class FeedForward(nn.Module):
 
 
 class Policy(nn.Module):
-    """Embedding, blocks, action head: a policy is a subclass with ``embeddings``, ``block`` and, if need be, ``hidden``.
+    """Embedding, blocks, action head; a subclass says what else is embedded, what a block is, how the stream is made.
 
     Args:
         size: width and depth.
@@ -135,7 +135,7 @@ class Policy(nn.Module):
         return torch.tanh(self.head(x))
 
     def hidden(self, states: Tensor, actions: Tensor, returns: Tensor, timesteps: Tensor) -> Tensor:
-        """The stream behind the last block, ``(B, T, width)``, from embedded states and scaled returns ``(B, T, 1)``."""
+        """``(B, T, width)`` behind the last block, from embedded states and scaled returns ``(B, T, 1)``."""
         return self.through(states)
 
     def through(self, stream: Tensor) -> Tensor:

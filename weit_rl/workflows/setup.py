@@ -83,6 +83,7 @@ def set_up_torch(cfg: Any) -> None:
 def control_task(cfg: Any, tile: int) -> Control:
     """The control task of a config: environment, data, model options."""
     entry = env_entry(cfg.env)
+    MODELS.get(cfg.model)
     for name, choices in {"rtg": RTG, "positions": POSITIONS}.items():
         if cfg[name] not in choices:
             raise unknown(name, cfg[name], list(choices))
