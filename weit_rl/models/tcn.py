@@ -17,7 +17,7 @@ from weit_rl.models.policy import BLOCK, FeedForward, Policy, shared_rules
 from weit_rl.plan import FIXED, Plan, Rule
 from weit_rl.sizes import Size
 
-KERNEL = 5  # taps; with 5 of them two blocks miss no step of a context of up to 25
+KERNEL = 5  # taps; with 5 of them two blocks miss no step of a context of up to 21
 
 
 class Causal(nn.Conv1d):
@@ -34,7 +34,7 @@ class Block(FeedForward):
 
     Args:
         size: of the network.
-        context: steps over which the dilated convolution reaches.
+        context: steps that the taps of the dilated convolution are spread over.
         dropout: share of what is added that is left out in training.
     """
 
