@@ -15,6 +15,7 @@ from weit_rl.models import MODELS
 from weit_rl.models.policy import POSITIONS, RTG
 from weit_rl.models.tcn import KERNEL
 from weit_rl.plan import stack, unstack
+from weit_rl.reconstruction import reconstruct
 from weit_rl.resize import resize
 from weit_rl.sizes import Size
 from weit_rl.tasks.control import Control
@@ -121,6 +122,16 @@ def test_a_composed_network_does_what_the_plain_one_does(model):
         net(*inputs).sum().backward()
         assert all(p.grad is not None and p.grad.any() for p in bank.parameters())
         bank.zero_grad()
+
+
+@pytest.mark.parametrize("model", MODELS.names())
+def test_a_narrower_network_can_be_fitted_to_a_wider_one(model):
+    wide, narrow, inputs = small_net(model, 32), small_net(model, 16, seed=3), small_inputs(batch=300)
+    for p in wide.parameters():
+        torch.nn.init.normal_(p, std=0.15)
+    assert reconstruct(wide, narrow, MODELS.get(model).plan(8), lambda net: net(*inputs), 8)
+    wanted = wide(*inputs)
+    assert (narrow(*inputs) - wanted).square().mean() < 0.05 * wanted.var()
 
 
 def test_a_convolutions_templates_hold_its_kernel():

@@ -31,10 +31,10 @@ class ControlConfig:
     Attributes:
         model: a name in ``MODELS``.
         tile: edge of a template.
-        context: time steps the network sees.
-        rtg: ``"latest"``, ``"every"`` or ``"none"``.
-        past_actions: whether past actions are tokens.
-        positions: ``"window"`` or ``"episode"``.
+        context: time steps of a window, which the network sees (``mlp``: one by one).
+        rtg: ``"latest"``, ``"every"`` (``dt``) or ``"none"``.
+        past_actions: whether past actions are tokens (``dt``).
+        positions: ``"window"`` or ``"episode"`` (``dt``).
         dropout: of the network in training.
         batch_size: windows a step.
         seed: of the batches.
@@ -62,7 +62,7 @@ class ControlConfig:
 
 
 class Control:
-    """Behaviour cloning of one environment's trajectories with a return-conditioned sequence model."""
+    """Behaviour cloning of one environment's trajectories with a return-conditioned policy."""
 
     def __init__(self, entry: EnvEntry, trajectories: Trajectories, config: ControlConfig):
         self.entry, self.trajectories, self.config = entry, trajectories, config
