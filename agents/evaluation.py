@@ -55,7 +55,7 @@ def rollout(net: Any, envs: list[Any], seeds: list[int], on_step: Callable[[int]
     """Play one episode in each environment.
 
     Args:
-        net: a plain sequence policy (decision transformer).
+        net: a plain policy; it is given its last ``context`` steps.
         envs: gymnasium environments of one kind, actions in [-1, 1].
         seeds: the reset seed of each.
         on_step: called before each step with the number of steps done (videos, progress).
@@ -78,11 +78,11 @@ def rollout(net: Any, envs: list[Any], seeds: list[int], on_step: Callable[[int]
     return returns
 
 
-def evaluate(net: nn.Module, entry: EnvEntry, episodes: int, seed: int) -> dict[str, float]:
-    """Mean, spread and score of the returns.
+def evaluate(net: nn.Module, entry: EnvEntry, episodes: int, seed: int) -> dict[str, Any]:
+    """Mean, spread and score (None without reference returns) of the returns.
 
     Args:
-        net: a plain sequence policy.
+        net: a plain policy.
         entry: the environment's registry row.
         episodes: how many.
         seed: the first episode's reset seed; the others follow.
@@ -99,5 +99,5 @@ def evaluate(net: nn.Module, entry: EnvEntry, episodes: int, seed: int) -> dict[
         "return_std": float(returns.std()),
         "return_median": float(np.median(returns)),
         "episodes": episodes,
-        "score": float(entry.score(returns.mean())),
+        "score": entry.score(returns.mean()),
     }

@@ -111,7 +111,7 @@ class LevelRecorder:
         print(f"{level}: {episodes} episodes, return {returns['recorded']['return_mean']:.0f}, in {folder}", flush=True)
 
     def report(self, level: str) -> dict[str, Any]:
-        """``path``, ``steps``, ``returns`` and ``score`` (of the recorded episodes) of a recorded level."""
+        """``path``, ``steps``, ``returns`` and ``score`` (of its episodes; may be None) of a recorded level."""
         folder = self.run_dir / "data" / level
         metadata = read_json(folder / "data" / "metadata.json")
         returns, steps = metadata["returns"], metadata["environment_steps"]
@@ -126,9 +126,9 @@ class LevelRecorder:
 
     def _metadata(self, level: str, steps: int, returns: dict, recorded: range) -> dict[str, Any]:
         seeds = {"selection": self.selection_seeds, "held": self.evaluation_seeds, "recorded": recorded}
-        versions = {name: importlib.metadata.version(name) for name in VERSIONS}
+        versions = {name: importlib.metadata.version(name) for name in dict.fromkeys((*VERSIONS, *self.entry.packages))}
         return {
-            "dataset_id": f"weit_rl/{self.entry.name.lower()}/{level}-v0",
+            "dataset_id": f"weit_rl/{self.entry.slug.lower()}/{level}-v0",
             "description": f"{level} level of {self.entry.gym_id}; {ACTING if steps else 'uniformly random actions'}",
             "author": {"weit_rl"},
             "license": "Apache-2.0, recorded by weit_rl",
@@ -145,5 +145,5 @@ class LevelRecorder:
             "ref_min_score": self.entry.random_return,
             "ref_max_score": self.entry.expert_return,
             "versions": versions,
-            "requirements": [f"{name}=={versions[name]}" for name in ("gymnasium", "mujoco")],
+            "requirements": [f"{name}=={versions[name]}" for name in self.entry.packages],
         }

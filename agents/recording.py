@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ class Episode:
     Attributes:
         seed: the environment's reset seed.
         observations: ``(T + 1, obs)`` float32, the one behind the last action too.
-        actions: ``(T, act)`` float32.
+        actions: ``(T, act)`` float32, in [-1, 1].
         rewards: ``(T,)`` float32.
         terminated: ended by the task, not by the time limit.
     """
@@ -92,6 +92,8 @@ def summary(episodes: Sequence[Episode]) -> dict[str, float]:
 def write_minari(folder: Path, entry: EnvEntry, episodes: Sequence[Episode], metadata: dict[str, Any]) -> None:
     """Write ``folder/data/main_data.hdf5`` and ``metadata.json``, which Minari reads; complete or not at all.
 
+    The actions are written in the environment's own units.
+
     Raises:
         UserError: if the folder exists.
     """
@@ -103,10 +105,9 @@ def write_minari(folder: Path, entry: EnvEntry, episodes: Sequence[Episode], met
     part = folder.with_name(folder.name + ".part").absolute()  # Minari fails on a relative path
     shutil.rmtree(part, ignore_errors=True)
     (part / "data").mkdir(parents=True)
-    env = entry.make()
-    spaces = env.observation_space, env.action_space
-    storage = MinariStorage.new(part / "data", *spaces, env_spec=gymnasium.spec(entry.gym_id))
-    storage.update_episodes(_buffer(episode) for episode in episodes)
+    storage = MinariStorage.new(part / "data", *entry.own_spaces, env_spec=gymnasium.spec(entry.gym_id))
+    own = (replace(episode, actions=entry.action_box.own(episode.actions)) for episode in episodes)
+    storage.update_episodes(_buffer(episode) for episode in own)
     _compress(part / "data" / "main_data.hdf5")
     storage.update_metadata(metadata | {"minari_version": LAYOUT, "dataset_size": storage.get_size()})
     part.rename(folder)

@@ -23,7 +23,7 @@ import sys
 from weit_rl.envs.entry import env_entry
 env = env_entry(sys.argv[1]).make(render_mode="rgb_array")
 env.reset()
-env.render()
+assert env.render() is not None, "it draws no pictures"
 env.close()
 """
 
@@ -46,7 +46,7 @@ def record_video(net: nn.Module, entry: EnvEntry, seed: int, path: Path) -> Path
     env = entry.make(render_mode="rgb_array")
     partial = path.with_stem(path.stem + "-partial")
     try:
-        writer: Any = imageio.get_writer(partial, fps=env.metadata["render_fps"])
+        writer: Any = imageio.get_writer(partial, fps=env.metadata.get("render_fps", 30))
         with writer:
             rollout(net.eval(), [env], [seed], lambda t: writer.append_data(env.render()))
         partial.replace(path)

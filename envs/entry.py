@@ -5,14 +5,21 @@ from __future__ import annotations
 import functools
 import importlib
 import pkgutil
+import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import weit_rl.envs
-from weit_rl.registry import Registry
+from weit_rl.envs.action_box import ActionBox
+from weit_rl.envs.flat_spaces import check_spaces, flat_float32
+from weit_rl.envs.reference_returns import reference
+from weit_rl.envs.rendering import load_triton_first
+from weit_rl.registry import Registry, unknown
 
 if TYPE_CHECKING:
     import gymnasium
+    from gymnasium.spaces import Box
 
 
 @dataclass(frozen=True)
@@ -21,46 +28,87 @@ class EnvEntry:
 
     Attributes:
         name: what users write in ``env=NAME``.
-        gym_id: Gymnasium's id, with the version.
+        gym_id: Gymnasium's id, with the version if it has one.
         entry_point: ``"module:function"``, called as ``function(gym_id, **kwargs)`` and imported only then.
-        random_return: reference return of uniformly random actions (score 0).
-        expert_return: reference return of an expert (score 100).
+        random_return: the return of score 0, mostly that of uniformly random actions; None where there is none.
+        expert_return: the return of score 100, mostly that of an expert; None where there is none.
         episode_steps: longest episode, in steps (default 1000).
+        source: where the reference returns are from.
+        packages: the packages a recording depends on.
     """
 
     name: str
     gym_id: str
     entry_point: str
-    random_return: float
-    expert_return: float
+    random_return: float | None = None
+    expert_return: float | None = None
     episode_steps: int = 1000
+    source: str = ""
+    packages: tuple[str, ...] = ("gymnasium", "mujoco")
+
+    @classmethod
+    def of(cls, name: str, gym_id: str, entry_point: str, episode_steps: int, **more: Any) -> EnvEntry:
+        """The row of an environment whose reference returns, if any, are in the table of ``reference_returns``."""
+        random_return, expert_return, source = reference(name)
+        return cls(name, gym_id, entry_point, random_return, expert_return, episode_steps, source, **more)
 
     def make(self, **kwargs: Any) -> gymnasium.Env:
-        """Make the environment with flat float32 observations; its actions stay as they are.
+        """Make the environment with flat float32 observations and actions in [-1, 1].
 
         Args:
             **kwargs: passed on to Gymnasium, such as ``render_mode="rgb_array"``.
 
         Raises:
-            UserError: if the simulator is not installed.
+            UserError: if the simulator is not installed, or its spaces are none that a policy here can have.
         """
-        return _float32(pkgutil.resolve_name(self.entry_point)(self.gym_id, **kwargs))
+        env = self._make_own(**kwargs)
+        return check_spaces(env, self.name).rescaled(flat_float32(env))
 
     @functools.cached_property
-    def sizes(self) -> tuple[int, int]:
-        """Numbers in one observation and in one action (makes the environment once)."""
-        env = self.make()
-        assert env.observation_space.shape and env.action_space.shape, f"{self.gym_id}: spaces must be flat boxes"
-        sizes = env.observation_space.shape[0], env.action_space.shape[0]
+    def own_spaces(self) -> tuple[Box, Box]:
+        """Of flat float32 observations, and of actions in the environment's own units (makes it once)."""
+        env: Any = self._make_own()
+        check_spaces(env, self.name)
+        flat: Any = flat_float32(env)
         env.close()
-        return sizes
+        return flat.observation_space, env.action_space
 
-    def score(self, return_: float) -> float:
-        """D4RL-reference-normalised score: 0 for random actions, 100 for the reference expert."""
-        return 100 * (return_ - self.random_return) / (self.expert_return - self.random_return)
+    @property
+    def sizes(self) -> tuple[int, int]:
+        """Numbers in one observation and in one action."""
+        observations, actions = self.own_spaces
+        return observations.shape[0], actions.shape[0]
+
+    @property
+    def action_box(self) -> ActionBox:
+        """The bounds of the environment's own actions, in which data are kept on disk."""
+        return ActionBox.of(self.own_spaces[1])
+
+    @property
+    def slug(self) -> str:
+        """The name as part of a file's name."""
+        return re.sub(r"[^\w-]+", "-", self.name)
+
+    @property
+    def score_name(self) -> str:
+        """What tables call the score: D4RL's only where its reference returns are used."""
+        return f"{'D4RL-' if self.source == 'D4RL' else ''}reference-normalised score"
+
+    def score(self, return_: float) -> float | None:
+        """Reference-normalised score: 0 for random actions, 100 for the expert; None without both references."""
+        if self.random_return is None or self.expert_return is None:
+            return None
+        return float(100 * (return_ - self.random_return) / (self.expert_return - self.random_return))
+
+    def _make_own(self, **kwargs: Any) -> gymnasium.Env:
+        if kwargs.get("render_mode"):
+            load_triton_first()
+        return pkgutil.resolve_name(self.entry_point)(self.gym_id, **kwargs)
 
 
 ENVS: Registry[EnvEntry] = Registry("environment")
+# Families whose names cannot be listed: what stands before the colon of ``gym:ID`` -> the entry of a whole name.
+OPEN: Registry[Callable[[str], EnvEntry]] = Registry("environment family")
 
 
 def load_families() -> Registry[EnvEntry]:
@@ -72,15 +120,12 @@ def load_families() -> Registry[EnvEntry]:
 
 def env_entry(name: str) -> EnvEntry:
     """The entry of that name; raises UserError naming the nearest and all possible ones."""
-    return load_families().get(name)
-
-
-def _float32(env: gymnasium.Env) -> gymnasium.Env:
-    import numpy as np
-    from gymnasium import spaces, wrappers
-
-    box = env.observation_space
-    assert isinstance(box, spaces.Box), f"{env}: a family makes environments with flat box observations"
-    # Gymnasium's own DtypeObservation warns about the precision of infinite bounds on every environment.
-    flat = spaces.Box(box.low.astype(np.float32), box.high.astype(np.float32), dtype=np.float32)
-    return wrappers.TransformObservation(env, lambda observation: np.asarray(observation, np.float32), flat)
+    names = load_families().names()
+    prefix, colon, _ = name.partition(":")
+    if colon and prefix in OPEN.names():
+        return OPEN.get(prefix)(name)
+    if name not in names:
+        families = dict.fromkeys(f"{family}/..." for family, slash, _ in (n.partition("/") for n in names) if slash)
+        shown = [*(n for n in names if "/" not in n), *families, *(f"{prefix}:ID" for prefix in OPEN.names())]
+        raise unknown("environment", name, names, shown)
+    return ENVS.get(name)

@@ -23,7 +23,8 @@ SHARED = Path(__file__).parents[2] / "shared" / "data"
 TINY = ["batch_size=4", "context=5", "threads=1", "episodes=1", "device=cpu"]
 TINY_PRETRAIN = [*TINY, "size=64x2", "widths=[32, 64]", "depths=[1, 2]", "score_sizes=[32x1]", "rank=4", "steps=12"]
 TINY_TRAIN = [*TINY, "size.width=96", "size.depth=3", "scaler_steps=12", "train_steps=12", "validation_episodes=1"]
-OPTIONS = {"dt": {"observation_dim": 5, "action_dim": 2, "context": 4, "max_steps": 12}}
+ALIKE = {"observation_dim": 5, "action_dim": 2, "context": 4, "max_steps": 12}
+OPTIONS = {"dt": ALIKE, "mlp": ALIKE, "tcn": ALIKE}  # what the constructor of each model needs
 
 
 def small_net(model="dt", width=16, depth=2, seed=0, **options):

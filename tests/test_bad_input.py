@@ -19,6 +19,8 @@ TRAIN = [
     ("size.depth=0", "size.depth=0: must be 1 or more"),
     ("size.widht=64", "did you mean size.width?"),
     ("init=scrach", "did you mean scratch? (possible: bot, direct, "),
+    ("model=mpl", "did you mean mlp? (possible: dt, mlp, tcn)"),
+    ("model=tcn", "bank: was made for model=dt, this run asks for model=tcn"),
     ("rtg=latst", "did you mean latest? (possible: latest, every, none)"),
     ("positions=windows", "did you mean window? (possible: window, episode)"),
     ("scaler_steps=-1", "scaler_steps=-1: must be 0 or more"),
@@ -72,6 +74,7 @@ PRETRAIN = [
     ("score_sizes=[64x2, smal]", "did you mean small?"),
     ("constraint=kroneker", "did you mean kronecker? (possible: "),
     ("rtg=evry", "did you mean every?"),
+    ("model=td", "did you mean dt? (possible: dt, mlp, tcn)"),
     ("rank=0", "rank=0: must be 1 or more"),
     ("tile=0", "tile=0: must be 1 or more"),
     ("steps=0", "steps=0: must be 1 or more"),
@@ -110,6 +113,24 @@ def test_a_level_that_does_not_ship(refused, words):
 
 def test_no_bank_ships_for_that_environment(refused, words):
     assert "no bank ships for env=Walker2d" in refused("train", *words["train"], "env=Walker2d", "bank=null")
+
+
+def test_no_bank_ships_for_that_model(refused, words):
+    err = refused("train", *words["train"], "model=mlp", "bank=null")
+    assert "no bank ships for env=HalfCheetah with model=mlp (shipped: HalfCheetah dt); give bank=PATH, or use" in err
+
+
+@pytest.mark.parametrize("word", ["rtg=every", "past_actions=true", "positions=episode"])
+@pytest.mark.parametrize("model", ["mlp", "tcn"])
+def test_what_a_model_does_not_have(refused, words, model, word):
+    says = f"{word}: {model.upper()} has "
+    assert says in refused("train", *words["train"], f"model={model}", "init=scratch", word)
+    assert says in refused("pretrain", *words["pretrain"], f"model={model}", word)
+
+
+def test_a_source_of_another_model(refused, words, tiny_run):
+    err = refused("train", *words["train"], "model=mlp", "init=bot", f"source={tiny_run}")
+    assert "was made for model=dt, this run asks for model=mlp" in err
 
 
 # --- folders and disks

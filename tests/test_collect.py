@@ -3,6 +3,7 @@
 import json
 import shutil
 
+import gymnasium
 import minari
 import numpy as np
 import pytest
@@ -263,3 +264,31 @@ def test_a_run_made_with_other_settings_is_refused(collected):
     with pytest.raises(UserError, match="was made with another seed"):
         main(compose("collect", [*WORDS, "seed=1", f"run_dir={collected[0]}"]))
     assert sorted(str(path) for path in collected[0].rglob("*")) == before
+
+
+@pytest.mark.parametrize("name", ["Pusher", "gym:Pendulum-v1"])
+def test_files_hold_the_environments_own_units(name, tmp_path):
+    entry = env_entry(name)
+    box = entry.make().action_space
+    episodes = play(random_actor(box.low, box.high), entry, [1, 2])
+    write_minari(tmp_path / "set", entry, episodes, {"dataset_id": "x-v0", "env_id": entry.gym_id})
+    stored = minari.MinariDataset(tmp_path / "set" / "data")
+    assert stored.spec.action_space == entry.own_spaces[1] == entry.make().unwrapped.action_space
+    own = np.concatenate([episode.actions for episode in stored.iterate_episodes()])
+    read, played = load_trajectories(tmp_path / "set", entry), np.concatenate([e.actions for e in episodes])
+    assert 1.9 < abs(own).max() <= 2 and 0.95 < abs(played).max() <= 1
+    assert np.allclose(read.actions, played, atol=1e-6) and read.actions.dtype == np.float32
+    env = gymnasium.make(entry.gym_id)  # what is on disk needs nothing of this program
+    env.reset(seed=1)
+    rewards = [env.step(action)[1] for action in stored[0].actions]
+    assert np.allclose(rewards, episodes[0].rewards, atol=1e-4)
+
+
+def test_metadata_of_an_environment_without_references(tmp_path):
+    main(compose("collect", ["env=gym:Pendulum-v1", "steps=60", f"hyperparameters={json.dumps(TINY)}", "n_envs=1",
+                             "levels.expert=0", "levels.medium=0", "selection_episodes=1", "evaluation_episodes=1",
+                             "levels.random=2", f"run_dir={tmp_path / 'run'}"]))  # fmt: skip
+    info = json.loads((tmp_path / "run" / "data" / "random" / "data" / "metadata.json").read_text())
+    assert info["dataset_id"] == "weit_rl/gym-pendulum-v1/random-v0" and info["env"] == "gym:Pendulum-v1"
+    assert info["reference_returns"] == {"random": None, "expert": None}
+    minari.MinariDataset(tmp_path / "run" / "data" / "random" / "data")  # reads it

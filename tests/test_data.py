@@ -57,6 +57,17 @@ def test_split_refuses_one_episode_and_odd_fractions():
         made_up([5, 5]).split(1.5, 0)
 
 
+def test_actions_outside_the_environments_bounds_are_refused():
+    data = made_up([3, 3])
+    data.actions[2, 1] = -1.1
+    with pytest.raises(UserError, match=r"HalfCheetah: actions lie outside \[-1, 1\], .*; rescale"):
+        Control(HALFCHEETAH, data, ControlConfig(context=3))
+    data = made_up([3, 3], observation=23, action=7)
+    data.actions[2, 1] = 1.1
+    with pytest.raises(UserError, match=r"Pusher: actions lie outside \[-2, 2\]"):
+        Control(env_entry("Pusher"), data, ControlConfig(context=3))
+
+
 # --- windows
 
 

@@ -1,4 +1,4 @@
-"""What holds for every initialiser there is: a target it can make, one clear line for one it cannot."""
+"""What holds for every initialiser and every model: a target it can make, one clear line for one it cannot."""
 
 import pytest
 import torch
@@ -13,57 +13,63 @@ from weit_rl.train import main as train
 from weit_rl.training.loop import Recipe, fit
 from weit_rl.weit import WeiT
 
-PLAN = MODELS.get("dt").plan(8)
+PLANS = {model: MODELS.get(model).plan(8) for model in MODELS.names()}
+ATTENTION = ("mimetic",)  # methods of attention alone
 TARGETS = {"same": (32, 2), "narrower": (16, 2), "wider": (64, 2), "shallower": (32, 1), "deeper": (32, 5)}
 
 
-def source(name):
+def source(name, model="dt"):
     """A network of 32 x 2 with a mark in its normaliser, and the bank it was composed from."""
     constraint = "identity" if name == "supernet" else "kronecker"
-    plain, bank = small_net(width=32), TemplateBank.from_plan(PLAN, 6, constraint)
+    plain, bank = small_net(model, width=32), TemplateBank.from_plan(PLANS[model], 6, constraint)
     plain.observation_mean.fill_(3.0)
-    net = WeiT(plain, bank, PLAN)
+    net = WeiT(plain, bank, PLANS[model])
     bank.source = {f"own.{k}": v.detach() for k, v in net.own().items()}
     bank.source |= {f"buffer.{k}": b for k, b in plain.named_buffers()}
     bank.card |= {"size": [32, 2, 8], "sizes_sampled": ["16x2", "32x2"]}
     return Source(net.materialize(), bank)
 
 
-def context(steps):
+def context(steps, model="dt"):
     inputs = small_inputs()
-    return Context(PLAN, lambda net, step: net(*inputs).square().mean(), fit, Recipe(steps, None), head_dim=8)
+    build = lambda size: small_net(model, size.width, size.depth)  # noqa: E731
+    loss = lambda net, step: net(*inputs).square().mean()  # noqa: E731
+    run = lambda net: net(*small_inputs(batch=32))  # noqa: E731
+    return Context(PLANS[model], loss, fit, Recipe(steps, None), head_dim=8, build=build, run=run)
 
 
-def made(name, way, steps=2):
+def made(name, way, model="dt", steps=2):
     """The target's state, or None where the initialiser says that it is not defined for it."""
-    entry, target = INITIALIZERS.get(name), small_net(width=TARGETS[way][0], depth=TARGETS[way][1], seed=5)
-    start = source(name) if entry.needs_source else None
+    entry, target = INITIALIZERS.get(name), small_net(model, *TARGETS[way], seed=5)
+    start = source(name, model) if entry.needs_source else None
     try:
-        entry.check(start, target, PLAN)
+        entry.check(start, target, PLANS[model])
     except UserError as error:
-        assert f"init={name}" in str(error) and way in str(error)
+        assert f"init={name}" in str(error) and (way in str(error) or "attention" in str(error))
         return None
-    did = context(steps if entry.stage_steps else 0)
+    did = context(steps if entry.stage_steps else 0, model)
     state = entry.make(start, target, did)
     assert did.spent["steps"] == (steps if entry.stage_steps else 0)
     target.load_state_dict(state)
     return target
 
 
+@pytest.mark.parametrize("model", MODELS.names())
 @pytest.mark.parametrize("way", TARGETS)
 @pytest.mark.parametrize("name", INITIALIZERS.names())
-def test_it_makes_the_target_or_says_that_it_cannot(name, way):
-    target = made(name, way)
+def test_it_makes_the_target_or_says_that_it_cannot(name, way, model):
+    target = made(name, way, model)
     if target is None:
         return
     assert all(p.isfinite().all() for p in target.parameters()) and target(*small_inputs()).shape == (3, 4, 2)
     assert target.observation_mean.unique().item() == (3.0 if INITIALIZERS.get(name).needs_source else 0.0)
 
 
+@pytest.mark.parametrize("model", MODELS.names())
 @pytest.mark.parametrize("name", INITIALIZERS.names())
-def test_it_is_defined_for_its_own_size_and_some_other(name):
-    ways = [way for way in TARGETS if made(name, way) is not None]
-    assert "same" in ways and len(ways) > 1
+def test_it_is_defined_for_its_own_size_and_some_other(name, model):
+    ways = [way for way in TARGETS if made(name, way, model) is not None]
+    assert (model != "dt" and name in ATTENTION and not ways) or ("same" in ways and len(ways) > 1)
 
 
 @pytest.mark.parametrize("name", INITIALIZERS.names())

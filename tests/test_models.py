@@ -1,4 +1,4 @@
-"""The decision transformer: causal, blind to padding and to the action it predicts, complete in its checkpoint."""
+"""Every policy: causal, blind to padding and to the action it predicts, complete in its checkpoint."""
 
 import itertools
 from dataclasses import replace
@@ -6,21 +6,29 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from conftest import small_inputs, small_net
+from conftest import OPTIONS, small_inputs, small_net
 
 from weit_rl.agents.evaluation import History, rollout
+from weit_rl.bank import TemplateBank
 from weit_rl.errors import UserError
 from weit_rl.models import MODELS
-from weit_rl.models.decision_transformer import POSITIONS, RTG
+from weit_rl.models.policy import POSITIONS, RTG
+from weit_rl.models.tcn import KERNEL
 from weit_rl.plan import stack, unstack
+from weit_rl.reconstruction import reconstruct
 from weit_rl.resize import resize
 from weit_rl.sizes import Size
 from weit_rl.tasks.control import Control
 from weit_rl.training.checkpoint import load_network, save_network
+from weit_rl.training.loop import Recipe, fit
+from weit_rl.weit import WeiT
 
 VARIANTS = [
-    {"rtg": rtg, "past_actions": past, "positions": positions}
+    {"model": "dt", "rtg": rtg, "past_actions": past, "positions": positions}
     for rtg, past, positions in itertools.product(RTG, (False, True), POSITIONS)
+]
+VARIANTS += [
+    {"model": model, "rtg": rtg, "past_actions": False} for model in ("mlp", "tcn") for rtg in ("latest", "none")
 ]
 variants = pytest.mark.parametrize("options", VARIANTS, ids=lambda o: "-".join(map(str, o.values())))
 
@@ -63,7 +71,7 @@ def test_past_actions_and_old_returns_are_seen_only_when_they_are_tokens(options
 
 @variants
 def test_widening_keeps_the_function_in_every_variant(options):
-    plan, source = MODELS.get("dt").plan(8), small_net(**options).double()
+    plan, source = MODELS.get(options["model"]).plan(8), small_net(**options).double()
     for p in source.parameters():
         torch.nn.init.normal_(p, std=0.3)
     target = small_net(width=32, seed=3, **options).double()
@@ -79,8 +87,9 @@ def test_a_checkpoint_is_all_it_takes_to_act(options, tmp_path):
     net = small_net(**options)
     net.target_return.fill_(777.0)
     net.observation_mean.normal_()
-    card = {"model": "dt", "size": [16, 2, 8], "env": "HalfCheetah"}
-    card["options"] = {"observation_dim": 5, "action_dim": 2, "context": 4, "max_steps": 12, **options}
+    own = {name: value for name, value in options.items() if name != "model"}
+    card = {"model": options["model"], "size": [16, 2, 8], "env": "HalfCheetah"}
+    card["options"] = OPTIONS[options["model"]] | own
     save_network(tmp_path / "net.safetensors", net, card)
     again, read = load_network(tmp_path / "net.safetensors")
     assert read["env"] == "HalfCheetah"
@@ -92,6 +101,68 @@ def test_a_checkpoint_is_all_it_takes_to_act(options, tmp_path):
 def test_unknown_options_are_refused(wrong):
     with pytest.raises(UserError, match=next(iter(wrong))):
         small_net(**wrong)
+
+
+@pytest.mark.parametrize("model", ["mlp", "tcn"])
+@pytest.mark.parametrize("wrong", [{"rtg": "every"}, {"past_actions": True}, {"positions": "episode"}])
+def test_options_that_need_tokens_are_refused_without_them(model, wrong):
+    with pytest.raises(UserError, match=f"{next(iter(wrong))}=.*{model.upper()} has .* only; leave"):
+        small_net(model, **wrong)
+
+
+@pytest.mark.parametrize("model", MODELS.names())
+def test_a_composed_network_does_what_the_plain_one_does(model):
+    plan = MODELS.get(model).plan(8)
+    bank = TemplateBank.from_plan(plan, rank=4)
+    for width, depth in ((16, 2), (24, 3)):
+        net = WeiT(small_net(model, width, depth), bank, plan)
+        plain, inputs = net.materialize(), small_inputs()
+        assert {key for key, slot in net.layout.items() if slot.rule.tile} == set(net.scalers)
+        torch.testing.assert_close(net(*inputs), plain(*inputs))
+        net(*inputs).sum().backward()
+        assert all(p.grad is not None and p.grad.any() for p in bank.parameters())
+        bank.zero_grad()
+
+
+@pytest.mark.parametrize("model", MODELS.names())
+def test_a_narrower_network_can_be_fitted_to_a_wider_one(model):
+    wide, narrow, inputs = small_net(model, 32), small_net(model, 16, seed=3), small_inputs(batch=300)
+    for p in wide.parameters():
+        torch.nn.init.normal_(p, std=0.15)
+    assert reconstruct(wide, narrow, MODELS.get(model).plan(8), lambda net: net(*inputs), 8)
+    wanted = wide(*inputs)
+    assert (narrow(*inputs) - wanted).square().mean() < 0.05 * wanted.var()
+
+
+def test_a_convolutions_templates_hold_its_kernel():
+    bank = TemplateBank.from_plan(MODELS.get("tcn").plan(8), rank=4)
+    assert bank.templates["far"].shape == bank.templates["near"].shape == (4, 8, 8, KERNEL)
+
+
+@pytest.mark.parametrize(("depth", "context"), [(1, 5), (2, 20), (3, 30), (2, 21)])
+def test_the_convolutions_miss_no_step_of_the_context(depth, context):
+    net = small_net("tcn", depth=depth, context=context)
+    observations, *rest = small_inputs(steps=context)
+    observations.requires_grad_()
+    net(observations, *rest)[:, -1].sum().backward()
+    assert observations.grad.abs().sum(dim=(0, 2)).gt(0).all()
+
+
+def test_single_states_are_all_that_the_mlp_sees_and_is_fed():
+    net, inputs = small_net("mlp"), small_inputs()
+    assert net.context == 1
+    torch.testing.assert_close(net(*inputs)[:, -1:], net(*[x[:, -1:] for x in inputs]))
+    inputs[0][:, :-1] += 1
+    torch.testing.assert_close(net(*inputs)[:, -1:], net(*[x[:, -1:] for x in inputs]))
+
+
+@pytest.mark.parametrize("model", MODELS.names())
+def test_every_model_learns_the_task(task, model):
+    task = Control(task.entry, task.trajectories, replace(task.config, model=model))
+    net = task.build(Size(32, 2))
+    before = task.validation_loss(net)
+    fit(net, lambda step: task.loss(net, task.batch(step)), Recipe(60, 3e-3))
+    assert task.validation_loss(net) < 0.7 * before
 
 
 class Line:

@@ -44,9 +44,9 @@ def context(steps, plan=PLAN, loss=loss):
     return Context(plan, loss, lambda *stage: fit(*stage), Recipe(steps, None), head_dim=8)
 
 
-def pruner_to(width, depth, source=None, domains=(loss,), seed=0):
-    source, target = source or random_net(**FULL), small_net(width=width, depth=depth, seed=5)
-    return Pruner(source, target, PLAN, 8, domains, seed), source, target
+def pruner_to(width, depth, source=None, domains=(loss,), seed=0, model="dt"):
+    source, target = source or random_net(model=model, **FULL), small_net(model, width, depth, seed=5)
+    return Pruner(source, target, MODELS.get(model).plan(8), 8, domains, seed), source, target
 
 
 def test_the_expected_norm_is_what_draws_give():
@@ -60,14 +60,15 @@ def test_the_expected_norm_is_what_draws_give():
 
 @pytest.mark.parametrize(("width", "depth"), SHAPES)
 @pytest.mark.parametrize("fold", [False, True])
-def test_masking_is_slicing(width, depth, fold):
+@pytest.mark.parametrize("model", MODELS.names())
+def test_masking_is_slicing(width, depth, fold, model):
     """Random masks of 0 and 1, as many as the target has units, other ones in every block."""
-    pruner, source, target = pruner_to(width, depth)
+    pruner, source, target = pruner_to(width, depth, model=model)
     generator = torch.Generator().manual_seed(3)
     for key, scores in pruner.scores.items():
         ranks = torch.rand(scores.shape, generator=generator).argsort(1).argsort(1)
         scores.data = torch.where(ranks < pruner.kinds[key].count, 6.0, -6.0)
-    target.load_state_dict(state_of(target, pruner.sliced(fold), source, PLAN))
+    target.load_state_dict(state_of(target, pruner.sliced(fold), source, MODELS.get(model).plan(8)))
     masks = {key: typical(scores) for key, scores in pruner.scores.items()}
     assert all(set(mask.unique().tolist()) <= {0.0, 1.0} for mask in masks.values())
     inputs = small_inputs()

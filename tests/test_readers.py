@@ -107,6 +107,13 @@ def test_d4rl_layout_cuts_at_terminals_and_timeouts(tmp_path):
     assert read.info["behaviour"] == "a test"
 
 
+def test_actions_come_from_the_environments_bounds_to_minus_one_to_one(tmp_path):
+    arrays = d4rl_arrays([4, 3], observation=23, action=7)
+    arrays["actions"][:3] = [[2.0], [-2.0], [0.5]]
+    read = load_trajectories(write_d4rl(tmp_path / "x.hdf5", arrays), env_entry("Pusher"))
+    assert read.actions[:3, 0].tolist() == [1, -1, 0.25] and np.array_equal(read.actions, arrays["actions"] / 2)
+
+
 def test_d4rl_layout_drops_a_last_single_step(tmp_path):
     arrays = d4rl_arrays([4, 3, 1])
     arrays["terminals"][-1] = False

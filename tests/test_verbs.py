@@ -3,10 +3,12 @@
 import json
 import os
 
+import numpy as np
 import pytest
 import torch
 from conftest import TINY_PRETRAIN, TINY_TRAIN
 
+from weit_rl.agents.recording import play, random_actor, write_minari
 from weit_rl.bank import TemplateBank
 from weit_rl.command import compose
 from weit_rl.constraints import CONSTRAINTS
@@ -25,7 +27,7 @@ from weit_rl.workflows.setup import control_task, size_of, source_of
 
 SHORT = [*TINY_TRAIN, "scaler_steps=4", "train_steps=4", "validation_episodes=0"]  # one episode a run
 KEYS = {"return_mean", "return_std", "return_median", "episodes", "score", "seconds"}  # that scripts rely on
-KEYS |= {"env", "size", "width", "depth", "init", "scaler_steps", "train_steps"}
+KEYS |= {"env", "model", "size", "width", "depth", "init", "scaler_steps", "train_steps"}
 
 
 @pytest.fixture
@@ -233,9 +235,42 @@ def test_video_is_a_playable_file_or_one_clear_line(tiny_run, monkeypatch):
     next(tiny_run.glob("evaluation-best-1.json")).unlink()
 
 
+def test_without_reference_returns_there_is_no_score(tmp_path, capsys):
+    entry = env_entry("gym:Pendulum-v1")
+    bound = np.ones(1, np.float32)
+    write_minari(tmp_path / "set", entry, play(random_actor(-bound, bound), entry, range(3)), {"dataset_id": "x-v0"})
+    words = [*SHORT, "env=gym:Pendulum-v1", "init=scratch", "validation_episodes=1", f"data={tmp_path / 'set'}"]
+    report = train(compose("train", [*words, f"run_dir={tmp_path / 'run'}"]))
+    shown = capsys.readouterr().out
+    assert " reference-normalised score" in shown and "D4RL" not in shown
+    assert report["score"] is None and report["behaviour"]["score"] is None
+    assert json.loads((tmp_path / "run" / "evaluation.json").read_text())["score"] is None
+    metrics = RunFolder.open(tmp_path / "run").metrics()
+    assert metrics["validation/return"] and "validation/score" not in metrics
+    evaluate(compose("evaluate", [f"run={tmp_path / 'run'}", "episodes=1", "checkpoint=last"]))
+    assert capsys.readouterr().out.splitlines()[-3].split()[-1] == "-"
+
+
 def test_where_nothing_renders_it_says_what_to_install(tiny_run, monkeypatch):
     monkeypatch.setenv("MUJOCO_GL", "no-such-renderer")
     before = sorted(tiny_run.iterdir())
     with pytest.raises(UserError, match=r"no-such-renderer.*apt-get install libosmesa6"):
         evaluate(compose("evaluate", [f"run={tiny_run}", "video=true"]))
     assert sorted(tiny_run.iterdir()) == before
+
+
+# --- other models
+
+
+@pytest.mark.parametrize("model", ["mlp", "tcn"])
+def test_a_bank_of_another_model_is_pretrained_trained_on_and_scored(model, tiny_data, tmp_path):
+    data, folder = f"data={tiny_data}", tmp_path / model
+    card = pretrain(compose("pretrain", [*TINY_PRETRAIN, data, f"model={model}", f"run_dir={folder}"]))
+    assert card["model"] == card["config"]["model"] == model
+    own = [*SHORT, data, f"model={model}", f"bank={folder / 'bank.safetensors'}"]
+    report = train(compose("train", [*own, f"run_dir={tmp_path / 'run'}"]))
+    assert (report["model"], report["init"]) == (model, "weit")
+    again = evaluate(compose("evaluate", [f"run={tmp_path / 'run'}", "checkpoint=last", "episodes=1", "device=cpu"]))
+    assert again["return_mean"] == report["return_mean"]
+    with pytest.raises(UserError, match=f"bank: was made for model={model}, this run asks for model=dt"):
+        train(compose("train", [*SHORT, data, f"bank={folder / 'bank.safetensors'}", f"run_dir={tmp_path / 'dt'}"]))

@@ -48,7 +48,7 @@ def main(cfg: DictConfig) -> dict[str, Any]:
     settings: Any = OmegaConf.to_container(cfg, resolve=True)
     _check(settings)
     entry, config = env_entry(cfg.env), BehaviourConfig(**{key: settings[key] for key in BEHAVIOUR})
-    run_dir = Path(cfg.run_dir or f"runs/collect-{entry.name}")
+    run_dir = Path(cfg.run_dir or f"runs/collect-{entry.slug}")
     settings.pop("run_dir")
     _check_folder(run_dir, settings)
     # Before anything is written, since it refuses a bad algorithm or hyperparameter.

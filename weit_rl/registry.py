@@ -10,11 +10,11 @@ from weit_rl.errors import UserError
 T = TypeVar("T")
 
 
-def unknown(kind: str, name: str, known: list[str]) -> UserError:
-    """The error for a name nobody registered: says the nearest and all possible ones."""
+def unknown(kind: str, name: str, known: list[str], shown: list[str] | None = None) -> UserError:
+    """The error for a name nobody registered: says the nearest and all possible ones, or a shorter list of them."""
     near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
     guess = f"; did you mean {near[0]}?" if near else ""
-    return UserError(f"unknown {kind} {name!r}{guess} (possible: {', '.join(known)})")
+    return UserError(f"unknown {kind} {name!r}{guess} (possible: {', '.join(shown or known)})")
 
 
 class Registry(Generic[T]):

@@ -8,6 +8,7 @@ from typing import Any
 
 from weit_rl.comparison.methods import METHODS
 from weit_rl.errors import UserError
+from weit_rl.models import MODELS
 from weit_rl.registry import unknown
 from weit_rl.sizes import Size
 
@@ -54,6 +55,7 @@ class Grid:
         pretrain_steps: steps of a bank; the sources of other methods get its FLOPs.
         precision: of float32 matrix products.
         data_episodes: how many episodes there are to learn from; None for all.
+        model: of every network.
     """
 
     env: str
@@ -67,6 +69,7 @@ class Grid:
     pretrain_steps: int
     precision: str = "highest"
     data_episodes: int | None = None
+    model: str = "dt"
 
     @classmethod
     def of(cls, cfg: Any) -> Grid:
@@ -89,6 +92,7 @@ class Grid:
 
     def check(self) -> None:
         """UserError for what is not possible."""
+        MODELS.get(self.model)
         for method in self.methods:
             METHODS.get(method)
         for size in self.sizes:
@@ -102,7 +106,7 @@ class Grid:
 
     def words(self) -> list[str]:
         """Options that every run has, of a source as of a target."""
-        names = ("env", "data", "data_episodes", "batch_size", "precision")
+        names = ("env", "data", "data_episodes", "batch_size", "precision", "model")
         return [f"{name}={getattr(self, name)}" for name in names if getattr(self, name) is not None]
 
     def cells(self, seed: int) -> Iterator[Cell]:

@@ -18,6 +18,7 @@ from weit_rl.training.environment import describe_environment
 
 RESULTS, SETTINGS = "results.csv", "grid.json"
 COUNTS = ("width", "depth", "seed", "budget")
+NEW = {"model": "dt"}  # what a folder was made with that was made before there was a choice
 MAY_DIFFER = ("methods", "sizes", "budgets", "seeds")  # between two calls into one folder: rows say which they are of
 
 
@@ -95,6 +96,6 @@ def _check(folder: Path, settings: dict[str, Any]) -> None:
     if not (folder / SETTINGS).is_file():
         raise UserError(f"run_dir={folder}: holds other files and no {SETTINGS}; choose another run_dir")
     before = json.loads((folder / SETTINGS).read_text())
-    other = [key for key in settings if key not in MAY_DIFFER and settings[key] != before.get(key)]
+    other = [key for key in settings if key not in MAY_DIFFER and settings[key] != before.get(key, NEW.get(key))]
     if other:
         raise UserError(f"run_dir={folder}: was made with another {', '.join(other)}; choose another run_dir")

@@ -18,7 +18,7 @@ from weit_rl.sizes import Size
 from weit_rl.tensorfile import read_card
 from weit_rl.training.flops import step_flops
 from weit_rl.workflows.pretrain import PLACES, PretrainRun
-from weit_rl.workflows.setup import BANKS
+from weit_rl.workflows.setup import shipped_bank
 
 OURS = "kronecker"  # the bank whose FLOPs all sources get
 NETWORKS = ("largest", "smallest")  # of the sampled sizes: one to cut, one to grow
@@ -50,7 +50,7 @@ class Sources:
         place = self.folder / f"seed{seed}" / kind
         if kind in NETWORKS:
             return place
-        shipped = BANKS / f"{self.grid.env}.safetensors"
+        shipped = shipped_bank(self.grid.env, self.grid.model)
         ships = kind == OURS and self._ships(shipped, seed)
         return shipped if ships else place / "bank.safetensors"
 

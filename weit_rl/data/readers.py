@@ -31,7 +31,8 @@ def load_trajectories(data: str | os.PathLike, entry: EnvEntry, sizes: tuple[int
         sizes: observation and action size to expect (default: those of the environment, which is made once).
 
     Returns:
-        The episodes; ``info`` holds the set's metadata and ``path``, the folder or file it was read from.
+        The episodes, their actions brought from the environment's bounds to [-1, 1]; ``info`` holds the set's
+        metadata and ``path``, the folder or file it was read from.
 
     Raises:
         UserError: if there is no such data, it cannot be read, holds NaN or infinite values, arrays of wrong
@@ -48,6 +49,7 @@ def load_trajectories(data: str | os.PathLike, entry: EnvEntry, sizes: tuple[int
     _check_environment(episodes, info, entry, path, sizes or entry.sizes)
     trajectories = Trajectories.join(episodes, info | {"path": str(path)})
     _check_values(trajectories, path)
+    trajectories.actions = entry.action_box.unit(trajectories.actions)
     return trajectories
 
 

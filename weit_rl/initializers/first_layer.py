@@ -17,7 +17,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from weit_rl.errors import UserError
+from weit_rl.errors import NotDefined
 from weit_rl.initializers import INITIALIZERS, Context, Initializer, Source
 from weit_rl.initializers.tensors import state_of, weights_of
 from weit_rl.plan import Layout, Plan
@@ -67,17 +67,17 @@ def first_layers(layout: Layout) -> dict[str, str | None]:
     """The slots of the embeddings' weights, each with its bias, if it has one.
 
     Raises:
-        UserError: for a network that has none.
+        NotDefined: for a network that has none.
     """
     slots = [key for key, slot in layout.items() if slot.rule.role == ROLE]
     found = {key: key.removesuffix("weight") + "bias" for key in slots if len(layout[key].part) == 2}
     if not found:
-        raise UserError("init=first_layer: needs a model with an embedding (role embed); choose another init or model")
+        raise NotDefined("init=first_layer: needs a model with an embedding (role embed); choose another init or model")
     return {weight: bias if bias in layout else None for weight, bias in found.items()}
 
 
 def check(source: Source | None, target: nn.Module, plan: Plan) -> None:
-    """UserError for a model without an embedding of its inputs."""
+    """NotDefined for a model without an embedding of its inputs."""
     first_layers(plan.layout(target))
 
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from weit_rl.errors import UserError
+from weit_rl.errors import NotDefined
 from weit_rl.initializers import INITIALIZERS, Context, Initializer, Source
 from weit_rl.initializers.tensors import state_of, weights_of
 from weit_rl.plan import Layout, Plan
@@ -52,21 +52,21 @@ def attention_slots(layout: Layout) -> tuple[str, str]:
     """The names of the slots of the fused queries, keys and values, and of the outputs.
 
     Raises:
-        UserError: for a network that has none.
+        NotDefined: for a network that has none.
     """
     qkv = [
         key for key, slot in layout.items() if slot.rule.role == "qkv" and slot.rule.split == 3 and len(slot.part) == 2
     ]
     out = [key for key, slot in layout.items() if slot.rule.role == "out" and len(slot.part) == 2]
     if len(qkv) != 1 or len(out) != 1:
-        raise UserError(
+        raise NotDefined(
             "init=mimetic: needs a model with one attention (roles qkv and out); choose another init or model"
         )
     return qkv[0], out[0]
 
 
 def check(source: Source | None, target: nn.Module, plan: Plan) -> None:
-    """UserError for a model without attention."""
+    """NotDefined for a model without attention."""
     attention_slots(plan.layout(target))
 
 

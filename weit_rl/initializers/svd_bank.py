@@ -7,6 +7,7 @@ weights already.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -34,7 +35,12 @@ def svd_bank(source: Source | None, target: nn.Module, context: Context) -> Mapp
 
 @torch.no_grad()
 def bank_from(
-    net: nn.Module, plan: Plan, rank: int = RANK, constraint: str = "kronecker", size: Size | None = None
+    net: nn.Module,
+    plan: Plan,
+    rank: int = RANK,
+    constraint: str = "kronecker",
+    size: Size | None = None,
+    model: str = "dt",
 ) -> TemplateBank:
     """The bank whose own network is the nearest one to ``net`` (the same where the rank is full).
 
@@ -44,6 +50,7 @@ def bank_from(
         rank: templates per role.
         constraint: kronecker, or identity, which loses nothing.
         size: of ``net``, for the card; a bank that is saved for the command line needs it.
+        model: the name of its family, for the card.
 
     Raises:
         UserError: for a constraint without a closed form, or a plan that does not fit.
@@ -61,7 +68,8 @@ def bank_from(
         own |= factors
     source = {f"own.{key}": tensor.clone() for key, tensor in own.items()}
     source |= {f"buffer.{name}": buffer.clone() for name, buffer in net.named_buffers()}
-    card = {"size": [size.width, size.depth, size.head_dim], "sizes_sampled": [str(size)]} if size else {}
+    card: dict[str, Any] = {"model": model}
+    card |= {"size": [size.width, size.depth, size.head_dim], "sizes_sampled": [str(size)]} if size else {}
     return TemplateBank(templates, constraint, card, source)
 
 

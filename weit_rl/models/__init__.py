@@ -26,4 +26,4 @@ class Model:
 
 MODELS: Registry[Model] = Registry("model")
 
-from weit_rl.models import decision_transformer  # noqa: E402,F401  (each adds itself)
+from weit_rl.models import decision_transformer, mlp, tcn  # noqa: E402,F401  (each adds itself)

@@ -7,33 +7,31 @@ Windows are padded on the right, so causal attention alone keeps padding out and
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from weit_rl.errors import UserError
 from weit_rl.models import MODELS, Model
-from weit_rl.plan import FIXED, LAYER, Plan, Rule
+from weit_rl.models.policy import BLOCK, POSITIONS, RTG, FeedForward, Policy, shared_rules
+from weit_rl.plan import FIXED, Plan, Rule
 from weit_rl.sizes import Size
 
-RTG = ("latest", "every", "none")
-POSITIONS = ("window", "episode")
 
-
-class Block(nn.Module):
+class Block(FeedForward):
     """Pre-norm attention and MLP, as GPT-2's."""
 
+    norm1: nn.LayerNorm
+    qkv: nn.Linear
+    out: nn.Linear
+
     def __init__(self, size: Size, dropout: float = 0.0):
-        super().__init__()
         width = size.width
+        mixing = {"norm1": nn.LayerNorm(width), "qkv": nn.Linear(width, 3 * width), "out": nn.Linear(width, width)}
+        super().__init__(size, dropout, **mixing)
         self.head_dim = size.head_dim
-        self.norm1 = nn.LayerNorm(width)
-        self.qkv = nn.Linear(width, 3 * width)
-        self.out = nn.Linear(width, width)
-        self.norm2 = nn.LayerNorm(width)
-        self.fc1 = nn.Linear(width, 4 * width)
-        self.fc2 = nn.Linear(4 * width, width)
-        self.dropout = nn.Dropout(dropout)
 
     def forward(self, x: Tensor) -> Tensor:
         """``(B, T, width) -> (B, T, width)``, causal."""
@@ -41,12 +39,11 @@ class Block(nn.Module):
         qkv = self.qkv(self.norm1(x)).view(B, T, 3, -1, self.head_dim)
         q, k, v = qkv.permute(2, 0, 3, 1, 4)  # each (B, heads, T, head_dim)
         attended = F.scaled_dot_product_attention(q, k, v, is_causal=True)
-        x = x + self.dropout(self.out(attended.transpose(1, 2).reshape(B, T, -1)))
-        return x + self.dropout(self.fc2(F.relu(self.fc1(self.norm2(x)))))
+        return super().forward(x + self.dropout(self.out(attended.transpose(1, 2).reshape(B, T, -1))))
 
 
-class DecisionTransformer(nn.Module):
-    """Everything needed to act is inside: normaliser, reward scale and target return are buffers.
+class DecisionTransformer(Policy):
+    """A token for every state, and for returns-to-go and past actions where they are asked for.
 
     Args:
         size: width and depth.
@@ -62,110 +59,56 @@ class DecisionTransformer(nn.Module):
         dropout: share of what each branch adds to the stream that is left out in training (default 0).
     """
 
-    observation_mean: Tensor
-    observation_std: Tensor
-    return_scale: Tensor
-    target_return: Tensor
+    choices: ClassVar[Mapping[str, tuple[Any, ...]]] = {
+        "rtg": RTG,
+        "past_actions": (False, True),
+        "positions": POSITIONS,
+    }
 
-    def __init__(
-        self,
-        size: Size,
-        observation_dim: int,
-        action_dim: int,
-        context: int = 20,
-        max_steps: int = 1000,
-        rtg: str = "latest",
-        past_actions: bool = False,
-        positions: str = "window",
-        dropout: float = 0.0,
-    ):
-        super().__init__()
-        if rtg not in RTG:
-            raise UserError(f"rtg={rtg}: must be one of {', '.join(RTG)}")
-        if positions not in POSITIONS:
-            raise UserError(f"positions={positions}: must be one of {', '.join(POSITIONS)}")
-        self.context, self.rtg, self.past_actions = context, rtg, past_actions
-        self.action_dim, self.max_steps = action_dim, max_steps
-        width = size.width
-        self.positions = positions
-        self.embed_time = nn.Embedding(context if positions == "window" else max_steps, width)
-        self.embed_observation = nn.Linear(observation_dim, width)
-        if past_actions:
-            self.embed_action = nn.Linear(action_dim, width)
-        if rtg == "every":
-            self.embed_return = nn.Linear(1, width)
-        elif rtg == "latest":
-            self.modulate = nn.Linear(1, 2 * width)
-        self.norm_in = nn.LayerNorm(width)
-        self.blocks = nn.ModuleList(Block(size, dropout) for _ in range(size.depth))
-        self.norm_out = nn.LayerNorm(width)
-        self.head = nn.Linear(width, action_dim)
-        self.register_buffer("observation_mean", torch.zeros(observation_dim))
-        self.register_buffer("observation_std", torch.ones(observation_dim))
-        self.register_buffer("return_scale", torch.tensor(1000.0))
-        self.register_buffer("target_return", torch.tensor(0.0))
-        self.apply(_init)
+    embed_time: nn.Embedding
+    embed_action: nn.Linear
+    embed_return: nn.Linear
 
-    def forward(self, observations: Tensor, actions: Tensor, returns_to_go: Tensor, timesteps: Tensor) -> Tensor:
-        """The action for every step of a window.
+    def embeddings(self, width: int, observation_dim: int) -> dict[str, nn.Module]:
+        """Of time, states and the other tokens."""
+        rows = self.context if self.positions == "window" else self.max_steps
+        modules = {"embed_time": nn.Embedding(rows, width), "embed_observation": nn.Linear(observation_dim, width)}
+        if self.past_actions:
+            modules["embed_action"] = nn.Linear(self.action_dim, width)
+        if self.rtg == "every":
+            modules["embed_return"] = nn.Linear(1, width)
+        return modules
 
-        Args:
-            observations: ``(B, T, observation_dim)``, raw units.
-            actions: ``(B, T, action_dim)``; the last one is not looked at.
-            returns_to_go: ``(B, T)``, raw reward units.
-            timesteps: ``(B, T)`` integers, the step inside the episode.
+    def block(self, size: Size, dropout: float) -> nn.Module:
+        """Attention and MLP."""
+        return Block(size, dropout)
 
-        Returns:
-            ``(B, T, action_dim)`` in [-1, 1].
-        """
+    def hidden(self, states: Tensor, actions: Tensor, returns: Tensor, timesteps: Tensor) -> Tensor:
+        """The stream at the state tokens."""
         if self.positions == "window":
-            timesteps = torch.arange(observations.shape[1], device=observations.device)
+            timesteps = torch.arange(states.shape[1], device=states.device)
         time = self.embed_time(timesteps.clamp_max(self.embed_time.num_embeddings - 1))
-        states = self.embed_observation((observations - self.observation_mean) / self.observation_std) + time
-        returns = (returns_to_go / self.return_scale).unsqueeze(-1)
+        states = states + time
         stream = [self.embed_return(returns) + time, states] if self.rtg == "every" else [states]
         state = len(stream) - 1
         if self.past_actions:
             stream.append(self.embed_action(actions) + time)
         # (B, kinds * T, width); causal, so no step sees its own action, which comes after its state
-        x = self.norm_in(torch.stack(stream, dim=2).flatten(1, 2))
-        for block in self.blocks:
-            x = block(x)
-        x = self.norm_out(x[:, state :: len(stream)])  # the state tokens, (B, T, width)
-        if self.rtg == "latest":
-            scale, shift = self.modulate(returns).chunk(2, dim=-1)
-            x = x * (1 + scale) + shift
-        return torch.tanh(self.head(x))
-
-
-def _init(module: nn.Module) -> None:
-    if isinstance(module, nn.Linear | nn.Embedding):
-        nn.init.normal_(module.weight, std=0.02)
-    if isinstance(module, nn.Linear):
-        nn.init.zeros_(module.bias)
+        x = self.through(torch.stack(stream, dim=2).flatten(1, 2))
+        return x[:, state :: len(stream)]
 
 
 def plan(tile: int) -> Plan:
     """The plan of the family: block weights are composed from ``tile x tile`` templates, the rest is free."""
-    block, square = rf"blocks\.{LAYER}\.", (tile, tile)
+    square = (tile, tile)
     return Plan(
         (
-            Rule(block + r"qkv\.weight", "qkv", square, 3, ("heads", "stream"), 1),
-            Rule(block + r"qkv\.bias", "qkv", None, 3, ("heads",)),
-            Rule(block + r"out\.weight", "out", square, 1, ("stream", "heads"), 1),
-            Rule(block + r"fc1\.weight", "fc1", square, 1, ("hidden", "stream"), 1),
-            Rule(block + r"fc1\.bias", "fc1", None, 1, ("hidden",)),
-            Rule(block + r"fc2\.weight", "fc2", square, 1, ("stream", "hidden"), 1),
-            Rule(block + r"(out|fc2)\.bias", "bias", None, 1, ("stream",)),
-            Rule(block + r"norm[12]\.(weight|bias)", "norm", None, 1, ("stream",)),
-            Rule(r"norm_(in|out)\.(weight|bias)", "norm", None, 1, ("stream",)),
+            Rule(BLOCK + r"qkv\.weight", "qkv", square, 3, ("heads", "stream"), 1),
+            Rule(BLOCK + r"qkv\.bias", "qkv", None, 3, ("heads",)),
+            Rule(BLOCK + r"out\.weight", "out", square, 1, ("stream", "heads"), 1),
+            Rule(BLOCK + r"out\.bias", "bias", None, 1, ("stream",)),
             Rule(r"embed_time\.weight", "time", None, 1, (FIXED, "stream")),
-            Rule(r"embed_(observation|action|return)\.weight", "embed", None, 1, ("stream", FIXED)),
-            Rule(r"embed_(observation|action|return)\.bias", "embed", None, 1, ("stream",)),
-            Rule(r"modulate\.weight", "modulate", None, 2, ("stream", FIXED)),
-            Rule(r"modulate\.bias", "modulate", None, 2, ("stream",)),
-            Rule(r"head\.weight", "head", None, 1, (FIXED, "stream"), 1),
-            Rule(r"head\.bias", "head", None, 1, (FIXED,)),
+            *shared_rules(tile),
         )
     )
 

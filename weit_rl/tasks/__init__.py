@@ -28,7 +28,7 @@ class Task(Protocol):
         """The loss of a batch; ``net`` is called as the network is."""
         ...
 
-    def evaluate(self, net: nn.Module, episodes: int, seed: int) -> dict[str, float]:
+    def evaluate(self, net: nn.Module, episodes: int, seed: int) -> dict[str, Any]:
         """Metrics of a plain network."""
         ...
 

@@ -31,10 +31,10 @@ class ControlConfig:
     Attributes:
         model: a name in ``MODELS``.
         tile: edge of a template.
-        context: time steps the network sees.
-        rtg: ``"latest"``, ``"every"`` or ``"none"``.
-        past_actions: whether past actions are tokens.
-        positions: ``"window"`` or ``"episode"``.
+        context: time steps of a window, which the network sees (``mlp``: one by one).
+        rtg: ``"latest"``, ``"every"`` (``dt``) or ``"none"``.
+        past_actions: whether past actions are tokens (``dt``).
+        positions: ``"window"`` or ``"episode"`` (``dt``).
         dropout: of the network in training.
         batch_size: windows a step.
         seed: of the batches.
@@ -62,13 +62,14 @@ class ControlConfig:
 
 
 class Control:
-    """Behaviour cloning of one environment's trajectories with a return-conditioned sequence model."""
+    """Behaviour cloning of one environment's trajectories with a return-conditioned policy."""
 
     def __init__(self, entry: EnvEntry, trajectories: Trajectories, config: ControlConfig):
         self.entry, self.trajectories, self.config = entry, trajectories, config
         if np.abs(trajectories.actions).max() > 1 + 1e-5:
             raise UserError(
-                f"data of {entry.name}: actions lie outside [-1, 1], which the policy cannot reach; rescale them"
+                f"data of {entry.name}: actions lie outside {entry.action_box}, the environment's bounds, which the "
+                "policy cannot reach; rescale them"
             )
         self.model = MODELS.get(config.model)
         self.plan: Plan = self.model.plan(config.tile)
@@ -148,7 +149,7 @@ class Control:
         actions = net(*(batch[name] for name in INPUTS))
         return ((actions - batch["actions"]) ** 2)[batch["mask"]].mean()
 
-    def evaluate(self, net: nn.Module, episodes: int, seed: int) -> dict[str, float]:
+    def evaluate(self, net: nn.Module, episodes: int, seed: int) -> dict[str, Any]:
         """Returns in the real environment."""
         from weit_rl.agents.evaluation import evaluate
 
@@ -162,7 +163,7 @@ class Control:
             "return_std": float(returns.std()),
             "return_median": float(np.median(returns)),
             "episodes": self.trajectories.episodes,
-            "score": float(self.entry.score(returns.mean())),
+            "score": self.entry.score(returns.mean()),
         }
 
 

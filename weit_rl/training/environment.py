@@ -11,7 +11,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-PACKAGES = ("weit_rl", "torch", "numpy", "gymnasium", "mujoco", "stable-baselines3", "minari")
+PACKAGES = ("weit_rl", "torch", "numpy", "gymnasium", "mujoco", "dm-control", "stable-baselines3", "minari")
 
 
 def describe_environment(seed: int) -> dict[str, Any]:

@@ -90,10 +90,16 @@ def table(title: str, rows: Sequence[Mapping[str, Any]], console: Console | None
         grid.add_column(name, justify="left" if isinstance(value, str) else "right")
     for row in rows:
         # Text, since in a str rich reads the brackets of a path as its markup
-        grid.add_row(*(Text(f"{value:,.1f}" if isinstance(value, float) else str(value)) for value in row.values()))
+        grid.add_row(*(Text(_cell(value)) for value in row.values()))
     console = console or Console(highlight=False)
     console.print(f"\n{title}", soft_wrap=True, markup=False)  # as the grid's own title it would wrap at its width
     console.print(grid)
+
+
+def _cell(value: Any) -> str:
+    if value is None:  # unknown
+        return "-"
+    return f"{value:,.1f}" if isinstance(value, float) else str(value)
 
 
 def _text(value: float, digits: int) -> str:

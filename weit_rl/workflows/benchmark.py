@@ -52,8 +52,9 @@ class Comparison:
 
     def __init__(self, cfg: Any):
         self.cfg, self.grid = cfg, Grid.of(cfg)
-        self.data = load_trajectories(self.grid.data, env_entry(self.grid.env))
-        self.folder = Path(cfg.run_dir or f"runs/benchmark-{self.grid.env}-{cfg.profile}").expanduser()
+        entry = env_entry(self.grid.env)
+        self.data = load_trajectories(self.grid.data, entry)
+        self.folder = Path(cfg.run_dir or f"runs/benchmark-{entry.slug}-{cfg.profile}").expanduser()
         self.results = Results(self.folder, self.grid)
         self.sources = Sources(self.grid, (self.folder / "sources").absolute(), cfg.threads)
         self.workers = cfg.workers or max(1, (os.cpu_count() or 1) // cfg.threads)

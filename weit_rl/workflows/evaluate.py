@@ -38,7 +38,7 @@ def evaluate_run(cfg: Any) -> dict[str, Any]:
     report["target_return"] = float(net.target_return)
     name = _new(run.path / f"evaluation-{cfg.checkpoint}-{cfg.episodes}.json").name
     run.write_json(name, report)
-    table(f"{cfg.run}", [result_row(cfg.checkpoint, report)])
+    table(f"{cfg.run}", [result_row(cfg.checkpoint, report, entry)])
     print(f"written: {run.path / name}")
     return report
 

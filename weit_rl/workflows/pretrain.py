@@ -137,6 +137,7 @@ class PretrainRun:
             "weit_rl": weit_rl.__version__,
             "made_with": {"torch": str(torch.__version__), "threads": torch.get_num_threads()},
             "licence": LICENCE,
+            "model": self.cfg.model,
             "size": [self.full.width, self.full.depth, self.full.head_dim],
             "sizes_sampled": sorted({str(size) for size in (*self.masks.sizes, self.full)}),
             **self.chosen(),
@@ -149,7 +150,7 @@ class PretrainRun:
             "data": self.task.behaviour(),
         }
 
-    def scores(self) -> dict[str, dict[str, float]]:
+    def scores(self) -> dict[str, dict[str, Any]]:
         """Returns without any further training, on validation seeds, at the sizes the config names."""
         scores, rows = {}, []
         for name, size in self.score_sizes.items():

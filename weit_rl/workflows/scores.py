@@ -8,6 +8,7 @@ from typing import Any
 from torch import nn
 
 from weit_rl.agents.evaluation import SEEDS_APART, TEST_SEED, VALIDATION_SEED
+from weit_rl.envs.entry import EnvEntry
 from weit_rl.tasks.control import Control
 from weit_rl.tensorfile import read_card
 from weit_rl.training.checkpoint import load_network, save_network
@@ -39,9 +40,9 @@ class Scores:
         if not self.best.exists() or value > read_card(self.best)["validation_return"]:
             save_network(self.best, net, card | {"step": step, "validation_return": value})
         values = {"return": value, "score": metrics["score"], "loss": self.task.validation_loss(net)}
-        self.run.log(step, {f"validation/{name}": value for name, value in values.items()})
+        self.run.log(step, {f"validation/{name}": value for name, value in values.items() if value is not None})
 
-    def test(self, net: nn.Module) -> dict[str, dict[str, float]]:
+    def test(self, net: nn.Module) -> dict[str, dict[str, Any]]:
         """Returns of the last network, and of the best if there is one, on test seeds, which nothing was chosen by."""
         nets = {"last": net}
         if self.best.exists():
@@ -49,18 +50,18 @@ class Scores:
         seed = TEST_SEED + SEEDS_APART * self.cfg.seed
         return {name: self.task.evaluate(net, self.cfg.episodes, seed) for name, net in nets.items()}
 
-    def show(self, results: dict[str, dict[str, float]], title: str) -> None:
+    def show(self, results: dict[str, dict[str, Any]], title: str) -> None:
         """Print the table, the data's own episodes last."""
         shown = {**results, f"data ({Path(self.cfg.data).name})": self.task.behaviour()}
-        table(title, [result_row(name, metrics) for name, metrics in shown.items()])
+        table(title, [result_row(name, metrics, self.task.entry) for name, metrics in shown.items()])
 
 
-def result_row(name: str, metrics: dict[str, Any]) -> dict[str, Any]:
+def result_row(name: str, metrics: dict[str, Any], entry: EnvEntry) -> dict[str, Any]:
     """One row of the table."""
     return {
         "": name,
         "return": metrics["return_mean"],
         "+-": metrics["return_std"],
         "episodes": metrics["episodes"],
-        "D4RL-reference-normalised score": metrics["score"],
+        entry.score_name: metrics["score"],
     }

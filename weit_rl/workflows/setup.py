@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,13 @@ from weit_rl.bank import TemplateBank
 from weit_rl.data import load_trajectories
 from weit_rl.envs.entry import env_entry
 from weit_rl.errors import UserError
-from weit_rl.models.decision_transformer import POSITIONS, RTG
+from weit_rl.models import MODELS
+from weit_rl.models.policy import POSITIONS, RTG
 from weit_rl.registry import unknown
 from weit_rl.sizes import Size
 from weit_rl.start import network_of_size
 from weit_rl.tasks.control import Control, ControlConfig
+from weit_rl.tensorfile import read_card
 from weit_rl.training.checkpoint import load_network
 
 BANKS = Path(__file__).parents[1] / "assets" / "banks"
@@ -80,10 +83,12 @@ def set_up_torch(cfg: Any) -> None:
 def control_task(cfg: Any, tile: int) -> Control:
     """The control task of a config: environment, data, model options."""
     entry = env_entry(cfg.env)
+    MODELS.get(cfg.model)
     for name, choices in {"rtg": RTG, "positions": POSITIONS}.items():
         if cfg[name] not in choices:
             raise unknown(name, cfg[name], list(choices))
     config = ControlConfig(
+        model=cfg.model,
         tile=tile,
         context=cfg.context,
         rtg=cfg.rtg,
@@ -109,28 +114,57 @@ def size_of(group: Any) -> Size:
 
 
 def bank_path(cfg: Any) -> Path:
-    """The bank a config names, or the one that ships for its environment."""
+    """The bank a config names, or the one that ships for its environment and model."""
     if cfg.bank is not None:
         return Path(cfg.bank)
-    path = BANKS / f"{env_entry(cfg.env).name}.safetensors"
+    path = shipped_bank(env_entry(cfg.env).name, cfg.model)
     if not path.is_file():
-        have = ", ".join(sorted(p.stem for p in BANKS.glob("*.safetensors"))) or "none"
-        raise UserError(f"no bank ships for env={cfg.env} (shipped: {have}); give bank=PATH, or use init=scratch")
+        cards = [read_card(p) for p in sorted(BANKS.rglob("*.safetensors"))]
+        have = ", ".join(f"{card['config']['env']} {model_of(card)}" for card in cards) or "none"
+        raise UserError(
+            f"no bank ships for env={cfg.env} with model={cfg.model} (shipped: {have}); "
+            "give bank=PATH, or use init=scratch"
+        )
     return path
+
+
+def shipped_bank(env: str, model: str) -> Path:
+    """Where the bank of an environment and a model lies, if it ships; that of the default model has no suffix.
+
+    Raises:
+        UserError: for a model that nobody registered.
+    """
+    MODELS.get(model)
+    return BANKS / (f"{env}.safetensors" if model == ControlConfig.model else f"{env}-{model}.safetensors")
+
+
+def model_of(card: Mapping[str, Any]) -> str:
+    """The model a bank was made for; one that does not say is older than the choice."""
+    return str(card.get("model", ControlConfig.model))
 
 
 def source_of(bank: TemplateBank, task: Control) -> Any:
     """The plain network the bank was pre-trained with, its weights in it; raises UserError if the bank does not fit."""
+    same_model("bank", model_of(bank.card), task)
     if "size" not in bank.card:
         raise UserError("the bank holds templates but no pre-trained network; make one with weit_rl.pretrain")
     net = task.build(Size(*bank.card["size"]))
     return network_of_size(bank, net, net, task.plan).materialize()
 
 
+def same_model(what: str, made: str, task: Control) -> None:
+    """UserError where something was made for another model."""
+    if made != task.config.model:
+        raise UserError(
+            f"{what}: was made for model={made}, this run asks for model={task.config.model}; make them the same"
+        )
+
+
 def network_at(path: str, task: Control) -> Any:
     """The trained network of a run folder or checkpoint; raises UserError if it is of another family."""
     place = Path(path).expanduser()
     net, card = load_network(place / "checkpoints" / "last.safetensors" if place.is_dir() else place)
+    same_model(f"source={path}", card["model"], task)
     made, wanted = (
         {"model": c["model"], "env": c["env"], **c["options"], "dropout": None} for c in (card, task.card(Size(64, 1)))
     )

@@ -163,6 +163,7 @@ class TrainRun:
         """What evaluation.json says besides the returns."""
         return {
             "env": self.cfg.env,
+            "model": self.cfg.model,
             "size": str(self.size),
             "width": self.size.width,
             "depth": self.size.depth,

@@ -1,0 +1,74 @@
+"""The bounds of an environment's actions, and the way from [-1, 1], where policies act, into them and back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import gymnasium
+    from gymnasium import spaces
+
+
+@dataclass(frozen=True)
+class ActionBox:
+    """Bounds of an environment's own actions.
+
+    Data on disk are in these units; everything inside the program is in [-1, 1]. Three places go from one to the
+    other: ``load_trajectories``, ``write_minari`` and the environment that ``EnvEntry.make`` makes. Where the bounds
+    are -1 and 1, actions pass untouched.
+
+    Attributes:
+        low: ``(act,)`` float32.
+        high: ``(act,)`` float32.
+    """
+
+    low: np.ndarray
+    high: np.ndarray
+
+    @classmethod
+    def of(cls, space: spaces.Box) -> ActionBox:
+        """The bounds of a flat Gymnasium box."""
+        return cls(space.low.astype(np.float32), space.high.astype(np.float32))
+
+    @property
+    def is_unit(self) -> bool:
+        """Whether the bounds are -1 and 1."""
+        return bool((self.low == -1).all() and (self.high == 1).all())
+
+    @property
+    def is_bounded(self) -> bool:
+        """Whether there is a middle to measure from: all bounds are finite, and apart."""
+        return bool(np.isfinite(self.low).all() and np.isfinite(self.high).all() and (self.low < self.high).all())
+
+    def own(self, actions: np.ndarray) -> np.ndarray:
+        """From [-1, 1] into the bounds, which rounding must not leave."""
+        if self.is_unit:
+            return actions
+        middle, half = self._middle_and_half()
+        return np.clip(middle + half * actions, self.low, self.high)
+
+    def unit(self, actions: np.ndarray) -> np.ndarray:
+        """From the bounds into [-1, 1]; what lies outside of them stays outside."""
+        if self.is_unit:
+            return actions
+        middle, half = self._middle_and_half()
+        return (actions - middle) / half
+
+    def rescaled(self, env: gymnasium.Env) -> gymnasium.Env:
+        """The environment acting in [-1, 1]: itself, where it does."""
+        if self.is_unit:
+            return env
+        from gymnasium import spaces, wrappers
+
+        unit = spaces.Box(-np.ones_like(self.low), np.ones_like(self.high), dtype=np.float32)
+        return wrappers.TransformAction(env, self.own, unit)
+
+    def __str__(self) -> str:
+        pairs = sorted({f"[{low:g}, {high:g}]" for low, high in zip(self.low, self.high, strict=True)})
+        return " and ".join(pairs)
+
+    def _middle_and_half(self) -> tuple[np.ndarray, np.ndarray]:
+        return (self.high + self.low) / 2, (self.high - self.low) / 2

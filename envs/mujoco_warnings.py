@@ -1,0 +1,24 @@
+"""What MuJoCo says while it simulates: to Python's warnings instead of a file in the working directory."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+
+
+def watch_mujoco() -> None:
+    """Hear MuJoCo's warnings from now on."""
+    import mujoco
+
+    mujoco.set_mju_user_warning(on_warning)
+
+
+def on_warning(message: str) -> None:
+    """Pass one on, unless it is about how a body that comes with the simulator was written down."""
+    # Gymnasium's HalfCheetah says this each time; without a handler it also leaves MUJOCO_LOG.TXT behind.
+    if "'settotalmass' is deprecated" in message:
+        return
+    try:
+        warnings.warn(f"MuJoCo: {message}", RuntimeWarning, stacklevel=2)
+    except RuntimeWarning as warning:  # warnings are errors here, but an exception inside C ends the process
+        print(warning, file=sys.stderr)

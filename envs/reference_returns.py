@@ -1,0 +1,48 @@
+"""The returns that scores are measured against, all in one table: score 0 and score 100, and where each is from."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Reference(NamedTuple):
+    """Reference returns of one environment; None where nobody has published or measured one.
+
+    Attributes:
+        random_return: score 0, of uniformly random actions or the least possible.
+        expert_return: score 100, of an expert or the most possible.
+        source: where the two are from.
+    """
+
+    random_return: float | None
+    expert_return: float | None
+    source: str
+
+
+D4RL = "D4RL"  # its published table, made with an earlier version of the same bodies
+# benchmarks/random_returns.py: 100 episodes, reset seeds 3,000,000 to 3,000,099. There is no expert to measure.
+MEASURED = "measured"
+# The rewards of every task but lqr lie in [0, 1], and an episode has 1000 steps.
+SUITE = Reference(0.0, 1000.0, "dm_control's reward range")
+NONE = Reference(None, None, "")
+
+REFERENCES = {
+    "HalfCheetah": Reference(-280.178953, 12135.0, D4RL),
+    "Hopper": Reference(-20.272305, 3234.3, D4RL),
+    "Walker2d": Reference(1.629008, 4592.3, D4RL),
+    "Ant": Reference(-325.6, 3879.7, D4RL),
+    "Swimmer": Reference(1.02, None, MEASURED),
+    "Humanoid": Reference(114.39, None, MEASURED),
+    "HumanoidStandup": Reference(33507.01, None, MEASURED),
+    "Reacher": Reference(-42.41, None, MEASURED),
+    "Pusher": Reference(-150.18, None, MEASURED),
+    "InvertedPendulum": Reference(4.85, None, MEASURED),
+    "InvertedDoublePendulum": Reference(48.48, None, MEASURED),
+    "dmc/lqr-lqr_2_1": NONE,
+    "dmc/lqr-lqr_6_2": NONE,
+}
+
+
+def reference(name: str) -> Reference:
+    """The reference of an environment by its name in the registry."""
+    return REFERENCES.get(name, SUITE if name.startswith("dmc/") else NONE)

@@ -1,0 +1,38 @@
+"""Behaviour cloning from single states: a residual MLP, which most reinforcement learning calls a policy.
+
+The action of a step depends on that step's observation and, with ``rtg="latest"``, on its return-to-go.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from weit_rl.models import MODELS, Model
+from weit_rl.models.policy import Policy, shared_rules
+from weit_rl.plan import Plan
+from weit_rl.sizes import Size
+
+
+class MLP(Policy):
+    """Pre-norm blocks (LayerNorm, 4 x width hidden, ReLU) on the embedded state.
+
+    Args:
+        size: width and depth.
+        observation_dim: numbers in an observation.
+        action_dim: numbers in an action; actions lie in [-1, 1].
+        context: ignored: it sees one step, and that is what is fed to it when acting. Training draws windows of as many
+            steps as ``context`` says for any model; to this one they are separate examples.
+        options: see :class:`Policy`. It has no tokens: ``rtg`` is ``"latest"`` or ``"none"``, ``past_actions`` and
+            ``positions="episode"`` are refused.
+    """
+
+    def __init__(self, size: Size, observation_dim: int, action_dim: int, context: int = 1, **options: Any):
+        super().__init__(size, observation_dim, action_dim, 1, **options)
+
+
+def plan(tile: int) -> Plan:
+    """The plan of the family: both weights of a block are composed from ``tile x tile`` templates, the rest is free."""
+    return Plan(shared_rules(tile))
+
+
+MODELS.add("mlp", Model(MLP, plan))

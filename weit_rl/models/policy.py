@@ -1,0 +1,177 @@
+"""What the policies share: the normaliser, how the return asked for is used, the action head, and their plan's rules.
+
+Everything needed to act is inside a policy: normaliser, reward scale and target return are buffers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from weit_rl.errors import UserError
+from weit_rl.plan import FIXED, LAYER, Rule
+from weit_rl.sizes import Size
+
+RTG = ("latest", "every", "none")
+POSITIONS = ("window", "episode")
+BLOCK = rf"blocks\.{LAYER}\."
+
+
+class FeedForward(nn.Module):
+    """The pre-norm MLP that ends every block, ``x + fc2(relu(fc1(norm2(x))))``; a block of its own without ``mixing``.
+
+    Args:
+        size: of the network.
+        dropout: share of what is added that is left out in training.
+        mixing: the modules, by name, with which a subclass mixes time steps before it calls this class's ``forward``.
+    """
+
+    def __init__(self, size: Size, dropout: float = 0.0, **mixing: nn.Module):
+        super().__init__()
+        for name, module in mixing.items():
+            self.add_module(name, module)
+        self.norm2 = nn.LayerNorm(size.width)
+        self.fc1 = nn.Linear(size.width, 4 * size.width)
+        self.fc2 = nn.Linear(4 * size.width, size.width)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``(B, T, width) -> (B, T, width)``, every step by itself."""
+        return x + self.dropout(self.fc2(F.relu(self.fc1(self.norm2(x)))))
+
+
+class Policy(nn.Module):
+    """Embedding, blocks, action head; a subclass says what else is embedded, what a block is, how the stream is made.
+
+    Args:
+        size: width and depth.
+        observation_dim: numbers in an observation.
+        action_dim: numbers in an action; actions lie in [-1, 1].
+        context: time steps the network sees (default 20).
+        max_steps: length of the longest episode (default 1000).
+        rtg: how it is told the return to earn: ``"latest"`` (default), where the newest return-to-go scales and shifts
+            the last hidden state (after DDT), ``"every"``, where each is a token, or ``"none"`` (behaviour cloning).
+        past_actions: whether past actions are tokens (default False).
+        positions: of a step, ``"window"`` (default) or ``"episode"``.
+        dropout: share of what each branch adds to the stream that is left out in training (default 0).
+
+    Raises:
+        UserError: for an option that the model does not have.
+    """
+
+    choices: ClassVar[Mapping[str, tuple[Any, ...]]] = {
+        "rtg": ("latest", "none"),
+        "past_actions": (False,),
+        "positions": ("window",),
+    }
+
+    embed_observation: nn.Linear
+    observation_mean: Tensor
+    observation_std: Tensor
+    return_scale: Tensor
+    target_return: Tensor
+
+    def __init__(
+        self,
+        size: Size,
+        observation_dim: int,
+        action_dim: int,
+        context: int = 20,
+        max_steps: int = 1000,
+        rtg: str = "latest",
+        past_actions: bool = False,
+        positions: str = "window",
+        dropout: float = 0.0,
+    ):
+        super().__init__()
+        for name, value in {"rtg": rtg, "past_actions": past_actions, "positions": positions}.items():
+            self._check(name, value)
+        self.context, self.max_steps, self.action_dim = context, max_steps, action_dim
+        self.rtg, self.past_actions, self.positions = rtg, past_actions, positions
+        for name, module in self.embeddings(size.width, observation_dim).items():
+            self.add_module(name, module)
+        if rtg == "latest":
+            self.modulate = nn.Linear(1, 2 * size.width)
+        self.norm_in = nn.LayerNorm(size.width)
+        self.blocks = nn.ModuleList(self.block(size, dropout) for _ in range(size.depth))
+        self.norm_out = nn.LayerNorm(size.width)
+        self.head = nn.Linear(size.width, action_dim)
+        self.register_buffer("observation_mean", torch.zeros(observation_dim))
+        self.register_buffer("observation_std", torch.ones(observation_dim))
+        self.register_buffer("return_scale", torch.tensor(1000.0))
+        self.register_buffer("target_return", torch.tensor(0.0))
+        self.apply(_init)
+
+    def embeddings(self, width: int, observation_dim: int) -> dict[str, nn.Module]:
+        """The modules that make the stream, by name."""
+        return {"embed_observation": nn.Linear(observation_dim, width)}
+
+    def block(self, size: Size, dropout: float) -> nn.Module:
+        """A block; all are alike, so that networks of other depths can take, drop and repeat them."""
+        return FeedForward(size, dropout)
+
+    def forward(self, observations: Tensor, actions: Tensor, returns_to_go: Tensor, timesteps: Tensor) -> Tensor:
+        """The action for every step of a window.
+
+        Args:
+            observations: ``(B, T, observation_dim)``, raw units.
+            actions: ``(B, T, action_dim)``; the last one is not looked at.
+            returns_to_go: ``(B, T)``, raw reward units.
+            timesteps: ``(B, T)`` integers, the step inside the episode.
+
+        Returns:
+            ``(B, T, action_dim)`` in [-1, 1].
+        """
+        states = self.embed_observation((observations - self.observation_mean) / self.observation_std)
+        returns = (returns_to_go / self.return_scale).unsqueeze(-1)
+        x = self.norm_out(self.hidden(states, actions, returns, timesteps))
+        if self.rtg == "latest":
+            scale, shift = self.modulate(returns).chunk(2, dim=-1)
+            x = x * (1 + scale) + shift
+        return torch.tanh(self.head(x))
+
+    def hidden(self, states: Tensor, actions: Tensor, returns: Tensor, timesteps: Tensor) -> Tensor:
+        """``(B, T, width)`` behind the last block, from embedded states and scaled returns ``(B, T, 1)``."""
+        return self.through(states)
+
+    def through(self, stream: Tensor) -> Tensor:
+        """The stream through all blocks."""
+        x = self.norm_in(stream)
+        for block in self.blocks:
+            x = block(x)
+        return x
+
+    def _check(self, name: str, value: Any) -> None:
+        if value not in self.choices[name]:
+            has = ", ".join(str(choice).lower() for choice in self.choices[name])
+            raise UserError(f"{name}={str(value).lower()}: {type(self).__name__} has {has} only; leave {name} out")
+
+
+def _init(module: nn.Module) -> None:
+    if isinstance(module, nn.Linear | nn.Embedding | nn.Conv1d):
+        nn.init.normal_(module.weight, std=0.02)
+    if isinstance(module, nn.Linear | nn.Conv1d) and module.bias is not None:
+        nn.init.zeros_(module.bias)
+
+
+def shared_rules(tile: int) -> tuple[Rule, ...]:
+    """The rules of what all policies have: composed MLPs, the rest free."""
+    square = (tile, tile)
+    return (
+        Rule(BLOCK + r"fc1\.weight", "fc1", square, 1, ("hidden", "stream"), 1),
+        Rule(BLOCK + r"fc1\.bias", "fc1", None, 1, ("hidden",)),
+        Rule(BLOCK + r"fc2\.weight", "fc2", square, 1, ("stream", "hidden"), 1),
+        Rule(BLOCK + r"fc2\.bias", "bias", None, 1, ("stream",)),
+        Rule(BLOCK + r"norm[12]\.(weight|bias)", "norm", None, 1, ("stream",)),
+        Rule(r"norm_(in|out)\.(weight|bias)", "norm", None, 1, ("stream",)),
+        Rule(r"embed_(observation|action|return)\.weight", "embed", None, 1, ("stream", FIXED)),
+        Rule(r"embed_(observation|action|return)\.bias", "embed", None, 1, ("stream",)),
+        Rule(r"modulate\.weight", "modulate", None, 2, ("stream", FIXED)),
+        Rule(r"modulate\.bias", "modulate", None, 2, ("stream",)),
+        Rule(r"head\.weight", "head", None, 1, (FIXED, "stream"), 1),
+        Rule(r"head\.bias", "head", None, 1, (FIXED,)),
+    )
