@@ -25,5 +25,6 @@ class Model:
 
 
 MODELS: Registry[Model] = Registry("model")
+DEFAULT = "dt"  # where nobody says which; the bank of an environment without a suffix
 
 from weit_rl.models import decision_transformer, mlp, tcn  # noqa: E402,F401  (each adds itself)

@@ -19,6 +19,7 @@ from weit_rl.sizes import Size
 RTG = ("latest", "every", "none")
 POSITIONS = ("window", "episode")
 BLOCK = rf"blocks\.{LAYER}\."
+BODY = ("embed_observation", "embed_action", "head", "observation_")  # how names begin of what only one body can use
 
 
 class FeedForward(nn.Module):
@@ -114,7 +115,14 @@ class Policy(nn.Module):
         """A block; all are alike, so that networks of other depths can take, drop and repeat them."""
         return FeedForward(size, dropout)
 
-    def forward(self, observations: Tensor, actions: Tensor, returns_to_go: Tensor, timesteps: Tensor) -> Tensor:
+    def forward(
+        self,
+        observations: Tensor,
+        actions: Tensor,
+        returns_to_go: Tensor,
+        timesteps: Tensor,
+        head: bool = True,
+    ) -> Tensor:
         """The action for every step of a window.
 
         Args:
@@ -122,9 +130,10 @@ class Policy(nn.Module):
             actions: ``(B, T, action_dim)``; the last one is not looked at.
             returns_to_go: ``(B, T)``, raw reward units.
             timesteps: ``(B, T)`` integers, the step inside the episode.
+            head: False stops before the action head, for whoever has another one (default True).
 
         Returns:
-            ``(B, T, action_dim)`` in [-1, 1].
+            ``(B, T, action_dim)`` in [-1, 1], or ``(B, T, width)`` without the head.
         """
         states = self.embed_observation((observations - self.observation_mean) / self.observation_std)
         returns = (returns_to_go / self.return_scale).unsqueeze(-1)
@@ -132,7 +141,7 @@ class Policy(nn.Module):
         if self.rtg == "latest":
             scale, shift = self.modulate(returns).chunk(2, dim=-1)
             x = x * (1 + scale) + shift
-        return torch.tanh(self.head(x))
+        return torch.tanh(self.head(x)) if head else x
 
     def hidden(self, states: Tensor, actions: Tensor, returns: Tensor, timesteps: Tensor) -> Tensor:
         """``(B, T, width)`` behind the last block, from embedded states and scaled returns ``(B, T, 1)``."""

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from weit_rl.data import Trajectories, Windows
 from weit_rl.envs.entry import EnvEntry
 from weit_rl.errors import UserError
-from weit_rl.models import MODELS
+from weit_rl.models import DEFAULT, MODELS
 from weit_rl.plan import Plan
 from weit_rl.sizes import Size
 from weit_rl.tasks import TASKS
@@ -45,7 +45,7 @@ class ControlConfig:
         best_fraction: share of these that is trained on, the best by their returns.
     """
 
-    model: str = "dt"
+    model: str = DEFAULT
     tile: int = 16
     context: int = 20
     rtg: str = "latest"

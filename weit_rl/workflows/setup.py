@@ -14,16 +14,16 @@ from weit_rl.bank import TemplateBank
 from weit_rl.data import load_trajectories
 from weit_rl.envs.entry import env_entry
 from weit_rl.errors import UserError
-from weit_rl.models import MODELS
+from weit_rl.models import DEFAULT, MODELS
 from weit_rl.models.policy import POSITIONS, RTG
 from weit_rl.registry import unknown
+from weit_rl.shipped import BANKS, shipped_bank
 from weit_rl.sizes import Size
 from weit_rl.start import network_of_size
 from weit_rl.tasks.control import Control, ControlConfig
 from weit_rl.tensorfile import read_card
 from weit_rl.training.checkpoint import load_network
 
-BANKS = Path(__file__).parents[1] / "assets" / "banks"
 RANGES = {  # least and most; seeds and episodes end where they would meet those of another seed
     "seed": (0, SEEDS_APART - 1),
     "episodes": (1, SEEDS_APART),
@@ -34,8 +34,9 @@ RANGES = {  # least and most; seeds and episodes end where they would meet those
     "weight_decay": (0, None),
     "scaler_steps": (0, None),
     "train_steps": (0, None),
+    "critic_warmup": (0, None),
     **dict.fromkeys(("steps", "pretrain_steps", "batch_size", "context", "tile", "rank"), (1, None)),
-    **dict.fromkeys(("data_episodes", "evaluate_every", "threads", "workers"), (1, None)),
+    **dict.fromkeys(("data_episodes", "evaluate_every", "threads", "workers", "agent_steps", "n_envs"), (1, None)),
 }
 PRECISIONS = ("highest", "high", "medium")  # torch's names
 POSITIVE = ("lr", "scaler_lr", "train_lr", "grad_clip")
@@ -128,19 +129,9 @@ def bank_path(cfg: Any) -> Path:
     return path
 
 
-def shipped_bank(env: str, model: str) -> Path:
-    """Where the bank of an environment and a model lies, if it ships; that of the default model has no suffix.
-
-    Raises:
-        UserError: for a model that nobody registered.
-    """
-    MODELS.get(model)
-    return BANKS / (f"{env}.safetensors" if model == ControlConfig.model else f"{env}-{model}.safetensors")
-
-
 def model_of(card: Mapping[str, Any]) -> str:
     """The model a bank was made for; one that does not say is older than the choice."""
-    return str(card.get("model", ControlConfig.model))
+    return str(card.get("model", DEFAULT))
 
 
 def source_of(bank: TemplateBank, task: Control) -> Any:

@@ -28,7 +28,16 @@ LOSS_BATCHES = 50  # of held-out windows, by which a finished network is judged 
 
 def train(cfg: Any) -> dict[str, Any]:
     """Run or resume; returns what evaluation.json holds."""
-    return launch("train", cfg, TrainRun)
+    return launch("train", cfg, run_of)
+
+
+def run_of(cfg: Any) -> TrainRun:
+    """The run a config describes: offline alone, or online behind it."""
+    if cfg.agent is None:
+        return TrainRun(cfg)
+    from weit_rl.workflows.online import OnlineRun
+
+    return OnlineRun(cfg)
 
 
 class TrainRun:

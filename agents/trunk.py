@@ -1,0 +1,188 @@
+"""An actor's layers made from a template bank: what Stable-Baselines3 calls a features extractor."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from gymnasium import spaces
+from stable_baselines3.common.preprocessing import get_flattened_obs_dim
+from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
+from torch import Tensor, nn
+
+from weit_rl.bank import TemplateBank
+from weit_rl.errors import UserError
+from weit_rl.models import DEFAULT, MODELS
+from weit_rl.models.policy import BODY
+from weit_rl.registry import unknown
+from weit_rl.shipped import shipped_bank
+from weit_rl.sizes import Size
+from weit_rl.start import network_of_size
+from weit_rl.training.checkpoint import load_network
+from weit_rl.weit import WeiT
+
+MODEL, TILE = "mlp", 16  # the family, and the tile of a network that no bank is given for
+MODES, BODIES = ("dense", "scalers"), ("auto", "bank", "new")
+
+
+@dataclass(frozen=True)
+class Start:
+    """What an actor's layers begin as.
+
+    Attributes:
+        bank: path of a bank of ``model=mlp``, or the environment whose bank ships; None for fresh weights.
+        checkpoint: a network of ``model=mlp`` instead, the folder of the run that trained it or its file.
+        size: a name of the ladder or ``WIDTHxDEPTH``.
+        mode: ``"dense"``, a plain network of which everything is trained, or ``"scalers"``, where templates are frozen.
+        body: whose observations and actions these are: ``"bank"``, the one it was pre-trained on, whose embedding,
+            normaliser and head are taken; ``"new"``, another one, which gets fresh ones; ``"auto"``: the bank's, if
+            observations and actions have as many numbers.
+    """
+
+    bank: str | None = None
+    checkpoint: str | None = None
+    size: str = "small"
+    mode: str = "dense"
+    body: str = "auto"
+
+    def __post_init__(self) -> None:
+        for name, value, choices in (("mode", self.mode, MODES), ("body", self.body, BODIES)):
+            if value not in choices:
+                raise unknown(name, value, list(choices))
+        if self.bank is None and self.mode == "scalers":
+            raise UserError("mode=scalers: needs templates; give bank=PATH, or leave mode out")
+        if self.bank is not None and self.checkpoint is not None:
+            raise UserError(
+                f"bank={self.bank} and checkpoint={self.checkpoint}: an actor is made from one; leave one out"
+            )
+
+    def trunk(self, observations: spaces.Space, actions: spaces.Space) -> tuple[Trunk, nn.Linear | None]:
+        """The layers for these spaces, and the bank's action head, if it is one for this body."""
+        size, shape = Size.parse(self.size), _sizes(observations, actions)
+        if self.checkpoint is not None:
+            size, net, whole = trained(self.checkpoint, shape)
+            return Trunk(observations, net, size), whole.head
+        target = _fresh(size, *shape)
+        if self.bank is None:
+            del target.head
+            return Trunk(observations, target, size), None
+        bank = load(self.bank)
+        same = self.body == "bank" or (self.body == "auto" and shape == _body_of(bank))
+        net, whole = composed(bank, target, size, same)
+        own = with_memory(net) if self.mode == "scalers" else net.materialize()
+        return Trunk(observations, own, size), whole.head if same else None
+
+
+class Trunk(BaseFeaturesExtractor):
+    """Observations to the last hidden state of a policy, on which an algorithm puts a head of its own.
+
+    Args:
+        observations: the space of what is seen.
+        net: a policy without its head, plain or composed.
+        size: of it.
+    """
+
+    def __init__(self, observations: spaces.Space, net: nn.Module, size: Size):
+        super().__init__(observations, size.width)
+        self.net = net
+
+    def apply(self, fn: Any) -> Trunk:
+        """Leave everything as it is: PPO and A2C draw orthogonal weights by this call, after the networks are made."""
+        return self
+
+    def forward(self, observations: Tensor) -> Tensor:
+        """``(B, ...)`` observations to ``(B, width)``."""
+        states = observations.flatten(1).unsqueeze(1)
+        nothing = states.new_zeros(len(states), 1)
+        return self.net(states, states, nothing, nothing, head=False)[:, 0]
+
+
+def load(bank: str) -> TemplateBank:
+    """The bank of a path, or the one that ships for an environment.
+
+    Raises:
+        UserError: if there is none, or it is one of another family.
+    """
+    path, shipped = Path(bank).expanduser(), shipped_bank(bank, MODEL)
+    found = TemplateBank.load(shipped if shipped.is_file() else path)
+    _refuse_others(f"bank={bank}", found.card.get("model", DEFAULT))
+    return found
+
+
+def composed(bank: TemplateBank, target: Any, size: Size, same: bool) -> tuple[WeiT, Any]:
+    """``target`` without its head, from the bank; and the bank's own policy at that size, for the bank's body.
+
+    The policy asks for one return throughout, which makes its last scale and shift constant: they go into ``norm_out``.
+    """
+    plan = MODELS.get(MODEL).plan(TILE).with_tiles(bank.tiles)
+    options = {"rtg": bank.card["config"]["rtg"]}
+    source = _fresh(Size(*bank.card["size"]), *_body_of(bank), **options)
+    whole: Any = network_of_size(bank, source, _fresh(size, *_body_of(bank), **options), plan).materialize()
+    del target.head
+    net = network_of_size(bank, source, target, plan, fresh=() if same else BODY)
+    net.bank.requires_grad_(False)
+    fold_return(whole, net.free)
+    return net, whole
+
+
+def with_memory(net: WeiT) -> WeiT:
+    """Give the placeholders of the weights memory: TD3 writes its target network parameter by parameter, all of them."""
+    for placeholder in net.net.parameters():
+        placeholder.data = placeholder.data.contiguous()
+    return net
+
+
+def trained(checkpoint: str, shape: tuple[int, int]) -> tuple[Size, nn.Module, Any]:
+    """The size of a checkpoint's network, the network without its head, and the whole.
+
+    Raises:
+        UserError: if it is of another family or for another body.
+    """
+    path = Path(checkpoint).expanduser()
+    whole, card = load_network(path / "checkpoints" / "last.safetensors" if path.is_dir() else path)
+    _refuse_others(f"checkpoint={checkpoint}", card["model"])
+    options = card["options"]
+    made_for = options["observation_dim"], options["action_dim"]
+    if made_for != shape:
+        have, want = (f"{numbers[0]} observations and {numbers[1]} actions" for numbers in (made_for, shape))
+        raise UserError(f"checkpoint={checkpoint}: was trained with {have}, the environment has {want}; give its own")
+    size = Size(*card["size"])
+    net = _fresh(size, *shape)
+    state = whole.state_dict()
+    net.load_state_dict({name: state[name] for name in net.state_dict()})
+    del net.head
+    fold_return(whole, dict(net.named_parameters()))
+    return size, net, whole
+
+
+@torch.no_grad()
+def fold_return(policy: Any, free: Any) -> None:
+    """Put what the policy's target return does to its last hidden state into the free ``norm_out`` of another one."""
+    if policy.rtg == "latest":
+        scale, shift = policy.modulate((policy.target_return / policy.return_scale).reshape(1)).chunk(2)
+        weight, bias = (free[f"norm_out.{name}"] for name in ("weight", "bias"))
+        weight.mul_(1 + scale)
+        bias.mul_(1 + scale).add_(shift)
+
+
+def _refuse_others(what: str, model: str) -> None:
+    if model != MODEL:
+        raise UserError(f"{what}: is of model={model}; WeiTPolicy takes model={MODEL}")
+
+
+def _fresh(size: Size, observation_dim: int, action_dim: int, **options: Any) -> Any:
+    return MODELS.get(MODEL).build(size, observation_dim, max(1, action_dim), **{"rtg": "none", **options})
+
+
+def _body_of(bank: TemplateBank) -> tuple[int, int]:
+    return len(bank.source["buffer.observation_mean"]), bank.source["own.head.bias"].shape[-1]
+
+
+def _sizes(observations: spaces.Space, actions: spaces.Space) -> tuple[int, int]:
+    """Numbers in an observation, and in an action (0 for a choice, which no bank has a head for)."""
+    if not isinstance(observations, spaces.Box) or len(observations.shape) != 1:
+        raise UserError(f"observation space {observations}: WeiTPolicy takes a flat Box; wrap it in FlattenObservation")
+    return get_flattened_obs_dim(observations), math.prod(actions.shape) if isinstance(actions, spaces.Box) else 0
