@@ -27,8 +27,8 @@ ALGORITHMS = {
 }
 
 
-def make_online(agent: str, entry: EnvEntry, n_envs: int, seed: int, options: dict[str, Any], checkpoint: str) -> Any:
-    """An agent of Stable-Baselines3 whose actor is the network of a checkpoint.
+def make_online(agent: str, entry: EnvEntry, n_envs: int, seed: int, options: dict[str, Any], **start: str) -> Any:
+    """An agent of Stable-Baselines3 with ``WeiTPolicy``.
 
     Args:
         agent: a name in ``ALGORITHMS``.
@@ -36,7 +36,7 @@ def make_online(agent: str, entry: EnvEntry, n_envs: int, seed: int, options: di
         n_envs: environments stepped side by side.
         seed: of networks, exploration and environments.
         options: keyword arguments of the algorithm; its ``policy_kwargs`` too.
-        checkpoint: of a network of ``model=mlp``.
+        start: what its actor begins as, ``checkpoint=PATH`` or another of ``WeiTPolicy``'s options.
 
     Raises:
         UserError: for another name, or options that the algorithm refuses.
@@ -44,7 +44,7 @@ def make_online(agent: str, entry: EnvEntry, n_envs: int, seed: int, options: di
     if agent not in ALGORITHMS:
         raise unknown("agent", agent, list(ALGORITHMS))
     words = {"seed": seed, "device": "cpu", **copy.deepcopy(options)}
-    words["policy_kwargs"] = {**words.get("policy_kwargs", {}), "checkpoint": checkpoint}
+    words["policy_kwargs"] = {**words.get("policy_kwargs", {}), **start}
     envs = VecMonitor(DummyVecEnv([entry.make] * n_envs))
     try:
         return ALGORITHMS[agent](NAME, envs, **words)

@@ -173,6 +173,14 @@ class DQNWeiT(WeiTPolicy, DQNPolicy):
         return self.trunk()[0]
 
 
-POLICIES = {PPO: OnPolicy, A2C: OnPolicy, SAC: SACWeiT, TQC: TQCWeiT, TD3: TD3WeiT, DDPG: TD3WeiT, DQN: DQNWeiT}
+POLICIES: dict[Any, type[WeiTPolicy]] = {
+    PPO: OnPolicy,
+    A2C: OnPolicy,
+    SAC: SACWeiT,
+    TQC: TQCWeiT,
+    TD3: TD3WeiT,
+    DDPG: TD3WeiT,
+    DQN: DQNWeiT,
+}
 for _algorithm, _policy in POLICIES.items():
     _algorithm.policy_aliases[NAME] = _policy

@@ -129,7 +129,7 @@ def composed(bank: TemplateBank, target: Any, size: Size, same: bool) -> tuple[W
 
 
 def with_memory(net: WeiT) -> WeiT:
-    """Give the placeholders of the weights memory: TD3 writes its target network parameter by parameter, all of them."""
+    """Give the placeholders of the weights memory, since TD3 writes all parameters of its target network."""
     for placeholder in net.net.parameters():
         placeholder.data = placeholder.data.contiguous()
     return net

@@ -48,12 +48,13 @@ MAY_IMPORT = {
     "regression": set(),
     "reconstruction": {"plan", "regression", "weit"},
     "models": BASE | {"plan"},
+    "shipped": {"models"},
     "envs": BASE,
     "data": BASE | {"envs"},
     "training": BASE | {"bank", "masks", "models", "plan", "resize", "weit"},
     "initializers": BASE
     | {"bank", "parameters", "plan", "reconstruction", "resize", "spectrum", "start", "training.loop", "weit"},
-    "agents": BASE | {"bank", "data", "envs", "models", "plan", "training", "weit"},
+    "agents": BASE | {"bank", "data", "envs", "models", "plan", "shipped", "start", "training", "weit"},
     "tasks": BASE | {"agents", "bank", "data", "envs", "models", "plan", "training", "weit"},
 }
 MODULES = {path: name for path, name in SOURCES.items() if path.suffix == ".py"}

@@ -1,4 +1,4 @@
-"""WeiTPolicy in Stable-Baselines3: acts as its bank, learns, saves and loads like any other policy, for every algorithm."""
+"""WeiTPolicy, for every algorithm: acts as its bank, learns, saves and loads like any other policy."""
 
 import gymnasium as gym
 import numpy as np

@@ -35,6 +35,7 @@ class OnlineRun(TrainRun):
         super().__init__(cfg)
         self.offline_steps = self.scaler_steps + self.train_steps
         self.stages["online"] = self.offline_steps
+        self.agent(size=str(self.size))  # whether its options are good shows when it is made
 
     def train(self, monitor: Monitor) -> None:
         """The offline stage, then the online one."""
@@ -43,19 +44,19 @@ class OnlineRun(TrainRun):
         begun, state = (monitor.run.checkpoint_path(name) for name in ("offline", "online_state"))
         if not begun.exists():
             save_network(begun, self.net, self.card())
-        agent = self.agent(str(begun))
+        agent = self.agent(checkpoint=str(begun))
         if state.exists():
             load_training_state(agent, state)
         self.begin()
         with Progress(self.cfg.agent_steps, f"{self.cfg.agent} online", agent.num_timesteps) as bar:
             self.learn(agent, monitor, bar)
 
-    def agent(self, checkpoint: str) -> Any:
+    def agent(self, **start: str) -> Any:
         """The agent before its first step; one whose actor is untrained explores as Stable-Baselines3's does."""
         options: Any = OmegaConf.to_container(self.cfg.agent_options, resolve=True)
         if self.untrained:
             options["policy_kwargs"] = {"log_std_init": 0.0, **options.get("policy_kwargs", {})}
-        return make_online(self.cfg.agent, self.task.entry, self.cfg.n_envs, self.cfg.seed, options, checkpoint)
+        return make_online(self.cfg.agent, self.task.entry, self.cfg.n_envs, self.cfg.seed, options, **start)
 
     @property
     def untrained(self) -> bool:
