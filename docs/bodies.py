@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from weit_rl.envs.body_editing import lowest
+from weit_rl.envs.body_heights import lowest
 from weit_rl.envs.entry import env_entry
 
 ROWS = {  # distance (m) and elevation (degrees) of the camera, what the joints are bent by in turn (rad), bodies

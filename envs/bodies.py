@@ -1,4 +1,4 @@
-"""Bodies of other sizes: what may differ, and their names, ``HalfCheetah:limbs=0.75:torso=1.25``."""
+"""Bodies of other sizes by their names, ``HalfCheetah:limbs=0.75:torso=1.25``."""
 
 from __future__ import annotations
 
@@ -8,60 +8,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from weit_rl.envs.body_parameters import BODIES, number_of
 from weit_rl.envs.entry import ENVS, OPEN, EnvEntry
 from weit_rl.errors import UserError
-from weit_rl.registry import unknown
-
-
-@dataclass(frozen=True)
-class Parameter:
-    """One thing in which a body may differ from the original.
-
-    Attributes:
-        about: what it is.
-        default: the original's; an integer where only whole numbers make sense.
-        least: smallest value.
-        most: largest value.
-    """
-
-    about: str
-    default: float = 1.0
-    least: float = 0.5
-    most: float = 2.0
-
-    @property
-    def wanted(self) -> str:
-        """What a value must be."""
-        kind = "whole number" if isinstance(self.default, int) else "number"
-        return f"a {kind} from {self.least:g} to {self.most:g}"
-
-
-BODIES: dict[str, dict[str, Parameter]] = {
-    "HalfCheetah": {
-        "torso": Parameter("length of trunk and head, times the original's"),
-        "limbs": Parameter("length of thighs, shins and feet, times the original's"),
-        "segments": Parameter("parts of the trunk, a motor between every two", 1, 1, 6),
-    },
-    "Hopper": {
-        "torso": Parameter("length of the torso, times the original's"),
-        "limbs": Parameter("length of thigh, leg and foot, times the original's"),
-    },
-    "Walker2d": {
-        "torso": Parameter("length of the torso, times the original's"),
-        "limbs": Parameter("length of thighs, legs and feet, times the original's"),
-    },
-    "Ant": {
-        "torso": Parameter("radius of the torso and distance of the hips from it, times the original's"),
-        "limbs": Parameter("length of the legs, times the original's"),
-        "legs": Parameter("legs, evenly around the torso, two motors each", 4, 3, 12),
-    },
-    "Swimmer": {
-        "torso": Parameter("length of the first link, times the original's"),
-        "limbs": Parameter("length of the other links, times the original's"),
-        "links": Parameter("links, a motor between every two", 3, 2, 12),
-    },
-}
-DECIMALS = 4  # of a length that are kept, so that a name says all there is
 
 
 @dataclass(frozen=True)
@@ -83,7 +32,7 @@ class Body:
         Raises:
             UserError: for a parameter that it does not have, or a value out of range.
         """
-        numbers = {parameter: _number(env, parameter, values[parameter]) for parameter in sorted(values)}
+        numbers = {parameter: number_of(env, parameter, values[parameter]) for parameter in sorted(values)}
         return cls(env, {name: n for name, n in numbers.items() if n != BODIES[env][name].default})
 
     @classmethod
@@ -145,23 +94,6 @@ def entry_of(name: str) -> EnvEntry:
     if not body.values:
         return original
     return EnvEntry.of(body.name, body.gym_id, "weit_rl.envs.body_environment:make", original.episode_steps)
-
-
-def _number(env: str, parameter: str, value: Any) -> float:
-    known = BODIES[env]
-    if parameter not in known:
-        others = [other for other, table in BODIES.items() if parameter in table]
-        if others:
-            raise UserError(f"body.{parameter}: is of {', '.join(others)}; {env} has {', '.join(known)}")
-        raise unknown(f"parameter of {env}'s body", parameter, list(known))
-    row = known[parameter]
-    try:
-        number = round(float(value), DECIMALS)
-        if not row.least <= number <= row.most or (isinstance(row.default, int) and number % 1):
-            raise ValueError(value)
-    except ValueError as error:
-        raise UserError(f"body.{parameter}={value}: must be {row.wanted} for {env}") from error
-    return int(number) if isinstance(row.default, int) else number
 
 
 for _env in BODIES:

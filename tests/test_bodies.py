@@ -13,9 +13,11 @@ from weit_rl.collect import main as collect
 from weit_rl.command import compose
 from weit_rl.data import load_trajectories
 from weit_rl.envs import body_environment
-from weit_rl.envs.bodies import BODIES, Body, with_body
-from weit_rl.envs.body_editing import EDITS, ROOT, _stance, build, lifts_torso, lowest
+from weit_rl.envs.bodies import Body, with_body
+from weit_rl.envs.body_editing import EDITS, build
 from weit_rl.envs.body_environment import body_env, check_stands
+from weit_rl.envs.body_heights import ROOT, lifts_torso, lowest, stance
+from weit_rl.envs.body_parameters import BODIES
 from weit_rl.envs.entry import env_entry, load_families
 from weit_rl.envs.gymnasium_mujoco import load_simulator
 from weit_rl.errors import UserError
@@ -144,8 +146,8 @@ def test_masses_follow_from_the_geometry():
 @pytest.mark.parametrize("name", OTHERS)
 def test_stands_as_high_above_the_floor_as_the_original(name):
     env, original = body_env(name), ORIGINALS[Body.parse(name).env]
-    height, low = _stance(env.model)
-    old_height, old_low = _stance(original.model)
+    height, low = stance(env.model)
+    old_height, old_low = stance(original.model)
     assert low == pytest.approx(old_low, abs=1e-9)
     assert lifts_torso(env.model)
     floor = env.model.geom_pos[0, 2]
