@@ -107,7 +107,8 @@ class EnvEntry:
 
 
 ENVS: Registry[EnvEntry] = Registry("environment")
-# Families whose names cannot be listed: what stands before the colon of ``gym:ID`` -> the entry of a whole name.
+# Names that cannot be listed: what stands before the (first) colon of ``gym:ID`` or ``Hopper:limbs=0.75`` -> the entry
+# of a whole name.
 OPEN: Registry[Callable[[str], EnvEntry]] = Registry("environment family")
 
 
@@ -126,6 +127,7 @@ def env_entry(name: str) -> EnvEntry:
         return OPEN.get(prefix)(name)
     if name not in names:
         families = dict.fromkeys(f"{family}/..." for family, slash, _ in (n.partition("/") for n in names) if slash)
-        shown = [*(n for n in names if "/" not in n), *families, *(f"{prefix}:ID" for prefix in OPEN.names())]
+        shown = [*(n for n in names if "/" not in n), *families]
+        shown += [f"{prefix}:ID" for prefix in OPEN.names() if prefix not in names]
         raise unknown("environment", name, names, shown)
     return ENVS.get(name)

@@ -12,6 +12,8 @@ import torch
 
 TRAIN = [
     ("env=HalfCheeta", "did you mean HalfCheetah? (possible: "),
+    ("body.torso=3", "body.torso=3.0: must be a number from 0.5 to 2 for HalfCheetah"),
+    ("body.legs=6", "body.legs: is of Ant; HalfCheetah has torso, limbs, segments"),
     ("size=smal", "did you mean small? (possible: tiny, small"),
     ("size=100x3", "size.width=100: must be a positive multiple of head_dim 32, such as 96 or 128"),
     ("size.width=100", "multiple of head_dim 32"),
@@ -65,6 +67,7 @@ def test_train(refused, words, word, says):
 
 PRETRAIN = [
     ("env=Hoper", "did you mean Hopper?"),
+    ("body.limbs=0", "body.limbs=0.0: must be a number"),
     ("size=bas", "did you mean base?"),
     ("size=96x0", "size.depth=0"),
     ("widths=[128]", "128x1 is larger than the full network 64x2"),

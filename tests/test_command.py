@@ -73,7 +73,7 @@ def test_the_last_word_for_an_option_counts():
         ("train_lr=nan", "must be a number"),
         ("bank=", "bank=: is empty"),
         ("size.widht=3", "did you mean size.width?"),
-        ("stteps=3", "possible: env, data, data_episodes"),
+        ("stteps=3", "possible: env, body.torso, body.limbs"),
         ("--seed=3", "did you mean seed?"),
         ("verbose", "verbose: options are key=value words"),
         ("=3", "unknown option ''"),

@@ -43,11 +43,13 @@ def main(cfg: DictConfig) -> dict[str, Any]:
 
     from weit_rl.agents.behaviour import BehaviourConfig, train_behaviour
     from weit_rl.agents.levels import LevelRecorder, choose
+    from weit_rl.envs.bodies import with_body
     from weit_rl.envs.entry import env_entry
 
     settings: Any = OmegaConf.to_container(cfg, resolve=True)
+    settings["env"] = with_body(cfg.env, settings.pop("body"))
     _check(settings)
-    entry, config = env_entry(cfg.env), BehaviourConfig(**{key: settings[key] for key in BEHAVIOUR})
+    entry, config = env_entry(settings["env"]), BehaviourConfig(**{key: settings[key] for key in BEHAVIOUR})
     run_dir = Path(cfg.run_dir or f"runs/collect-{entry.slug}")
     settings.pop("run_dir")
     _check_folder(run_dir, settings)

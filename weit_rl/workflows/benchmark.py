@@ -23,7 +23,7 @@ from weit_rl.envs.entry import env_entry
 from weit_rl.errors import Interrupted, UserError
 from weit_rl.registry import unknown
 from weit_rl.training.progress import Progress
-from weit_rl.workflows.setup import check_numbers
+from weit_rl.workflows.setup import check_numbers, name_body
 
 MODES, REPORTS = ("run", "tune", "report"), ("markdown", "html")
 
@@ -31,6 +31,7 @@ MODES, REPORTS = ("run", "tune", "report"), ("markdown", "html")
 def benchmark(cfg: Any) -> dict[str, Any]:
     """Run or go on; returns the path of the report and the number of cells."""
     check_numbers(cfg)
+    name_body(cfg)
     for name, choices in {"mode": MODES, "report": REPORTS}.items():
         if cfg[name] not in choices:
             raise unknown(name, cfg[name], list(choices))

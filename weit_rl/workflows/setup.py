@@ -12,6 +12,7 @@ import torch
 from weit_rl.agents.evaluation import SEEDS_APART
 from weit_rl.bank import TemplateBank
 from weit_rl.data import load_trajectories
+from weit_rl.envs.bodies import with_body
 from weit_rl.envs.entry import env_entry
 from weit_rl.errors import UserError
 from weit_rl.models import DEFAULT, MODELS
@@ -52,6 +53,13 @@ def check_numbers(cfg: Any) -> None:
     for name in POSITIVE:
         if name in given and given[name] <= 0:
             raise UserError(f"{name}={given[name]}: must be more than 0")
+
+
+def name_body(cfg: Any) -> None:
+    """Let ``cfg.env`` say what ``cfg.body`` describes: from here on a body is an environment by its name."""
+    cfg.env = with_body(cfg.env, cfg.body)
+    for parameter in cfg.body:
+        cfg.body[parameter] = None
 
 
 def device_of(cfg: Any) -> str:
