@@ -126,8 +126,15 @@ def test_no_two_formats_take_the_same_path(tmp_path, minari_folder):
     (tmp_path / "x.hdf5").write_bytes(b"")
     (tmp_path / "x.zip").write_bytes(b"")
     (tmp_path / "nothing").mkdir()
-    paths = [folder, folder / "ep1.npz", tmp_path / "x.hdf5", tmp_path / "x.zip", minari_folder[0] / "data"]
+    paths = [
+        folder,
+        folder / "ep1.npz",
+        tmp_path / "x.hdf5",
+        tmp_path / "x.zip",
+        *minari_folder[:1],
+        minari_folder[0] / "data",
+    ]
     taken = [[name for name in load_formats().names() if FORMATS.get(name).accepts(path)] for path in paths]
-    assert taken == [["npz"], ["npz"], ["d4rl"], ["sb3"], ["minari"]]
+    assert taken == [["npz"], ["npz"], ["d4rl"], ["sb3"], ["minari"], ["minari"]]
     assert not any(FORMATS.get(name).accepts(tmp_path / "nothing") for name in FORMATS.names())
     assert load_trajectories(SHIPPED / "HalfCheetah" / "random", HALFCHEETAH).info["format"] == "minari"

@@ -47,7 +47,7 @@ def describe(trajectories: Trajectories, entry: EnvEntry) -> dict[str, Any]:
         ``histogram`` (``counts`` of returns between ``edges``).
     """
     info, returns, size = trajectories.info, trajectories.returns(), np.abs(trajectories.actions)
-    counts, edges = np.histogram(returns, BINS)
+    counts, edges = histogram(returns)
     return {
         **{name: info.get(name) for name in ("format", "path", "env_id", "level")},
         "algorithm": info.get("algorithm") or info.get("algorithm_name") or info.get("behaviour"),
@@ -81,6 +81,14 @@ def lines(name: str, facts: dict[str, Any], entry: EnvEntry) -> list[str]:
         f"            {facts['at_bounds']:.1%} at the bounds, {facts['outside']:.1%} outside",
         *bars(**facts["histogram"]),
     ]
+
+
+def histogram(returns: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Counts and edges; returns that differ by rounding alone share a bin."""
+    low, high = returns.min(), returns.max()
+    size = max(abs(low), abs(high))
+    margin = 0.0 if high - low > 1e-9 * size else max(0.5, 1e-6 * size)
+    return np.histogram(returns, BINS, (low - margin, high + margin))
 
 
 def bars(counts: list[int], edges: list[float]) -> list[str]:

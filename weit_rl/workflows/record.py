@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -37,22 +38,15 @@ def record_agent(cfg: Any) -> dict[str, Any]:
             raise UserError(f"{name}={cfg[name]}: must be {least} to {most}")
     path, algorithm = _checked_agent(cfg, entry)
     folder = Path(cfg.run_dir or f"runs/record-{entry.slug}-{path.stem}").expanduser()
-    if folder.exists():
-        raise UserError(f"run_dir={folder}: exists and is not overwritten; remove it or choose another run_dir")
+    _check_place(folder)
     act = actor(load_agent(path, algorithm, entry), cfg.deterministic, normaliser(cfg.vec_normalize, entry))
     first = AGENT_SEED + LEVEL_SEEDS * cfg.seed
     episodes = play(act, entry, range(first, first + cfg.episodes))
     returns = _returns(episodes)
     _write(folder, entry, episodes, _metadata(cfg, entry, path, algorithm, returns))
-    spread = f"return {returns['return_mean']:.1f} +- {returns['return_std']:.1f}"
-    span = f"{returns['return_min']:.1f} to {returns['return_max']:.1f}, median {returns['return_median']:.1f}"
-    print(f"{algorithm} agent, {cfg.episodes} episodes: {spread} ({span}), in {folder}")
-    return {
-        "path": str(folder),
-        "algorithm": algorithm,
-        "returns": returns,
-        "score": entry.score(returns["return_mean"]),
-    }
+    print(f"{algorithm} agent, {cfg.episodes} episodes: {_text(returns)}, in {folder}")
+    score = entry.score(returns["return_mean"])
+    return {"path": str(folder), "algorithm": algorithm, "returns": returns, "score": score}
 
 
 def _checked_agent(cfg: Any, entry: EnvEntry) -> tuple[Path, str]:
@@ -71,10 +65,24 @@ def _checked_agent(cfg: Any, entry: EnvEntry) -> tuple[Path, str]:
     return path, algorithm
 
 
+def _check_place(folder: Path) -> None:
+    """Before episodes are played for nothing."""
+    if folder.exists():
+        raise UserError(f"run_dir={folder}: exists and is not overwritten; remove it or choose another run_dir")
+    above = next(parent for parent in folder.absolute().parents if parent.exists())
+    if not above.is_dir() or not os.access(above, os.W_OK):
+        raise UserError(f"run_dir={folder}: cannot write into {above}; choose another run_dir")
+
+
 def _returns(episodes: list[Episode]) -> dict[str, float]:
     returns = [episode.rewards.sum(dtype=np.float64) for episode in episodes]
     more = {"return_min": min(returns), "return_median": np.median(returns), "return_max": max(returns)}
     return summary(episodes) | {name: float(value) for name, value in more.items()}
+
+
+def _text(returns: dict[str, float]) -> str:
+    shown = {name.removeprefix("return_"): f"{value:.1f}" for name, value in returns.items()}
+    return "return {mean} +- {std} (min {min}, median {median}, max {max})".format(**shown)
 
 
 def _metadata(cfg: Any, entry: EnvEntry, path: Path, algorithm: str, returns: dict[str, float]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Minari data sets: the folder with ``main_data.hdf5`` and ``metadata.json``."""
+"""Minari data sets: a folder whose ``data`` holds ``main_data.hdf5`` and ``metadata.json``."""
 
 from __future__ import annotations
 
@@ -14,16 +14,17 @@ FILES = ("main_data.hdf5", "metadata.json")
 
 
 def accepts(path: Path) -> bool:
-    """A folder that holds one of Minari's files."""
-    return any((path / name).is_file() for name in FILES)
+    """A folder that holds one of Minari's files, or whose ``data`` does."""
+    return any((folder / name).is_file() for folder in (path, path / "data") for name in FILES)
 
 
 def read(folder: Path) -> tuple[list[Episode], dict[str, Any]]:
-    """Every episode and the metadata of a Minari data set, given its ``data`` folder."""
+    """Every episode and the metadata of a Minari data set, given its folder or the ``data`` in it."""
+    inner = folder / "data"
     try:
         import minari
 
-        dataset = minari.MinariDataset(folder)
+        dataset = minari.MinariDataset(inner if inner.is_dir() else folder)
         recorded = list(dataset.iterate_episodes())
         info = {k: sorted(v) if isinstance(v, set) else v for k, v in dataset.storage.metadata.items()}
     except Exception as error:  # whatever is wrong with the folder: no metadata, truncated, arrays missing

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import NoReturn
 
@@ -16,7 +17,7 @@ def accepts(path: Path) -> bool:
 
 def read(path: Path) -> NoReturn:
     """Say how to come from an agent to data."""
-    record = f"python -m weit_rl.collect mode=record agent={path} allow_pickle=true env=..."
+    record = f"python -m weit_rl.collect mode=record {shlex.quote(f'agent={path}')} allow_pickle=true env=..."
     raise UserError(f"data {path}: a .zip holds no episodes; if it is a Stable-Baselines3 agent, record some: {record}")
 
 
