@@ -60,7 +60,7 @@ def actor(agent: Any, deterministic: bool, normalise: Callable[[np.ndarray], np.
     return lambda observations: box.unit(act(normalise(observations)))
 
 
-def normaliser(path: Path | None, entry: EnvEntry) -> Callable[[np.ndarray], np.ndarray]:
+def normaliser(path: str | None, entry: EnvEntry) -> Callable[[np.ndarray], np.ndarray]:
     """What a pickled VecNormalize does to observations; nothing without one.
 
     Raises:
@@ -71,7 +71,7 @@ def normaliser(path: Path | None, entry: EnvEntry) -> Callable[[np.ndarray], np.
     from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 
     try:
-        loaded = VecNormalize.load(str(path), DummyVecEnv([entry.make]))
+        loaded = VecNormalize.load(str(Path(path).expanduser()), DummyVecEnv([entry.make]))
         loaded.normalize_obs(np.zeros((1, entry.sizes[0]), np.float32))
         return loaded.normalize_obs  # type: ignore[return-value]
     except Exception as error:  # whatever unpickling raises, and what is no VecNormalize

@@ -22,12 +22,17 @@ class Algorithm(NamedTuple):
     mark: Callable[[Settings], bool] = lambda settings: True
 
 
+def _is_ddpg(settings: Settings) -> bool:
+    """DDPG is a TD3 without its two tricks."""
+    return settings.get("target_noise_clip") == 0 and settings.get("policy_delay") == 1
+
+
 PACKAGES = ("stable_baselines3", "sb3_contrib")
 ALGORITHMS = {
     "SAC": Algorithm("stable_baselines3", "stable_baselines3.sac.policies"),
     "TQC": Algorithm("sb3_contrib", "sb3_contrib.tqc.policies"),
-    "TD3": Algorithm("stable_baselines3", "stable_baselines3.td3.policies", lambda s: s.get("target_noise_clip") != 0),
-    "DDPG": Algorithm("stable_baselines3", "stable_baselines3.td3.policies", lambda s: s.get("target_noise_clip") == 0),
+    "TD3": Algorithm("stable_baselines3", "stable_baselines3.td3.policies", lambda s: not _is_ddpg(s)),
+    "DDPG": Algorithm("stable_baselines3", "stable_baselines3.td3.policies", _is_ddpg),
     "PPO": Algorithm("stable_baselines3", "stable_baselines3.common.policies", lambda s: "clip_range" in s),
     "A2C": Algorithm(  # TRPO, with these policies too, has cg_damping
         "stable_baselines3", "stable_baselines3.common.policies", lambda s: not {"clip_range", "cg_damping"} & set(s)

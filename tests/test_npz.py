@@ -61,6 +61,11 @@ def test_rows_that_hold_the_action_before_the_observation_are_shifted(tmp_path, 
     assert same(load_trajectories(write(tmp_path / "set", files), HALFCHEETAH))
 
 
+def test_rows_with_a_discount_that_begin_with_an_action_are_left_as_they_are(tmp_path):
+    files = {str(i): arrays(i) | {"discount": np.ones(MADE.lengths[i])} for i in range(3)}
+    assert same(load_trajectories(write(tmp_path / "set", files), HALFCHEETAH))
+
+
 def test_a_discount_that_is_one_number_shifts_nothing(tmp_path):
     files = {str(i): arrays(i) | {"discount": np.float32(0.99)} for i in range(3)}
     assert same(load_trajectories(write(tmp_path / "set", files), HALFCHEETAH))
@@ -87,6 +92,8 @@ def test_another_environment_is_a_warning(tmp_path):
         ({"observations": np.zeros((11, 17))}, ["lengths differ", "observations 11"]),
         ({"actions": np.zeros(9)}, ["actions is float64 (9,)", "(steps, size)"]),
         ({"actions": np.float64(1)}, ["actions is float64 ()"]),
+        ({"actions": np.float64(1), "discount": 0.9}, ["actions is float64 ()"]),
+        ({"rewards": np.array(["a"] * 9), "discount": np.ones(9)}, ["must be numbers"]),
         ({"rewards": np.array(["a"] * 9)}, ["must be numbers"]),
         ({"rewards": np.array([None] * 9)}, ["not a complete .npz file (pickled objects are not loaded"]),
         ({"observations": np.zeros((9, 11)), "env_id": "Hopper-v5"}, ["HalfCheetah has 17", "recorded in Hopper-v5"]),

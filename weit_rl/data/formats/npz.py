@@ -29,8 +29,8 @@ def read(path: Path) -> tuple[list[Episode], dict[str, Any]]:
 
     Arrays are ``observations actions rewards``, or another name in ``NAMES``; all others are ignored, but for a text
     ``env_id``. Observations may have one row more, the one behind the last action. Beside a ``discount`` or
-    ``is_first`` of the same length, a row holds the action that led to its observation, and the first action is a
-    placeholder: those are shifted.
+    ``is_first`` of the same length, and with zeros as its first action and reward, an episode is one whose rows hold
+    the action that led to their observation: those are shifted.
     """
     files = sorted(path.glob("*.npz"), key=_natural) if path.is_dir() else [path]
     loaded = [_arrays(file) for file in files]
@@ -61,12 +61,19 @@ def _episode(arrays: dict[str, np.ndarray], path: Path) -> Episode:
     observations, actions, rewards = (arrays[str(name)] for name in found.values())
     if rewards.ndim == 2 and rewards.shape[1] == 1:
         rewards = rewards[:, 0]
-    lengths = [array.shape[:1] for array in (observations, actions, rewards)]
-    if any(lengths == [arrays[mark].shape[:1]] * 3 for mark in MARKS if mark in arrays):
+    marks = [arrays[mark] for mark in MARKS if mark in arrays]
+    if any(_lags((observations, actions, rewards), mark) for mark in marks):
         actions, rewards = actions[1:], rewards[1:]
     observations = before_each(observations, actions)
     check_shapes({"observations": observations, "actions": actions, "rewards": rewards}, str(path))
     return observations, actions, rewards
+
+
+def _lags(episode: Episode, mark: np.ndarray) -> bool:
+    """Whether rows hold the action before their observation; the first one's action and reward are placeholders."""
+    alike = {array.shape[:1] for array in episode} == {mark.shape[:1]} and mark.ndim > 0 and len(mark) > 0
+    numbers = all(array.dtype.kind in "fiub" for array in episode)
+    return alike and numbers and not any(array[0].any() for array in episode[1:])
 
 
 FORMATS.add("npz", Format("folder of .npz episodes", accepts, read))
