@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import json
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from weit_rl.agents.behaviour import BehaviourConfig, make_behaviour
+from weit_rl.agents.metadata import describe
 from weit_rl.agents.recording import Act, agent_actor, play, random_actor, summary, write_minari
 from weit_rl.agents.snapshots import load_snapshot
 from weit_rl.atomic import write_atomically
@@ -20,7 +20,6 @@ LEVELS = ("expert", "medium", "random")
 SELECTION_SEED, EVALUATION_SEED, RECORDING_SEED = 4_000_000, 5_000_000, 6_000_000
 LEVEL_SEEDS = 100_000  # recording seeds set aside for one level
 ACTING = "even episodes follow the policy's mean action, odd ones sample from the policy"
-VERSIONS = ("gymnasium", "mujoco", "stable-baselines3", "sb3-contrib", "torch", "numpy", "minari")
 
 
 def choose(returns: dict[int, float]) -> dict[str, int]:
@@ -126,24 +125,12 @@ class LevelRecorder:
 
     def _metadata(self, level: str, steps: int, returns: dict, recorded: range) -> dict[str, Any]:
         seeds = {"selection": self.selection_seeds, "held": self.evaluation_seeds, "recorded": recorded}
-        versions = {name: importlib.metadata.version(name) for name in dict.fromkeys((*VERSIONS, *self.entry.packages))}
-        return {
-            "dataset_id": f"weit_rl/{self.entry.slug.lower()}/{level}-v0",
-            "description": f"{level} level of {self.entry.gym_id}; {ACTING if steps else 'uniformly random actions'}",
-            "author": {"weit_rl"},
+        algorithm = self.config.algorithm if steps else "random"
+        acting = ACTING if steps else "uniformly random actions"
+        description = f"{level} level of {self.entry.gym_id}; {acting}"
+        return describe(self.entry, level, description, algorithm, returns) | {
             "license": "Apache-2.0, recorded by weit_rl",
-            "env": self.entry.name,
-            "env_id": self.entry.gym_id,
-            "level": level,
-            "algorithm_name": self.config.algorithm if steps else "random",
-            "algorithm": self.config.algorithm if steps else "random",
             "environment_steps": steps,
             "training": asdict(self.config) if steps else {},
             "seeds": {name: [span[0], span[-1]] for name, span in seeds.items()},
-            "returns": returns,
-            "reference_returns": {"random": self.entry.random_return, "expert": self.entry.expert_return},
-            "ref_min_score": self.entry.random_return,
-            "ref_max_score": self.entry.expert_return,
-            "versions": versions,
-            "requirements": [f"{name}=={versions[name]}" for name in self.entry.packages],
         }

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from weit_rl.agents.recording import Episode, write_minari
 from weit_rl.command import command, compose
 from weit_rl.data import Trajectories
 from weit_rl.envs.entry import env_entry
@@ -86,6 +87,21 @@ def write_hdf5(path, arrays):
     with h5py.File(path, "w") as file:
         for name, array in arrays.items():
             file[name] = array
+
+
+@pytest.fixture(scope="session")
+def minari_folder(tmp_path_factory):
+    """A Minari data set of three short episodes, and the same as trajectories."""
+    made = made_up([5, 9, 3])
+    episodes = []
+    for i in range(made.episodes):
+        one = made.subset([i])
+        seen = np.concatenate([one.observations, one.observations[-1:]])
+        episodes.append(Episode(i, seen, one.actions, one.rewards, terminated=i == 1))
+    folder = tmp_path_factory.mktemp("sets") / "mine"
+    metadata = {"dataset_id": "weit_rl/halfcheetah/mine-v0", "level": "mine", "env_id": "HalfCheetah-v5"}
+    write_minari(folder, env_entry("HalfCheetah"), episodes, metadata)
+    return folder, made
 
 
 @pytest.fixture(scope="session")

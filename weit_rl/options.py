@@ -2,8 +2,9 @@
 
 A config file has one option a line, ``key: default  # help``. The default's type is the option's type. An option
 without a default value (null: may stay empty; ???: must be given) names its type first:
-``bank: null  # [text] path of a template bank``. Types: text, integer, number, boolean, list, integers, mapping,
-count (an integer or the word auto, for a number that the program can choose; always named).
+``bank: null  # [text] path of a template bank``. Types: text, integer, number, boolean, list, integers, mapping;
+always named: count (an integer or the word auto, for a number that the program can choose), numbers (a list of them),
+texts (one or a list of them).
 An indented block is a group (``size.width``). The comment lines on top say what the verb does.
 """
 
@@ -33,7 +34,7 @@ class Option:
     Attributes:
         key: its name, dotted inside a group ("size.width").
         default: its value when no word names it; None means "not set", ``???`` "must be given".
-        kind: text, integer, count, number, boolean, list or mapping.
+        kind: text, texts, integer, integers, count, number, numbers, boolean, list or mapping.
         help: one line for ``--help``.
     """
 
@@ -135,6 +136,16 @@ def _list(text: str) -> list[Any]:
     return items
 
 
+def _texts(text: str) -> str | list[str]:
+    """A text in brackets is a list if it has a comma; a path like that needs a ./ before it."""
+    if not (text.startswith("[") and text.endswith("]") and "," in text):
+        return text
+    items = _list(text)
+    if not all(isinstance(item, str) and item for item in items):
+        raise ValueError(text)
+    return items
+
+
 def _mapping(text: str) -> Any:
     from omegaconf import OmegaConf
 
@@ -145,11 +156,13 @@ def _mapping(text: str) -> Any:
 
 _KINDS: dict[str, tuple[str, Callable[[str], Any]]] = {
     "text": ("a text", str),
+    "texts": ("a text, or a list such as [a, b]", _texts),
     "integer": ("an integer", int),
     "count": ("an integer or auto", lambda text: text if text == "auto" else int(text)),
     "number": ("a number", _number),
     "boolean": ("true or false", lambda text: {"true": True, "false": False}[text.lower()]),
     "list": ("a list such as [a, b]", _list),
     "integers": ("a list of integers such as [1, 2]", lambda text: [int(item) for item in _list(text)]),
+    "numbers": ("a list of numbers such as [0.7, 0.3]", lambda text: [_number(item) for item in _list(text)]),
     "mapping": ("a mapping such as {name: 1}", _mapping),
 }

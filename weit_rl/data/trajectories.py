@@ -36,6 +36,8 @@ class Trajectories:
         starts: ``(episodes + 1,)`` int64; episode i holds the steps from ``starts[i]`` up to ``starts[i + 1]``.
         info: metadata such as env_id, level, algorithm (default empty).
         origin: ``(episodes,)`` int64, which of several sets each episode is from (default: 0, a single one).
+        weights: ``(sets,)`` share of the windows to draw from each set, not necessarily of sum 1 (default None: by
+            its number of steps).
     """
 
     observations: np.ndarray
@@ -44,6 +46,7 @@ class Trajectories:
     starts: np.ndarray
     info: dict[str, Any] = field(default_factory=dict)
     origin: np.ndarray = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
+    weights: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         if len(self.origin) == 0:
@@ -58,13 +61,14 @@ class Trajectories:
         return cls(observations, actions, rewards, starts, info)
 
     @classmethod
-    def mix(cls, sets: Sequence[Trajectories]) -> Trajectories:
+    def mix(cls, sets: Sequence[Trajectories], weights: Sequence[float] | None = None) -> Trajectories:
         """Several sets as one, each an origin of its own; ``info`` is the first one's."""
         names = ("observations", "actions", "rewards")
         arrays = {name: np.concatenate([getattr(s, name) for s in sets]) for name in names}
         starts = np.cumsum(np.concatenate([[0], *(s.lengths for s in sets)]), dtype=np.int64)
         origin = np.repeat(np.arange(len(sets)), [s.episodes for s in sets])
-        return cls(**arrays, starts=starts, info=dict(sets[0].info), origin=origin)
+        shares = None if weights is None else np.array([float(weight) for weight in weights])
+        return cls(**arrays, starts=starts, info=dict(sets[0].info), origin=origin, weights=shares)
 
     @property
     def steps(self) -> int:
@@ -97,21 +101,40 @@ class Trajectories:
         best = max(1, round(BEST_FRACTION * self.episodes))
         return float(np.sort(self.returns())[-best:].mean())
 
+    def shares(self) -> np.ndarray | None:
+        """``(episodes,)`` share of the windows that end in each, of sum 1; None where all steps are drawn alike.
+
+        A set's weight is spread evenly over its steps; weights of sets without any episode here are left out.
+        """
+        if self.weights is None:
+            return None
+        steps = np.bincount(self.origin, self.lengths, minlength=len(self.weights))
+        shares = self.weights[self.origin] * self.lengths / steps[self.origin]
+        return shares / shares.sum()
+
     def statistics(self) -> Statistics:
-        """Mean and floored standard deviation of the observations over all steps."""
-        mean = self.observations.mean(axis=0, dtype=np.float64)
-        std = self.observations.std(axis=0, dtype=np.float64)
+        """Mean and floored standard deviation of the observations, each step counted as often as it is drawn."""
+        shares = self.shares()
+        if shares is None:
+            mean = self.observations.mean(axis=0, dtype=np.float64)
+            std = self.observations.std(axis=0, dtype=np.float64)
+        else:
+            drawn = np.repeat(shares / self.lengths, self.lengths)
+            mean = np.average(self.observations, axis=0, weights=drawn)
+            std = np.sqrt(np.average((self.observations - mean) ** 2, axis=0, weights=drawn))
         return Statistics(mean.astype(np.float32), np.maximum(std, STD_FLOOR).astype(np.float32))
 
     def subset(self, indices: Sequence[int] | np.ndarray) -> Trajectories:
         """The episodes of these indices, one or more, in this order."""
         spans = [slice(self.starts[i], self.starts[i + 1]) for i in indices]
         episodes = [(self.observations[span], self.actions[span], self.rewards[span]) for span in spans]
-        return replace(self.join(episodes, dict(self.info)), origin=self.origin[np.asarray(indices)])
+        origin = self.origin[np.asarray(indices)]
+        return replace(self.join(episodes, dict(self.info)), origin=origin, weights=self.weights)
 
-    def origins(self) -> list[Trajectories]:
-        """The episodes of each set there are any of, apart."""
-        return [self.subset(np.flatnonzero(self.origin == number)) for number in np.unique(self.origin)]
+    def steps_by_origin(self) -> list[np.ndarray]:
+        """For each set there are any episodes of, the numbers of its steps."""
+        origin = np.repeat(self.origin, self.lengths)
+        return [np.flatnonzero(origin == number) for number in np.unique(self.origin)]
 
     def best(self, fraction: float) -> Trajectories:
         """The share of the episodes with the highest returns, at least one, in their order."""
@@ -151,8 +174,9 @@ class Trajectories:
 class Windows:
     """Draws batches of windows of up to ``context`` steps.
 
-    The last step of a window is uniform over the data set, and the window reaches back as far as the context
-    and the episode allow. So the first steps of episodes appear with a short past, as they do when acting.
+    The last step of a window is uniform over the data set, or over a set that was drawn by its weight, and the window
+    reaches back as far as the context and the episode allow. So the first steps of episodes appear with a short past,
+    as they do when acting.
 
     Args:
         trajectories: the episodes to cut windows from; their arrays are copied to tensors once.
@@ -179,6 +203,8 @@ class Windows:
         self._tables = {k: torch.cat([v, torch.zeros_like(v[:1])]).to(device) for k, v in arrays.items()}
         self._first = first.to(device)
         self._offsets = torch.arange(context, device=device)
+        shares = trajectories.shares()
+        self._episodes = None if shares is None else (torch.from_numpy(shares), starts, lengths)
 
     def sample(self, batch_size: int, generator: torch.Generator) -> dict[str, torch.Tensor]:
         """Draw a batch of windows, real steps first, padding behind them.
@@ -192,11 +218,16 @@ class Windows:
             raw units, ``timesteps`` (B, K) int64 step inside the episode, ``mask`` (B, K) bool, True on real
             steps. Padding is zero everywhere.
         """
-        last = torch.randint(self.steps, (batch_size,), generator=generator, device=generator.device)
-        return self.gather(last.to(self._first.device))
+        if self._episodes is None:
+            return self.gather(torch.randint(self.steps, (batch_size,), generator=generator, device=generator.device))
+        shares, starts, lengths = (tensor.to(generator.device) for tensor in self._episodes)
+        episodes = torch.multinomial(shares, batch_size, replacement=True, generator=generator)
+        places = torch.rand(batch_size, generator=generator, device=generator.device, dtype=torch.float64)
+        return self.gather(starts[episodes] + (places * lengths[episodes]).long())
 
     def gather(self, last: torch.Tensor) -> dict[str, torch.Tensor]:
         """The windows that end at these steps ``(B,)`` of the data set; the same batch as :meth:`sample`."""
+        last = last.to(self._first.device)
         begin = torch.maximum(self._first[last], last - self.context + 1)
         index = begin[:, None] + self._offsets  # (B, K)
         mask = index <= last[:, None]

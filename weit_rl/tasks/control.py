@@ -77,8 +77,13 @@ class Control:
         if config.data_episodes is not None:
             self.trajectories = training = training.drawn(config.data_episodes, SPLIT_SEED)
         training = training.best(config.best_fraction)
+        self._sets = training.steps_by_origin()
+        if training.weights is not None and len(self._sets) < len(training.weights):
+            raise UserError(
+                f"data_weights={training.weights.tolist()}: of some set no episode is left to train on; give it more "
+                "episodes, leave it out of data, or raise data_episodes or best_fraction"
+            )
         self.windows = Windows(training, config.context, config.device)
-        self.origins = [Windows(part, config.context, config.device) for part in training.origins()]
         self.held_windows = Windows(held, config.context, config.device)
 
     def options(self) -> dict[str, Any]:
@@ -125,13 +130,20 @@ class Control:
         net(*(batch[name] for name in INPUTS))
 
     def domains(self) -> list[Callable[[Any, int], Tensor]] | None:
-        """The loss of a step on each of the sets that were mixed, a batch shared among them; None for a single set."""
-        share = max(1, self.config.batch_size // len(self.origins))
+        """The loss of a step on each of the sets that were mixed, a batch shared among them; None for a single set.
 
-        def loss_on(windows: Windows) -> Callable[[Any, int], Tensor]:
-            return lambda net, step: self.loss(net, windows.sample(share, self._generator(step)))
+        The sets get equal parts, whatever their weights: who asks for them weighs them itself.
+        """
+        share = max(1, self.config.batch_size // len(self._sets))
 
-        return [loss_on(windows) for windows in self.origins] if len(self.origins) > 1 else None
+        def loss_on(steps: Tensor) -> Callable[[Any, int], Tensor]:
+            def loss(net: Any, step: int) -> Tensor:
+                drawn = torch.randint(len(steps), (share,), generator=self._generator(step))
+                return self.loss(net, self.windows.gather(steps[drawn]))
+
+            return loss
+
+        return [loss_on(torch.from_numpy(steps)) for steps in self._sets] if len(self._sets) > 1 else None
 
     def _generator(self, step: int) -> torch.Generator:
         return torch.Generator().manual_seed(self.config.seed * 1_000_003 + step)

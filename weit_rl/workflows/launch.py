@@ -32,8 +32,10 @@ class Run(Protocol):
         ...
 
 
-def _absolute(text: str | None) -> str | None:
+def _absolute(text: Any) -> Any:
     """A run folder must say the same from any working directory; a bare word is a name (a level) first."""
+    if not isinstance(text, str | None):
+        return [_absolute(part) for part in text]
     path = os.path.expanduser(text or "")
     bare = os.sep not in path and "." not in path
     return text if bare or not os.path.exists(path) else os.path.abspath(path)

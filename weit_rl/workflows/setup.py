@@ -111,7 +111,7 @@ def control_task(cfg: Any, tile: int) -> Control:
         target_return=cfg.get("target_return"),
         device=device_of(cfg),
     )
-    return Control(entry, load_trajectories(cfg.data, entry), config)
+    return Control(entry, load_trajectories(cfg.data, entry, weights=cfg.data_weights), config)
 
 
 def size_of(group: Any) -> Size:
