@@ -102,7 +102,8 @@ class SequenceAgent:
     def _later(self, memory: Memory) -> Memory:
         """One step on, with room for the newest; a memory that is full forgets its oldest step."""
         full = memory.time >= self.net.context - 1
-        moved = Memory(*(np.where(_like(full, a), np.roll(a, -1, 1), a) for a in memory[:3]), memory.time + 1)
+        kept = (np.where(_like(full, array), np.roll(array, -1, axis=1), array) for array in memory[:3])
+        moved = Memory._make((*kept, memory.time + 1))
         rows, last, newest = (
             np.arange(len(full)),
             *(np.minimum(t, self.net.context - 1) for t in (memory.time, moved.time)),

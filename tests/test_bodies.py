@@ -324,7 +324,7 @@ def test_the_options_reach_a_recording(monkeypatch, tmp_path):
     def stop(entry, config, run_dir, *_):
         raise Reached(entry.name, str(run_dir))
 
-    monkeypatch.setattr("weit_rl.agents.levels.LevelRecorder", stop)
+    monkeypatch.setattr("weit_rl.workflows.behaviour.LevelRecorder", stop)
     monkeypatch.chdir(tmp_path)
     with pytest.raises(Reached) as reached:
         collect(compose("collect", ["env=Swimmer", "body.links=5"]))
