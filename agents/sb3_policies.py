@@ -39,7 +39,7 @@ class WeiTPolicy:
         checkpoint: a network of ``model=mlp`` to begin with instead, the folder of its run or its file (default None).
         size: of the actor, a name of the ladder or ``WIDTHxDEPTH`` (default "small"); a checkpoint has its own.
         mode: ``"dense"`` (default) trains a plain network, ``"scalers"`` keeps the bank's templates as they are.
-        body: ``"bank"``, ``"new"`` or ``"auto"`` (default): whether embedding, normaliser and head are the bank's too.
+        body: one of the bank's, ``"new"`` or ``"auto"`` (default): whether embedding, normaliser and head are its too.
         options: of the algorithm's ``"MlpPolicy"``; in ``net_arch`` critics only (``vf``, ``qf``). ``log_std_init`` is
             that of actions in [-1, 1] (default -2 for an actor that can act, else the algorithm's own).
 

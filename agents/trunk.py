@@ -14,9 +14,9 @@ from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from torch import Tensor, nn
 
 from weit_rl.bank import TemplateBank
+from weit_rl.bodies import bank_for, parts_of, sizes_of, with_parts
 from weit_rl.errors import UserError
 from weit_rl.models import DEFAULT, MODELS
-from weit_rl.models.policy import BODY
 from weit_rl.registry import unknown
 from weit_rl.shipped import shipped_bank
 from weit_rl.sizes import Size
@@ -25,7 +25,7 @@ from weit_rl.training.checkpoint import load_network
 from weit_rl.weit import WeiT
 
 MODEL, TILE = "mlp", 16  # the family, and the tile of a network that no bank is given for
-MODES, BODIES = ("dense", "scalers"), ("auto", "bank", "new")
+MODES, AUTO, NEW = ("dense", "scalers"), "auto", "new"
 
 
 @dataclass(frozen=True)
@@ -37,9 +37,9 @@ class Start:
         checkpoint: a network of ``model=mlp`` instead, the folder of the run that trained it or its file.
         size: a name of the ladder or ``WIDTHxDEPTH``.
         mode: ``"dense"``, a plain network of which everything is trained, or ``"scalers"``, where templates are frozen.
-        body: whose observations and actions these are: ``"bank"``, the one it was pre-trained on, whose embedding,
-            normaliser and head are taken; ``"new"``, another one, which gets fresh ones; ``"auto"``: the bank's, if
-            observations and actions have as many numbers.
+        body: whose observations and actions these are: one of those the bank was pre-trained on, by name, whose
+            embedding, normaliser and head are taken; ``"new"``, another one, which gets fresh ones; ``"auto"``: the one
+            of the bank's with as many observations and actions, a new one if there is none.
     """
 
     bank: str | None = None
@@ -49,9 +49,8 @@ class Start:
     body: str = "auto"
 
     def __post_init__(self) -> None:
-        for name, value, choices in (("mode", self.mode, MODES), ("body", self.body, BODIES)):
-            if value not in choices:
-                raise unknown(name, value, list(choices))
+        if self.mode not in MODES:
+            raise unknown("mode", self.mode, list(MODES))
         if self.bank is None and self.mode == "scalers":
             raise UserError("mode=scalers: needs templates; give bank=PATH, or leave mode out")
         if self.bank is not None and self.checkpoint is not None:
@@ -65,15 +64,15 @@ class Start:
         if self.checkpoint is not None:
             size, net, whole = trained(self.checkpoint, shape)
             return Trunk(observations, net, size), whole.head
-        target = _fresh(size, *shape)
         if self.bank is None:
-            del target.head
-            return Trunk(observations, target, size), None
+            net = _fresh(size, *shape)
+            del net.head
+            return Trunk(observations, net, size), None
         bank = load(self.bank)
-        same = self.body == "bank" or (self.body == "auto" and shape == _body_of(bank))
-        net, whole = composed(bank, target, size, same)
+        body = known_body(bank, self.body, shape)
+        net, whole = composed(bank, shape, size, body)
         own = with_memory(net) if self.mode == "scalers" else net.materialize()
-        return Trunk(observations, own, size), whole.head if same else None
+        return Trunk(observations, own, size), None if body == NEW else whole.head
 
 
 class Trunk(BaseFeaturesExtractor):
@@ -112,17 +111,41 @@ def load(bank: str) -> TemplateBank:
     return found
 
 
-def composed(bank: TemplateBank, target: Any, size: Size, same: bool) -> tuple[WeiT, Any]:
-    """``target`` without its head, from the bank; and the bank's own policy at that size, for the bank's body.
+def known_body(bank: TemplateBank, asked: str, shape: tuple[int, int]) -> str:
+    """The name of the bank's body that is meant, or ``"new"``.
+
+    Raises:
+        UserError: for one it has not, or where several are as large.
+    """
+    sizes = sizes_of(bank)
+    if asked == AUTO:
+        alike = [name for name, size in sizes.items() if size == shape]
+        if len(alike) > 1:
+            raise UserError(f"body=auto: {' and '.join(alike)} of the bank are as large; name one, or body={NEW}")
+        return alike[0] if alike else NEW
+    if asked != NEW and asked not in sizes:
+        raise unknown("body", asked, [AUTO, NEW, *sizes])
+    if asked != NEW and sizes[asked] != shape:
+        raise UserError(f"body={asked}: has {_said(sizes[asked])}, the environment {_said(shape)}; use body={NEW}")
+    return asked
+
+
+def composed(bank: TemplateBank, shape: tuple[int, int], size: Size, body: str) -> tuple[WeiT, Any]:
+    """A policy of that size and body from the bank, without its head; and the whole, with it.
 
     The policy asks for one return throughout, which makes its last scale and shift constant: they go into ``norm_out``.
     """
-    plan = MODELS.get(MODEL).plan(TILE).with_tiles(bank.tiles)
-    options = {"rtg": bank.card["config"]["rtg"]}
-    source = _fresh(Size(*bank.card["size"]), *_body_of(bank), **options)
-    whole: Any = network_of_size(bank, source, _fresh(size, *_body_of(bank), **options), plan).materialize()
+    model, rtg = MODELS.get(MODEL), bank.card["config"]["rtg"]
+    plan = model.plan(TILE).with_tiles(bank.tiles)
+    source = _fresh(Size(*bank.card["size"]), *shape, rtg=rtg)
+    if body == NEW:
+        bank = with_parts(bank, parts_of(source, plan, model.bound))
+    else:
+        bank = bank_for(bank, body, source, plan, model.bound)
+    whole: Any = network_of_size(bank, source, _fresh(size, *shape, rtg=rtg), plan).materialize()
+    target = _fresh(size, *shape)
     del target.head
-    net = network_of_size(bank, source, target, plan, fresh=() if same else BODY)
+    net = network_of_size(bank, source, target, plan)
     net.bank.requires_grad_(False)
     fold_return(whole, net.free)
     return net, whole
@@ -147,7 +170,7 @@ def trained(checkpoint: str, shape: tuple[int, int]) -> tuple[Size, nn.Module, A
     options = card["options"]
     made_for = options["observation_dim"], options["action_dim"]
     if made_for != shape:
-        have, want = (f"{numbers[0]} observations and {numbers[1]} actions" for numbers in (made_for, shape))
+        have, want = _said(made_for), _said(shape)
         raise UserError(f"checkpoint={checkpoint}: was trained with {have}, the environment has {want}; give its own")
     size = Size(*card["size"])
     net = _fresh(size, *shape)
@@ -177,8 +200,8 @@ def _fresh(size: Size, observation_dim: int, action_dim: int, **options: Any) ->
     return MODELS.get(MODEL).build(size, observation_dim, max(1, action_dim), **{"rtg": "none", **options})
 
 
-def _body_of(bank: TemplateBank) -> tuple[int, int]:
-    return len(bank.source["buffer.observation_mean"]), bank.source["own.head.bias"].shape[-1]
+def _said(shape: tuple[int, int]) -> str:
+    return f"{shape[0]} observations and {shape[1]} actions"
 
 
 def _sizes(observations: spaces.Space, actions: spaces.Space) -> tuple[int, int]:

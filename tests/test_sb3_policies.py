@@ -185,7 +185,7 @@ def test_another_body_takes_the_blocks_alone(name):
 
 
 def test_the_body_can_be_named():
-    own, new = (make("SAC", bank=BODY, size="64x2", body=body).actor.mu.weight for body in ("bank", "new"))
+    own, new = (make("SAC", bank=BODY, size="64x2", body=body).actor.mu.weight for body in (BODY, "new"))
     assert torch.allclose(own, bank_policy("64x2").head.weight) and not torch.allclose(own, new)
 
 
@@ -227,7 +227,7 @@ class Matrix(Cheetah):
         ({"net_arch": {"pi": [64]}}, "come from size="),
         ({"net_arch": {"vf": [64]}}, r"give dict\(qf="),
         ({"share_features_extractor": True}, "network of their own"),
-        ({"bank": BODY, "body": "bank", "env": Hopper}, "fixed"),
+        ({"bank": BODY, "body": BODY, "env": Hopper}, "has 17 observations and 6 actions, the environment 11"),
         ({"env": Matrix}, "FlattenObservation"),
     ],
 )

@@ -27,7 +27,6 @@ def network_of_size(
     plan: Plan,
     seed: int = 0,
     through: Sequence[Layout] = (),
-    fresh: tuple[str, ...] = (),
 ) -> WeiT:
     """The composed network of the target's size that starts from the bank's own network.
 
@@ -38,7 +37,6 @@ def network_of_size(
         plan: of both.
         seed: draws the shares of repeated inputs.
         through: layouts of the sizes to go through on the way.
-        fresh: how the names of parameters and buffers begin that stay the target's own, such as those of another body.
 
     Raises:
         UserError: if the bank does not fit the plan.
@@ -46,14 +44,11 @@ def network_of_size(
     check_source(bank, source_net, plan)
     net = WeiT(target, bank, plan, seed)
     own, generator = own_factors(bank), seeded("shares", seed)
-    taken = {key: slot for key, slot in net.layout.items() if not key.startswith(fresh)}
-    path = [plan.layout(source_net), *through, taken]
+    path = [plan.layout(source_net), *through, net.layout]
     for before, after in pairwise(path):
         own = resize(own, before, after, bank.constraint.factored, generator)
-    net.load_own({**net.own(), **own})
+    net.load_own(own)
     for name, buffer in net.net.named_buffers():
-        if name.startswith(fresh):
-            continue
         trained = bank.source.get(f"buffer.{name}", buffer)
         if trained.shape != buffer.shape:
             raise UserError(

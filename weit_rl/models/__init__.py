@@ -18,10 +18,12 @@ class Model:
     Attributes:
         build: ``build(size, **options) -> nn.Module`` with torch's current random state.
         plan: ``plan(tile) -> Plan`` for templates of that edge.
+        bound: how the names begin of parameters that belong to one body or data set, such as embedding and head.
     """
 
     build: Callable[..., nn.Module]
     plan: Callable[[int], Plan]
+    bound: tuple[str, ...] = ()
 
 
 MODELS: Registry[Model] = Registry("model")

@@ -19,7 +19,7 @@ from weit_rl.sizes import Size
 RTG = ("latest", "every", "none")
 POSITIONS = ("window", "episode")
 BLOCK = rf"blocks\.{LAYER}\."
-BODY = ("embed_observation", "embed_action", "head", "observation_")  # how names begin of what only one body can use
+BOUND = ("embed_observation", "embed_action", "head")  # to one body
 
 
 class FeedForward(nn.Module):

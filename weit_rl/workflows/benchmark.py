@@ -24,7 +24,8 @@ from weit_rl.envs.entry import env_entry
 from weit_rl.errors import Interrupted, UserError
 from weit_rl.registry import unknown
 from weit_rl.training.progress import Progress
-from weit_rl.workflows.setup import check_numbers, name_body
+from weit_rl.workflows.bodies import name_body
+from weit_rl.workflows.setup import check_numbers
 
 MODES, REPORTS = ("run", "tune", "report"), ("markdown", "html")
 

@@ -7,9 +7,9 @@ from typing import Any
 from weit_rl.errors import UserError
 from weit_rl.registry import unknown
 from weit_rl.workflows.behaviour import make_behaviour_data
+from weit_rl.workflows.bodies import name_body
 from weit_rl.workflows.inspection import inspect_data
 from weit_rl.workflows.record import record_agent
-from weit_rl.workflows.setup import name_body
 
 MODES = {"train": make_behaviour_data, "record": record_agent, "inspect": inspect_data}
 ONLY = {"agent": "record", "vec_normalize": "record", "data": "inspect"}  # what another mode would pass over in silence

@@ -12,7 +12,8 @@ from weit_rl.command import compose
 from weit_rl.errors import Interrupted, UserError
 from weit_rl.tensorfile import read_tensors
 from weit_rl.training.run_folder import RunFolder
-from weit_rl.workflows.setup import check_numbers, name_body, set_up_torch
+from weit_rl.workflows.bodies import name_body
+from weit_rl.workflows.setup import check_numbers, set_up_torch
 
 PATHS = ("data", "bank", "source")
 

@@ -11,8 +11,8 @@ import torch
 
 from weit_rl.agents.evaluation import SEEDS_APART
 from weit_rl.bank import TemplateBank
+from weit_rl.bodies import bank_for
 from weit_rl.data import load_trajectories
-from weit_rl.envs.bodies import with_body
 from weit_rl.envs.entry import env_entry
 from weit_rl.errors import UserError
 from weit_rl.models import DEFAULT, MODELS
@@ -53,13 +53,6 @@ def check_numbers(cfg: Any) -> None:
     for name in POSITIVE:
         if name in given and given[name] <= 0:
             raise UserError(f"{name}={given[name]}: must be more than 0")
-
-
-def name_body(cfg: Any) -> None:
-    """Let ``cfg.env`` say what ``cfg.body`` describes: from here on a body is an environment by its name."""
-    cfg.env = with_body(cfg.env, cfg.body)
-    for parameter in cfg.body:
-        cfg.body[parameter] = None
 
 
 def device_of(cfg: Any) -> str:
@@ -142,12 +135,24 @@ def model_of(card: Mapping[str, Any]) -> str:
     return str(card.get("model", DEFAULT))
 
 
+def bank_of(bank: TemplateBank, task: Control) -> TemplateBank:
+    """The bank as one of the task's body; what is bound to a body that it does not know is fresh."""
+    same_model("bank", model_of(bank.card), task)
+    net = task.build(full_size(bank), task.config.seed)
+    return bank_for(bank, task.entry.name, net, task.plan, task.model.bound)
+
+
+def full_size(bank: TemplateBank) -> Size:
+    """The size of the network a bank was pre-trained with; UserError if it holds none."""
+    if "size" not in bank.card:
+        raise UserError("the bank holds templates but no pre-trained network; make one with weit_rl.pretrain")
+    return Size(*bank.card["size"])
+
+
 def source_of(bank: TemplateBank, task: Control) -> Any:
     """The plain network the bank was pre-trained with, its weights in it; raises UserError if the bank does not fit."""
     same_model("bank", model_of(bank.card), task)
-    if "size" not in bank.card:
-        raise UserError("the bank holds templates but no pre-trained network; make one with weit_rl.pretrain")
-    net = task.build(Size(*bank.card["size"]))
+    net = task.build(full_size(bank))
     return network_of_size(bank, net, net, task.plan).materialize()
 
 

@@ -21,7 +21,7 @@ from weit_rl.training.run_folder import RunFolder
 from weit_rl.workflows.launch import launch
 from weit_rl.workflows.monitor import Monitor
 from weit_rl.workflows.scores import Scores
-from weit_rl.workflows.setup import bank_path, control_task, network_at, size_of, source_of
+from weit_rl.workflows.setup import bank_of, bank_path, control_task, network_at, size_of, source_of
 
 LOSS_BATCHES = 50  # of held-out windows, by which a finished network is judged beside its return
 
@@ -185,7 +185,7 @@ class TrainRun:
 
     def _source(self) -> Source | None:
         if self.bank:
-            bank = self.bank.to(self.task.config.device)
+            bank = bank_of(self.bank, self.task).to(self.task.config.device)
             return Source(source_of(bank, self.task), bank)
         if not self.initializer.needs_source:
             return None
