@@ -169,8 +169,9 @@ def imitation(teacher: Layers, student: Layers, states: Tensor, seed: int) -> Te
 
 def seen_by(agent: Any, env: Any, steps: int = 5000) -> np.ndarray:
     """``(steps, obs)``: what an agent sees in a vectorised environment when it samples its actions."""
-    rows, observations = [], env.reset()
-    while sum(map(len, rows)) < steps:
+    rows: list[np.ndarray] = []
+    observations = env.reset()
+    while len(rows) * len(observations) < steps:
         rows.append(observations)
         observations = env.step(agent.predict(observations, deterministic=len(rows) % 2 == 0)[0])[0]
     return np.concatenate(rows)[:steps].astype(np.float32)

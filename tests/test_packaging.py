@@ -55,7 +55,9 @@ MAY_IMPORT = {
     "training": BASE | {"bank", "masks", "models", "plan", "resize", "weit"},
     "initializers": BASE
     | {"bank", "parameters", "plan", "reconstruction", "resize", "spectrum", "start", "training.loop", "weit"},
-    "agents": BASE | {"bank", "bodies", "data", "envs", "models", "plan", "shipped", "start", "training", "weit"},
+    "agents": BASE
+    | {"bank", "bodies", "data", "envs", "initializers", "models", "plan", "regression", "shipped", "start", "training"}
+    | {"weit"},
     "tasks": BASE | {"agents", "bank", "data", "envs", "models", "plan", "training", "weit"},
 }
 MODULES = {path: name for path, name in SOURCES.items() if path.suffix == ".py"}
