@@ -45,12 +45,16 @@ def make_online(agent: str, entry: EnvEntry, n_envs: int, seed: int, options: di
         raise unknown("agent", agent, list(ALGORITHMS))
     words = {"seed": seed, "device": "cpu", **copy.deepcopy(options)}
     words["policy_kwargs"] = {**words.get("policy_kwargs", {}), **start}
-    envs = VecMonitor(DummyVecEnv([entry.make] * n_envs))
     try:
-        return ALGORITHMS[agent](NAME, envs, **words)
+        return ALGORITHMS[agent](NAME, environments(entry, n_envs), **words)
     except (TypeError, ValueError, AssertionError) as error:
         reason = " ".join(f"{type(error).__name__}: {error}".split())
         raise UserError(f"agent_options={options}: {agent} refuses them ({reason}); correct them") from error
+
+
+def environments(entry: EnvEntry, count: int) -> VecMonitor:
+    """So many environments side by side in this process, their episodes' returns noted."""
+    return VecMonitor(DummyVecEnv([entry.make] * count))
 
 
 class Learning(BaseCallback):

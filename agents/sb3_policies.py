@@ -108,10 +108,8 @@ class OnPolicy(WeiTPolicy, ActorCriticPolicy):
             self.log_std.data.copy_(self.log_std_of(head) + squash.reach.log())
 
     def _build_mlp_extractor(self) -> None:
-        super()._build_mlp_extractor()
-        self.mlp_extractor.latent_dim_pi = (
-            self.pi_features_extractor.features_dim
-        )  # the critic's input has another size
+        super()._build_mlp_extractor()  # for the critic, whose input has another size
+        self.mlp_extractor.latent_dim_pi = self.pi_features_extractor.features_dim
 
 
 class Squash(nn.Module):
