@@ -14,6 +14,7 @@ from weit_rl.weit import eval_mode
 
 # Episode i of run seed s starts from base + SEEDS_APART s + i: disjoint, as long as s and i stay below SEEDS_APART.
 VALIDATION_SEED, TEST_SEED, SEEDS_APART = 1_000_000, 2_000_000, 1000
+COMPARISON_SEED = 8_000_000  # of episodes that no run has seen
 
 
 class History:

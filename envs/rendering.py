@@ -23,7 +23,7 @@ def load_triton_first() -> None:
 
 def endless_floor(env: Any) -> None:
     """Draw MuJoCo's floors without an end, as the simulation has them: a fast body soon runs off what is drawn."""
-    model = getattr(env.unwrapped, "model", None)
+    model: Any = getattr(env.unwrapped, "model", None)
     for floor in np.flatnonzero(model.geom_type == PLANE) if hasattr(model, "geom_type") else []:
         size = model.geom_size[floor, :2]
         if (size > 0).all() and model.geom_matid[floor] >= 0:

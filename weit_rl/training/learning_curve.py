@@ -109,7 +109,7 @@ def _ending(metrics: Series, endings: Sequence[str]) -> Series:
 def _fill(panel: Any, label: str, series: Series, colours: Mapping[str, str]) -> None:
     for name, points in series.items():
         source = name.partition("/")[0]
-        steps, values = zip(*points, strict=True) if points else ((), ())
+        steps, values = [step for step, _ in points], [value for _, value in points]
         style = {"color": colours[source], "marker": "o", "markersize": 3.5, "linewidth": 1.6, "label": source}
         if label == "loss" and len(points) > 50:  # single batches are noisy: the eye needs their running mean
             panel.plot(steps, values, color=style["color"], linewidth=0.8, alpha=0.3)
@@ -137,4 +137,6 @@ def _name_stages(panel: Any, part: Part) -> None:
     """The stages' names, above the line where each begins; every other one higher, since short stages stand close."""
     where: dict[str, Any] = {"xycoords": ("data", "axes fraction"), "textcoords": "offset points"}
     for number, (name, first) in enumerate(part.stages.items()):
-        panel.annotate(name and f"{name} stage", (first - part.offset, 1), (0, 3 + 10 * (number % 2)), fontsize=8, **where)
+        panel.annotate(
+            name and f"{name} stage", (first - part.offset, 1), (0, 3 + 10 * (number % 2)), fontsize=8, **where
+        )

@@ -63,7 +63,9 @@ class RunFolder:
             (folder / "checkpoints").mkdir(parents=True)
         except OSError as error:
             raise cannot_write(folder, error) from error
-        write_atomically(folder / CONFIG, yaml.safe_dump(plain_config(cfg), sort_keys=False, allow_unicode=True).encode())
+        write_atomically(
+            folder / CONFIG, yaml.safe_dump(plain_config(cfg), sort_keys=False, allow_unicode=True).encode()
+        )
         run = cls(folder)
         run.write_json(ENVIRONMENT, describe_environment(seed))
         return run

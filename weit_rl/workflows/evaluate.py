@@ -20,17 +20,12 @@ from weit_rl.workflows.setup import check_numbers, device_of
 def evaluate_run(cfg: Any) -> dict[str, Any]:
     """Returns of one checkpoint of a run on test seeds; written beside the run's own evaluation."""
     check_numbers(cfg)
+    if cfg.run is None:
+        raise UserError("run: must be given, run=RUN (a run folder), or compare=[RUN, RUN] instead")
+    if cfg.fresh or cfg.out is not None:
+        raise UserError("fresh, out: belong to compare=[RUN, RUN]; leave them out")
     run = RunFolder.open(cfg.run)
-    path = run.checkpoint_path(cfg.checkpoint)
-    if not path.is_file():
-        names = sorted(p.stem for p in path.parent.glob("*.safetensors"))
-        have = ", ".join(name for name in names if not name.endswith("_state"))  # what a stopped stage goes on from
-        raise UserError(f"checkpoint={cfg.checkpoint}: {cfg.run} has none of that name (it has {have or 'none'})")
-    net: Any
-    net, card = load_network(path)
-    net.to(device_of(cfg))
-    if cfg.target_return is not None:
-        net.target_return.fill_(cfg.target_return)
+    net, card = policy_of(run, cfg.checkpoint, cfg)
     entry = env_entry(card["env"])
     if cfg.video:
         film(run, net, card, entry, cfg)
@@ -42,6 +37,21 @@ def evaluate_run(cfg: Any) -> dict[str, Any]:
     table(f"{cfg.run}", [result_row(cfg.checkpoint, report, entry)])
     print(f"written: {run.path / name}")
     return report
+
+
+def policy_of(run: RunFolder, checkpoint: str, cfg: Any) -> tuple[Any, dict[str, Any]]:
+    """A network of a run with its card, on the device and asked for the return that the config wants."""
+    path = run.checkpoint_path(checkpoint)
+    if not path.is_file():
+        names = sorted(p.stem for p in path.parent.glob("*.safetensors"))
+        have = ", ".join(name for name in names if not name.endswith("_state"))  # what a stopped stage goes on from
+        raise UserError(f"checkpoint={checkpoint}: {run.path} has none of that name (it has {have or 'none'})")
+    net: Any
+    net, card = load_network(path)
+    net.to(device_of(cfg))
+    if cfg.target_return is not None:
+        net.target_return.fill_(cfg.target_return)
+    return net, card
 
 
 def film(run: RunFolder, net: Any, card: dict[str, Any], entry: EnvEntry, cfg: Any) -> None:

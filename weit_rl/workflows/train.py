@@ -23,7 +23,7 @@ from weit_rl.workflows.monitor import Monitor
 from weit_rl.workflows.scores import Scores
 from weit_rl.workflows.setup import bank_path, control_task, network_at, size_of, source_of
 
-FINAL = ("return_mean", "score", "flops", "seconds", "validation_loss")  # beside the steps, in TensorBoard's HPARAMS tab
+FINAL = ("return_mean", "score", "flops", "seconds", "validation_loss")  # what TensorBoard's HPARAMS tab shows
 LOSS_BATCHES = 50  # of held-out windows, by which a finished network is judged beside its return
 
 
