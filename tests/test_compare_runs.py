@@ -42,7 +42,7 @@ def compare(runs, *words):
 
 def test_runs_stand_beside_each_other_without_being_played(tiny_run, copy, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr("weit_rl.workflows.compare.episode_returns", lambda *_: pytest.fail("played"))
-    other, stopped = copy("other", seed=1), copy("stopped", init="scratch", scaler_steps=None)
+    other, stopped = copy("other", seed=1), copy("stopped", init="supernet")
     (stopped / "evaluation.json").unlink()
     report = compare([tiny_run, other, stopped], f"out={tmp_path / 'out'}")
     shown = capsys.readouterr().out
@@ -52,7 +52,10 @@ def test_runs_stand_beside_each_other_without_being_played(tiny_run, copy, tmp_p
     assert (row["checkpoint"], row["size"], row["steps"], row["flops"]) == ("best", "96x3", 24, first["flops"])
     assert unfinished["return_mean"] is unfinished["flops"] is None
     assert "unfinished: stopped, at step 24" in shown and f"resume={stopped}" in shown
-    assert "env HalfCheetah" in shown and f"{tiny_run.name}, 2 seeds: mean of" in shown
+    assert (
+        "all of env HalfCheetah, model dt, size 96x3, steps 24\n" in shown
+        and f"{tiny_run.name}, 2 seeds: mean of" in shown
+    )
     saved = json.loads((tmp_path / "out" / "comparison.json").read_text())
     assert saved["runs"] == report["runs"] and list(saved["over_seeds"]) == [f"{tiny_run.name}, 2 seeds"]
     assert (tmp_path / "out" / "comparison.png").read_bytes().startswith(b"\x89PNG")
@@ -70,7 +73,10 @@ def test_fresh_episodes_are_the_same_for_all_and_paired(tiny_run, copy, tmp_path
     twin, worse = copy("twin"), copy("worse")
     shutil.copy(worse / "checkpoints" / "start.safetensors", worse / "checkpoints" / "best.safetensors")
     words = ["fresh=true", "episodes=2", f"out={tmp_path / 'out'}", "device=cpu"]
+    (twin / "checkpoints" / "best.safetensors").unlink()  # as where nothing was validated
+    shutil.copy(tiny_run / "checkpoints" / "best.safetensors", twin / "checkpoints" / "last.safetensors")
     first, same, other = compare([tiny_run, twin, worse], *words)["fresh"]
+    assert (first["checkpoint"], same["checkpoint"]) == ("best", "last")
     assert same["less_the_first"] == (0, 0, 0) and "less_the_first" not in first
     assert other["less_the_first"].value == pytest.approx(other["return_mean"] - first["return_mean"])
     assert other["less_the_first"].low <= other["less_the_first"].value <= other["less_the_first"].high
@@ -101,6 +107,9 @@ def test_bad_comparisons_are_one_line(refused, tiny_run, copy, tmp_path, tiny_ba
     assert "several environments (HalfCheetah, Hopper)" in says(tiny_run, hop, words=["fresh=true"])
     assert "compare by score only, and body has none (Ant:legs=6 has" in says(tiny_run, body)
     assert "goes without run and video=true" in says(tiny_run, other, words=["video=true"])
+    assert "has none of that name (it has best, last, start)" in says(
+        tiny_run, other, words=["checkpoint=bst", "fresh=true"]
+    )
     assert "did you mean best?" in says(tiny_run, other, words=["checkpoint=bst"])
     assert "cannot write" in says(tiny_run, other, words=[f"out={other / 'config.yaml'}"])
     assert "belong to compare=[RUN, RUN]" in refused("evaluate", f"run={tiny_run}", "fresh=true")

@@ -83,7 +83,7 @@ class RecordedRun:
             "seed": self.config["seed"],
             "checkpoint": ("best" if best else "last") if report else None,
             "steps": min(done, self.offline_steps),
-            "online_steps": max(0, done - self.offline_steps),
+            "online_steps": max(0, done - self.offline_steps) or None,
             **{key: scored.get(key) for key in ("return_mean", "return_std", "score")},
             **{key: report.get(key) for key in ("flops", "seconds")},
         }

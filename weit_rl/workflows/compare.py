@@ -61,12 +61,13 @@ def side_by_side(cfg: Any, runs: Mapping[str, RecordedRun]) -> list[dict[str, An
     rows: list[dict[str, Any]] = []
     played: list[np.ndarray] = []
     for name, run in runs.items():
-        played.append(episode_returns(_policy(cfg, run), run.entry, cfg.episodes, seed))
+        checkpoint, net = _policy(cfg, run)
+        played.append(episode_returns(net, run.entry, cfg.episodes, seed))
         less = {"less_the_first": mean([np.subtract(played[-1], played[0]).tolist()])} if rows else {}
-        rows.append({"run": name, **summary(played[-1], run.entry), **less})
+        rows.append({"run": name, "checkpoint": checkpoint, **summary(played[-1], run.entry), **less})
     shown = [
         {
-            "run": row["run"],
+            **{key: row[key] for key in ("run", "checkpoint")},
             **{title: row[key] for title, key in RETURNS.items()},
             run.entry.score_name: row["score"],
             f"less {rows[0]['run']} (95 %)": row["less_the_first"].text() if "less_the_first" in row else "-",
@@ -77,9 +78,11 @@ def side_by_side(cfg: Any, runs: Mapping[str, RecordedRun]) -> list[dict[str, An
     return rows
 
 
-def _policy(cfg: Any, run: RecordedRun) -> Any:
-    has_it = run.folder.checkpoint_path(cfg.checkpoint).exists()
-    return policy_of(run.folder, cfg.checkpoint if has_it else "last", cfg)[0]
+def _policy(cfg: Any, run: RecordedRun) -> tuple[str, Any]:
+    """Which checkpoint, and its network; a run that never validated has no best but its last."""
+    unvalidated = cfg.checkpoint == "best" and not run.folder.checkpoint_path("best").exists()
+    name = "last" if unvalidated else cfg.checkpoint
+    return name, policy_of(run.folder, name, cfg)[0]
 
 
 def _check(cfg: Any, runs: Mapping[str, RecordedRun], one_env: bool) -> None:
@@ -115,7 +118,7 @@ def _show(report: Mapping[str, Any], runs: Mapping[str, RecordedRun], one_env: b
         }
         for row in report["runs"]
     ]
-    alike = ", ".join(f"{key} {value}" for key, value in shared.items() if value)
+    alike = ", ".join(f"{key} {value}" for key, value in shared.items() if value is not None)
     table(f"{len(runs)} runs" + (f", all of {alike}" if alike else "") + ("" if one_env else "; " + BY_SCORE), rows)
     for name, estimate in report["over_seeds"].items():
         print(f"{name}: mean of those that are finished {estimate.text()}")
