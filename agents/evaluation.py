@@ -14,6 +14,7 @@ from weit_rl.weit import eval_mode
 
 # Episode i of run seed s starts from base + SEEDS_APART s + i: disjoint, as long as s and i stay below SEEDS_APART.
 VALIDATION_SEED, TEST_SEED, SEEDS_APART = 1_000_000, 2_000_000, 1000
+COMPARISON_SEED = 8_000_000  # of episodes that no run has seen
 
 
 class History:
@@ -51,14 +52,16 @@ class History:
 
 
 @torch.no_grad()
-def rollout(net: Any, envs: list[Any], seeds: list[int], on_step: Callable[[int], None] = lambda t: None) -> np.ndarray:
+def rollout(
+    net: Any, envs: list[Any], seeds: list[int], on_step: Callable[[int, np.ndarray], None] = lambda t, returns: None
+) -> np.ndarray:
     """Play one episode in each environment.
 
     Args:
         net: a plain policy; it is given its last ``context`` steps.
         envs: gymnasium environments of one kind, actions in [-1, 1].
         seeds: the reset seed of each.
-        on_step: called before each step with the number of steps done (videos, progress).
+        on_step: called before each step with the number of steps done and the returns so far (videos, progress).
 
     Returns:
         ``(len(envs),)`` undiscounted returns.
@@ -67,7 +70,7 @@ def rollout(net: Any, envs: list[Any], seeds: list[int], on_step: Callable[[int]
     history = History(net, first, net.max_steps)
     returns, running = np.zeros(len(envs)), np.arange(len(envs))
     while len(running):
-        on_step(history.t)
+        on_step(history.t, returns)
         rows = torch.from_numpy(running).to(history.actions.device)
         actions = net(*history.window(rows))[:, -1]
         steps = [envs[i].step(a) for i, a in zip(running, actions.cpu().numpy(), strict=True)]
@@ -78,8 +81,8 @@ def rollout(net: Any, envs: list[Any], seeds: list[int], on_step: Callable[[int]
     return returns
 
 
-def evaluate(net: nn.Module, entry: EnvEntry, episodes: int, seed: int) -> dict[str, Any]:
-    """Mean, spread and score (None without reference returns) of the returns.
+def episode_returns(net: nn.Module, entry: EnvEntry, episodes: int, seed: int) -> np.ndarray:
+    """The undiscounted return of every episode.
 
     Args:
         net: a plain policy.
@@ -90,14 +93,23 @@ def evaluate(net: nn.Module, entry: EnvEntry, episodes: int, seed: int) -> dict[
     envs = [entry.make() for _ in range(episodes)]
     try:
         with eval_mode(net):
-            returns = rollout(net, envs, list(range(seed, seed + episodes)))
+            return rollout(net, envs, list(range(seed, seed + episodes)))
     finally:
         for env in envs:
             env.close()
+
+
+def evaluate(net: nn.Module, entry: EnvEntry, episodes: int, seed: int) -> dict[str, Any]:
+    """Mean, spread and score of the returns (see :func:`episode_returns` for the arguments)."""
+    return summary(episode_returns(net, entry, episodes, seed), entry)
+
+
+def summary(returns: np.ndarray, entry: EnvEntry) -> dict[str, Any]:
+    """What a report says of the returns of some episodes; the score is None without reference returns."""
     return {
         "return_mean": float(returns.mean()),
         "return_std": float(returns.std()),
         "return_median": float(np.median(returns)),
-        "episodes": episodes,
+        "episodes": len(returns),
         "score": entry.score(returns.mean()),
     }

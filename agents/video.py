@@ -8,14 +8,17 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from torch import nn
 
+from weit_rl.agents.contact_sheet import Film
 from weit_rl.agents.evaluation import rollout
 from weit_rl.envs.entry import EnvEntry
+from weit_rl.envs.rendering import endless_floor
 from weit_rl.errors import UserError
 
 HELP = (
-    "video=true: nothing here can render ({error}); on a machine without a screen set MUJOCO_GL=egl (GPU; needs: "
+    "{env}: nothing here can draw it ({error}); on a machine without a screen set MUJOCO_GL=egl (GPU; needs: "
     "apt-get install libegl1) or MUJOCO_GL=osmesa (CPU; needs: apt-get install libosmesa6)"
 )
 PROBE = """
@@ -28,8 +31,8 @@ env.close()
 """
 
 
-def record_video(net: nn.Module, entry: EnvEntry, seed: int, path: Path) -> Path:
-    """Play one episode and write every frame.
+def record_video(net: nn.Module, entry: EnvEntry, seed: int, path: Path) -> Film:
+    """Play one episode, write every frame, and return them small.
 
     Args:
         net: a plain sequence policy.
@@ -44,16 +47,24 @@ def record_video(net: nn.Module, entry: EnvEntry, seed: int, path: Path) -> Path
 
     os.environ["MUJOCO_GL"] = working_renderer(entry.name)
     env = entry.make(render_mode="rgb_array")
+    endless_floor(env)
+    film = Film(fps=env.metadata.get("render_fps", Film.fps))
     partial = path.with_stem(path.stem + "-partial")
     try:
-        writer: Any = imageio.get_writer(partial, fps=env.metadata.get("render_fps", 30))
+        writer: Any = imageio.get_writer(partial, fps=film.fps)
+
+        def keep(step: int, returns: np.ndarray) -> None:
+            frame: Any = env.render()
+            writer.append_data(frame)
+            film.add(frame, step, float(returns[0]))
+
         with writer:
-            rollout(net.eval(), [env], [seed], lambda t: writer.append_data(env.render()))
+            rollout(net.eval(), [env], [seed], keep)
         partial.replace(path)
     finally:
         env.close()
         partial.unlink(missing_ok=True)
-    return path
+    return film
 
 
 def working_renderer(env: str) -> str:
@@ -72,4 +83,4 @@ def working_renderer(env: str) -> str:
             return choice
         lines = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
         reason = f"{choice}: {lines[-1]}"
-    raise UserError(HELP.format(error=reason))
+    raise UserError(HELP.format(env=env, error=reason))

@@ -119,8 +119,8 @@ def test_no_bank_ships_for_that_environment(refused, words):
 
 
 def test_no_bank_ships_for_that_model(refused, words):
-    err = refused("train", *words["train"], "model=mlp", "bank=null")
-    assert "no bank ships for env=HalfCheetah with model=mlp (shipped: HalfCheetah dt); give bank=PATH, or use" in err
+    err = refused("train", *words["train"], "model=tcn", "bank=null")
+    assert "no bank ships for env=HalfCheetah with model=tcn (shipped: HalfCheetah mlp, HalfCheetah dt); give bank=PATH, or use" in err
 
 
 @pytest.mark.parametrize("word", ["rtg=every", "past_actions=true", "positions=episode"])

@@ -89,7 +89,6 @@ def test_a_bad_word_is_one_line_and_exit_code_2(word, says, exit_of):
     ("verb", "word", "says"),
     [
         ("evaluate", "video=maybe", "must be true or false"),
-        ("evaluate", "seed=1", "run: must be given"),
         ("evaluate", "run=???", "run: must be given"),
         ("pretrain", "widths=64", "must be a list"),
         ("pretrain", "widths=[a]", "must be a list such as [64, 128]"),

@@ -87,6 +87,14 @@ def as_config(values: dict[str, Any]) -> DictConfig:
     return config
 
 
+def plain_config(config: DictConfig) -> dict[str, Any]:
+    """The inverse of :func:`as_config`."""
+    from omegaconf import OmegaConf
+
+    plain: Any = OmegaConf.to_container(config, resolve=True)
+    return plain
+
+
 def _comments(node: Any, lines: list[str], group: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], str]]:
     """Every option's keys and the comment behind it (a block is a group, a mapping in braces is a value)."""
     for key, value in node.value:

@@ -23,6 +23,7 @@ from weit_rl.workflows.monitor import Monitor
 from weit_rl.workflows.scores import Scores
 from weit_rl.workflows.setup import bank_of, bank_path, control_task, network_at, size_of, source_of
 
+FINAL = ("return_mean", "score", "flops", "seconds", "validation_loss")  # what TensorBoard's HPARAMS tab shows
 LOSS_BATCHES = 50  # of held-out windows, by which a finished network is judged beside its return
 
 
@@ -158,7 +159,8 @@ class TrainRun:
         report = {**results["last"], **self.facts(), "flops": monitor.flops, "seconds": round(monitor.seconds, 1)}
         report |= {"best": results.get("best"), "behaviour": behaviour}
         report["validation_loss"] = self.task.validation_loss(self.net, batches=LOSS_BATCHES)
-        run.plot_learning_curve({"scaler stage": 0, "training": self.scaler_steps}, behaviour["return_mean"])
+        run.plot_learning_curve(self.stages, behaviour["return_mean"])
+        run.log_hparams({name: report[name] for name in FINAL} | {"steps": self.scaler_steps + self.train_steps})
         run.write_json(self.result, report)  # last: it tells a finished run
         scores.show(results, f"{self.cfg.env} {self.size}, init {self.cfg.init}")
         print(f"run folder: {run.path}")
