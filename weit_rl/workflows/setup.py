@@ -13,7 +13,8 @@ from weit_rl.agents.evaluation import SEEDS_APART
 from weit_rl.bank import TemplateBank
 from weit_rl.data import load_trajectories
 from weit_rl.envs.bodies import with_body
-from weit_rl.envs.entry import env_entry
+from weit_rl.envs.entry import EnvEntry, env_entry
+from weit_rl.envs.pixels import split_pixels, with_pixels
 from weit_rl.errors import UserError
 from weit_rl.models import DEFAULT, MODELS
 from weit_rl.models.policy import POSITIONS, RTG
@@ -55,11 +56,25 @@ def check_numbers(cfg: Any) -> None:
             raise UserError(f"{name}={given[name]}: must be more than 0")
 
 
-def name_body(cfg: Any) -> None:
-    """Let ``cfg.env`` say what ``cfg.body`` describes: from here on a body is an environment by its name."""
-    cfg.env = with_body(cfg.env, cfg.body)
+def name_env(cfg: Any) -> None:
+    """Let ``cfg.env`` say what ``cfg.body`` and ``cfg.pixels`` do: from here on these are parts of a name."""
+    env, edge = split_pixels(cfg.env)
+    cfg.env = with_pixels(with_body(env, cfg.body), cfg.pixels or edge or False)
+    cfg.pixels = False
     for parameter in cfg.body:
         cfg.body[parameter] = None
+
+
+def check_kind(model: str, entry: EnvEntry) -> None:
+    """UserError for a model that sees another kind of observations than there are, or if nothing can draw them."""
+    sees, given = MODELS.get(model).sees, "pictures" if entry.pixels else "states"
+    if sees != given:
+        others = ", ".join(name for name in MODELS.names() if MODELS.get(name).sees == given)
+        change = "leave pixels out" if entry.pixels else "add pixels=true"
+        raise UserError(
+            f"model={model}: sees {sees}, and env={entry.name} gives {given}; {change}, or use model={others}"
+        )
+    entry.check_renderer()
 
 
 def device_of(cfg: Any) -> str:
@@ -92,7 +107,7 @@ def set_up_torch(cfg: Any) -> None:
 def control_task(cfg: Any, tile: int) -> Control:
     """The control task of a config: environment, data, model options."""
     entry = env_entry(cfg.env)
-    MODELS.get(cfg.model)
+    check_kind(cfg.model, entry)
     for name, choices in {"rtg": RTG, "positions": POSITIONS}.items():
         if cfg[name] not in choices:
             raise unknown(name, cfg[name], list(choices))
