@@ -7,6 +7,7 @@ come 17 times a second with MuJoCo's own settings, and some thousand times with 
 from __future__ import annotations
 
 import atexit
+import contextlib
 import copy
 import functools
 import importlib
@@ -57,7 +58,7 @@ class Camera:
             setattr(model.vis.quality, name, number)
         self.screen = importlib.import_module(f"mujoco.{renderer()}").GLContext(edge, edge)
         self.screen.make_current()
-        atexit.register(self.screen.free)  # before the display goes, without which it would fail, and say so
+        atexit.register(_free, self.screen)
         self.context = mujoco.MjrContext(model, mujoco.mjtFontScale.mjFONTSCALE_50.value)
         mujoco.mjr_setBuffer(mujoco.mjtFramebuffer.mjFB_OFFSCREEN.value, self.context)
         self.scene, self.option = mujoco.MjvScene(model, MAX_GEOMS), mujoco.MjvOption()
@@ -87,13 +88,25 @@ def camera_of(name: str, env: Any, edge: int) -> Camera:
     Raises:
         UserError: where nothing can render, or something else than MuJoCo simulates.
     """
+    check_drawable(name, env)
+    if (name, edge) not in _CAMERAS:
+        _CAMERAS[name, edge] = Camera(env, edge)
+    return _CAMERAS[name, edge]
+
+
+def check_drawable(name: str, env: Any) -> None:
+    """UserError where something else than MuJoCo simulates."""
     import mujoco
 
     if not isinstance(getattr(env, "model", None), mujoco.MjModel):
         raise UserError(f"env {name}: pictures are drawn by MuJoCo, which does not simulate this; leave pixels out")
-    if (name, edge) not in _CAMERAS:
-        _CAMERAS[name, edge] = Camera(env, edge)
-    return _CAMERAS[name, edge]
+
+
+def _free(screen: Any) -> None:
+    """At the end of Python others may have shut the display already, and a context that outlives it would complain."""
+    with contextlib.suppress(Exception):
+        screen.free()
+    screen._context = None
 
 
 def _view(env: Any) -> Any:

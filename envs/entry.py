@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import weit_rl.envs
 from weit_rl.envs.action_box import ActionBox
-from weit_rl.envs.camera import renderer
+from weit_rl.envs.camera import check_drawable, renderer
 from weit_rl.envs.flat_spaces import check_spaces, flat_float32
 from weit_rl.envs.pixels import STACK, WORD, frames, seen_in_pictures, split_pixels
 from weit_rl.envs.reference_returns import reference
@@ -76,9 +76,11 @@ class EnvEntry:
         """Of what data sets store: observations (flat float32, or one frame), actions in own units (makes it once)."""
         env: Any = self._make_own()
         check_spaces(env, self.name)
-        flat: Any = flat_float32(env)
+        if self.pixels:
+            check_drawable(self.name, env.unwrapped)
+        seen = frames(self.pixels) if self.pixels else flat_float32(env).observation_space
         env.close()
-        return frames(self.pixels) if self.pixels else flat.observation_space, env.action_space
+        return seen, env.action_space
 
     @property
     def shapes(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
