@@ -78,7 +78,7 @@ class EnvEntry:
         check_spaces(env, self.name)
         if self.pixels:
             check_drawable(self.name, env.unwrapped)
-        seen = frames(self.pixels) if self.pixels else flat_float32(env).observation_space
+        seen: Any = frames(self.pixels) if self.pixels else flat_float32(env).observation_space
         env.close()
         return seen, env.action_space
 

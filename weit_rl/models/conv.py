@@ -76,6 +76,9 @@ class Conv(Policy):
             ``positions="episode"`` are refused.
     """
 
+    down: nn.Module
+    readout: nn.Module
+
     def __init__(self, size: Size, observation_dim: Sequence[int], action_dim: int, context: int = 1, **options: Any):
         super().__init__(size, observation_dim[0], action_dim, 1, **options)
         self.observation_mean = torch.full((observation_dim[0], 1, 1), (DARK + BRIGHT) / 2)

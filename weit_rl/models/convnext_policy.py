@@ -54,6 +54,7 @@ class Block(FeedForward):
     """
 
     depthwise: Spatial
+    grn: GRN
 
     def __init__(self, size: Size, dropout: float = 0.0):
         width = size.width
