@@ -19,7 +19,7 @@ from sizes import FROZEN, ROWS, Cell, make_banks, run
 from weit_rl.command import compose
 
 SIZES = ["96x4", "160x5"]  # between the sampled widths, and beyond them
-EPISODES = 20  # of data, the best level
+EPISODES = 40  # of data, the best level
 BANK = ["steps=5000", "score_sizes=[]"]
 RECORDED = {  # how the data of an environment come about: drawn from what ships, or from a policy's episodes
     "HalfCheetah": ["mode=render", "data=expert", f"episodes={EPISODES}"],
