@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from typing import Any
 
@@ -22,7 +23,7 @@ class History:
 
     Args:
         net: its buffers hold the target return.
-        observations: ``(episodes, observation_dim)`` at reset.
+        observations: ``(episodes, observation_dim)`` at reset, or pictures.
         max_steps: the longest episode.
     """
 
@@ -30,25 +31,26 @@ class History:
         episodes, self.t = len(observations), 0
         device = net.target_return.device
         self.context: int = net.context
-        self.observations = torch.zeros(episodes, max_steps + 1, observations.shape[1], device=device)
+        seen = torch.as_tensor(observations, device=device)
+        self.observations = deque([seen], maxlen=net.context)  # pictures of whole episodes would be gigabytes
         self.actions = torch.zeros(episodes, max_steps + 1, net.action_dim, device=device)
         self.returns_to_go = torch.full((episodes, max_steps + 1), float(net.target_return), device=device)
-        self.observations[:, 0] = torch.as_tensor(observations)
 
     def window(self, rows: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """The network's arguments for the rows still running, at most ``context`` steps."""
         low = max(0, self.t + 1 - self.context)
         times = torch.arange(low, self.t + 1, device=rows.device).expand(len(rows), -1)
-        parts = (self.observations, self.actions, self.returns_to_go)
-        obs, act, rtg = (part[rows, low : self.t + 1] for part in parts)
-        return obs, act, rtg, times
+        act, rtg = (part[rows, low : self.t + 1] for part in (self.actions, self.returns_to_go))
+        return torch.stack([seen[rows] for seen in self.observations], dim=1), act, rtg, times
 
     def push(self, rows: Tensor, actions: Tensor, observations: np.ndarray, rewards: np.ndarray) -> None:
         """Take in what the rows did and saw."""
         self.actions[rows, self.t] = actions
         self.returns_to_go[rows, self.t + 1] = self.returns_to_go[rows, self.t] - torch.as_tensor(rewards).to(actions)
         self.t += 1
-        self.observations[rows, self.t] = torch.as_tensor(observations).to(actions)
+        seen = self.observations[-1].clone()
+        seen[rows] = torch.as_tensor(observations).to(seen)
+        self.observations.append(seen)
 
 
 @torch.no_grad()

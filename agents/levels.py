@@ -9,7 +9,8 @@ from typing import Any
 
 from weit_rl.agents.behaviour import BehaviourConfig, make_behaviour
 from weit_rl.agents.metadata import describe
-from weit_rl.agents.recording import Act, agent_actor, play, random_actor, summary, write_minari
+from weit_rl.agents.pictures import write_episodes
+from weit_rl.agents.recording import Act, agent_actor, play, random_actor, summary
 from weit_rl.agents.snapshots import load_snapshot
 from weit_rl.atomic import write_atomically
 from weit_rl.envs.entry import EnvEntry
@@ -46,7 +47,7 @@ class LevelRecorder:
     """Chooses among the snapshots of one training, and records and measures levels.
 
     Args:
-        entry: the environment.
+        entry: the environment; where it is seen in pictures, so are the recordings, but not by the policy.
         config: how the behaviour policy is trained.
         run_dir: holds ``behaviour/``; ``selection.json`` and ``data/<level>/`` are written here.
         selection_episodes: episodes each snapshot is chosen by.
@@ -67,7 +68,8 @@ class LevelRecorder:
         self.entry, self.config, self.run_dir = entry, config, run_dir
         self.selection_seeds = range(SELECTION_SEED, SELECTION_SEED + selection_episodes)
         self.evaluation_seeds = range(EVALUATION_SEED, EVALUATION_SEED + evaluation_episodes)
-        self.agent = make_behaviour(replace(config, n_envs=1), entry.make)
+        self.acting = entry.states
+        self.agent = make_behaviour(replace(config, n_envs=1), self.acting.make)
 
     def selection_returns(self) -> dict[int, float]:
         """Environment steps -> mean deterministic return, for every snapshot; kept in ``selection.json``."""
@@ -77,7 +79,7 @@ class LevelRecorder:
             steps = int(file.stem.removeprefix("snapshot_"))
             if steps not in returns:
                 act = agent_actor(load_snapshot(self.agent, file), deterministic=True)
-                returns[steps] = summary(play(act, self.entry, self.selection_seeds))["return_mean"]
+                returns[steps] = summary(play(act, self.acting, self.selection_seeds))["return_mean"]
                 print(f"snapshot after {steps} steps: selection return {returns[steps]:.0f}", flush=True)
                 write_atomically(path, json.dumps(returns).encode())
         last = self.config.steps + self.config.n_envs  # all environments step together, so the last step may overshoot
@@ -98,15 +100,15 @@ class LevelRecorder:
         if folder.exists():
             return
         actors = self._actors(steps)
-        held = {mode: play(act, self.entry, self.evaluation_seeds) for mode, act in actors.items()}
+        held = {mode: play(act, self.acting, self.evaluation_seeds) for mode, act in actors.items()}
         returns = {f"held_{mode}": summary(measured) for mode, measured in held.items()}
         first = RECORDING_SEED + LEVEL_SEEDS * LEVELS.index(level)
         seeds = range(first, first + episodes)
         ways = list(actors.values())
-        played = play(ways[0], self.entry, seeds[::2]) + play(ways[-1], self.entry, seeds[1::2])
+        played = play(ways[0], self.acting, seeds[::2]) + play(ways[-1], self.acting, seeds[1::2])
         played.sort(key=lambda episode: episode.seed)
         returns["recorded"] = summary(played)
-        write_minari(folder, self.entry, played, self._metadata(level, steps, returns, seeds))
+        write_episodes(folder, self.entry, played, self._metadata(level, steps, returns, seeds))
         print(f"{level}: {episodes} episodes, return {returns['recorded']['return_mean']:.0f}, in {folder}", flush=True)
 
     def report(self, level: str) -> dict[str, Any]:

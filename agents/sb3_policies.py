@@ -2,8 +2,9 @@
 
     PPO("WeiTPolicy", env, policy_kwargs=dict(bank=..., size="small"))
 
-The actor is the policy network of ``model=mlp``; its action head is the bank's for the bank's own body. Critics keep a
-network of their own, as in ``"MlpPolicy"``. Of DQN, the whole Q-network is made from the bank, but for its head.
+The actor is the policy network of ``model=mlp``, of pictures that of ``model=conv`` or ``convnext_policy``; its action
+head is the bank's for the bank's own body. Critics keep a network of their own, as in ``"MlpPolicy"`` or
+``"CnnPolicy"``. Of DQN, the whole Q-network is made from the bank, but for its head.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ from sb3_contrib import TQC
 from sb3_contrib.tqc.policies import TQCPolicy
 from stable_baselines3 import A2C, DDPG, DQN, PPO, SAC, TD3
 from stable_baselines3.common.policies import ActorCriticPolicy
+from stable_baselines3.common.preprocessing import is_image_space
+from stable_baselines3.common.torch_layers import NatureCNN
 from stable_baselines3.dqn.policies import DQNPolicy
 from stable_baselines3.sac.policies import SACPolicy
 from stable_baselines3.td3.policies import TD3Policy
@@ -32,11 +35,11 @@ class WeiTPolicy:
     """What the policies share: options of the actor, and their way through saving.
 
     Args:
-        observation_space: a flat Box.
+        observation_space: a flat Box, or pictures, bytes with their channels first.
         action_space: of the environment.
         lr_schedule: Stable-Baselines3's.
-        bank: path of a bank of ``model=mlp``, or the environment whose bank ships (default None: fresh weights).
-        checkpoint: a network of ``model=mlp`` to begin with instead, the folder of its run or its file (default None).
+        bank: path of a bank of such a model, or the environment whose bank ships (default None: fresh weights).
+        checkpoint: a network of such a model to begin with instead, the folder of its run or its file (default None).
         size: of the actor, a name of the ladder or ``WIDTHxDEPTH`` (default "small"); a checkpoint has its own.
         mode: ``"dense"`` (default) trains a plain network, ``"scalers"`` keeps the bank's templates as they are.
         body: one of the bank's, ``"new"`` or ``"auto"`` (default): whether embedding, normaliser and head are its too.
@@ -66,6 +69,8 @@ class WeiTPolicy:
         if options.pop("share_features_extractor", False):
             raise UserError("share_features_extractor=True: critics have a network of their own in WeiTPolicy")
         options |= {"share_features_extractor": False} if self.critic_layers else {}
+        if is_image_space(observation_space):
+            options.setdefault("features_extractor_class", NatureCNN)  # of critics
         options["net_arch"] = self.layers(options.get("net_arch"))
         super().__init__(observation_space, action_space, lr_schedule, **options)  # type: ignore[call-arg]
 
@@ -80,7 +85,8 @@ class WeiTPolicy:
 
     def trunk(self) -> tuple[Trunk, nn.Linear | None]:
         """The actor's layers, and the bank's head."""
-        return self.start.trunk(self.observation_space, self.action_space)  # type: ignore[attr-defined]
+        policy: Any = self
+        return self.start.trunk(policy.observation_space, policy.action_space, policy.normalize_images)
 
     def log_std_of(self, head: nn.Linear | None) -> float:
         """The logarithm of the first standard deviation of actions in [-1, 1]."""

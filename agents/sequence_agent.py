@@ -16,7 +16,7 @@ class Memory(NamedTuple):
     """What an agent remembers of each of n environments, at most ``context`` steps, the oldest first.
 
     Attributes:
-        observations: ``(n, context, obs)`` float32.
+        observations: ``(n, context, obs)`` float32; of pictures ``(n, context, channels, height, width)``.
         actions: ``(n, context, act)`` float32.
         returns_to_go: ``(n, context)`` float32, raw reward units.
         time: ``(n,)`` int64, steps of the episode that are done.
@@ -67,7 +67,7 @@ class SequenceAgent:
         """Actions, and what to pass on with the next observation.
 
         Args:
-            observation: ``(n, obs)``, or ``(obs,)`` of a single environment.
+            observation: ``(n, obs)``, or ``(obs,)`` of a single environment; pictures alike.
             state: what the last call returned (default None: all episodes begin).
             episode_start: ``(n,)`` booleans, where an episode begins (default: none does).
             deterministic: ignored, its actions always are.
@@ -75,7 +75,8 @@ class SequenceAgent:
         Returns:
             ``(n, act)`` float32 in [-1, 1] (or ``(act,)``), and the memory.
         """
-        rows = np.atleast_2d(observation).astype(np.float32)
+        single = np.ndim(observation) == self.net.observation_mean.ndim
+        rows = np.asarray(observation, np.float32)[None if single else slice(None)]
         memory = self._empty(rows) if state is None else self._later(Memory(*state))
         if episode_start is not None and state is not None:
             self._forget(memory, np.asarray(episode_start, bool))
@@ -84,7 +85,7 @@ class SequenceAgent:
         memory.observations[everyone, newest] = rows
         actions = self._act(memory)[everyone, newest]
         memory.actions[everyone, newest] = actions
-        return (actions if np.ndim(observation) > 1 else actions[0]), memory
+        return (actions[0] if single else actions), memory
 
     def _act(self, memory: Memory) -> np.ndarray:
         first = np.maximum(0, memory.time + 1 - self.net.context)
@@ -97,7 +98,8 @@ class SequenceAgent:
         count, context = len(rows), self.net.context
         returns = np.full((count, context), float(self.net.target_return), np.float32)
         actions = np.zeros((count, context, self.net.action_dim), np.float32)
-        return Memory(np.zeros((count, context, rows.shape[1]), np.float32), actions, returns, np.zeros(count, int))
+        seen = np.zeros((count, context, *rows.shape[1:]), np.float32)
+        return Memory(seen, actions, returns, np.zeros(count, int))
 
     def _later(self, memory: Memory) -> Memory:
         """One step on, with room for the newest; a memory that is full forgets its oldest step."""

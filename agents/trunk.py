@@ -9,12 +9,12 @@ from typing import Any
 
 import torch
 from gymnasium import spaces
-from stable_baselines3.common.preprocessing import get_flattened_obs_dim
+from stable_baselines3.common.preprocessing import is_image_space
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from torch import Tensor, nn
 
 from weit_rl.bank import TemplateBank
-from weit_rl.bodies import bank_for, parts_of, sizes_of, with_parts
+from weit_rl.bodies import bank_for, parts_of, seen, sizes_of, with_parts
 from weit_rl.errors import UserError
 from weit_rl.models import DEFAULT, MODELS
 from weit_rl.registry import unknown
@@ -24,7 +24,9 @@ from weit_rl.start import network_of_size
 from weit_rl.training.checkpoint import load_network
 from weit_rl.weit import WeiT
 
-MODEL, TILE = "mlp", 16  # the family, and the tile of a network that no bank is given for
+TILE = 16  # of a network that no bank is given for
+FAMILIES = {False: ("mlp",), True: ("conv", "convnext_policy")}  # for pictures or not; the first where no bank says
+Shape = tuple[int | list[int], int]  # of what is seen, pictures as [channels, 1, 1], and numbers in an action
 MODES, AUTO, NEW = ("dense", "scalers"), "auto", "new"
 
 
@@ -33,8 +35,9 @@ class Start:
     """What an actor's layers begin as.
 
     Attributes:
-        bank: path of a bank of ``model=mlp``, or the environment whose bank ships; None for fresh weights.
-        checkpoint: a network of ``model=mlp`` instead, the folder of the run that trained it or its file.
+        bank: path of a bank of ``model=mlp`` (of pictures ``conv`` or ``convnext_policy``), or the environment whose
+            bank ships; None for fresh weights.
+        checkpoint: a network of such a model instead, the folder of the run that trained it or its file.
         size: a name of the ladder or ``WIDTHxDEPTH``.
         mode: ``"dense"``, a plain network of which everything is trained, or ``"scalers"``, where templates are frozen.
         body: whose observations and actions these are: one of those the bank was pre-trained on, by name, whose
@@ -58,21 +61,30 @@ class Start:
                 f"bank={self.bank} and checkpoint={self.checkpoint}: an actor is made from one; leave one out"
             )
 
-    def trunk(self, observations: spaces.Space, actions: spaces.Space) -> tuple[Trunk, nn.Linear | None]:
-        """The layers for these spaces, and the bank's action head, if it is one for this body."""
-        size, shape = Size.parse(self.size), _sizes(observations, actions)
+    def trunk(
+        self, observations: spaces.Space, actions: spaces.Space, normalised: bool = True
+    ) -> tuple[Trunk, nn.Linear | None]:
+        """The layers for these spaces, and the bank's action head, if it is one for this body.
+
+        Args:
+            observations: a flat Box, or pictures, bytes with the channels first.
+            actions: of any kind.
+            normalised: whether Stable-Baselines3 hands pictures on as numbers from 0 to 1.
+        """
+        size, shape, pictures = Size.parse(self.size), _shape(observations, actions), is_image_space(observations)
+        scale, models = 255.0 if pictures and normalised else 1.0, FAMILIES[pictures]
         if self.checkpoint is not None:
-            size, net, whole = trained(self.checkpoint, shape)
-            return Trunk(observations, net, size), whole.head
+            size, net, whole = trained(self.checkpoint, shape, models)
+            return Trunk(observations, net, size, scale), whole.head
         if self.bank is None:
-            net = _fresh(size, *shape)
+            net = _fresh(models[0], size, *shape)
             del net.head
-            return Trunk(observations, net, size), None
-        bank = load(self.bank)
+            return Trunk(observations, net, size, scale), None
+        bank = load(self.bank, models)
         body = known_body(bank, self.body, shape)
         net, whole = composed(bank, shape, size, body)
         own = with_memory(net) if self.mode == "scalers" else net.materialize()
-        return Trunk(observations, own, size), None if body == NEW else whole.head
+        return Trunk(observations, own, size, scale), None if body == NEW else whole.head
 
 
 class Trunk(BaseFeaturesExtractor):
@@ -82,11 +94,12 @@ class Trunk(BaseFeaturesExtractor):
         observations: the space of what is seen.
         net: a policy without its head, plain or composed.
         size: of it.
+        scale: what observations are multiplied by first (default 1).
     """
 
-    def __init__(self, observations: spaces.Space, net: nn.Module, size: Size):
+    def __init__(self, observations: spaces.Space, net: nn.Module, size: Size, scale: float = 1.0):
         super().__init__(observations, size.width)
-        self.net = net
+        self.net, self.scale = net, scale
 
     def apply(self, fn: Any) -> Trunk:
         """Leave everything as it is: PPO and A2C draw orthogonal weights by this call, after the networks are made."""
@@ -94,24 +107,29 @@ class Trunk(BaseFeaturesExtractor):
 
     def forward(self, observations: Tensor) -> Tensor:
         """``(B, ...)`` observations to ``(B, width)``."""
-        states = observations.flatten(1).unsqueeze(1)
+        states = observations.unsqueeze(1) * self.scale
         nothing = states.new_zeros(len(states), 1)
         return self.net(states, states, nothing, nothing, head=False)[:, 0]
 
 
-def load(bank: str) -> TemplateBank:
+def load(bank: str, models: tuple[str, ...] = FAMILIES[False]) -> TemplateBank:
     """The bank of a path, or the one that ships for an environment.
 
     Raises:
         UserError: if there is none, or it is one of another family.
     """
-    path, shipped = Path(bank).expanduser(), shipped_bank(bank, MODEL)
+    path, shipped = Path(bank).expanduser(), shipped_bank(bank, models[0])
     found = TemplateBank.load(shipped if shipped.is_file() else path)
-    _refuse_others(f"bank={bank}", found.card.get("model", DEFAULT))
+    _refuse_others(f"bank={bank}", model_of(found), models)
     return found
 
 
-def known_body(bank: TemplateBank, asked: str, shape: tuple[int, int]) -> str:
+def model_of(bank: TemplateBank) -> str:
+    """The family a bank was made for."""
+    return str(bank.card.get("model", DEFAULT))
+
+
+def known_body(bank: TemplateBank, asked: str, shape: Shape) -> str:
     """The name of the bank's body that is meant, or ``"new"``.
 
     Raises:
@@ -130,20 +148,20 @@ def known_body(bank: TemplateBank, asked: str, shape: tuple[int, int]) -> str:
     return asked
 
 
-def composed(bank: TemplateBank, shape: tuple[int, int], size: Size, body: str) -> tuple[WeiT, Any]:
+def composed(bank: TemplateBank, shape: Shape, size: Size, body: str) -> tuple[WeiT, Any]:
     """A policy of that size and body from the bank, without its head; and the whole, with it.
 
     The policy asks for one return throughout, which makes its last scale and shift constant: they go into ``norm_out``.
     """
-    model, rtg = MODELS.get(MODEL), bank.card["config"]["rtg"]
+    model, rtg = MODELS.get(model_of(bank)), bank.card["config"]["rtg"]
     plan = model.plan(TILE).with_tiles(bank.tiles)
-    source = _fresh(Size(*bank.card["size"]), *shape, rtg=rtg)
+    source = _fresh(model_of(bank), Size(*bank.card["size"]), *shape, rtg=rtg)
     if body == NEW:
         bank = with_parts(bank, parts_of(source, plan, model.bound))
     else:
         bank = bank_for(bank, body, source, plan, model.bound)
-    whole: Any = network_of_size(bank, source, _fresh(size, *shape, rtg=rtg), plan).materialize()
-    target = _fresh(size, *shape)
+    whole: Any = network_of_size(bank, source, _fresh(model_of(bank), size, *shape, rtg=rtg), plan).materialize()
+    target = _fresh(model_of(bank), size, *shape)
     del target.head
     net = network_of_size(bank, source, target, plan)
     net.bank.requires_grad_(False)
@@ -158,7 +176,7 @@ def with_memory(net: WeiT) -> WeiT:
     return net
 
 
-def trained(checkpoint: str, shape: tuple[int, int]) -> tuple[Size, nn.Module, Any]:
+def trained(checkpoint: str, shape: Shape, models: tuple[str, ...] = FAMILIES[False]) -> tuple[Size, nn.Module, Any]:
     """The size of a checkpoint's network, the network without its head, and the whole.
 
     Raises:
@@ -166,14 +184,13 @@ def trained(checkpoint: str, shape: tuple[int, int]) -> tuple[Size, nn.Module, A
     """
     path = Path(checkpoint).expanduser()
     whole, card = load_network(path / "checkpoints" / "last.safetensors" if path.is_dir() else path)
-    _refuse_others(f"checkpoint={checkpoint}", card["model"])
-    options = card["options"]
-    made_for = options["observation_dim"], options["action_dim"]
+    _refuse_others(f"checkpoint={checkpoint}", card["model"], models)
+    made_for = seen(whole.get_buffer("observation_mean")), card["options"]["action_dim"]
     if made_for != shape:
         have, want = _said(made_for), _said(shape)
         raise UserError(f"checkpoint={checkpoint}: was trained with {have}, the environment has {want}; give its own")
     size = Size(*card["size"])
-    net = _fresh(size, *shape)
+    net = _fresh(card["model"], size, *shape)
     state = whole.state_dict()
     net.load_state_dict({name: state[name] for name in net.state_dict()})
     del net.head
@@ -191,21 +208,25 @@ def fold_return(policy: Any, free: Any) -> None:
         bias.mul_(1 + scale).add_(shift)
 
 
-def _refuse_others(what: str, model: str) -> None:
-    if model != MODEL:
-        raise UserError(f"{what}: is of model={model}; WeiTPolicy takes model={MODEL}")
+def _refuse_others(what: str, model: str, models: tuple[str, ...]) -> None:
+    if model not in models:
+        raise UserError(f"{what}: is of model={model}; WeiTPolicy takes model={' or '.join(models)} here")
 
 
-def _fresh(size: Size, observation_dim: int, action_dim: int, **options: Any) -> Any:
-    return MODELS.get(MODEL).build(size, observation_dim, max(1, action_dim), **{"rtg": "none", **options})
+def _fresh(model: str, size: Size, observation_dim: int | list[int], action_dim: int, **options: Any) -> Any:
+    return MODELS.get(model).build(size, observation_dim, max(1, action_dim), **{"rtg": "none", **options})
 
 
-def _said(shape: tuple[int, int]) -> str:
+def _said(shape: Shape) -> str:
     return f"{shape[0]} observations and {shape[1]} actions"
 
 
-def _sizes(observations: spaces.Space, actions: spaces.Space) -> tuple[int, int]:
-    """Numbers in an observation, and in an action (0 for a choice, which no bank has a head for)."""
-    if not isinstance(observations, spaces.Box) or len(observations.shape) != 1:
-        raise UserError(f"observation space {observations}: WeiTPolicy takes a flat Box; wrap it in FlattenObservation")
-    return get_flattened_obs_dim(observations), math.prod(actions.shape) if isinstance(actions, spaces.Box) else 0
+def _shape(observations: spaces.Space, actions: spaces.Space) -> Shape:
+    """What is seen, and how many numbers are in an action (0 for a choice, which no bank has a head for)."""
+    pictures = is_image_space(observations)
+    if not isinstance(observations, spaces.Box) or (len(observations.shape) != 1 and not pictures):
+        raise UserError(
+            f"observation space {observations}: WeiTPolicy takes a flat Box, or pictures; wrap it in FlattenObservation"
+        )
+    what: int | list[int] = [observations.shape[0], 1, 1] if pictures else observations.shape[0]
+    return what, math.prod(actions.shape) if isinstance(actions, spaces.Box) else 0

@@ -21,7 +21,7 @@ TRAIN = [
     ("size.depth=0", "size.depth=0: must be 1 or more"),
     ("size.widht=64", "did you mean size.width?"),
     ("init=scrach", "did you mean scratch? (possible: bot, direct, "),
-    ("model=mpl", "did you mean mlp? (possible: dt, mlp, tcn)"),
+    ("model=mpl", "did you mean mlp? (possible: conv, convnext_policy, dt, mlp, tcn)"),
     ("model=tcn", "bank: was made for model=dt, this run asks for model=tcn"),
     ("rtg=latst", "did you mean latest? (possible: latest, every, none)"),
     ("positions=windows", "did you mean window? (possible: window, episode)"),
@@ -77,7 +77,7 @@ PRETRAIN = [
     ("score_sizes=[64x2, smal]", "did you mean small?"),
     ("constraint=kroneker", "did you mean kronecker? (possible: "),
     ("rtg=evry", "did you mean every?"),
-    ("model=td", "did you mean dt? (possible: dt, mlp, tcn)"),
+    ("model=td", "did you mean dt? (possible: conv, convnext_policy, dt, mlp, tcn)"),
     ("rank=0", "rank=0: must be 1 or more"),
     ("tile=0", "tile=0: must be 1 or more"),
     ("steps=0", "steps=0: must be 1 or more"),
@@ -120,7 +120,8 @@ def test_no_bank_ships_for_that_environment(refused, words):
 
 def test_no_bank_ships_for_that_model(refused, words):
     err = refused("train", *words["train"], "model=tcn", "bank=null")
-    assert "no bank ships for env=HalfCheetah with model=tcn (shipped: HalfCheetah mlp, HalfCheetah dt); give bank=PATH, or use" in err
+    shipped = "(shipped: HalfCheetah mlp, HalfCheetah dt)"
+    assert f"no bank ships for env=HalfCheetah with model=tcn {shipped}; give bank=PATH, or use" in err
 
 
 @pytest.mark.parametrize("word", ["rtg=every", "past_actions=true", "positions=episode"])

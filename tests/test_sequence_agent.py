@@ -17,6 +17,16 @@ from weit_rl.models import MODELS
 MODELS_AND_OPTIONS = [*((name, {}) for name in MODELS.names()), ("dt", {"rtg": "every", "past_actions": True})]
 
 
+class Watch(gym.ObservationWrapper):
+    """Sees the state as grey pictures."""
+
+    observation_space = spaces.Box(0, 255, (9, 16, 16), np.uint8)
+
+    def observation(self, state):
+        rows = np.resize(np.tanh(state), (9, 16, 1)) * np.ones((1, 1, 16))
+        return (127.5 * (1 + rows)).astype(np.uint8)
+
+
 class Walk(gym.Env):
     """The reward depends on the action, and the episode's length on the seed."""
 
@@ -45,9 +55,11 @@ def policy(model, options):
 
 @pytest.mark.parametrize(("model", "options"), MODELS_AND_OPTIONS)
 def test_it_earns_what_our_evaluation_says(model, options):
-    net = policy(model, options)
-    wanted = rollout(net, [Walk() for _ in range(4)], list(range(7, 11)))
-    agent, env = SequenceAgent(net), DummyVecEnv([Walk] * 4)
+    net, make = policy(model, options), Walk
+    if MODELS.get(model).sees == "pictures":
+        make = lambda: Watch(Walk())  # noqa: E731
+    wanted = rollout(net, [make() for _ in range(4)], list(range(7, 11)))
+    agent, env = SequenceAgent(net), DummyVecEnv([make] * 4)
     env.seed(7)
     env = agent.watch(env)
     earned, _ = evaluate_policy(agent, env, n_eval_episodes=4, return_episode_rewards=True, warn=False)

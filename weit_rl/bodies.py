@@ -22,12 +22,17 @@ def bodies_of(bank: TemplateBank) -> list[str]:
     return [envs] if isinstance(envs, str) else list(envs)
 
 
-def sizes_of(bank: TemplateBank) -> dict[str, tuple[int, int]]:
-    """Numbers in an observation and in an action of every body of a bank of policies."""
+def sizes_of(bank: TemplateBank) -> dict[str, tuple[int | list[int], int]]:
+    """What every body of a bank of policies sees (see :func:`seen`), and how many numbers are in its actions."""
     prefixes = [f"body.{index}." if len(bodies_of(bank)) > 1 else "" for index in range(len(bodies_of(bank)))]
-    ends = [(f"{prefix}buffer.observation_mean", f"{prefix}own.head.bias") for prefix in prefixes]
-    pairs = [tuple(bank.source[name].shape[-1] for name in pair) for pair in ends]
-    return dict(zip(bodies_of(bank), pairs, strict=True))  # type: ignore[arg-type]
+    means = [bank.source[f"{prefix}buffer.observation_mean"] for prefix in prefixes]
+    heads = [bank.source[f"{prefix}own.head.bias"] for prefix in prefixes]
+    return {name: (seen(mean), head.shape[-1]) for name, mean, head in zip(bodies_of(bank), means, heads, strict=True)}
+
+
+def seen(normaliser: Tensor) -> int | list[int]:
+    """Numbers in an observation, by its normaliser; of pictures ``[channels, 1, 1]``."""
+    return list(normaliser.shape) if normaliser.ndim > 1 else len(normaliser)
 
 
 def bank_for(bank: TemplateBank, body: str, net: nn.Module, plan: Plan, bound: tuple[str, ...]) -> TemplateBank:

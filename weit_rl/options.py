@@ -137,6 +137,10 @@ def _number(text: str) -> float:
     return value
 
 
+def _edge(text: str) -> bool | int:
+    return {"true": True, "false": False}[text] if text in ("true", "false") else int(text)
+
+
 def _list(text: str) -> list[Any]:
     items = yaml.load(text, yaml.BaseLoader)  # the items stay texts, for parse to read each as the default's type
     if not isinstance(items, list):
@@ -169,6 +173,7 @@ _KINDS: dict[str, tuple[str, Callable[[str], Any]]] = {
     "count": ("an integer or auto", lambda text: text if text == "auto" else int(text)),
     "number": ("a number", _number),
     "boolean": ("true or false", lambda text: {"true": True, "false": False}[text.lower()]),
+    "edge": ("true, false or a number of pixels such as 84", lambda text: _edge(text.lower())),
     "list": ("a list such as [a, b]", _list),
     "integers": ("a list of integers such as [1, 2]", lambda text: [int(item) for item in _list(text)]),
     "numbers": ("a list of numbers such as [0.7, 0.3]", lambda text: [_number(item) for item in _list(text)]),

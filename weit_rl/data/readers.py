@@ -19,9 +19,7 @@ SHIPPED = Path(__file__).parents[1] / "assets" / "data"
 Data = str | os.PathLike | Sequence[str | os.PathLike]
 
 
-def load_trajectories(
-    data: Data, entry: EnvEntry, sizes: tuple[int, int] | None = None, weights: Sequence[float] | None = None
-) -> Trajectories:
+def load_trajectories(data: Data, entry: EnvEntry, weights: Sequence[float] | None = None) -> Trajectories:
     """Read recorded episodes and check that they fit the environment.
 
     Args:
@@ -29,7 +27,6 @@ def load_trajectories(
             (``medium+expert``), the folder of a Minari data set, the id of a Minari data set installed on this
             machine, a file or folder in another of the formats (``weit_rl/data/formats/``), or a list of such.
         entry: the environment they are meant for.
-        sizes: observation and action size to expect (default: those of the environment, which is made once).
         weights: of several sets, shares of the windows to draw from each, which need not sum to 1 (default: by their
             numbers of steps).
 
@@ -44,7 +41,7 @@ def load_trajectories(
     """
     parts = parts_of(data, entry)
     _check_weights(weights, parts)
-    sets = [_load(part, entry, sizes or entry.sizes) for part in parts]
+    sets = [_load(part, entry) for part in parts]
     return sets[0] if len(sets) == 1 else Trajectories.mix(sets, weights)
 
 
@@ -83,14 +80,14 @@ def find_data(data: str | os.PathLike, entry: EnvEntry) -> Path:
     )
 
 
-def _load(data: str, entry: EnvEntry, sizes: tuple[int, int]) -> Trajectories:
+def _load(data: str, entry: EnvEntry) -> Trajectories:
     path = find_data(data, entry)
     episodes, info = read_episodes(path)
     episodes = [episode for episode in episodes if len(episode[2])]
     if max((len(episode[2]) for episode in episodes), default=0) < 2:
         raise UserError(f"data {path}: no complete window, every episode is shorter than 2 steps; record longer ones")
-    _check_environment(episodes, info, entry, path, sizes)
-    trajectories = Trajectories.join(episodes, info | {"path": str(path)})
+    _check_environment(episodes, info, entry, path)
+    trajectories = Trajectories.join(episodes, info | {"path": str(path)}, entry.stack)
     _check_values(trajectories, path)
     trajectories.actions = entry.action_box.unit(trajectories.actions)
     return trajectories
@@ -109,19 +106,22 @@ def _check_weights(weights: Sequence[float] | None, parts: list[str]) -> None:
 def _check_values(trajectories: Trajectories, path: Path) -> None:
     for name in ("observations", "actions", "rewards"):
         array = getattr(trajectories, name)
+        if array.dtype == np.uint8:
+            continue
         bad = np.flatnonzero(~np.isfinite(array.reshape(len(array), -1)).all(axis=1))
         if len(bad):
             raise UserError(f"data {path}: {name} hold NaN or infinite values (first at step {bad[0]}); remove them")
 
 
-def _check_environment(
-    episodes: list[Episode], info: dict[str, Any], entry: EnvEntry, path: Path, sizes: tuple[int, int]
-) -> None:
+def _check_environment(episodes: list[Episode], info: dict[str, Any], entry: EnvEntry, path: Path) -> None:
     for index, name in enumerate(("observation", "action")):
-        for size in {episode[index].shape[1] for episode in episodes} - {sizes[index]}:
+        for shape in {episode[index].shape[1:] for episode in episodes} - {entry.shapes[index]}:
+            have, wanted = ("x".join(map(str, one)) for one in (shape, entry.shapes[index]))
             said = f" (it was recorded in {info['env_id']})" if info.get("env_id") else ""
-            wanted = f"{entry.name} has {sizes[index]}{said}; use data of {entry.name}"
-            raise UserError(f"data {path}: {name} size {size}, but {wanted}")
+            drawn = ", which collect mode=render makes" if entry.pixels and not index else ""
+            raise UserError(
+                f"data {path}: {name} size {have}, but {entry.name} has {wanted}{said}; use data of {entry.name}{drawn}"
+            )
     made_in = str(info.get("env_id") or entry.gym_id)
     if made_in.rsplit("-v", 1)[0].lower() != entry.gym_id.rsplit("-v", 1)[0].lower():
         warnings.warn(f"data {path} was recorded in {made_in}, not in {entry.gym_id}", stacklevel=4)

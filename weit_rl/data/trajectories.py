@@ -18,7 +18,8 @@ BEST_FRACTION = 0.1
 class Statistics(NamedTuple):
     """Mean and standard deviation of every observation entry, each ``(obs,)`` float32; the std is at least 1e-3.
 
-    An entry that hardly moves in the data would otherwise be blown up as soon as it moves when acting.
+    An entry that hardly moves in the data would otherwise be blown up as soon as it moves when acting. Pictures, each
+    ``(channels, 1, 1)``, go from 0..255 to -1..1 whatever the data.
     """
 
     mean: np.ndarray
@@ -30,7 +31,8 @@ class Trajectories:
     """Episodes laid end to end.
 
     Attributes:
-        observations: ``(steps, obs)`` float32, what was seen before each action.
+        observations: ``(steps, obs)`` float32, what was seen before each action, or single frames
+            ``(steps, 3, height, width)`` uint8.
         actions: ``(steps, act)`` float32.
         rewards: ``(steps,)`` float32, raw units.
         starts: ``(episodes + 1,)`` int64; episode i holds the steps from ``starts[i]`` up to ``starts[i + 1]``.
@@ -38,6 +40,7 @@ class Trajectories:
         origin: ``(episodes,)`` int64, which of several sets each episode is from (default: 0, a single one).
         weights: ``(sets,)`` share of the windows to draw from each set, not necessarily of sum 1 (default None: by
             its number of steps).
+        stack: how many frames, the newest last, are one observation of a network (default 1, for states).
     """
 
     observations: np.ndarray
@@ -47,18 +50,21 @@ class Trajectories:
     info: dict[str, Any] = field(default_factory=dict)
     origin: np.ndarray = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
     weights: np.ndarray | None = None
+    stack: int = 1
 
     def __post_init__(self) -> None:
         if len(self.origin) == 0:
             self.origin = np.zeros(self.episodes, dtype=np.int64)
 
     @classmethod
-    def join(cls, episodes: Sequence[tuple[np.ndarray, np.ndarray, np.ndarray]], info: dict[str, Any]) -> Trajectories:
+    def join(
+        cls, episodes: Sequence[tuple[np.ndarray, np.ndarray, np.ndarray]], info: dict[str, Any], stack: int = 1
+    ) -> Trajectories:
         """Lay (observations, actions, rewards) of one or more episodes end to end; equal lengths are the caller's."""
         with np.errstate(over="ignore"):  # too large for float32 becomes infinite, which readers refuse
-            observations, actions, rewards = (np.concatenate(a).astype(np.float32) for a in zip(*episodes, strict=True))
+            observations, actions, rewards = (_numbers(np.concatenate(a)) for a in zip(*episodes, strict=True))
         starts = np.cumsum([0, *(len(episode[2]) for episode in episodes)], dtype=np.int64)
-        return cls(observations, actions, rewards, starts, info)
+        return cls(observations, actions, rewards, starts, info, stack=stack)
 
     @classmethod
     def mix(cls, sets: Sequence[Trajectories], weights: Sequence[float] | None = None) -> Trajectories:
@@ -68,7 +74,7 @@ class Trajectories:
         starts = np.cumsum(np.concatenate([[0], *(s.lengths for s in sets)]), dtype=np.int64)
         origin = np.repeat(np.arange(len(sets)), [s.episodes for s in sets])
         shares = None if weights is None else np.array([float(weight) for weight in weights])
-        return cls(**arrays, starts=starts, info=dict(sets[0].info), origin=origin, weights=shares)
+        return cls(**arrays, starts=starts, info=dict(sets[0].info), origin=origin, weights=shares, stack=sets[0].stack)
 
     @property
     def steps(self) -> int:
@@ -84,6 +90,17 @@ class Trajectories:
     def lengths(self) -> np.ndarray:
         """``(episodes,)`` steps of each episode."""
         return np.diff(self.starts)
+
+    @property
+    def pictures(self) -> bool:
+        """Whether observations are frames, not states."""
+        return self.observations.ndim > 2
+
+    @property
+    def observation_dim(self) -> int | list[int]:
+        """Numbers in what a network sees at a time, or ``[channels, height, width]`` of its stacked frames."""
+        first, *edges = self.observations.shape[1:]
+        return [self.stack * first, *edges] if self.pictures else first
 
     def returns(self) -> np.ndarray:
         """``(episodes,)`` float64: the undiscounted return of each episode."""
@@ -114,6 +131,9 @@ class Trajectories:
 
     def statistics(self) -> Statistics:
         """Mean and floored standard deviation of the observations, each step counted as often as it is drawn."""
+        if self.pictures:
+            middle = np.full((self.stack * self.observations.shape[1], 1, 1), 127.5, np.float32)
+            return Statistics(middle, middle)
         shares = self.shares()
         if shares is None:
             mean = self.observations.mean(axis=0, dtype=np.float64)
@@ -129,7 +149,7 @@ class Trajectories:
         spans = [slice(self.starts[i], self.starts[i + 1]) for i in indices]
         episodes = [(self.observations[span], self.actions[span], self.rewards[span]) for span in spans]
         origin = self.origin[np.asarray(indices)]
-        return replace(self.join(episodes, dict(self.info)), origin=origin, weights=self.weights)
+        return replace(self.join(episodes, dict(self.info), self.stack), origin=origin, weights=self.weights)
 
     def steps_by_origin(self) -> list[np.ndarray]:
         """For each set there are any episodes of, the numbers of its steps."""
@@ -190,7 +210,7 @@ class Windows:
     def __init__(self, trajectories: Trajectories, context: int, device: torch.device | str = "cpu"):
         if context < 1:
             raise UserError(f"context={context}: must be 1 step or more")
-        self.steps, self.context = trajectories.steps, context
+        self.steps, self.context, self.stack = trajectories.steps, context, trajectories.stack
         starts, lengths = torch.from_numpy(trajectories.starts), torch.from_numpy(trajectories.lengths)
         first = torch.repeat_interleave(starts[:-1], lengths)  # (steps,) where the episode of a step begins
         arrays = {
@@ -201,7 +221,7 @@ class Windows:
         }
         # A last row of zeros is what padding points at: padded batches need no second pass.
         self._tables = {k: torch.cat([v, torch.zeros_like(v[:1])]).to(device) for k, v in arrays.items()}
-        self._first = first.to(device)
+        self._first = torch.cat([first, torch.tensor([self.steps])]).to(device)
         self._offsets = torch.arange(context, device=device)
         shares = trajectories.shares()
         self._episodes = None if shares is None else (torch.from_numpy(shares), starts, lengths)
@@ -216,7 +236,7 @@ class Windows:
         Returns:
             ``observations`` (B, K, obs) and ``actions`` (B, K, act) float32, ``returns_to_go`` (B, K) float32 in
             raw units, ``timesteps`` (B, K) int64 step inside the episode, ``mask`` (B, K) bool, True on real
-            steps. Padding is zero everywhere.
+            steps. Padding is zero everywhere. Pictures are (B, K, stack * 3, height, width) uint8.
         """
         if self._episodes is None:
             return self.gather(torch.randint(self.steps, (batch_size,), generator=generator, device=generator.device))
@@ -232,4 +252,18 @@ class Windows:
         index = begin[:, None] + self._offsets  # (B, K)
         mask = index <= last[:, None]
         index = torch.where(mask, index, self.steps)
-        return {name: table[index] for name, table in self._tables.items()} | {"mask": mask}
+        batch = {name: table[index] for name, table in self._tables.items() if name != "observations"}
+        return batch | {"observations": self._seen(index), "mask": mask}
+
+    def _seen(self, index: torch.Tensor) -> torch.Tensor:
+        """What is seen at steps ``(B, K)``; before an episode's first frame there was that frame, as when acting."""
+        if self.stack == 1:
+            return self._tables["observations"][index]
+        back = torch.arange(1 - self.stack, 1, device=index.device)
+        frames = torch.maximum(index[..., None] + back, self._first[index][..., None])
+        return self._tables["observations"][frames].flatten(2, 3)
+
+
+def _numbers(array: np.ndarray) -> np.ndarray:
+    """As they are kept: pictures in bytes, everything else in float32."""
+    return array if array.ndim > 2 else array.astype(np.float32)

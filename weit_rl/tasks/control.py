@@ -31,7 +31,7 @@ class ControlConfig:
     Attributes:
         model: a name in ``MODELS``.
         tile: edge of a template.
-        context: time steps of a window, which the network sees (``mlp``: one by one).
+        context: time steps of a window, which the network sees (``mlp``: one by one; pictures: always 1).
         rtg: ``"latest"``, ``"every"`` (``dt``) or ``"none"``.
         past_actions: whether past actions are tokens (``dt``).
         positions: ``"window"`` or ``"episode"`` (``dt``).
@@ -83,13 +83,14 @@ class Control:
                 f"data_weights={training.weights.tolist()}: of some set no episode is left to train on; give it more "
                 "episodes, leave it out of data, or raise data_episodes or best_fraction"
             )
-        self.windows = Windows(training, config.context, config.device)
-        self.held_windows = Windows(held, config.context, config.device)
+        steps = self.model.window or config.context
+        self.windows = Windows(training, steps, config.device)
+        self.held_windows = Windows(held, steps, config.device)
 
     def options(self) -> dict[str, Any]:
         """What the model's constructor needs besides the size (kept in checkpoints)."""
         return {
-            "observation_dim": self.trajectories.observations.shape[1],
+            "observation_dim": self.trajectories.observation_dim,
             "action_dim": self.trajectories.actions.shape[1],
             "context": self.config.context,
             "max_steps": self.entry.episode_steps,

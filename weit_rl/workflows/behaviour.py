@@ -37,7 +37,8 @@ def make_behaviour_data(cfg: Any) -> dict[str, Any]:
 
     Raises:
         UserError: for an unknown environment, algorithm or level, a hyperparameter the algorithm refuses, a number
-            out of range, a run folder made by something else or with other settings, a full disk or damaged files.
+            out of range, a run folder made by something else or with other settings, a full disk, damaged files,
+            or nothing that can render where pictures are asked for.
     """
     options: Any = OmegaConf.to_container(cfg, resolve=True)
     settings = {key: options[key] for key in SETTINGS} | {"algorithm": cfg.algorithm or BehaviourConfig.algorithm}
@@ -45,11 +46,12 @@ def make_behaviour_data(cfg: Any) -> dict[str, Any]:
     entry, config = env_entry(cfg.env), BehaviourConfig(**{key: settings[key] for key in BEHAVIOUR})
     run_dir = Path(cfg.run_dir or f"runs/collect-{entry.slug}")
     _check_folder(run_dir, settings)
+    entry.check_renderer()
     # Before anything is written, since it refuses a bad algorithm or hyperparameter.
     recorder = LevelRecorder(entry, config, run_dir, cfg.selection_episodes, cfg.evaluation_episodes)
     _check_disk(run_dir, config.steps, recorder.agent.buffer_size)
     _open(run_dir, settings)
-    train_behaviour(config, entry.make, run_dir / "behaviour")
+    train_behaviour(config, entry.states.make, run_dir / "behaviour")
     steps = choose(recorder.selection_returns())
     for level, episodes in settings["levels"].items():
         if episodes:

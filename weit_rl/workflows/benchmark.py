@@ -24,8 +24,8 @@ from weit_rl.envs.entry import env_entry
 from weit_rl.errors import Interrupted, UserError
 from weit_rl.registry import unknown
 from weit_rl.training.progress import Progress
-from weit_rl.workflows.bodies import name_body
-from weit_rl.workflows.setup import check_numbers
+from weit_rl.workflows.bodies import name_env
+from weit_rl.workflows.setup import check_kind, check_numbers
 
 MODES, REPORTS = ("run", "tune", "report"), ("markdown", "html")
 
@@ -33,7 +33,7 @@ MODES, REPORTS = ("run", "tune", "report"), ("markdown", "html")
 def benchmark(cfg: Any) -> dict[str, Any]:
     """Run or go on; returns the path of the report and the number of cells."""
     check_numbers(cfg)
-    name_body(cfg)
+    name_env(cfg)
     for name, choices in {"mode": MODES, "report": REPORTS}.items():
         if cfg[name] not in choices:
             raise unknown(name, cfg[name], list(choices))
@@ -56,6 +56,7 @@ class Comparison:
     def __init__(self, cfg: Any):
         self.cfg, self.grid = cfg, Grid.of(cfg)
         entry = env_entry(self.grid.env)
+        check_kind(self.grid.model, entry)
         self.data = load_trajectories(self.grid.data, entry, weights=self.grid.data_weights)
         self.folder = Path(cfg.run_dir or f"runs/benchmark-{entry.slug}-{cfg.profile}").expanduser()
         self.results = Results(self.folder, self.grid)

@@ -1,4 +1,4 @@
-"""The bodies of a config: how one differs from the original, and several that share a bank."""
+"""The environments of a config: a body that differs from the original, pixels, and several that share a bank."""
 
 from __future__ import annotations
 
@@ -7,17 +7,22 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from weit_rl.envs.bodies import with_body
+from weit_rl.envs.pixels import split_pixels, with_pixels
 from weit_rl.errors import UserError
 
 
-def name_body(cfg: Any) -> None:
-    """Let ``cfg.env`` say what ``cfg.body`` describes: from here on a body is an environment by its name."""
+def name_env(cfg: Any) -> None:
+    """Let ``cfg.env`` say what ``cfg.body`` and ``cfg.pixels`` do: from here on these are parts of a name."""
     if isinstance(cfg.env, str):
-        cfg.env = with_body(cfg.env, cfg.body)
+        env, edge = split_pixels(cfg.env)
+        cfg.env = with_pixels(with_body(env, cfg.body), cfg.pixels or edge or False)
     elif any(value is not None for value in cfg.body.values()):
         raise UserError(
             f"env={list(cfg.env)}: body.* is of a single one; write names such as Hopper:torso=1.25 instead"
         )
+    else:
+        cfg.env = [with_pixels(split_pixels(env)[0], cfg.pixels or split_pixels(env)[1] or False) for env in cfg.env]
+    cfg.pixels = False
     for parameter in cfg.body:
         cfg.body[parameter] = None
 

@@ -1,4 +1,4 @@
-"""Record episodes of an agent that Stable-Baselines3 saved, as a Minari data set."""
+"""Record episodes of an agent that Stable-Baselines3 saved, which acts by states, as a Minari data set."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ import numpy as np
 
 from weit_rl.agents.levels import LEVEL_SEEDS
 from weit_rl.agents.metadata import describe
-from weit_rl.agents.recording import Episode, play, summary, write_minari
+from weit_rl.agents.pictures import write_episodes
+from weit_rl.agents.recording import Episode, play, summary
 from weit_rl.agents.sb3_agent import actor, load_agent, normaliser
 from weit_rl.agents.sb3_zip import algorithm_of, check_sizes, read_settings
 from weit_rl.atomic import cannot_write
@@ -36,14 +37,16 @@ def record_agent(cfg: Any) -> dict[str, Any]:
     for name, (least, most) in RANGES.items():
         if not least <= cfg[name] <= most:
             raise UserError(f"{name}={cfg[name]}: must be {least} to {most}")
-    path, algorithm = _checked_agent(cfg, entry)
+    path, algorithm = _checked_agent(cfg, entry.states)
     folder = Path(cfg.run_dir or f"runs/record-{entry.slug}-{path.stem}").expanduser()
-    _check_place(folder)
-    act = actor(load_agent(path, algorithm, entry), cfg.deterministic, normaliser(cfg.vec_normalize, entry))
+    check_place(folder)
+    entry.check_renderer()
+    agent = load_agent(path, algorithm, entry.states)
+    act = actor(agent, cfg.deterministic, normaliser(cfg.vec_normalize, entry.states))
     first = AGENT_SEED + LEVEL_SEEDS * cfg.seed
-    episodes = play(act, entry, range(first, first + cfg.episodes))
+    episodes = play(act, entry.states, range(first, first + cfg.episodes))
     returns = _returns(episodes)
-    _write(folder, entry, episodes, _metadata(cfg, entry, path, algorithm, returns))
+    write(folder, entry, episodes, _metadata(cfg, entry, path, algorithm, returns))
     print(f"{algorithm} agent, {cfg.episodes} episodes: {_text(returns)}, in {folder}")
     score = entry.score(returns["return_mean"])
     return {"path": str(folder), "algorithm": algorithm, "returns": returns, "score": score}
@@ -65,8 +68,8 @@ def _checked_agent(cfg: Any, entry: EnvEntry) -> tuple[Path, str]:
     return path, algorithm
 
 
-def _check_place(folder: Path) -> None:
-    """Before episodes are played for nothing."""
+def check_place(folder: Path) -> None:
+    """UserError for a folder that cannot be made, before episodes are played for nothing."""
     if folder.exists():
         raise UserError(f"run_dir={folder}: exists and is not overwritten; remove it or choose another run_dir")
     above = next(parent for parent in folder.absolute().parents if parent.exists())
@@ -97,9 +100,10 @@ def _metadata(cfg: Any, entry: EnvEntry, path: Path, algorithm: str, returns: di
     }
 
 
-def _write(folder: Path, entry: EnvEntry, episodes: list[Episode], metadata: dict[str, Any]) -> None:
+def write(folder: Path, entry: EnvEntry, episodes: list[Episode], metadata: dict[str, Any]) -> None:
+    """Write a data set; UserError where the disk is full or the folder not writable."""
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        write_minari(folder, entry, episodes, metadata)
+        write_episodes(folder, entry, episodes, metadata)
     except OSError as error:
         raise cannot_write(folder, error) from error

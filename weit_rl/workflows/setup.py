@@ -13,7 +13,7 @@ from weit_rl.agents.evaluation import SEEDS_APART
 from weit_rl.bank import TemplateBank
 from weit_rl.bodies import bank_for
 from weit_rl.data import load_trajectories
-from weit_rl.envs.entry import env_entry
+from weit_rl.envs.entry import EnvEntry, env_entry
 from weit_rl.errors import UserError
 from weit_rl.models import DEFAULT, MODELS
 from weit_rl.models.policy import POSITIONS, RTG
@@ -55,6 +55,18 @@ def check_numbers(cfg: Any) -> None:
             raise UserError(f"{name}={given[name]}: must be more than 0")
 
 
+def check_kind(model: str, entry: EnvEntry) -> None:
+    """UserError for a model that sees another kind of observations than there are, or if nothing can draw them."""
+    sees, given = MODELS.get(model).sees, "pictures" if entry.pixels else "states"
+    if sees != given:
+        others = ", ".join(name for name in MODELS.names() if MODELS.get(name).sees == given)
+        change = "leave pixels out" if entry.pixels else "add pixels=true"
+        raise UserError(
+            f"model={model}: sees {sees}, and env={entry.name} gives {given}; {change}, or use model={others}"
+        )
+    entry.check_renderer()
+
+
 def device_of(cfg: Any) -> str:
     """``cfg.device`` with ``auto`` decided; raises UserError for a device this machine lacks."""
     if cfg.device == "auto":
@@ -85,7 +97,7 @@ def set_up_torch(cfg: Any) -> None:
 def control_task(cfg: Any, tile: int) -> Control:
     """The control task of a config: environment, data, model options."""
     entry = env_entry(cfg.env)
-    MODELS.get(cfg.model)
+    check_kind(cfg.model, entry)
     for name, choices in {"rtg": RTG, "positions": POSITIONS}.items():
         if cfg[name] not in choices:
             raise unknown(name, cfg[name], list(choices))

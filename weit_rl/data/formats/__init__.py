@@ -23,8 +23,9 @@ class Format(NamedTuple):
         what: a noun for error messages.
         accepts: whether an existing path looks like one; no two formats may accept the same path.
         read: its episodes, in the environment's own units, and its metadata, plain values that JSON can hold
-            (``env_id``, ``level``, ``algorithm`` where they are known). Raises UserError, of :func:`check_shapes` or
-            :func:`unreadable`, for what is wrong with it. It must not load what can run code.
+            (``env_id``, ``level``, ``algorithm`` where they are known, ``reset_seeds`` of the episodes). Raises
+            UserError, of :func:`check_shapes` or :func:`unreadable`, for what is wrong with it. It must not load what
+            can run code.
     """
 
     what: str
@@ -67,9 +68,13 @@ def before_each(observations: np.ndarray, actions: np.ndarray) -> np.ndarray:
 
 
 def check_shapes(arrays: Mapping[str, np.ndarray], where: str) -> None:
-    """UserError unless all arrays hold numbers and are of one length, observations and actions one vector a step."""
+    """UserError unless all arrays hold numbers and are of one length, observations and actions one vector a step.
+
+    Observations may be pictures instead, bytes of shape ``(steps, colours, height, width)``.
+    """
     for name, array in arrays.items():
-        dimensions = 2 if name in ("observations", "actions") else 1
+        pictures = name == "observations" and array.ndim == 4 and array.dtype == np.uint8
+        dimensions = 4 if pictures else 2 if name in ("observations", "actions") else 1
         if array.ndim != dimensions or array.dtype.kind not in "fiub":
             wanted = "(steps, size)" if dimensions == 2 else "(steps,)"
             raise UserError(f"data {where}: {name} is {array.dtype} {array.shape}, must be numbers of shape {wanted}")

@@ -26,11 +26,13 @@ def read(folder: Path) -> tuple[list[Episode], dict[str, Any]]:
 
         dataset = minari.MinariDataset(inner if inner.is_dir() else folder)
         recorded = list(dataset.iterate_episodes())
+        seeds = [one.get("seed") for one in dataset.storage.get_episode_metadata(dataset.episode_indices)]
         info = {k: sorted(v) if isinstance(v, set) else v for k, v in dataset.storage.metadata.items()}
     except Exception as error:  # whatever is wrong with the folder: no metadata, truncated, arrays missing
         raise unreadable(folder, WHAT, error) from error
     del info["observation_space"], info["action_space"]
     info.setdefault("env_id", dataset.env_spec.id if dataset.env_spec else None)
+    info["reset_seeds"] = seeds
     return [_episode(episode, folder) for episode in recorded], info
 
 
