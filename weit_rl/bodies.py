@@ -17,8 +17,8 @@ OWN, BUFFER = "own.", "buffer."
 
 
 def bodies_of(bank: TemplateBank) -> list[str]:
-    """The environments a bank was pre-trained on."""
-    envs = bank.card.get("config", {}).get("env", [])
+    """The environments a bank was pre-trained on; a single nameless one where the card does not say."""
+    envs = bank.card.get("config", {}).get("env", "")
     return [envs] if isinstance(envs, str) else list(envs)
 
 
