@@ -17,9 +17,10 @@ import tempfile
 from pathlib import Path
 
 from weit_rl import evaluate, train
-from weit_rl.agents.video import working_renderer
+from weit_rl.agents.video import PROBE
 from weit_rl.atomic import write_atomically
 from weit_rl.command import compose
+from weit_rl.envs.rendering import working_renderer
 from weit_rl.errors import UserError
 
 ROOT = Path(__file__).parents[1]
@@ -119,7 +120,7 @@ def main(out: Path) -> Path:
     Raises:
         UserError: where nothing renders, before anything is made.
     """
-    os.environ["MUJOCO_GL"] = working_renderer(ENV)
+    os.environ["MUJOCO_GL"] = working_renderer(f"env={ENV}", PROBE, ENV)
     out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
         sections = [act(name, Path(folder), out) for name in ACTING] + [learn(Path(folder), out), known(out)]

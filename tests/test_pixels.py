@@ -12,6 +12,7 @@ from conftest import TINY, TINY_PRETRAIN, TINY_TRAIN, small_net
 from gymnasium import spaces
 from stable_baselines3 import DQN, PPO, SAC
 from stable_baselines3.common.env_checker import check_env
+from test_envs import SUITE
 
 import weit_rl.envs.camera
 from weit_rl.agents.pictures import Replay, write_episodes
@@ -72,7 +73,7 @@ def test_pictures_are_part_of_a_name():
 
 
 @draws
-@pytest.mark.parametrize("name", ["Reacher", "dmc/cartpole-swingup", "Hopper:limbs=1.25"])
+@pytest.mark.parametrize("name", ["Reacher", pytest.param("dmc/cartpole-swingup", marks=SUITE), "Hopper:limbs=1.25"])
 def test_an_environment_gives_the_last_three_frames(name):
     entry = env_entry(f"{name}:pixels=32")
     env, other = entry.make(), entry.make()
