@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from typing import Any
 
@@ -14,6 +15,7 @@ from weit_rl.weit import eval_mode
 
 # Episode i of run seed s starts from base + SEEDS_APART s + i: disjoint, as long as s and i stay below SEEDS_APART.
 VALIDATION_SEED, TEST_SEED, SEEDS_APART = 1_000_000, 2_000_000, 1000
+COMPARISON_SEED = 8_000_000  # of episodes that no run has seen
 
 
 class History:
@@ -21,7 +23,7 @@ class History:
 
     Args:
         net: its buffers hold the target return.
-        observations: ``(episodes, observation_dim)`` at reset.
+        observations: ``(episodes, observation_dim)`` at reset, or pictures.
         max_steps: the longest episode.
     """
 
@@ -29,36 +31,39 @@ class History:
         episodes, self.t = len(observations), 0
         device = net.target_return.device
         self.context: int = net.context
-        self.observations = torch.zeros(episodes, max_steps + 1, observations.shape[1], device=device)
+        seen = torch.as_tensor(observations, device=device)
+        self.observations = deque([seen], maxlen=net.context)  # pictures of whole episodes would be gigabytes
         self.actions = torch.zeros(episodes, max_steps + 1, net.action_dim, device=device)
         self.returns_to_go = torch.full((episodes, max_steps + 1), float(net.target_return), device=device)
-        self.observations[:, 0] = torch.as_tensor(observations)
 
     def window(self, rows: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """The network's arguments for the rows still running, at most ``context`` steps."""
         low = max(0, self.t + 1 - self.context)
         times = torch.arange(low, self.t + 1, device=rows.device).expand(len(rows), -1)
-        parts = (self.observations, self.actions, self.returns_to_go)
-        obs, act, rtg = (part[rows, low : self.t + 1] for part in parts)
-        return obs, act, rtg, times
+        act, rtg = (part[rows, low : self.t + 1] for part in (self.actions, self.returns_to_go))
+        return torch.stack([seen[rows] for seen in self.observations], dim=1), act, rtg, times
 
     def push(self, rows: Tensor, actions: Tensor, observations: np.ndarray, rewards: np.ndarray) -> None:
         """Take in what the rows did and saw."""
         self.actions[rows, self.t] = actions
         self.returns_to_go[rows, self.t + 1] = self.returns_to_go[rows, self.t] - torch.as_tensor(rewards).to(actions)
         self.t += 1
-        self.observations[rows, self.t] = torch.as_tensor(observations).to(actions)
+        seen = self.observations[-1].clone()
+        seen[rows] = torch.as_tensor(observations).to(seen)
+        self.observations.append(seen)
 
 
 @torch.no_grad()
-def rollout(net: Any, envs: list[Any], seeds: list[int], on_step: Callable[[int], None] = lambda t: None) -> np.ndarray:
+def rollout(
+    net: Any, envs: list[Any], seeds: list[int], on_step: Callable[[int, np.ndarray], None] = lambda t, returns: None
+) -> np.ndarray:
     """Play one episode in each environment.
 
     Args:
         net: a plain policy; it is given its last ``context`` steps.
         envs: gymnasium environments of one kind, actions in [-1, 1].
         seeds: the reset seed of each.
-        on_step: called before each step with the number of steps done (videos, progress).
+        on_step: called before each step with the number of steps done and the returns so far (videos, progress).
 
     Returns:
         ``(len(envs),)`` undiscounted returns.
@@ -67,7 +72,7 @@ def rollout(net: Any, envs: list[Any], seeds: list[int], on_step: Callable[[int]
     history = History(net, first, net.max_steps)
     returns, running = np.zeros(len(envs)), np.arange(len(envs))
     while len(running):
-        on_step(history.t)
+        on_step(history.t, returns)
         rows = torch.from_numpy(running).to(history.actions.device)
         actions = net(*history.window(rows))[:, -1]
         steps = [envs[i].step(a) for i, a in zip(running, actions.cpu().numpy(), strict=True)]
@@ -78,8 +83,8 @@ def rollout(net: Any, envs: list[Any], seeds: list[int], on_step: Callable[[int]
     return returns
 
 
-def evaluate(net: nn.Module, entry: EnvEntry, episodes: int, seed: int) -> dict[str, Any]:
-    """Mean, spread and score (None without reference returns) of the returns.
+def episode_returns(net: nn.Module, entry: EnvEntry, episodes: int, seed: int) -> np.ndarray:
+    """The undiscounted return of every episode.
 
     Args:
         net: a plain policy.
@@ -90,14 +95,23 @@ def evaluate(net: nn.Module, entry: EnvEntry, episodes: int, seed: int) -> dict[
     envs = [entry.make() for _ in range(episodes)]
     try:
         with eval_mode(net):
-            returns = rollout(net, envs, list(range(seed, seed + episodes)))
+            return rollout(net, envs, list(range(seed, seed + episodes)))
     finally:
         for env in envs:
             env.close()
+
+
+def evaluate(net: nn.Module, entry: EnvEntry, episodes: int, seed: int) -> dict[str, Any]:
+    """Mean, spread and score of the returns (see :func:`episode_returns` for the arguments)."""
+    return summary(episode_returns(net, entry, episodes, seed), entry)
+
+
+def summary(returns: np.ndarray, entry: EnvEntry) -> dict[str, Any]:
+    """What a report says of the returns of some episodes; the score is None without reference returns."""
     return {
         "return_mean": float(returns.mean()),
         "return_std": float(returns.std()),
         "return_median": float(np.median(returns)),
-        "episodes": episodes,
+        "episodes": len(returns),
         "score": entry.score(returns.mean()),
     }

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import json
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from weit_rl.agents.behaviour import BehaviourConfig, make_behaviour
-from weit_rl.agents.recording import Act, agent_actor, play, random_actor, summary, write_minari
+from weit_rl.agents.metadata import describe
+from weit_rl.agents.pictures import write_episodes
+from weit_rl.agents.recording import Act, agent_actor, play, random_actor, summary
 from weit_rl.agents.snapshots import load_snapshot
 from weit_rl.atomic import write_atomically
 from weit_rl.envs.entry import EnvEntry
@@ -20,7 +21,6 @@ LEVELS = ("expert", "medium", "random")
 SELECTION_SEED, EVALUATION_SEED, RECORDING_SEED = 4_000_000, 5_000_000, 6_000_000
 LEVEL_SEEDS = 100_000  # recording seeds set aside for one level
 ACTING = "even episodes follow the policy's mean action, odd ones sample from the policy"
-VERSIONS = ("gymnasium", "mujoco", "stable-baselines3", "sb3-contrib", "torch", "numpy", "minari")
 
 
 def choose(returns: dict[int, float]) -> dict[str, int]:
@@ -47,7 +47,7 @@ class LevelRecorder:
     """Chooses among the snapshots of one training, and records and measures levels.
 
     Args:
-        entry: the environment.
+        entry: the environment; where it is seen in pictures, so are the recordings, but not by the policy.
         config: how the behaviour policy is trained.
         run_dir: holds ``behaviour/``; ``selection.json`` and ``data/<level>/`` are written here.
         selection_episodes: episodes each snapshot is chosen by.
@@ -68,7 +68,8 @@ class LevelRecorder:
         self.entry, self.config, self.run_dir = entry, config, run_dir
         self.selection_seeds = range(SELECTION_SEED, SELECTION_SEED + selection_episodes)
         self.evaluation_seeds = range(EVALUATION_SEED, EVALUATION_SEED + evaluation_episodes)
-        self.agent = make_behaviour(replace(config, n_envs=1), entry.make)
+        self.acting = entry.states
+        self.agent = make_behaviour(replace(config, n_envs=1), self.acting.make)
 
     def selection_returns(self) -> dict[int, float]:
         """Environment steps -> mean deterministic return, for every snapshot; kept in ``selection.json``."""
@@ -78,7 +79,7 @@ class LevelRecorder:
             steps = int(file.stem.removeprefix("snapshot_"))
             if steps not in returns:
                 act = agent_actor(load_snapshot(self.agent, file), deterministic=True)
-                returns[steps] = summary(play(act, self.entry, self.selection_seeds))["return_mean"]
+                returns[steps] = summary(play(act, self.acting, self.selection_seeds))["return_mean"]
                 print(f"snapshot after {steps} steps: selection return {returns[steps]:.0f}", flush=True)
                 write_atomically(path, json.dumps(returns).encode())
         last = self.config.steps + self.config.n_envs  # all environments step together, so the last step may overshoot
@@ -99,15 +100,15 @@ class LevelRecorder:
         if folder.exists():
             return
         actors = self._actors(steps)
-        held = {mode: play(act, self.entry, self.evaluation_seeds) for mode, act in actors.items()}
+        held = {mode: play(act, self.acting, self.evaluation_seeds) for mode, act in actors.items()}
         returns = {f"held_{mode}": summary(measured) for mode, measured in held.items()}
         first = RECORDING_SEED + LEVEL_SEEDS * LEVELS.index(level)
         seeds = range(first, first + episodes)
         ways = list(actors.values())
-        played = play(ways[0], self.entry, seeds[::2]) + play(ways[-1], self.entry, seeds[1::2])
+        played = play(ways[0], self.acting, seeds[::2]) + play(ways[-1], self.acting, seeds[1::2])
         played.sort(key=lambda episode: episode.seed)
         returns["recorded"] = summary(played)
-        write_minari(folder, self.entry, played, self._metadata(level, steps, returns, seeds))
+        write_episodes(folder, self.entry, played, self._metadata(level, steps, returns, seeds))
         print(f"{level}: {episodes} episodes, return {returns['recorded']['return_mean']:.0f}, in {folder}", flush=True)
 
     def report(self, level: str) -> dict[str, Any]:
@@ -126,24 +127,12 @@ class LevelRecorder:
 
     def _metadata(self, level: str, steps: int, returns: dict, recorded: range) -> dict[str, Any]:
         seeds = {"selection": self.selection_seeds, "held": self.evaluation_seeds, "recorded": recorded}
-        versions = {name: importlib.metadata.version(name) for name in dict.fromkeys((*VERSIONS, *self.entry.packages))}
-        return {
-            "dataset_id": f"weit_rl/{self.entry.slug.lower()}/{level}-v0",
-            "description": f"{level} level of {self.entry.gym_id}; {ACTING if steps else 'uniformly random actions'}",
-            "author": {"weit_rl"},
+        algorithm = self.config.algorithm if steps else "random"
+        acting = ACTING if steps else "uniformly random actions"
+        description = f"{level} level of {self.entry.gym_id}; {acting}"
+        return describe(self.entry, level, description, algorithm, returns) | {
             "license": "Apache-2.0, recorded by weit_rl",
-            "env": self.entry.name,
-            "env_id": self.entry.gym_id,
-            "level": level,
-            "algorithm_name": self.config.algorithm if steps else "random",
-            "algorithm": self.config.algorithm if steps else "random",
             "environment_steps": steps,
             "training": asdict(self.config) if steps else {},
             "seeds": {name: [span[0], span[-1]] for name, span in seeds.items()},
-            "returns": returns,
-            "reference_returns": {"random": self.entry.random_return, "expert": self.entry.expert_return},
-            "ref_min_score": self.entry.random_return,
-            "ref_max_score": self.entry.expert_return,
-            "versions": versions,
-            "requirements": [f"{name}=={versions[name]}" for name in self.entry.packages],
         }

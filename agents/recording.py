@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ class Episode:
 
     Attributes:
         seed: the environment's reset seed.
-        observations: ``(T + 1, obs)`` float32, the one behind the last action too.
+        observations: ``(T + 1, obs)`` float32, the one behind the last action too; or frames, uint8.
         actions: ``(T, act)`` float32, in [-1, 1].
         rewards: ``(T,)`` float32.
         terminated: ended by the task, not by the time limit.
@@ -89,7 +89,7 @@ def summary(episodes: Sequence[Episode]) -> dict[str, float]:
     return {"return_mean": float(returns.mean()), "return_std": float(returns.std()), "episodes": len(returns)}
 
 
-def write_minari(folder: Path, entry: EnvEntry, episodes: Sequence[Episode], metadata: dict[str, Any]) -> None:
+def write_minari(folder: Path, entry: EnvEntry, episodes: Iterable[Episode], metadata: dict[str, Any]) -> None:
     """Write ``folder/data/main_data.hdf5`` and ``metadata.json``, which Minari reads; complete or not at all.
 
     The actions are written in the environment's own units.
@@ -105,12 +105,15 @@ def write_minari(folder: Path, entry: EnvEntry, episodes: Sequence[Episode], met
     part = folder.with_name(folder.name + ".part").absolute()  # Minari fails on a relative path
     shutil.rmtree(part, ignore_errors=True)
     (part / "data").mkdir(parents=True)
-    storage = MinariStorage.new(part / "data", *entry.own_spaces, env_spec=gymnasium.spec(entry.gym_id))
-    own = (replace(episode, actions=entry.action_box.own(episode.actions)) for episode in episodes)
-    storage.update_episodes(_buffer(episode) for episode in own)
-    _compress(part / "data" / "main_data.hdf5")
-    storage.update_metadata(metadata | {"minari_version": LAYOUT, "dataset_size": storage.get_size()})
-    part.rename(folder)
+    try:
+        storage = MinariStorage.new(part / "data", *entry.own_spaces, env_spec=gymnasium.spec(entry.gym_id))
+        own = (replace(episode, actions=entry.action_box.own(episode.actions)) for episode in episodes)
+        storage.update_episodes(_buffer(episode) for episode in own)
+        _compress(part / "data" / "main_data.hdf5")
+        storage.update_metadata(metadata | {"minari_version": LAYOUT, "dataset_size": storage.get_size()})
+        part.rename(folder)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
 
 
 def _buffer(episode: Episode) -> Any:

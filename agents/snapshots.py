@@ -37,12 +37,14 @@ def save_training_state(agent: Any, path: Path) -> None:
     tensors: dict[str, torch.Tensor] = {f"policy.{k}": v for k, v in agent.policy.state_dict().items()}
     for name, optimizer in _optimizers(agent).items():
         tensors |= flatten_optimizer(optimizer, name)
-    if agent.log_ent_coef is not None:  # None where ent_coef is a fixed number
+    if _entropy(agent) is not None:
         tensors["log_ent_coef"] = agent.log_ent_coef
-    buffer = agent.replay_buffer
-    for name in _BUFFER:
-        tensors[f"buffer.{name}"] = torch.from_numpy(getattr(buffer, name)[: _filled(agent)])
-    counters = {"steps": agent.num_timesteps, "updates": agent._n_updates, "pos": buffer.pos, "full": buffer.full}
+    counters = {"step": agent.num_timesteps, "updates": agent._n_updates}
+    buffer = _replay(agent)
+    if buffer is not None:
+        filled = buffer.buffer_size if buffer.full else buffer.pos
+        tensors |= {f"buffer.{name}": torch.from_numpy(getattr(buffer, name)[:filled]) for name in _BUFFER}
+        counters |= {"pos": buffer.pos, "full": buffer.full}
     write_tensors(path, tensors, {"format": TRAINING, **counters})
 
 
@@ -50,23 +52,38 @@ def load_training_state(agent: Any, path: Path) -> None:
     """The inverse of :func:`save_training_state`; UserError if the file is damaged."""
     with _reading(path, TRAINING) as (tensors, card):
         agent.policy.load_state_dict({k[7:]: v for k, v in tensors.items() if k.startswith("policy.")})
-        if agent.log_ent_coef is not None:
+        if _entropy(agent) is not None:
             agent.log_ent_coef.data.copy_(tensors["log_ent_coef"])
         for name, optimizer in _optimizers(agent).items():
             fill_optimizer(optimizer, tensors, name)
-        for name in _BUFFER:
-            stored = tensors[f"buffer.{name}"].numpy()
-            getattr(agent.replay_buffer, name)[: len(stored)] = stored
-        agent.replay_buffer.pos, agent.replay_buffer.full = card["pos"], card["full"]
-        agent.num_timesteps, agent._n_updates = card["steps"], card["updates"]
+        buffer = _replay(agent)
+        if buffer is not None:
+            for name in _BUFFER:
+                stored = tensors[f"buffer.{name}"].numpy()
+                getattr(buffer, name)[: len(stored)] = stored
+            buffer.pos, buffer.full = card["pos"], card["full"]
+        agent.num_timesteps, agent._n_updates = card["step"], card["updates"]
 
 
 _BUFFER = ("observations", "next_observations", "actions", "rewards", "dones", "timeouts")
 
 
 def _optimizers(agent: Any) -> dict[str, torch.optim.Optimizer]:
+    if _replay(agent) is None:
+        return {"policy_opt": agent.policy.optimizer}
     named = {"actor_opt": agent.actor.optimizer, "critic_opt": agent.critic.optimizer}
-    return named | ({"ent_opt": agent.ent_coef_optimizer} if agent.ent_coef_optimizer else {})
+    entropy = getattr(agent, "ent_coef_optimizer", None)
+    return named | ({"ent_opt": entropy} if entropy else {})
+
+
+def _replay(agent: Any) -> Any:
+    """The replay buffer; None for an algorithm that learns from fresh steps alone."""
+    return getattr(agent, "replay_buffer", None)
+
+
+def _entropy(agent: Any) -> Any:
+    """The learned entropy coefficient; None where it is a fixed number, or there is none."""
+    return getattr(agent, "log_ent_coef", None)
 
 
 @contextmanager
@@ -82,8 +99,3 @@ def _reading(path: Path, kind: str) -> Iterator[tuple[dict[str, torch.Tensor], C
         raise UserError(f"{error}, {anew}") from error
     except (RuntimeError, KeyError, ValueError) as error:
         raise UserError(f"{path}: was made with other hyperparameters; restore it, {anew}") from error
-
-
-def _filled(agent: Any) -> int:
-    buffer = agent.replay_buffer
-    return buffer.buffer_size if buffer.full else buffer.pos

@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from torch import nn
 
+from weit_rl.agents.contact_sheet import Film
 from weit_rl.agents.evaluation import rollout
 from weit_rl.envs.entry import EnvEntry
-from weit_rl.errors import UserError
+from weit_rl.envs.rendering import endless_floor, working_renderer
 
-HELP = (
-    "video=true: nothing here can render ({error}); on a machine without a screen set MUJOCO_GL=egl (GPU; needs: "
-    "apt-get install libegl1) or MUJOCO_GL=osmesa (CPU; needs: apt-get install libosmesa6)"
-)
 PROBE = """
 import sys
 from weit_rl.envs.entry import env_entry
@@ -28,8 +24,8 @@ env.close()
 """
 
 
-def record_video(net: nn.Module, entry: EnvEntry, seed: int, path: Path) -> Path:
-    """Play one episode and write every frame.
+def record_video(net: nn.Module, entry: EnvEntry, seed: int, path: Path) -> Film:
+    """Play one episode, write every frame, and return them small.
 
     Args:
         net: a plain sequence policy.
@@ -42,34 +38,23 @@ def record_video(net: nn.Module, entry: EnvEntry, seed: int, path: Path) -> Path
     """
     import imageio.v2 as imageio
 
-    os.environ["MUJOCO_GL"] = working_renderer(entry.name)
+    os.environ["MUJOCO_GL"] = working_renderer("video=true", PROBE, entry.name)
     env = entry.make(render_mode="rgb_array")
+    endless_floor(env)
+    film = Film(fps=env.metadata.get("render_fps", Film.fps))
     partial = path.with_stem(path.stem + "-partial")
     try:
-        writer: Any = imageio.get_writer(partial, fps=env.metadata.get("render_fps", 30))
+        writer: Any = imageio.get_writer(partial, fps=film.fps)
+
+        def keep(step: int, returns: np.ndarray) -> None:
+            frame: Any = env.render()
+            writer.append_data(frame)
+            film.add(frame, step, float(returns[0]))
+
         with writer:
-            rollout(net.eval(), [env], [seed], lambda t: writer.append_data(env.render()))
+            rollout(net.eval(), [env], [seed], keep)
         partial.replace(path)
     finally:
         env.close()
         partial.unlink(missing_ok=True)
-    return path
-
-
-def working_renderer(env: str) -> str:
-    """The first value of MUJOCO_GL that shows a picture of the environment here; the user's own, if there is one.
-
-    Tried in a process of its own: a renderer may fail in C, or leave tracebacks behind when Python ends.
-    """
-    choices = ["glfw", "egl", "osmesa"] if os.environ.get("DISPLAY") else ["egl", "osmesa"]
-    if asked := os.environ.get("MUJOCO_GL"):
-        choices = [asked]
-    reason = ""
-    for choice in choices:
-        words = [sys.executable, "-c", PROBE, env]
-        done = subprocess.run(words, env={**os.environ, "MUJOCO_GL": choice}, capture_output=True, text=True)
-        if done.returncode == 0:
-            return choice
-        lines = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
-        reason = f"{choice}: {lines[-1]}"
-    raise UserError(HELP.format(error=reason))
+    return film

@@ -14,10 +14,10 @@ from weit_rl.bank import TemplateBank
 from weit_rl.command import compose
 from weit_rl.comparison.runs import finish_training
 from weit_rl.comparison.tables import Table
+from weit_rl.shipped import BANKS
 from weit_rl.sizes import Size
 from weit_rl.training.flops import step_flops
 from weit_rl.workflows.pretrain import PretrainRun
-from weit_rl.workflows.setup import BANKS
 
 
 def step_ratio(config: dict) -> float:

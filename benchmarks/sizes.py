@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -57,8 +58,8 @@ def bank_of(out: Path, seed: int) -> Path:
     return out / "banks" / f"seed{seed}" / "bank.safetensors"
 
 
-def make_banks(out: Path, data: str, one_seed: bool, part: tuple[int, int]) -> None:
-    """Pre-train this part's banks with the default configuration, or go on with them."""
+def make_banks(out: Path, data: str, one_seed: bool, part: tuple[int, int], options: Sequence[str] = ()) -> None:
+    """Pre-train this part's banks with the default configuration and these options, or go on with them."""
     from weit_rl.workflows.pretrain import pretrain
 
     for seed in FROZEN["seeds"][: 1 if one_seed else None][part[0] :: part[1]]:
@@ -66,10 +67,10 @@ def make_banks(out: Path, data: str, one_seed: bool, part: tuple[int, int]) -> N
         if (path.parent / "config.yaml").exists() and not path.exists():
             pretrain(compose("pretrain", [f"resume={path.parent}"]))
         elif not path.exists():
-            pretrain(compose("pretrain", [f"data={data}", f"seed={seed}", f"run_dir={path.parent}"]))
+            pretrain(compose("pretrain", [f"data={data}", f"seed={seed}", f"run_dir={path.parent}", *options]))
 
 
-def run_cell(cell: Cell, out: Path, data: str) -> dict[str, Any]:
+def run_cell(cell: Cell, out: Path, data: str, options: Sequence[str] = ()) -> dict[str, Any]:
     """Train one cell with the public command's own code and score it on test episodes."""
     from weit_rl.workflows.train import train
 
@@ -80,21 +81,21 @@ def run_cell(cell: Cell, out: Path, data: str) -> dict[str, Any]:
     words += [f"episodes={FROZEN['episodes']}", f"batch_size={FROZEN['batch_size']}", "validation_episodes=0"]
     if cell.method == "weit":
         words.append(f"bank={bank_of(out, cell.seed)}")
-    report = train(compose("train", words))
+    report = train(compose("train", [*words, *options]))
     shutil.rmtree(folder)
     return {**dict(zip(FIELDS, cell.key(), strict=False)), **{k: report[k] for k in FIELDS[5:]}}
 
 
-def run(out: Path, data: str, sizes: list[str], one_seed: bool, part: tuple[int, int]) -> None:
+def run(out: Path, data: str, wanted: list[Cell], part: tuple[int, int], options: Sequence[str] = ()) -> None:
     """Every cell of this part that has no row yet."""
     out.mkdir(parents=True, exist_ok=True)
     path = out / ("results.csv" if part[1] == 1 else f"results-{part[0]}.csv")
-    for number, cell in enumerate(cells(sizes, one_seed)):
+    for number, cell in enumerate(wanted):
         done = {tuple(row[field] for field in FIELDS[:5]) for row in finished(out, ROWS)}
         ready = cell.method != "weit" or bank_of(out, cell.seed).exists()
         if number % part[1] != part[0] or cell.key() in done or not ready:
             continue
-        append(path, FIELDS, run_cell(cell, out, data))
+        append(path, FIELDS, run_cell(cell, out, data, options))
 
 
 def main() -> None:
@@ -109,7 +110,7 @@ def main() -> None:
     if arguments.what == "banks":
         make_banks(arguments.out, arguments.data, arguments.one_seed, arguments.part)
     elif arguments.what == "run":
-        run(arguments.out, arguments.data, arguments.sizes, arguments.one_seed, arguments.part)
+        run(arguments.out, arguments.data, cells(arguments.sizes, arguments.one_seed), arguments.part)
     else:
         from sizes_table import write_table
 

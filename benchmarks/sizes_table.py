@@ -16,14 +16,12 @@ SCRATCH = [300, 1000, 3000, 10000]
 def write_table(rows: list[Row], out: Path) -> None:
     """Write ``out/README.md`` and print it."""
     sizes = sorted({row["size"] for row in rows}, key=lambda size: [int(n) for n in size.split("x")])
-    heads = [
-        "size",
-        *(f"WeiT {s}" + (f" + {t}" if t else "") for s, t in WEIT),
-        *(f"scratch {n}" for n in SCRATCH),
-        "worth",
-    ]
+    weit = [budget for budget in WEIT if any(returns(rows, "weit", size, *budget) for size in sizes)]
+    scratch = [n for n in SCRATCH if any(returns(rows, "scratch", size, 0, n) for size in sizes)]
+    heads = ["size", *(f"WeiT {s}" + (f" + {t}" if t else "") for s, t in weit), *(f"scratch {n}" for n in scratch)]
+    heads.append("worth")
     lines = ["| " + " | ".join(heads) + " |", "|" + "---|" * len(heads)]
-    lines += ["| " + " | ".join(line(rows, size)) + " |" for size in sizes]
+    lines += ["| " + " | ".join(line(rows, size, weit, scratch)) + " |" for size in sizes]
     note = (
         f"\nReturn over test episodes: mean over seeds (lowest to highest seed). {platform.machine()}, "
         f"{platform.system()}. `worth`: steps from scratch to WeiT's return after its stage of 300 steps, "
@@ -34,11 +32,11 @@ def write_table(rows: list[Row], out: Path) -> None:
     print(text)
 
 
-def line(rows: list[Row], size: str) -> list[str]:
+def line(rows: list[Row], size: str, weit: list[tuple[int, int]], budgets: list[int]) -> list[str]:
     """One size's cells."""
-    weit = [returns(rows, "weit", size, s, t) for s, t in WEIT]
-    scratch = {n: returns(rows, "scratch", size, 0, n) for n in SCRATCH}
-    return [size, *map(shown, weit), *map(shown, scratch.values()), worth(weit[1], scratch)]
+    scratch = {n: returns(rows, "scratch", size, 0, n) for n in budgets}
+    cells = [*(returns(rows, "weit", size, *budget) for budget in weit), *scratch.values()]
+    return [size, *map(shown, cells), worth(returns(rows, "weit", size, *WEIT[1]), scratch)]
 
 
 def returns(rows: Iterable[Row], method: str, size: str, scaler_steps: int, train_steps: int) -> list[float]:

@@ -79,11 +79,19 @@ def _import_suite() -> None:
         except ModuleNotFoundError:
             raise
         except Exception:  # no such driver
+            _forget_opengl()
             os.environ["MUJOCO_GL"] = "off"
             importlib.import_module("dm_control.suite")
         finally:
             del os.environ["MUJOCO_GL"]
     importlib.import_module("dm_control.suite")
+
+
+def _forget_opengl() -> None:
+    """Take away what the driver that failed left behind, with which no other one could be loaded later."""
+    os.environ.pop("PYOPENGL_PLATFORM", None)
+    for name in [name for name in sys.modules if name.partition(".")[0] == "OpenGL"]:
+        del sys.modules[name]
 
 
 class Suite:
@@ -100,6 +108,16 @@ class Suite:
         self.observation_space: Any = spaces.Box(-np.inf, np.inf, size, dtype=np.float64)
         self.metadata = {"render_modes": ["rgb_array"], "render_fps": round(1 / self.control.control_timestep())}
         self.render_mode = render_mode
+
+    @property
+    def model(self) -> Any:
+        """MuJoCo's own, as Gymnasium's environments have it."""
+        return self.control.physics.model.ptr
+
+    @property
+    def data(self) -> Any:
+        """MuJoCo's own."""
+        return self.control.physics.data.ptr
 
     def reset(self, *, seed: int | None = None, options: Any = None) -> tuple[np.ndarray, dict]:
         """Begin an episode."""

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import functools
 import importlib
+import math
 import pkgutil
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import weit_rl.envs
 from weit_rl.envs.action_box import ActionBox
+from weit_rl.envs.camera import check_drawable, renderer
 from weit_rl.envs.flat_spaces import check_spaces, flat_float32
+from weit_rl.envs.pixels import STACK, WORD, frames, seen_in_pictures, split_pixels
 from weit_rl.envs.reference_returns import reference
 from weit_rl.envs.rendering import load_triton_first
 from weit_rl.registry import Registry, unknown
@@ -35,6 +38,7 @@ class EnvEntry:
         episode_steps: longest episode, in steps (default 1000).
         source: where the reference returns are from.
         packages: the packages a recording depends on.
+        pixels: edge of the pictures it is seen in, pixels; None where it is seen by its state (default).
     """
 
     name: str
@@ -45,6 +49,7 @@ class EnvEntry:
     episode_steps: int = 1000
     source: str = ""
     packages: tuple[str, ...] = ("gymnasium", "mujoco")
+    pixels: int | None = None
 
     @classmethod
     def of(cls, name: str, gym_id: str, entry_point: str, episode_steps: int, **more: Any) -> EnvEntry:
@@ -53,31 +58,51 @@ class EnvEntry:
         return cls(name, gym_id, entry_point, random_return, expert_return, episode_steps, source, **more)
 
     def make(self, **kwargs: Any) -> gymnasium.Env:
-        """Make the environment with flat float32 observations and actions in [-1, 1].
+        """Make the environment with flat float32 observations, or stacked pictures, and actions in [-1, 1].
 
         Args:
             **kwargs: passed on to Gymnasium, such as ``render_mode="rgb_array"``.
 
         Raises:
-            UserError: if the simulator is not installed, or its spaces are none that a policy here can have.
+            UserError: if the simulator is not installed, its spaces are none that a policy here can have, or nothing
+                can draw the pictures.
         """
         env = self._make_own(**kwargs)
-        return check_spaces(env, self.name).rescaled(flat_float32(env))
+        box = check_spaces(env, self.name)
+        return box.rescaled(seen_in_pictures(env, self.name, self.pixels) if self.pixels else flat_float32(env))
 
     @functools.cached_property
     def own_spaces(self) -> tuple[Box, Box]:
-        """Of flat float32 observations, and of actions in the environment's own units (makes it once)."""
+        """Of what data sets store: observations (flat float32, or one frame), actions in own units (makes it once)."""
         env: Any = self._make_own()
         check_spaces(env, self.name)
-        flat: Any = flat_float32(env)
+        if self.pixels:
+            check_drawable(self.name, env.unwrapped)
+        seen: Any = frames(self.pixels) if self.pixels else flat_float32(env).observation_space
         env.close()
-        return flat.observation_space, env.action_space
+        return seen, env.action_space
+
+    @property
+    def shapes(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """Of one observation, as data sets store it, and of one action."""
+        observations, actions = self.own_spaces
+        return observations.shape, actions.shape
 
     @property
     def sizes(self) -> tuple[int, int]:
         """Numbers in one observation and in one action."""
-        observations, actions = self.own_spaces
-        return observations.shape[0], actions.shape[0]
+        observation, action = (math.prod(shape) for shape in self.shapes)
+        return observation, action
+
+    @property
+    def stack(self) -> int:
+        """How many stored observations a policy sees as one."""
+        return STACK if self.pixels else 1
+
+    @property
+    def states(self) -> EnvEntry:
+        """The same environment seen by its state; itself, where it is."""
+        return env_entry(split_pixels(self.name)[0]) if self.pixels else self
 
     @property
     def action_box(self) -> ActionBox:
@@ -100,14 +125,21 @@ class EnvEntry:
             return None
         return float(100 * (return_ - self.random_return) / (self.expert_return - self.random_return))
 
+    def check_renderer(self) -> None:
+        """UserError where pictures are asked for and nothing here can draw them."""
+        if self.pixels:
+            renderer()
+
     def _make_own(self, **kwargs: Any) -> gymnasium.Env:
         if kwargs.get("render_mode"):
             load_triton_first()
+        self.check_renderer()  # before a simulator chooses one, which may not work
         return pkgutil.resolve_name(self.entry_point)(self.gym_id, **kwargs)
 
 
 ENVS: Registry[EnvEntry] = Registry("environment")
-# Families whose names cannot be listed: what stands before the colon of ``gym:ID`` -> the entry of a whole name.
+# Names that cannot be listed: what stands before the (first) colon of ``gym:ID`` or ``Hopper:limbs=0.75`` -> the entry
+# of a whole name.
 OPEN: Registry[Callable[[str], EnvEntry]] = Registry("environment family")
 
 
@@ -120,12 +152,22 @@ def load_families() -> Registry[EnvEntry]:
 
 def env_entry(name: str) -> EnvEntry:
     """The entry of that name; raises UserError naming the nearest and all possible ones."""
+    env, pixels = split_pixels(name)
+    if pixels:
+        return _in_pictures(env, pixels)
     names = load_families().names()
     prefix, colon, _ = name.partition(":")
     if colon and prefix in OPEN.names():
         return OPEN.get(prefix)(name)
     if name not in names:
         families = dict.fromkeys(f"{family}/..." for family, slash, _ in (n.partition("/") for n in names) if slash)
-        shown = [*(n for n in names if "/" not in n), *families, *(f"{prefix}:ID" for prefix in OPEN.names())]
+        shown = [*(n for n in names if "/" not in n), *families]
+        shown += [f"{prefix}:ID" for prefix in OPEN.names() if prefix not in names]
         raise unknown("environment", name, names, shown)
     return ENVS.get(name)
+
+
+@functools.cache
+def _in_pictures(env: str, pixels: int) -> EnvEntry:
+    entry = env_entry(env)
+    return replace(entry, name=f"{entry.name}{WORD}{pixels}", pixels=pixels)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from typing import TYPE_CHECKING, Any
 
 from weit_rl.envs.entry import ENVS, EnvEntry
@@ -32,12 +33,10 @@ def make(gym_id: str, **kwargs: Any) -> gymnasium.Env:
     Raises:
         UserError: when the simulator is missing.
     """
-    try:
-        import gymnasium
-        import mujoco
-    except ImportError as error:
-        raise UserError(f"env {gym_id}: {error.name} is missing; pip install 'gymnasium[mujoco]' 'mujoco<4'") from error
-    watch_mujoco()
+    load_simulator(gym_id)
+    import gymnasium
+    import mujoco
+
     env = gymnasium.make(gym_id, **kwargs)
     if "render_mode" in kwargs:
         body: Any = env.unwrapped
@@ -47,6 +46,16 @@ def make(gym_id: str, **kwargs: Any) -> gymnasium.Env:
         quality = body.model.vis.quality
         quality.shadowsize = quality.offsamples = 0  # software rendering spends most of its time on these
     return env
+
+
+def load_simulator(gym_id: str) -> None:
+    """Import the simulator and hear its warnings; UserError when it is missing."""
+    try:
+        importlib.import_module("gymnasium")
+        importlib.import_module("mujoco")
+    except ImportError as error:
+        raise UserError(f"env {gym_id}: {error.name} is missing; pip install 'gymnasium[mujoco]' 'mujoco<4'") from error
+    watch_mujoco()
 
 
 for _name, _steps in EPISODE_STEPS.items():

@@ -1,9 +1,23 @@
-"""What must be in memory before a renderer is."""
+"""What pictures need: libraries that must be in memory first, a renderer that works here, and a floor everywhere."""
 
 from __future__ import annotations
 
 import contextlib
 import importlib
+import os
+import subprocess
+import sys
+from typing import Any
+
+import numpy as np
+
+from weit_rl.errors import UserError
+
+PLANE = 0  # MuJoCo's mjGEOM_PLANE
+HELP = (
+    "{what}: nothing here can render ({error}); on a machine without a screen set MUJOCO_GL=egl (GPU; needs: "
+    "apt-get install libegl1) or MUJOCO_GL=osmesa (CPU; needs: apt-get install libosmesa6)"
+)
 
 
 def load_triton_first() -> None:
@@ -14,3 +28,40 @@ def load_triton_first() -> None:
     """
     with contextlib.suppress(ImportError):
         importlib.import_module("triton")
+
+
+def endless_floor(env: Any) -> None:
+    """Draw MuJoCo's floors without an end, as the simulation has them: a fast body soon runs off what is drawn."""
+    model: Any = getattr(env.unwrapped, "model", None)
+    for floor in np.flatnonzero(model.geom_type == PLANE) if hasattr(model, "geom_type") else []:
+        size = model.geom_size[floor, :2]
+        if (size > 0).all() and model.geom_matid[floor] >= 0:
+            model.mat_texrepeat[model.geom_matid[floor]] /= 2 * size  # of a floor without an end, it is for a metre
+        size[:] = 0
+
+
+def working_renderer(what: str, probe: str, *words: str) -> str:
+    """The first value of MUJOCO_GL with which a script ends well here; the user's own, if there is one.
+
+    Tried in a process of its own: a renderer may fail in C, or leave tracebacks behind when Python ends.
+
+    Args:
+        what: that was asked for, for the error message.
+        probe: the script, which draws something.
+        words: its arguments.
+
+    Raises:
+        UserError: saying what to install or set where nothing works.
+    """
+    choices = ["glfw", "egl", "osmesa"] if os.environ.get("DISPLAY") else ["egl", "osmesa"]
+    if asked := os.environ.get("MUJOCO_GL"):
+        choices = [asked]
+    reason = ""
+    for choice in choices:
+        command = [sys.executable, "-c", probe, *words]
+        done = subprocess.run(command, env={**os.environ, "MUJOCO_GL": choice}, capture_output=True, text=True)
+        if done.returncode == 0:
+            return choice
+        lines = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
+        reason = f"{choice}: {lines[-1]}"
+    raise UserError(HELP.format(what=what, error=reason))

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from weit_rl.agents.recording import Episode, write_minari
 from weit_rl.command import command, compose
 from weit_rl.data import Trajectories
 from weit_rl.envs.entry import env_entry
@@ -24,7 +25,11 @@ TINY = ["batch_size=4", "context=5", "threads=1", "episodes=1", "device=cpu"]
 TINY_PRETRAIN = [*TINY, "size=64x2", "widths=[32, 64]", "depths=[1, 2]", "score_sizes=[32x1]", "rank=4", "steps=12"]
 TINY_TRAIN = [*TINY, "size.width=96", "size.depth=3", "scaler_steps=12", "train_steps=12", "validation_episodes=1"]
 ALIKE = {"observation_dim": 5, "action_dim": 2, "context": 4, "max_steps": 12}
-OPTIONS = {"dt": ALIKE, "mlp": ALIKE, "tcn": ALIKE}  # what the constructor of each model needs
+PICTURES = {**ALIKE, "observation_dim": [9, 16, 16]}
+OPTIONS = {  # what the constructor of each model needs
+    **dict.fromkeys(("dt", "mlp", "tcn"), ALIKE),
+    **dict.fromkeys(("conv", "convnext_policy"), PICTURES),
+}
 
 
 def small_net(model="dt", width=16, depth=2, seed=0, **options):
@@ -36,7 +41,10 @@ def small_net(model="dt", width=16, depth=2, seed=0, **options):
 def small_inputs(model="dt", batch=3, steps=4, seed=1):
     """Arguments the network takes."""
     generator = torch.Generator().manual_seed(seed)
-    observations = torch.randn(batch, steps, 5, generator=generator)
+    if MODELS.get(model).sees == "states":
+        observations = torch.randn(batch, steps, 5, generator=generator)
+    else:
+        observations = torch.randint(0, 256, (batch, steps, 9, 16, 16), generator=generator, dtype=torch.uint8)
     actions = torch.rand(batch, steps, 2, generator=generator) * 2 - 1
     times = torch.arange(steps).expand(batch, -1)
     return observations, actions, torch.rand(batch, steps, generator=generator) * 1000, times
@@ -51,6 +59,18 @@ def task():
     rewards = rng.normal(1, 0.1, 160).astype(np.float32)
     data = Trajectories(observations, actions, rewards, np.arange(0, 161, 40), {})
     return Control(env_entry("HalfCheetah"), data, ControlConfig(context=4, batch_size=8))
+
+
+@pytest.fixture
+def picture_task():
+    """A control task on small pictures whose action is how bright two of their quarters are."""
+    rng = np.random.default_rng(0)
+    quarters = rng.integers(0, 256, (320, 3, 2, 2), dtype=np.uint8)
+    actions = (quarters[:, 0, :, 0] / 127.5 - 1).astype(np.float32)
+    frames = quarters.repeat(8, axis=2).repeat(8, axis=3)
+    rewards = rng.normal(1, 0.1, 320).astype(np.float32)
+    data = Trajectories(frames, actions, rewards, np.arange(0, 321, 40), {}, stack=3)
+    return Control(env_entry("dmc/reacher-easy:pixels=16"), data, ControlConfig(model="conv", batch_size=16))
 
 
 @pytest.fixture
@@ -86,6 +106,21 @@ def write_hdf5(path, arrays):
     with h5py.File(path, "w") as file:
         for name, array in arrays.items():
             file[name] = array
+
+
+@pytest.fixture(scope="session")
+def minari_folder(tmp_path_factory):
+    """A Minari data set of three short episodes, and the same as trajectories."""
+    made = made_up([5, 9, 3])
+    episodes = []
+    for i in range(made.episodes):
+        one = made.subset([i])
+        seen = np.concatenate([one.observations, one.observations[-1:]])
+        episodes.append(Episode(i, seen, one.actions, one.rewards, terminated=i == 1))
+    folder = tmp_path_factory.mktemp("sets") / "mine"
+    metadata = {"dataset_id": "weit_rl/halfcheetah/mine-v0", "level": "mine", "env_id": "HalfCheetah-v5"}
+    write_minari(folder, env_entry("HalfCheetah"), episodes, metadata)
+    return folder, made
 
 
 @pytest.fixture(scope="session")

@@ -77,13 +77,6 @@ def test_a_damaged_edited_or_foreign_bank(refused, words, tiny_bank, tiny_run, t
     assert "cannot read" in refused("train", *words["train"], f"bank={tmp_path}")
 
 
-def test_the_bank_of_another_environment(refused, words, tmp_path):
-    arrays = {"observations": np.zeros((9, 11)), "actions": np.zeros((9, 3)), "rewards": np.ones(9)}
-    write_hdf5(tmp_path / "hopper.hdf5", arrays | {"terminals": np.arange(9) % 4 == 3, "timeouts": np.zeros(9, bool)})
-    err = refused("train", *words["train"], "env=Hopper", f"data={tmp_path / 'hopper.hdf5'}")
-    assert "17, not 1x1x64x11; use a bank made for this environment" in err
-
-
 def with_nan(arrays):
     arrays["actions"][7, 2] = np.nan
 

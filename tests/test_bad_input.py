@@ -12,6 +12,8 @@ import torch
 
 TRAIN = [
     ("env=HalfCheeta", "did you mean HalfCheetah? (possible: "),
+    ("body.torso=3", "body.torso=3.0: must be a number from 0.5 to 2 for HalfCheetah"),
+    ("body.legs=6", "body.legs: is of Ant; HalfCheetah has torso, limbs, segments"),
     ("size=smal", "did you mean small? (possible: tiny, small"),
     ("size=100x3", "size.width=100: must be a positive multiple of head_dim 32, such as 96 or 128"),
     ("size.width=100", "multiple of head_dim 32"),
@@ -19,7 +21,7 @@ TRAIN = [
     ("size.depth=0", "size.depth=0: must be 1 or more"),
     ("size.widht=64", "did you mean size.width?"),
     ("init=scrach", "did you mean scratch? (possible: bot, direct, "),
-    ("model=mpl", "did you mean mlp? (possible: dt, mlp, tcn)"),
+    ("model=mpl", "did you mean mlp? (possible: conv, convnext_policy, dt, mlp, tcn)"),
     ("model=tcn", "bank: was made for model=dt, this run asks for model=tcn"),
     ("rtg=latst", "did you mean latest? (possible: latest, every, none)"),
     ("positions=windows", "did you mean window? (possible: window, episode)"),
@@ -65,6 +67,7 @@ def test_train(refused, words, word, says):
 
 PRETRAIN = [
     ("env=Hoper", "did you mean Hopper?"),
+    ("body.limbs=0", "body.limbs=0.0: must be a number"),
     ("size=bas", "did you mean base?"),
     ("size=96x0", "size.depth=0"),
     ("widths=[128]", "128x1 is larger than the full network 64x2"),
@@ -74,7 +77,7 @@ PRETRAIN = [
     ("score_sizes=[64x2, smal]", "did you mean small?"),
     ("constraint=kroneker", "did you mean kronecker? (possible: "),
     ("rtg=evry", "did you mean every?"),
-    ("model=td", "did you mean dt? (possible: dt, mlp, tcn)"),
+    ("model=td", "did you mean dt? (possible: conv, convnext_policy, dt, mlp, tcn)"),
     ("rank=0", "rank=0: must be 1 or more"),
     ("tile=0", "tile=0: must be 1 or more"),
     ("steps=0", "steps=0: must be 1 or more"),
@@ -116,8 +119,9 @@ def test_no_bank_ships_for_that_environment(refused, words):
 
 
 def test_no_bank_ships_for_that_model(refused, words):
-    err = refused("train", *words["train"], "model=mlp", "bank=null")
-    assert "no bank ships for env=HalfCheetah with model=mlp (shipped: HalfCheetah dt); give bank=PATH, or use" in err
+    err = refused("train", *words["train"], "model=tcn", "bank=null")
+    shipped = "(shipped: HalfCheetah mlp, HalfCheetah dt)"
+    assert f"no bank ships for env=HalfCheetah with model=tcn {shipped}; give bank=PATH, or use" in err
 
 
 @pytest.mark.parametrize("word", ["rtg=every", "past_actions=true", "positions=episode"])

@@ -240,7 +240,7 @@ def test_files_of_another_network_are_refused(collected):
 def test_snapshots_say_what_they_are(collected):
     folder = collected[0] / "behaviour"
     assert read_card(folder / "snapshot_00000060.safetensors") == {"format": "weit_rl snapshot 1", "steps": 60}
-    assert read_card(folder / "training_state.safetensors")["steps"] == 120
+    assert read_card(folder / "training_state.safetensors")["step"] == 120
     assert not [path for path in folder.iterdir() if path.suffix not in (".safetensors", ".csv")]
 
 

@@ -24,8 +24,9 @@ MUJOCO = list(EPISODE_STEPS)
 SUITE = pytest.mark.skipif(importlib.util.find_spec("dm_control") is None, reason="dm_control is not installed")
 # One of each kind: plain, bounds that differ between actions, observations with single numbers, sparse, early end.
 KINDS = ("cheetah-run", "quadruped-walk", "walker-walk", "reacher-easy", "point_mass-hard")
+DMC_CHEETAH = pytest.param("dmc/cheetah-run", marks=SUITE)
 NAMES = [*MUJOCO, *(pytest.param(f"dmc/{kind}", marks=SUITE) for kind in KINDS)]
-NAMES += ["gym:Pendulum-v1", "gym:MountainCarContinuous-v0", "gym:Ant-v5"]
+NAMES += ["gym:Pendulum-v1", "gym:MountainCarContinuous-v0", "gym:Ant-v5", "HalfCheetah:segments=2:torso=1.25"]
 SCALED = ["Humanoid", "HumanoidStandup", "Pusher", "InvertedPendulum", "gym:Pendulum-v1"]
 SCALED += [pytest.param("dmc/quadruped-walk", marks=SUITE)]
 
@@ -254,7 +255,7 @@ def test_importing_the_package_and_the_rows_imports_no_simulator(tmp_path):
     assert done.stdout.strip() == "[]", done.stderr
 
 
-@pytest.mark.parametrize("name", ["HalfCheetah", pytest.param("dmc/cheetah-run", marks=SUITE), "gym:HalfCheetah-v5"])
+@pytest.mark.parametrize("name", ["HalfCheetah", "HalfCheetah:limbs=0.9", DMC_CHEETAH, "gym:HalfCheetah-v5"])
 def test_making_one_prints_nothing_and_leaves_no_file(name, tmp_path):
     done = run(f"from weit_rl.envs.entry import env_entry; env_entry({name!r}).make().reset(seed=0)", tmp_path)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")

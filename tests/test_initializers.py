@@ -31,10 +31,10 @@ def source(name, model="dt"):
 
 
 def context(steps, model="dt"):
-    inputs = small_inputs()
+    inputs = small_inputs(model)
     build = lambda size: small_net(model, size.width, size.depth)  # noqa: E731
     loss = lambda net, step: net(*inputs).square().mean()  # noqa: E731
-    run = lambda net: net(*small_inputs(batch=32))  # noqa: E731
+    run = lambda net: net(*small_inputs(model, batch=32))  # noqa: E731
     return Context(PLANS[model], loss, fit, Recipe(steps, None), head_dim=8, build=build, run=run)
 
 
@@ -61,8 +61,9 @@ def test_it_makes_the_target_or_says_that_it_cannot(name, way, model):
     target = made(name, way, model)
     if target is None:
         return
-    assert all(p.isfinite().all() for p in target.parameters()) and target(*small_inputs()).shape == (3, 4, 2)
-    assert target.observation_mean.unique().item() == (3.0 if INITIALIZERS.get(name).needs_source else 0.0)
+    assert all(p.isfinite().all() for p in target.parameters()) and target(*small_inputs(model)).shape == (3, 4, 2)
+    own = small_net(model).observation_mean.unique().item()
+    assert target.observation_mean.unique().item() == (3.0 if INITIALIZERS.get(name).needs_source else own)
 
 
 @pytest.mark.parametrize("model", MODELS.names())

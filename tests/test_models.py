@@ -27,19 +27,19 @@ VARIANTS = [
     {"model": "dt", "rtg": rtg, "past_actions": past, "positions": positions}
     for rtg, past, positions in itertools.product(RTG, (False, True), POSITIONS)
 ]
-VARIANTS += [
-    {"model": model, "rtg": rtg, "past_actions": False} for model in ("mlp", "tcn") for rtg in ("latest", "none")
-]
+SINGLE = [model for model in MODELS.names() if model != "dt"]  # without tokens
+PICTURES = [model for model in MODELS.names() if MODELS.get(model).sees == "pictures"]
+VARIANTS += [{"model": model, "rtg": rtg, "past_actions": False} for model in SINGLE for rtg in ("latest", "none")]
 variants = pytest.mark.parametrize("options", VARIANTS, ids=lambda o: "-".join(map(str, o.values())))
 
 
 @variants
 def test_no_step_sees_what_comes_later_nor_its_own_action(options):
-    net, (obs, act, rtg, times) = small_net(**options), small_inputs()
+    net, (obs, act, rtg, times) = small_net(**options), small_inputs(options["model"])
     before = net(obs, act, rtg, times)
     for changed in range(4):
         noisy = [x.clone() for x in (obs, act, rtg)]
-        noisy[0][:, changed + 1 :] += 1
+        noisy[0][:, changed + 1 :] += 1  # bytes turn over
         noisy[1][:, changed:] += 1
         noisy[2][:, changed + 1 :] += 100
         after = net(*noisy, times)
@@ -50,7 +50,7 @@ def test_no_step_sees_what_comes_later_nor_its_own_action(options):
 
 @variants
 def test_a_padded_window_gives_what_the_short_one_gives(options):
-    net, inputs = small_net(**options), small_inputs()
+    net, inputs = small_net(**options), small_inputs(options["model"])
     short = net(*[x[:, :2] for x in inputs])
     padded = [torch.cat([x[:, :2], torch.zeros_like(x[:, 2:])], dim=1) for x in inputs]
     torch.testing.assert_close(net(*padded)[:, :2], short)
@@ -58,7 +58,7 @@ def test_a_padded_window_gives_what_the_short_one_gives(options):
 
 @variants
 def test_past_actions_and_old_returns_are_seen_only_when_they_are_tokens(options):
-    net, (obs, act, rtg, times) = small_net(**options), small_inputs()
+    net, (obs, act, rtg, times) = small_net(**options), small_inputs(options["model"])
     before = net(obs, act, rtg, times)[:, -1]
     other_act, other_rtg = act.clone(), rtg.clone()
     other_act[:, 0] += 1
@@ -78,7 +78,7 @@ def test_widening_keeps_the_function_in_every_variant(options):
     old, new = plan.layout(source), plan.layout(target)
     wide = unstack(resize(stack(dict(source.named_parameters()), old), old, new), new)
     target.load_state_dict({**target.state_dict(), **wide})
-    inputs = [x.double() if x.is_floating_point() else x for x in small_inputs()]
+    inputs = [x.double() if x.is_floating_point() else x for x in small_inputs(options["model"])]
     torch.testing.assert_close(target(*inputs), source(*inputs), rtol=1e-5, atol=1e-5)
 
 
@@ -94,7 +94,8 @@ def test_a_checkpoint_is_all_it_takes_to_act(options, tmp_path):
     again, read = load_network(tmp_path / "net.safetensors")
     assert read["env"] == "HalfCheetah"
     assert float(again.target_return) == 777.0
-    assert torch.equal(again(*small_inputs()), net(*small_inputs()))
+    inputs = small_inputs(options["model"])
+    assert torch.equal(again(*inputs), net(*inputs))
 
 
 @pytest.mark.parametrize("wrong", [{"rtg": "never"}, {"positions": "world"}])
@@ -103,10 +104,10 @@ def test_unknown_options_are_refused(wrong):
         small_net(**wrong)
 
 
-@pytest.mark.parametrize("model", ["mlp", "tcn"])
+@pytest.mark.parametrize("model", SINGLE)
 @pytest.mark.parametrize("wrong", [{"rtg": "every"}, {"past_actions": True}, {"positions": "episode"}])
 def test_options_that_need_tokens_are_refused_without_them(model, wrong):
-    with pytest.raises(UserError, match=f"{next(iter(wrong))}=.*{model.upper()} has .* only; leave"):
+    with pytest.raises(UserError, match=f"{next(iter(wrong))}=.* has .* only; leave"):
         small_net(model, **wrong)
 
 
@@ -116,7 +117,7 @@ def test_a_composed_network_does_what_the_plain_one_does(model):
     bank = TemplateBank.from_plan(plan, rank=4)
     for width, depth in ((16, 2), (24, 3)):
         net = WeiT(small_net(model, width, depth), bank, plan)
-        plain, inputs = net.materialize(), small_inputs()
+        plain, inputs = net.materialize(), small_inputs(model)
         assert {key for key, slot in net.layout.items() if slot.rule.tile} == set(net.scalers)
         torch.testing.assert_close(net(*inputs), plain(*inputs))
         net(*inputs).sum().backward()
@@ -124,7 +125,7 @@ def test_a_composed_network_does_what_the_plain_one_does(model):
         bank.zero_grad()
 
 
-@pytest.mark.parametrize("model", MODELS.names())
+@pytest.mark.parametrize("model", [model for model in MODELS.names() if model not in PICTURES])
 def test_a_narrower_network_can_be_fitted_to_a_wider_one(model):
     wide, narrow, inputs = small_net(model, 32), small_net(model, 16, seed=3), small_inputs(batch=300)
     for p in wide.parameters():
@@ -132,6 +133,14 @@ def test_a_narrower_network_can_be_fitted_to_a_wider_one(model):
     assert reconstruct(wide, narrow, MODELS.get(model).plan(8), lambda net: net(*inputs), 8)
     wanted = wide(*inputs)
     assert (narrow(*inputs) - wanted).square().mean() < 0.05 * wanted.var()
+
+
+@pytest.mark.parametrize("model", PICTURES)
+def test_what_convolves_pictures_cannot_be_fitted_and_stays_as_it_is(model):
+    wide, narrow, inputs = small_net(model, 32), small_net(model, 16, seed=3), small_inputs(model)
+    before = {name: tensor.clone() for name, tensor in narrow.state_dict().items()}
+    assert not reconstruct(wide, narrow, MODELS.get(model).plan(8), lambda net: net(*inputs), 8)
+    assert all(torch.equal(tensor, before[name]) for name, tensor in narrow.state_dict().items())
 
 
 def test_a_convolutions_templates_hold_its_kernel():
@@ -157,7 +166,8 @@ def test_single_states_are_all_that_the_mlp_sees_and_is_fed():
 
 
 @pytest.mark.parametrize("model", MODELS.names())
-def test_every_model_learns_the_task(task, model):
+def test_every_model_learns_the_task(task, picture_task, model):
+    task = picture_task if model in PICTURES else task
     task = Control(task.entry, task.trajectories, replace(task.config, model=model))
     net = task.build(Size(32, 2))
     before = task.validation_loss(net)
@@ -168,29 +178,30 @@ def test_every_model_learns_the_task(task, model):
 class Line:
     """An environment of known rewards: the first observation entry is the step, it ends at ``length``."""
 
-    def __init__(self, length):
-        self.length = length
+    def __init__(self, length, shape=(5,), kind=np.float32):
+        self.length, self.shape, self.kind = length, shape, kind
 
     def reset(self, seed):
         self.t, self.actions = 0, []
-        return np.zeros(5, np.float32), {}
+        return np.zeros(self.shape, self.kind), {}
 
     def step(self, action):
         self.t += 1
         self.actions.append(action)
-        return np.full(5, self.t, np.float32), float(self.t), self.t == self.length, False, {}
+        return np.full(self.shape, self.t, self.kind), float(self.t), self.t == self.length, False, {}
 
 
 @variants
 def test_rollout_feeds_the_network_what_training_did(options):
     """Each step's action equals that of a fresh window cut by hand, for episodes of different lengths."""
-    net, envs = small_net(**options).eval(), [Line(3), Line(9)]
+    seen = ((9, 16, 16), np.uint8) if options["model"] in PICTURES else ((5,), np.float32)
+    net, envs = small_net(**options).eval(), [Line(3, *seen), Line(9, *seen)]
     net.target_return.fill_(50.0)
     returns = rollout(net, envs, [0, 1])
     assert returns.tolist() == [6.0, 45.0]
     env = envs[1]
     assert (len(envs[0].actions), len(env.actions)) == (3, 9)
-    obs = torch.arange(9.0).view(1, 9, 1).expand(1, 9, 5)
+    obs = torch.arange(9.0).view(1, 9, *[1] * len(seen[0])).expand(1, 9, *seen[0])
     act = torch.from_numpy(np.stack(env.actions))[None]
     rtg = (50.0 - torch.cat([torch.zeros(1), torch.arange(1.0, 9.0).cumsum(0)]))[None]
     times = torch.arange(9)[None]

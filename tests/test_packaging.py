@@ -44,16 +44,20 @@ MAY_IMPORT = {
     "parameters": set(),
     "bank": BASE | {"constraints", "parameters", "plan", "resize"},
     "weit": BASE | {"bank", "constraints", "parameters", "plan", "resize"},
+    "bodies": BASE | {"bank", "plan"},
     "start": BASE | {"bank", "plan", "resize", "weit"},
     "regression": set(),
     "reconstruction": {"plan", "regression", "weit"},
     "models": BASE | {"plan"},
+    "shipped": {"models"},
     "envs": BASE,
     "data": BASE | {"envs"},
     "training": BASE | {"bank", "masks", "models", "plan", "resize", "weit"},
     "initializers": BASE
     | {"bank", "parameters", "plan", "reconstruction", "resize", "spectrum", "start", "training.loop", "weit"},
-    "agents": BASE | {"bank", "data", "envs", "models", "plan", "training", "weit"},
+    "agents": BASE
+    | {"bank", "bodies", "data", "envs", "initializers", "models", "plan", "regression", "shipped", "start", "training"}
+    | {"weit"},
     "tasks": BASE | {"agents", "bank", "data", "envs", "models", "plan", "training", "weit"},
 }
 MODULES = {path: name for path, name in SOURCES.items() if path.suffix == ".py"}

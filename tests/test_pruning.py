@@ -1,6 +1,7 @@
 """Structured pruning: the masks, that masking is slicing, the exact shape, the way there, the domains."""
 
 import math
+from functools import partial
 
 import pytest
 import torch
@@ -36,15 +37,16 @@ def layer_weights(net):
     return [torch.stack([getattr(b, name).weight for b in net.blocks]) for name in ("qkv", "out", "fc1", "fc2")]
 
 
-def loss(net, step):
-    return net(*small_inputs(seed=step)).square().mean()
+def loss(net, step, model="dt"):
+    return net(*small_inputs(model, seed=step)).square().mean()
 
 
 def context(steps, plan=PLAN, loss=loss):
     return Context(plan, loss, lambda *stage: fit(*stage), Recipe(steps, None), head_dim=8)
 
 
-def pruner_to(width, depth, source=None, domains=(loss,), seed=0, model="dt"):
+def pruner_to(width, depth, source=None, seed=0, model="dt"):
+    domains = (partial(loss, model=model),)
     source, target = source or random_net(model=model, **FULL), small_net(model, width, depth, seed=5)
     return Pruner(source, target, MODELS.get(model).plan(8), 8, domains, seed), source, target
 
@@ -71,7 +73,7 @@ def test_masking_is_slicing(width, depth, fold, model):
     target.load_state_dict(state_of(target, pruner.sliced(fold), source, MODELS.get(model).plan(8)))
     masks = {key: typical(scores) for key, scores in pruner.scores.items()}
     assert all(set(mask.unique().tolist()) <= {0.0, 1.0} for mask in masks.values())
-    inputs = small_inputs()
+    inputs = small_inputs(model)
     torch.testing.assert_close(pruner.run(masks)(*inputs), target(*inputs), rtol=1e-5, atol=1e-5)
     torch.testing.assert_close(pruner.run({})(*inputs), source(*inputs), rtol=1e-5, atol=1e-5)
     assert (width, depth) == (32, 4) or not torch.allclose(target(*inputs), source(*inputs), atol=1e-2)

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from conftest import made_up
 
-from weit_rl.agents.recording import Episode, write_minari
 from weit_rl.data import load_trajectories, readers
+from weit_rl.data.formats.d4rl import ARRAYS
 from weit_rl.envs.entry import env_entry
 from weit_rl.errors import UserError
 
@@ -34,20 +34,6 @@ def write_d4rl(path, arrays, **attributes):
     return str(path)
 
 
-@pytest.fixture(scope="module")
-def minari_folder(tmp_path_factory):
-    made = made_up([5, 9, 3])
-    episodes = []
-    for i in range(made.episodes):
-        one = made.subset([i])
-        seen = np.concatenate([one.observations, one.observations[-1:]])
-        episodes.append(Episode(i, seen, one.actions, one.rewards, terminated=i == 1))
-    folder = tmp_path_factory.mktemp("sets") / "mine"
-    metadata = {"dataset_id": "weit_rl/halfcheetah/mine-v0", "level": "mine", "env_id": "HalfCheetah-v5"}
-    write_minari(folder, HALFCHEETAH, episodes, metadata)
-    return folder, made
-
-
 def refuse(data, *words, entry=HALFCHEETAH):
     with pytest.raises(UserError) as error:
         load_trajectories(data, entry)
@@ -55,9 +41,6 @@ def refuse(data, *words, entry=HALFCHEETAH):
     assert "\n" not in text
     for word in (*words, Path(data).name):
         assert str(word) in text, text
-
-
-# --- what is computed from the episodes
 
 
 # --- reading
@@ -151,7 +134,7 @@ def test_not_hdf5_and_truncated(tmp_path):
     refuse(tmp_path / "cut.hdf5", "not a complete HDF5 file")
 
 
-@pytest.mark.parametrize("name", readers.ARRAYS)
+@pytest.mark.parametrize("name", ARRAYS)
 def test_missing_array(tmp_path, name):
     arrays = d4rl_arrays([4])
     del arrays[name]

@@ -22,14 +22,14 @@ GROW = "grow=[[0, 32x1], [5, 64x2], [9, 64x3]]"
 
 
 def loss_of(net, name):
-    inputs = small_inputs()
+    inputs = small_inputs(name)
     return lambda step: net(*inputs).sub(0.1).square().mean()
 
 
 @pytest.mark.parametrize("name", OPTIONS)
 @pytest.mark.parametrize(("width", "depth"), [(16, 5), (32, 2), (48, 2), (32, 3), (64, 7)])
 def test_the_loss_is_unbroken_at_a_growth(name, width, depth):
-    net, inputs = small_net(name, 16, 2), small_inputs()
+    net, inputs = small_net(name, 16, 2), small_inputs(name)
     fit(net, loss_of(net, name), Recipe(20, 1e-2))
     target = small_net(name, width, depth, seed=1)
     target.load_state_dict(rescaled(net, target, PLAN[name]))

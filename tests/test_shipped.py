@@ -15,10 +15,11 @@ from weit_rl.command import compose
 from weit_rl.data import load_trajectories
 from weit_rl.data.readers import SHIPPED, shipped_levels
 from weit_rl.envs.entry import env_entry
+from weit_rl.shipped import BANKS
 from weit_rl.sizes import LADDER, Size
 from weit_rl.start import network_of_size, start_loss
 from weit_rl.workflows.pretrain import PLACES
-from weit_rl.workflows.setup import BANKS, control_task, source_of
+from weit_rl.workflows.setup import control_task, source_of
 from weit_rl.workflows.train import TrainRun
 
 ENTRY = env_entry("HalfCheetah")

@@ -24,6 +24,7 @@ from weit_rl.train import main as train
 from weit_rl.training.checkpoint import load_network
 from weit_rl.training.run_folder import RunFolder
 from weit_rl.workflows.setup import control_task, size_of, source_of
+from weit_rl.workflows.train import FINAL
 
 SHORT = [*TINY_TRAIN, "scaler_steps=4", "train_steps=4", "validation_episodes=0"]  # one episode a run
 KEYS = {"return_mean", "return_std", "return_median", "episodes", "score", "seconds"}  # that scripts rely on
@@ -57,7 +58,7 @@ def test_a_run_folder_is_complete(tiny_run, tiny_data):
     }
     plain = {"config.yaml", "environment.json", "metrics.csv", "evaluation.json", "learning_curve.png"}
     board = {file for file in files if file.startswith("tensorboard/")}
-    assert board and plain | checkpoints <= files and files - board - plain - checkpoints <= {"video.mp4"}
+    assert board and plain | checkpoints <= files and files - board - plain - checkpoints <= {"video.mp4", "video.png"}
     assert RunFolder.open(tiny_run).config.data == str(tiny_data)
     facts = json.loads((tiny_run / "environment.json").read_text())
     assert facts["seed"] == 0 and facts["versions"]["mujoco"] and facts["torch_threads"] == 1
@@ -81,8 +82,28 @@ def test_metrics_are_in_the_csv_file_and_on_the_board(tiny_run):
     assert [step for step, _ in series["train/loss"]] == [22, 24]  # steps count through both stages
     assert [step for step, _ in series["validation/return"]] == [12, 16, 20, 24]
     events = EventAccumulator(str(tiny_run / "tensorboard")).Reload()
-    assert set(events.Tags()["scalars"]) == set(series)
+    assert {name for name in events.Tags()["scalars"] if not name.startswith("hparam/")} == set(series)
     assert [event.step for event in events.Scalars("train/loss")] == [22, 24]
+
+
+def test_options_and_final_numbers_are_in_the_hparams_tab(tiny_run):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+    from tensorboard.plugins.hparams.metadata import EXPERIMENT_TAG, SESSION_START_INFO_TAG
+    from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
+
+    report = json.loads((tiny_run / "evaluation.json").read_text())
+    events = EventAccumulator(str(tiny_run / "tensorboard")).Reload()
+    shown = {
+        tag: HParamsPluginData.FromString(content) for tag, content in events.PluginTagToContent("hparams").items()
+    }
+    options = shown[SESSION_START_INFO_TAG].session_start_info.hparams
+    assert options["size.width"].number_value == 96 and options["init"].string_value == "weit"
+    assert options["env"].string_value == "HalfCheetah" and "resume" not in options  # null: not set
+    metrics = {info.name.tag for info in shown[EXPERIMENT_TAG].experiment.metric_infos}
+    assert metrics == {f"hparam/{name}" for name in (*FINAL, "steps")} <= set(events.Tags()["scalars"])
+    assert events.Scalars("hparam/return_mean")[0].value == pytest.approx(report["return_mean"])
+    assert events.Scalars("hparam/steps")[0].value == 24
+    assert not [path for path in (tiny_run / "tensorboard").iterdir() if path.is_dir()]  # one run, not two
 
 
 def test_the_best_checkpoint_is_the_one_with_the_best_validation(tiny_run):
@@ -218,11 +239,13 @@ def test_another_return_can_be_asked_for(tiny_run):
 
 def test_video_is_a_playable_file_or_one_clear_line(tiny_run, monkeypatch):
     import imageio.v3 as imageio
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     make = gymnasium_mujoco.make
     monkeypatch.setattr(gymnasium_mujoco, "make", lambda name, **options: make(name, max_episode_steps=20, **options))
     monkeypatch.setenv("MUJOCO_GL", os.environ.get("MUJOCO_GL", ""))  # restored afterwards
-    video = tiny_run / "video.mp4"
+    video, sheet = tiny_run / "video.mp4", tiny_run / "video.png"
+    before = set(tiny_run.rglob("*"))
     try:
         evaluate(compose("evaluate", [f"run={tiny_run}", "episodes=1", "video=true"]))
     except UserError as error:
@@ -230,9 +253,19 @@ def test_video_is_a_playable_file_or_one_clear_line(tiny_run, monkeypatch):
         pytest.skip(f"nothing here can render: {error}")
     frames = imageio.imread(video)
     assert len(frames) == 20 and frames[0].shape == (480, 480, 3) and (frames[0] != frames[-1]).any()
-    assert not list(tiny_run.glob("*partial*"))
-    video.unlink()
-    next(tiny_run.glob("evaluation-best-1.json")).unlink()
+    picture = imageio.imread(sheet)
+    assert picture.shape[1] > 4 * 150 and sheet.stat().st_size < 60_000
+    shown = EventAccumulator(str(tiny_run / "tensorboard")).Reload()
+    (moving,) = shown.Images("video/best")
+    assert moving.encoded_image_string.startswith(b"GIF89a") and moving.width == 160
+    assert len(imageio.imread(moving.encoded_image_string, index=None)) == 10  # every other step
+    assert shown.Images("contact_sheet/best")[0].encoded_image_string == sheet.read_bytes()
+    evaluate(compose("evaluate", [f"run={tiny_run}", "episodes=1", "video=true"]))
+    made = set(tiny_run.rglob("*")) - before
+    names = {f"{name}{number}" for number in ("", "-2") for name in ("video", "evaluation-best-1")}
+    assert {path.stem for path in made if path.parent == tiny_run} == names  # the first ones are kept, no others
+    for path in made:
+        path.unlink()
 
 
 def test_without_reference_returns_there_is_no_score(tmp_path, capsys):

@@ -32,6 +32,15 @@ def write_atomically(path: str | Path, data: bytes) -> None:
             temporary.unlink()
 
 
+def unused(path: Path) -> Path:
+    """The path itself, or with the first number behind its name that is not taken: nothing is overwritten."""
+    number, candidate = 1, path
+    while candidate.exists():
+        number += 1
+        candidate = path.with_stem(f"{path.stem}-{number}")
+    return candidate
+
+
 def cannot_write(path: str | Path, error: OSError) -> UserError:
     """The one-line error for a file or folder that could not be written."""
     return UserError(f"{path}: cannot write ({error.strerror}); free some space there or choose another folder")

@@ -9,9 +9,10 @@ from weit_rl.command import command
 
 def main(cfg: Any) -> dict[str, Any]:
     """Run with a composed config (see ``weit_rl.command.compose``); returns the metrics."""
+    from weit_rl.workflows.compare import compare_runs
     from weit_rl.workflows.evaluate import evaluate_run
 
-    return evaluate_run(cfg)
+    return evaluate_run(cfg) if cfg.compare is None else compare_runs(cfg)
 
 
 if __name__ == "__main__":

@@ -2,8 +2,9 @@
 
 A config file has one option a line, ``key: default  # help``. The default's type is the option's type. An option
 without a default value (null: may stay empty; ???: must be given) names its type first:
-``bank: null  # [text] path of a template bank``. Types: text, integer, number, boolean, list, integers, mapping,
-count (an integer or the word auto, for a number that the program can choose; always named).
+``bank: null  # [text] path of a template bank``. Types: text, integer, number, boolean, list, integers, mapping;
+always named: count (an integer or the word auto, for a number that the program can choose), numbers (a list of them),
+texts (one or a list of them).
 An indented block is a group (``size.width``). The comment lines on top say what the verb does.
 """
 
@@ -33,7 +34,7 @@ class Option:
     Attributes:
         key: its name, dotted inside a group ("size.width").
         default: its value when no word names it; None means "not set", ``???`` "must be given".
-        kind: text, integer, count, number, boolean, list or mapping.
+        kind: text, texts, integer, integers, count, number, numbers, boolean, list or mapping.
         help: one line for ``--help``.
     """
 
@@ -86,6 +87,14 @@ def as_config(values: dict[str, Any]) -> DictConfig:
     return config
 
 
+def plain_config(config: DictConfig) -> dict[str, Any]:
+    """The inverse of :func:`as_config`."""
+    from omegaconf import OmegaConf
+
+    plain: Any = OmegaConf.to_container(config, resolve=True)
+    return plain
+
+
 def _comments(node: Any, lines: list[str], group: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], str]]:
     """Every option's keys and the comment behind it (a block is a group, a mapping in braces is a value)."""
     for key, value in node.value:
@@ -128,9 +137,23 @@ def _number(text: str) -> float:
     return value
 
 
+def _edge(text: str) -> bool | int:
+    return {"true": True, "false": False}[text] if text in ("true", "false") else int(text)
+
+
 def _list(text: str) -> list[Any]:
     items = yaml.load(text, yaml.BaseLoader)  # the items stay texts, for parse to read each as the default's type
     if not isinstance(items, list):
+        raise ValueError(text)
+    return items
+
+
+def _texts(text: str) -> str | list[str]:
+    """A text in brackets is a list if it has a comma; a path like that needs a ./ before it."""
+    if not (text.startswith("[") and text.endswith("]") and "," in text):
+        return text
+    items = _list(text)
+    if not all(isinstance(item, str) and item for item in items):
         raise ValueError(text)
     return items
 
@@ -145,11 +168,14 @@ def _mapping(text: str) -> Any:
 
 _KINDS: dict[str, tuple[str, Callable[[str], Any]]] = {
     "text": ("a text", str),
+    "texts": ("a text, or a list such as [a, b]", _texts),
     "integer": ("an integer", int),
     "count": ("an integer or auto", lambda text: text if text == "auto" else int(text)),
     "number": ("a number", _number),
     "boolean": ("true or false", lambda text: {"true": True, "false": False}[text.lower()]),
+    "edge": ("true, false or a number of pixels such as 84", lambda text: _edge(text.lower())),
     "list": ("a list such as [a, b]", _list),
     "integers": ("a list of integers such as [1, 2]", lambda text: [int(item) for item in _list(text)]),
+    "numbers": ("a list of numbers such as [0.7, 0.3]", lambda text: [_number(item) for item in _list(text)]),
     "mapping": ("a mapping such as {name: 1}", _mapping),
 }

@@ -28,6 +28,10 @@ class Parameters(nn.Module, Mapping[str, nn.Parameter]):
     def __getitem__(self, name: str) -> nn.Parameter:
         return self.get_parameter(self._keys[name])
 
+    def tie(self, name: str, parameter: nn.Parameter) -> None:
+        """Let another module's parameter stand under a name: the two train it together."""
+        self.register_parameter(self._keys[name], parameter)
+
     def __iter__(self) -> Iterator[str]:
         return iter(self._keys)
 

@@ -39,9 +39,11 @@ def reconstruct(
 
     Returns:
         False, and nothing done, where no LayerNorm reads the stream, or no linear layer another axis: what is not
-        seen cannot be cut well.
+        seen cannot be cut well. Nor can a stream be turned whose channels are convolved one by one.
     """
     wide, narrow = plan.layout(source), plan.layout(target)
+    if any(slot.rule.tile and slot.rule.axes[0] == STREAM and slot.rule.fan_in is None for slot in wide.values()):
+        return False
     with eval_mode(source), eval_mode(target):
         seen = Record(source, run)
         streams = [seen.inputs[name] for name in norms(source, wide) if name in seen.inputs]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from io import BytesIO
 from typing import Any
 
 import numpy as np
@@ -13,6 +12,7 @@ from weit_rl.comparison.methods import METHODS
 from weit_rl.comparison.results import scored
 from weit_rl.comparison.statistics import Estimate, by_size, interquartile_mean, mean, profile, returns_of
 from weit_rl.comparison.tables import OURS, methods_of, sizes_of
+from weit_rl.training.learning_curve import png
 
 MARKERS = "osv^Dx*<>Ph+"
 
@@ -43,7 +43,7 @@ def curves(rows: Sequence[Row], behaviour: float) -> bytes:
         _lines(axis, own, mean)
         axis.axhline(behaviour, color="grey", linestyle="--", linewidth=1)
         axis.set_title(size)
-    return _png(figure, axes)
+    return png_with_legend(figure, axes)
 
 
 def over_sizes(rows: Sequence[Row]) -> bytes:
@@ -53,7 +53,7 @@ def over_sizes(rows: Sequence[Row]) -> bytes:
     figure, axes = _panels(1)
     _lines(axes[0], [row for row in rows if row["method"] in whole], interquartile_mean)
     axes[0].set_title("interquartile mean over sizes and seeds")
-    return _png(figure, axes)
+    return png_with_legend(figure, axes)
 
 
 def profiles(rows: Sequence[Row], behaviour: float) -> bytes:
@@ -67,7 +67,7 @@ def profiles(rows: Sequence[Row], behaviour: float) -> bytes:
             if values:
                 axis.plot(levels, profile(values, levels.tolist()), label=method, **_style(method, marker=False))
         axis.set(title=f"{budget} steps", xlabel="share of the data's return", ylabel="cells above it", ylim=(0, 1.03))
-    return _png(figure, axes)
+    return png_with_legend(figure, axes)
 
 
 def cost(rows: Sequence[Row], source_flops: float) -> bytes:
@@ -87,7 +87,7 @@ def cost(rows: Sequence[Row], source_flops: float) -> bytes:
             axes[0].set_xscale("log")
     axes[0].set(xlabel="FLOPs of all sizes together, with pre-training", ylabel="mean return")
     axes[0].xaxis.set_minor_formatter("")  # labels between the powers of ten would lie over each other
-    return _png(figure, axes)
+    return png_with_legend(figure, axes)
 
 
 def _lines(axis: Any, rows: Sequence[Row], estimate: Callable[[list[list[float]]], Estimate]) -> None:
@@ -127,9 +127,8 @@ def _panels(count: int) -> tuple[Any, list[Any]]:
     return figure, axes
 
 
-def _png(figure: Any, axes: Sequence[Any]) -> bytes:
+def png_with_legend(figure: Any, axes: Sequence[Any]) -> bytes:
+    """A figure as a file's bytes, with one legend beside it for all its panels."""
     found = {label: line for axis in axes for line, label in zip(*axis.get_legend_handles_labels(), strict=True)}
     figure.legend(found.values(), found.keys(), loc="outside right upper", frameon=False, fontsize="small")
-    buffer = BytesIO()
-    figure.savefig(buffer, format="png", dpi=110)
-    return buffer.getvalue()
+    return png(figure)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
@@ -45,7 +46,7 @@ class Grid:
 
     Attributes:
         env: environment.
-        data: level or path.
+        data: level, path, or several of them.
         methods: names in ``METHODS``.
         sizes: of the targets, names or ``WIDTHxDEPTH``.
         budgets: gradient steps.
@@ -54,12 +55,13 @@ class Grid:
         batch_size: windows a step.
         pretrain_steps: steps of a bank; the sources of other methods get its FLOPs.
         precision: of float32 matrix products.
+        data_weights: shares of the windows drawn from each of several sets; None by their numbers of steps.
         data_episodes: how many episodes there are to learn from; None for all.
         model: of every network.
     """
 
     env: str
-    data: str
+    data: str | tuple[str, ...]
     methods: tuple[str, ...]
     sizes: tuple[str, ...]
     budgets: tuple[int, ...]
@@ -68,6 +70,7 @@ class Grid:
     batch_size: int
     pretrain_steps: int
     precision: str = "highest"
+    data_weights: tuple[float, ...] | None = None
     data_episodes: int | None = None
     model: str = "dt"
 
@@ -106,8 +109,9 @@ class Grid:
 
     def words(self) -> list[str]:
         """Options that every run has, of a source as of a target."""
-        names = ("env", "data", "data_episodes", "batch_size", "precision", "model")
-        return [f"{name}={getattr(self, name)}" for name in names if getattr(self, name) is not None]
+        names = ("env", "data", "data_weights", "data_episodes", "batch_size", "precision", "model")
+        given = {name: getattr(self, name) for name in names if getattr(self, name) is not None}
+        return [f"{name}={json.dumps(v) if isinstance(v, tuple) else v}" for name, v in given.items()]
 
     def cells(self, seed: int) -> Iterator[Cell]:
         """The cells of a seed, short ones first; one whose budget is below its method's own stage does not exist."""

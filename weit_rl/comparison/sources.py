@@ -14,11 +14,11 @@ from weit_rl.command import compose
 from weit_rl.comparison.grid import Grid
 from weit_rl.comparison.methods import METHODS, Method
 from weit_rl.comparison.runs import finish
+from weit_rl.shipped import shipped_bank
 from weit_rl.sizes import Size
 from weit_rl.tensorfile import read_card
 from weit_rl.training.flops import step_flops
 from weit_rl.workflows.pretrain import PLACES, PretrainRun
-from weit_rl.workflows.setup import shipped_bank
 
 OURS = "kronecker"  # the bank whose FLOPs all sources get
 NETWORKS = ("largest", "smallest")  # of the sampled sizes: one to cut, one to grow

@@ -18,7 +18,8 @@ BEST_FRACTION = 0.1
 class Statistics(NamedTuple):
     """Mean and standard deviation of every observation entry, each ``(obs,)`` float32; the std is at least 1e-3.
 
-    An entry that hardly moves in the data would otherwise be blown up as soon as it moves when acting.
+    An entry that hardly moves in the data would otherwise be blown up as soon as it moves when acting. Pictures, each
+    ``(channels, 1, 1)``, go from 0..255 to -1..1 whatever the data.
     """
 
     mean: np.ndarray
@@ -30,12 +31,16 @@ class Trajectories:
     """Episodes laid end to end.
 
     Attributes:
-        observations: ``(steps, obs)`` float32, what was seen before each action.
+        observations: ``(steps, obs)`` float32, what was seen before each action, or single frames
+            ``(steps, 3, height, width)`` uint8.
         actions: ``(steps, act)`` float32.
         rewards: ``(steps,)`` float32, raw units.
         starts: ``(episodes + 1,)`` int64; episode i holds the steps from ``starts[i]`` up to ``starts[i + 1]``.
         info: metadata such as env_id, level, algorithm (default empty).
         origin: ``(episodes,)`` int64, which of several sets each episode is from (default: 0, a single one).
+        weights: ``(sets,)`` share of the windows to draw from each set, not necessarily of sum 1 (default None: by
+            its number of steps).
+        stack: how many frames, the newest last, are one observation of a network (default 1, for states).
     """
 
     observations: np.ndarray
@@ -44,27 +49,32 @@ class Trajectories:
     starts: np.ndarray
     info: dict[str, Any] = field(default_factory=dict)
     origin: np.ndarray = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
+    weights: np.ndarray | None = None
+    stack: int = 1
 
     def __post_init__(self) -> None:
         if len(self.origin) == 0:
             self.origin = np.zeros(self.episodes, dtype=np.int64)
 
     @classmethod
-    def join(cls, episodes: Sequence[tuple[np.ndarray, np.ndarray, np.ndarray]], info: dict[str, Any]) -> Trajectories:
+    def join(
+        cls, episodes: Sequence[tuple[np.ndarray, np.ndarray, np.ndarray]], info: dict[str, Any], stack: int = 1
+    ) -> Trajectories:
         """Lay (observations, actions, rewards) of one or more episodes end to end; equal lengths are the caller's."""
         with np.errstate(over="ignore"):  # too large for float32 becomes infinite, which readers refuse
-            observations, actions, rewards = (np.concatenate(a).astype(np.float32) for a in zip(*episodes, strict=True))
+            observations, actions, rewards = (_numbers(np.concatenate(a)) for a in zip(*episodes, strict=True))
         starts = np.cumsum([0, *(len(episode[2]) for episode in episodes)], dtype=np.int64)
-        return cls(observations, actions, rewards, starts, info)
+        return cls(observations, actions, rewards, starts, info, stack=stack)
 
     @classmethod
-    def mix(cls, sets: Sequence[Trajectories]) -> Trajectories:
+    def mix(cls, sets: Sequence[Trajectories], weights: Sequence[float] | None = None) -> Trajectories:
         """Several sets as one, each an origin of its own; ``info`` is the first one's."""
         names = ("observations", "actions", "rewards")
         arrays = {name: np.concatenate([getattr(s, name) for s in sets]) for name in names}
         starts = np.cumsum(np.concatenate([[0], *(s.lengths for s in sets)]), dtype=np.int64)
         origin = np.repeat(np.arange(len(sets)), [s.episodes for s in sets])
-        return cls(**arrays, starts=starts, info=dict(sets[0].info), origin=origin)
+        shares = None if weights is None else np.array([float(weight) for weight in weights])
+        return cls(**arrays, starts=starts, info=dict(sets[0].info), origin=origin, weights=shares, stack=sets[0].stack)
 
     @property
     def steps(self) -> int:
@@ -80,6 +90,17 @@ class Trajectories:
     def lengths(self) -> np.ndarray:
         """``(episodes,)`` steps of each episode."""
         return np.diff(self.starts)
+
+    @property
+    def pictures(self) -> bool:
+        """Whether observations are frames, not states."""
+        return self.observations.ndim > 2
+
+    @property
+    def observation_dim(self) -> int | list[int]:
+        """Numbers in what a network sees at a time, or ``[channels, height, width]`` of its stacked frames."""
+        first, *edges = self.observations.shape[1:]
+        return [self.stack * first, *edges] if self.pictures else first
 
     def returns(self) -> np.ndarray:
         """``(episodes,)`` float64: the undiscounted return of each episode."""
@@ -97,21 +118,43 @@ class Trajectories:
         best = max(1, round(BEST_FRACTION * self.episodes))
         return float(np.sort(self.returns())[-best:].mean())
 
+    def shares(self) -> np.ndarray | None:
+        """``(episodes,)`` share of the windows that end in each, of sum 1; None where all steps are drawn alike.
+
+        A set's weight is spread evenly over its steps; weights of sets without any episode here are left out.
+        """
+        if self.weights is None:
+            return None
+        steps = np.bincount(self.origin, self.lengths, minlength=len(self.weights))
+        shares = self.weights[self.origin] * self.lengths / steps[self.origin]
+        return shares / shares.sum()
+
     def statistics(self) -> Statistics:
-        """Mean and floored standard deviation of the observations over all steps."""
-        mean = self.observations.mean(axis=0, dtype=np.float64)
-        std = self.observations.std(axis=0, dtype=np.float64)
+        """Mean and floored standard deviation of the observations, each step counted as often as it is drawn."""
+        if self.pictures:
+            middle = np.full((self.stack * self.observations.shape[1], 1, 1), 127.5, np.float32)
+            return Statistics(middle, middle)
+        shares = self.shares()
+        if shares is None:
+            mean = self.observations.mean(axis=0, dtype=np.float64)
+            std = self.observations.std(axis=0, dtype=np.float64)
+        else:
+            drawn = np.repeat(shares / self.lengths, self.lengths)
+            mean = np.average(self.observations, axis=0, weights=drawn)
+            std = np.sqrt(np.average((self.observations - mean) ** 2, axis=0, weights=drawn))
         return Statistics(mean.astype(np.float32), np.maximum(std, STD_FLOOR).astype(np.float32))
 
     def subset(self, indices: Sequence[int] | np.ndarray) -> Trajectories:
         """The episodes of these indices, one or more, in this order."""
         spans = [slice(self.starts[i], self.starts[i + 1]) for i in indices]
         episodes = [(self.observations[span], self.actions[span], self.rewards[span]) for span in spans]
-        return replace(self.join(episodes, dict(self.info)), origin=self.origin[np.asarray(indices)])
+        origin = self.origin[np.asarray(indices)]
+        return replace(self.join(episodes, dict(self.info), self.stack), origin=origin, weights=self.weights)
 
-    def origins(self) -> list[Trajectories]:
-        """The episodes of each set there are any of, apart."""
-        return [self.subset(np.flatnonzero(self.origin == number)) for number in np.unique(self.origin)]
+    def steps_by_origin(self) -> list[np.ndarray]:
+        """For each set there are any episodes of, the numbers of its steps."""
+        origin = np.repeat(self.origin, self.lengths)
+        return [np.flatnonzero(origin == number) for number in np.unique(self.origin)]
 
     def best(self, fraction: float) -> Trajectories:
         """The share of the episodes with the highest returns, at least one, in their order."""
@@ -151,8 +194,9 @@ class Trajectories:
 class Windows:
     """Draws batches of windows of up to ``context`` steps.
 
-    The last step of a window is uniform over the data set, and the window reaches back as far as the context
-    and the episode allow. So the first steps of episodes appear with a short past, as they do when acting.
+    The last step of a window is uniform over the data set, or over a set that was drawn by its weight, and the window
+    reaches back as far as the context and the episode allow. So the first steps of episodes appear with a short past,
+    as they do when acting.
 
     Args:
         trajectories: the episodes to cut windows from; their arrays are copied to tensors once.
@@ -166,7 +210,7 @@ class Windows:
     def __init__(self, trajectories: Trajectories, context: int, device: torch.device | str = "cpu"):
         if context < 1:
             raise UserError(f"context={context}: must be 1 step or more")
-        self.steps, self.context = trajectories.steps, context
+        self.steps, self.context, self.stack = trajectories.steps, context, trajectories.stack
         starts, lengths = torch.from_numpy(trajectories.starts), torch.from_numpy(trajectories.lengths)
         first = torch.repeat_interleave(starts[:-1], lengths)  # (steps,) where the episode of a step begins
         arrays = {
@@ -177,8 +221,10 @@ class Windows:
         }
         # A last row of zeros is what padding points at: padded batches need no second pass.
         self._tables = {k: torch.cat([v, torch.zeros_like(v[:1])]).to(device) for k, v in arrays.items()}
-        self._first = first.to(device)
+        self._first = torch.cat([first, torch.tensor([self.steps])]).to(device)
         self._offsets = torch.arange(context, device=device)
+        shares = trajectories.shares()
+        self._episodes = None if shares is None else (torch.from_numpy(shares), starts, lengths)
 
     def sample(self, batch_size: int, generator: torch.Generator) -> dict[str, torch.Tensor]:
         """Draw a batch of windows, real steps first, padding behind them.
@@ -190,15 +236,34 @@ class Windows:
         Returns:
             ``observations`` (B, K, obs) and ``actions`` (B, K, act) float32, ``returns_to_go`` (B, K) float32 in
             raw units, ``timesteps`` (B, K) int64 step inside the episode, ``mask`` (B, K) bool, True on real
-            steps. Padding is zero everywhere.
+            steps. Padding is zero everywhere. Pictures are (B, K, stack * 3, height, width) uint8.
         """
-        last = torch.randint(self.steps, (batch_size,), generator=generator, device=generator.device)
-        return self.gather(last.to(self._first.device))
+        if self._episodes is None:
+            return self.gather(torch.randint(self.steps, (batch_size,), generator=generator, device=generator.device))
+        shares, starts, lengths = (tensor.to(generator.device) for tensor in self._episodes)
+        episodes = torch.multinomial(shares, batch_size, replacement=True, generator=generator)
+        places = torch.rand(batch_size, generator=generator, device=generator.device, dtype=torch.float64)
+        return self.gather(starts[episodes] + (places * lengths[episodes]).long())
 
     def gather(self, last: torch.Tensor) -> dict[str, torch.Tensor]:
         """The windows that end at these steps ``(B,)`` of the data set; the same batch as :meth:`sample`."""
+        last = last.to(self._first.device)
         begin = torch.maximum(self._first[last], last - self.context + 1)
         index = begin[:, None] + self._offsets  # (B, K)
         mask = index <= last[:, None]
         index = torch.where(mask, index, self.steps)
-        return {name: table[index] for name, table in self._tables.items()} | {"mask": mask}
+        batch = {name: table[index] for name, table in self._tables.items() if name != "observations"}
+        return batch | {"observations": self._seen(index), "mask": mask}
+
+    def _seen(self, index: torch.Tensor) -> torch.Tensor:
+        """What is seen at steps ``(B, K)``; before an episode's first frame there was that frame, as when acting."""
+        if self.stack == 1:
+            return self._tables["observations"][index]
+        back = torch.arange(1 - self.stack, 1, device=index.device)
+        frames = torch.maximum(index[..., None] + back, self._first[index][..., None])
+        return self._tables["observations"][frames].flatten(2, 3)
+
+
+def _numbers(array: np.ndarray) -> np.ndarray:
+    """As they are kept: pictures in bytes, everything else in float32."""
+    return array if array.ndim > 2 else array.astype(np.float32)

@@ -12,6 +12,7 @@ dimension. Their mean is zero, since LayerNorm takes away what all neurons share
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 import torch
@@ -33,9 +34,12 @@ def first_layer(source: Source | None, target: nn.Module, context: Context) -> M
     generator = seeded("first layer", context.seed)
     for weight, bias in first_layers(layout).items():
         own = weights[weight]
-        neurons, inputs = own.shape[-2:]
-        scale = own.norm(dim=-1).square().mean().sqrt()  # what is added to it, such as times, keeps its share
-        weights[weight] = (scale * directions(neurons, inputs, generator).to(own)).expand_as(own)
+        neurons, *inputs = layout[weight].part  # of a convolution a whole patch of the picture
+        scale = (
+            own.flatten(3).norm(dim=-1).square().mean().sqrt()
+        )  # what is added to it, such as times, keeps its share
+        spread = directions(neurons, math.prod(inputs), generator).to(own)
+        weights[weight] = (scale * spread).view(neurons, *inputs).expand_as(own)
         if bias is not None:
             weights[bias] = (scale * transitions(neurons, generator).to(own)).expand_as(weights[bias])
     return state_of(target, weights, target, context.plan)
@@ -70,7 +74,7 @@ def first_layers(layout: Layout) -> dict[str, str | None]:
         NotDefined: for a network that has none.
     """
     slots = [key for key, slot in layout.items() if slot.rule.role == ROLE]
-    found = {key: key.removesuffix("weight") + "bias" for key in slots if len(layout[key].part) == 2}
+    found = {key: key.removesuffix("weight") + "bias" for key in slots if len(layout[key].part) > 1}
     if not found:
         raise NotDefined("init=first_layer: needs a model with an embedding (role embed); choose another init or model")
     return {weight: bias if bias in layout else None for weight, bias in found.items()}

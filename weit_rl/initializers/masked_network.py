@@ -49,7 +49,8 @@ class MaskedNetwork:
     that of a list of blocks (``"blocks."``, ``(1, layers)``). What has none is kept.
 
     Args:
-        net: gives shapes and buffers. Its blocks take the stream as first argument and return it alone.
+        net: gives shapes and buffers. Its blocks take the stream as first argument and return it alone. A module with
+            statistics over an axis other than a LayerNorm has a ``masked()``, which makes one with a buffer ``keep``.
         plan: of ``net``. The axis of a LayerNorm is that of its parameters; of one without any it is the whole
             network's axis of its length.
 
@@ -87,15 +88,16 @@ class MaskedNetwork:
         return out
 
     def _masked_norms(self) -> Any:
-        """Replaces every LayerNorm over a named axis; yields its buffer, the axis's key, the row of the mask."""
+        """Replaces every norm over a named axis; yields its buffer, the axis's key, the row of the mask."""
         for name, module in list(self.net.named_modules()):
-            axis, row = self._axis_of(name, module) if isinstance(module, nn.LayerNorm) else (None, 0)
-            if axis is not None and isinstance(module, nn.LayerNorm):
+            masked = MaskedLayerNorm(module) if isinstance(module, nn.LayerNorm) else _masked(module)
+            axis, row = (None, 0) if masked is None else self._axis_of(name, module)
+            if axis is not None and masked is not None:
                 parent, _, leaf = name.rpartition(".")
-                setattr(self.net.get_submodule(parent), leaf, MaskedLayerNorm(module))
+                setattr(self.net.get_submodule(parent), leaf, masked)
                 yield f"{name}.keep", (axis.key, row if axis.blocks else 0)
 
-    def _axis_of(self, name: str, norm: nn.LayerNorm) -> tuple[Axis | None, int]:
+    def _axis_of(self, name: str, norm: Any) -> tuple[Axis | None, int]:
         for key, slot in self.layout.items():
             for row, parameter in enumerate(slot.names):
                 if parameter.rpartition(".")[0] == name:
@@ -115,6 +117,10 @@ class MaskedNetwork:
             block.register_buffer("keep", torch.ones(()))
             block.register_forward_hook(lambda block, inputs, output: torch.lerp(inputs[0], output, block.keep))
             yield f"{name}.keep", place
+
+
+def _masked(module: Any) -> nn.Module | None:
+    return module.masked() if hasattr(module, "masked") else None
 
 
 def slices(

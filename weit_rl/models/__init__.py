@@ -18,12 +18,19 @@ class Model:
     Attributes:
         build: ``build(size, **options) -> nn.Module`` with torch's current random state.
         plan: ``plan(tile) -> Plan`` for templates of that edge.
+        bound: how the names begin of parameters that belong to one body or data set, such as embedding and head.
+        sees: ``"states"`` (default) or ``"pictures"``.
+        window: steps of the windows it is trained on; None (default) as many as an option says.
     """
 
     build: Callable[..., nn.Module]
     plan: Callable[[int], Plan]
+    bound: tuple[str, ...] = ()
+    sees: str = "states"
+    window: int | None = None
 
 
 MODELS: Registry[Model] = Registry("model")
+DEFAULT = "dt"  # where nobody says which; the bank of an environment without a suffix
 
-from weit_rl.models import decision_transformer, mlp, tcn  # noqa: E402,F401  (each adds itself)
+from weit_rl.models import conv, convnext_policy, decision_transformer, mlp, tcn  # noqa: E402,F401  (each adds itself)

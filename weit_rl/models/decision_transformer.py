@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from weit_rl.models import MODELS, Model
-from weit_rl.models.policy import BLOCK, POSITIONS, RTG, FeedForward, Policy, shared_rules
+from weit_rl.models.policy import BLOCK, BOUND, POSITIONS, RTG, FeedForward, Policy, shared_rules
 from weit_rl.plan import FIXED, Plan, Rule
 from weit_rl.sizes import Size
 
@@ -113,4 +113,4 @@ def plan(tile: int) -> Plan:
     )
 
 
-MODELS.add("dt", Model(DecisionTransformer, plan))
+MODELS.add("dt", Model(DecisionTransformer, plan, BOUND))

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from weit_rl.models import MODELS, Model
-from weit_rl.models.policy import Policy, shared_rules
+from weit_rl.models.policy import BOUND, Policy, shared_rules
 from weit_rl.plan import Plan
 from weit_rl.sizes import Size
 
@@ -35,4 +35,4 @@ def plan(tile: int) -> Plan:
     return Plan(shared_rules(tile))
 
 
-MODELS.add("mlp", Model(MLP, plan))
+MODELS.add("mlp", Model(MLP, plan, BOUND))

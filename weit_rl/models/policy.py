@@ -19,6 +19,7 @@ from weit_rl.sizes import Size
 RTG = ("latest", "every", "none")
 POSITIONS = ("window", "episode")
 BLOCK = rf"blocks\.{LAYER}\."
+BOUND = ("embed_observation", "embed_action", "head")  # to one body
 
 
 class FeedForward(nn.Module):
@@ -49,7 +50,7 @@ class Policy(nn.Module):
 
     Args:
         size: width and depth.
-        observation_dim: numbers in an observation.
+        observation_dim: numbers in an observation (of pictures: channels).
         action_dim: numbers in an action; actions lie in [-1, 1].
         context: time steps the network sees (default 20).
         max_steps: length of the longest episode (default 1000).
@@ -69,7 +70,7 @@ class Policy(nn.Module):
         "positions": ("window",),
     }
 
-    embed_observation: nn.Linear
+    embed_observation: nn.Module
     observation_mean: Tensor
     observation_std: Tensor
     return_scale: Tensor
@@ -114,7 +115,14 @@ class Policy(nn.Module):
         """A block; all are alike, so that networks of other depths can take, drop and repeat them."""
         return FeedForward(size, dropout)
 
-    def forward(self, observations: Tensor, actions: Tensor, returns_to_go: Tensor, timesteps: Tensor) -> Tensor:
+    def forward(
+        self,
+        observations: Tensor,
+        actions: Tensor,
+        returns_to_go: Tensor,
+        timesteps: Tensor,
+        head: bool = True,
+    ) -> Tensor:
         """The action for every step of a window.
 
         Args:
@@ -122,9 +130,10 @@ class Policy(nn.Module):
             actions: ``(B, T, action_dim)``; the last one is not looked at.
             returns_to_go: ``(B, T)``, raw reward units.
             timesteps: ``(B, T)`` integers, the step inside the episode.
+            head: False stops before the action head, for whoever has another one (default True).
 
         Returns:
-            ``(B, T, action_dim)`` in [-1, 1].
+            ``(B, T, action_dim)`` in [-1, 1], or ``(B, T, width)`` without the head.
         """
         states = self.embed_observation((observations - self.observation_mean) / self.observation_std)
         returns = (returns_to_go / self.return_scale).unsqueeze(-1)
@@ -132,7 +141,7 @@ class Policy(nn.Module):
         if self.rtg == "latest":
             scale, shift = self.modulate(returns).chunk(2, dim=-1)
             x = x * (1 + scale) + shift
-        return torch.tanh(self.head(x))
+        return torch.tanh(self.head(x)) if head else x
 
     def hidden(self, states: Tensor, actions: Tensor, returns: Tensor, timesteps: Tensor) -> Tensor:
         """``(B, T, width)`` behind the last block, from embedded states and scaled returns ``(B, T, 1)``."""
@@ -152,26 +161,31 @@ class Policy(nn.Module):
 
 
 def _init(module: nn.Module) -> None:
-    if isinstance(module, nn.Linear | nn.Embedding | nn.Conv1d):
+    if isinstance(module, nn.Linear | nn.Embedding | nn.Conv1d | nn.Conv2d):
         nn.init.normal_(module.weight, std=0.02)
-    if isinstance(module, nn.Linear | nn.Conv1d) and module.bias is not None:
+    if isinstance(module, nn.Linear | nn.Conv1d | nn.Conv2d) and module.bias is not None:
         nn.init.zeros_(module.bias)
 
 
 def shared_rules(tile: int) -> tuple[Rule, ...]:
-    """The rules of what all policies have: composed MLPs, the rest free."""
+    """The rules of what all policies with :class:`FeedForward` have: composed MLPs, the rest free."""
     square = (tile, tile)
     return (
         Rule(BLOCK + r"fc1\.weight", "fc1", square, 1, ("hidden", "stream"), 1),
         Rule(BLOCK + r"fc1\.bias", "fc1", None, 1, ("hidden",)),
         Rule(BLOCK + r"fc2\.weight", "fc2", square, 1, ("stream", "hidden"), 1),
         Rule(BLOCK + r"fc2\.bias", "bias", None, 1, ("stream",)),
-        Rule(BLOCK + r"norm[12]\.(weight|bias)", "norm", None, 1, ("stream",)),
-        Rule(r"norm_(in|out)\.(weight|bias)", "norm", None, 1, ("stream",)),
-        Rule(r"embed_(observation|action|return)\.weight", "embed", None, 1, ("stream", FIXED)),
-        Rule(r"embed_(observation|action|return)\.bias", "embed", None, 1, ("stream",)),
-        Rule(r"modulate\.weight", "modulate", None, 2, ("stream", FIXED)),
-        Rule(r"modulate\.bias", "modulate", None, 2, ("stream",)),
-        Rule(r"head\.weight", "head", None, 1, (FIXED, "stream"), 1),
-        Rule(r"head\.bias", "head", None, 1, (FIXED,)),
+        *FREE_RULES,
     )
+
+
+FREE_RULES = (  # of what any policy has
+    Rule(BLOCK + r"norm[12]\.(weight|bias)", "norm", None, 1, ("stream",)),
+    Rule(r"norm_(in|out)\.(weight|bias)", "norm", None, 1, ("stream",)),
+    Rule(r"embed_(observation|action|return)\.weight", "embed", None, 1, ("stream", FIXED)),
+    Rule(r"embed_(observation|action|return)\.bias", "embed", None, 1, ("stream",)),
+    Rule(r"modulate\.weight", "modulate", None, 2, ("stream", FIXED)),
+    Rule(r"modulate\.bias", "modulate", None, 2, ("stream",)),
+    Rule(r"head\.weight", "head", None, 1, (FIXED, "stream"), 1),
+    Rule(r"head\.bias", "head", None, 1, (FIXED,)),
+)

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from weit_rl.models import MODELS, Model
-from weit_rl.models.policy import BLOCK, FeedForward, Policy, shared_rules
+from weit_rl.models.policy import BLOCK, BOUND, FeedForward, Policy, shared_rules
 from weit_rl.plan import FIXED, Plan, Rule
 from weit_rl.sizes import Size
 
@@ -78,4 +78,4 @@ def plan(tile: int) -> Plan:
     )
 
 
-MODELS.add("tcn", Model(TCN, plan))
+MODELS.add("tcn", Model(TCN, plan, BOUND))

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from weit_rl.data import Trajectories, Windows
 from weit_rl.envs.entry import EnvEntry
 from weit_rl.errors import UserError
-from weit_rl.models import MODELS
+from weit_rl.models import DEFAULT, MODELS
 from weit_rl.plan import Plan
 from weit_rl.sizes import Size
 from weit_rl.tasks import TASKS
@@ -31,7 +31,7 @@ class ControlConfig:
     Attributes:
         model: a name in ``MODELS``.
         tile: edge of a template.
-        context: time steps of a window, which the network sees (``mlp``: one by one).
+        context: time steps of a window, which the network sees (``mlp``: one by one; pictures: always 1).
         rtg: ``"latest"``, ``"every"`` (``dt``) or ``"none"``.
         past_actions: whether past actions are tokens (``dt``).
         positions: ``"window"`` or ``"episode"`` (``dt``).
@@ -45,7 +45,7 @@ class ControlConfig:
         best_fraction: share of these that is trained on, the best by their returns.
     """
 
-    model: str = "dt"
+    model: str = DEFAULT
     tile: int = 16
     context: int = 20
     rtg: str = "latest"
@@ -77,14 +77,20 @@ class Control:
         if config.data_episodes is not None:
             self.trajectories = training = training.drawn(config.data_episodes, SPLIT_SEED)
         training = training.best(config.best_fraction)
-        self.windows = Windows(training, config.context, config.device)
-        self.origins = [Windows(part, config.context, config.device) for part in training.origins()]
-        self.held_windows = Windows(held, config.context, config.device)
+        self._sets = training.steps_by_origin()
+        if training.weights is not None and len(self._sets) < len(training.weights):
+            raise UserError(
+                f"data_weights={training.weights.tolist()}: of some set no episode is left to train on; give it more "
+                "episodes, leave it out of data, or raise data_episodes or best_fraction"
+            )
+        steps = self.model.window or config.context
+        self.windows = Windows(training, steps, config.device)
+        self.held_windows = Windows(held, steps, config.device)
 
     def options(self) -> dict[str, Any]:
         """What the model's constructor needs besides the size (kept in checkpoints)."""
         return {
-            "observation_dim": self.trajectories.observations.shape[1],
+            "observation_dim": self.trajectories.observation_dim,
             "action_dim": self.trajectories.actions.shape[1],
             "context": self.config.context,
             "max_steps": self.entry.episode_steps,
@@ -125,13 +131,20 @@ class Control:
         net(*(batch[name] for name in INPUTS))
 
     def domains(self) -> list[Callable[[Any, int], Tensor]] | None:
-        """The loss of a step on each of the sets that were mixed, a batch shared among them; None for a single set."""
-        share = max(1, self.config.batch_size // len(self.origins))
+        """The loss of a step on each of the sets that were mixed, a batch shared among them; None for a single set.
 
-        def loss_on(windows: Windows) -> Callable[[Any, int], Tensor]:
-            return lambda net, step: self.loss(net, windows.sample(share, self._generator(step)))
+        The sets get equal parts, whatever their weights: who asks for them weighs them itself.
+        """
+        share = max(1, self.config.batch_size // len(self._sets))
 
-        return [loss_on(windows) for windows in self.origins] if len(self.origins) > 1 else None
+        def loss_on(steps: Tensor) -> Callable[[Any, int], Tensor]:
+            def loss(net: Any, step: int) -> Tensor:
+                drawn = torch.randint(len(steps), (share,), generator=self._generator(step))
+                return self.loss(net, self.windows.gather(steps[drawn]))
+
+            return loss
+
+        return [loss_on(torch.from_numpy(steps)) for steps in self._sets] if len(self._sets) > 1 else None
 
     def _generator(self, step: int) -> torch.Generator:
         return torch.Generator().manual_seed(self.config.seed * 1_000_003 + step)

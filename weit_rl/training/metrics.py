@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterable, Mapping
-from io import StringIO
+from io import BytesIO, StringIO
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +36,28 @@ class MetricsLog:
             file.write(text)
         for _, name, value in rows:
             self._writer().add_scalar(name, value, step)
+
+    def log_image(self, step: int, name: str, picture: bytes) -> None:
+        """Put an encoded picture on TensorBoard alone: a PNG, or a GIF that moves there."""
+        from PIL import Image
+        from tensorboard.compat.proto.summary_pb2 import Summary
+
+        width, height = Image.open(BytesIO(picture)).size
+        image = Summary.Image(height=height, width=width, colorspace=3, encoded_image_string=picture)
+        self._writer().file_writer.add_summary(Summary(value=[Summary.Value(tag=name, image=image)]), step)
+
+    def log_hparams(self, options: Mapping[str, Any], results: Mapping[str, float]) -> None:
+        """Put options and final numbers on TensorBoard alone, for its HPARAMS tab.
+
+        They lie in the run's own folder: ``SummaryWriter.add_hparams`` would make a second run inside it.
+        """
+        from torch.utils.tensorboard.summary import hparams
+
+        board = self._writer()
+        for part in hparams(dict(options), dict(results)):
+            board.file_writer.add_summary(part)
+        for name, value in results.items():
+            board.add_scalar(name, value, 0)
 
     def series(self) -> dict[str, list[tuple[int, float]]]:
         """Everything logged so far: ``{name: [(step, value), ...]}``."""

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from weit_rl.masks import Masks
 from weit_rl.resize import resize
@@ -38,3 +39,37 @@ class MaskedLoss:
     def _build(self, size: Size) -> tuple[Any, Any]:
         plain = self.task.build(size)
         return skeleton(plain), self.net.plan.layout(plain)
+
+
+class Shared(nn.Module):
+    """The composed networks of one body or several, which share all that is not bound to one of them.
+
+    Args:
+        nets: one for each body, of one bank and size.
+        bound: how the names begin of the parameters that each keeps for itself.
+    """
+
+    def __init__(self, nets: Sequence[WeiT], bound: tuple[str, ...]):
+        super().__init__()
+        self.nets = nn.ModuleList(nets)
+        for net in nets[1:]:
+            net.scalers = nets[0].scalers
+            for key in net.free:
+                if not key.startswith(bound):
+                    net.free.tie(key, nets[0].free[key])
+
+    def own(self) -> list[nn.Parameter]:
+        """Scalers and free parameters of all, each once."""
+        every = (p for net in self.nets for p in (*net.scalers.parameters(), *net.free.parameters()))  # type: ignore[union-attr]
+        return list({id(p): p for p in every}.values())
+
+
+class InTurn:
+    """The losses of several bodies, one a step, so that all are trained equally often."""
+
+    def __init__(self, losses: Sequence[MaskedLoss]):
+        self.losses = losses
+
+    def __call__(self, step: int) -> Tensor:
+        """The loss of the body whose turn it is."""
+        return self.losses[step % len(self.losses)](step)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -15,6 +16,7 @@ from rich.text import Text
 
 LINE_SECONDS = 10.0
 REFRESH_SECONDS = 0.2
+LOG_WIDTH = 160  # characters of a table that goes into a file or a pipe, where rich would take 80 and cut words
 
 
 class Progress:
@@ -91,7 +93,7 @@ def table(title: str, rows: Sequence[Mapping[str, Any]], console: Console | None
     for row in rows:
         # Text, since in a str rich reads the brackets of a path as its markup
         grid.add_row(*(Text(_cell(value)) for value in row.values()))
-    console = console or Console(highlight=False)
+    console = console or Console(highlight=False, width=None if sys.stdout.isatty() else LOG_WIDTH)
     console.print(f"\n{title}", soft_wrap=True, markup=False)  # as the grid's own title it would wrap at its width
     console.print(grid)
 

@@ -17,7 +17,7 @@ import yaml
 
 from weit_rl.atomic import cannot_write, write_atomically
 from weit_rl.errors import UserError
-from weit_rl.options import as_config
+from weit_rl.options import as_config, plain_config
 from weit_rl.training.environment import describe_environment
 from weit_rl.training.learning_curve import draw_learning_curve
 from weit_rl.training.metrics import MetricsLog
@@ -57,16 +57,15 @@ class RunFolder:
         Raises:
             UserError: if the folder exists and is not empty, cannot be made, or the disk has less space.
         """
-        from omegaconf import OmegaConf
-
         folder = Path(path).expanduser() if path else _default_folder(verb, cfg, seed)
         _check(folder, free_bytes)
         try:
             (folder / "checkpoints").mkdir(parents=True)
         except OSError as error:
             raise cannot_write(folder, error) from error
-        plain = OmegaConf.to_container(cfg, resolve=True)
-        write_atomically(folder / CONFIG, yaml.safe_dump(plain, sort_keys=False, allow_unicode=True).encode())
+        write_atomically(
+            folder / CONFIG, yaml.safe_dump(plain_config(cfg), sort_keys=False, allow_unicode=True).encode()
+        )
         run = cls(folder)
         run.write_json(ENVIRONMENT, describe_environment(seed))
         return run
@@ -95,9 +94,22 @@ class RunFolder:
         """Append metrics such as ``{"train/loss": 0.03}`` to metrics.csv and TensorBoard."""
         self._metrics.log(step, values)
 
+    def log_image(self, step: int, name: str, picture: bytes) -> None:
+        """Show a PNG or GIF in TensorBoard."""
+        self._metrics.log_image(step, name, picture)
+
+    def log_hparams(self, results: Mapping[str, Any]) -> None:
+        """Show the run's options with its final numbers (None is left out) in TensorBoard's HPARAMS tab."""
+        numbers = {f"hparam/{name}": float(value) for name, value in results.items() if value is not None}
+        self._metrics.log_hparams(_flat(plain_config(self.config)), numbers)
+
     def metrics(self) -> dict[str, list[tuple[int, float]]]:
         """All metrics logged so far: ``{name: [(step, value), ...]}``."""
         return self._metrics.series()
+
+    def last_step(self) -> int:
+        """The last step anything was logged at."""
+        return max((points[-1][0] for points in self.metrics().values()), default=0)
 
     def write_json(self, name: str, data: Any) -> None:
         """Write a JSON file such as "evaluation.json" atomically; numpy numbers and paths are welcome."""
@@ -147,6 +159,17 @@ def _default_folder(verb: str, cfg: DictConfig, seed: int) -> Path:
         number += 1
         folder = Path("runs") / f"{name}-{number}"
     return folder
+
+
+def _flat(values: Mapping[str, Any], group: str = "") -> dict[str, Any]:
+    """Options by their dotted keys; what is neither number, text nor boolean as text, what is not set left out."""
+    flat: dict[str, Any] = {}
+    for name, value in values.items():
+        if isinstance(value, Mapping) and value:
+            flat |= _flat(value, f"{group}{name}.")
+        elif value is not None:
+            flat[group + name] = value if isinstance(value, str | int | float) else str(value)
+    return flat
 
 
 def _plain(value: Any) -> Any:

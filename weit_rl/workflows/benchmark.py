@@ -19,11 +19,13 @@ from weit_rl.comparison.results import Results, scored
 from weit_rl.comparison.sources import Sources
 from weit_rl.comparison.tables import all_tables
 from weit_rl.data import load_trajectories
+from weit_rl.data.readers import data_name
 from weit_rl.envs.entry import env_entry
 from weit_rl.errors import Interrupted, UserError
 from weit_rl.registry import unknown
 from weit_rl.training.progress import Progress
-from weit_rl.workflows.setup import check_numbers
+from weit_rl.workflows.bodies import name_env
+from weit_rl.workflows.setup import check_kind, check_numbers
 
 MODES, REPORTS = ("run", "tune", "report"), ("markdown", "html")
 
@@ -31,6 +33,7 @@ MODES, REPORTS = ("run", "tune", "report"), ("markdown", "html")
 def benchmark(cfg: Any) -> dict[str, Any]:
     """Run or go on; returns the path of the report and the number of cells."""
     check_numbers(cfg)
+    name_env(cfg)
     for name, choices in {"mode": MODES, "report": REPORTS}.items():
         if cfg[name] not in choices:
             raise unknown(name, cfg[name], list(choices))
@@ -53,7 +56,8 @@ class Comparison:
     def __init__(self, cfg: Any):
         self.cfg, self.grid = cfg, Grid.of(cfg)
         entry = env_entry(self.grid.env)
-        self.data = load_trajectories(self.grid.data, entry)
+        check_kind(self.grid.model, entry)
+        self.data = load_trajectories(self.grid.data, entry, weights=self.grid.data_weights)
         self.folder = Path(cfg.run_dir or f"runs/benchmark-{entry.slug}-{cfg.profile}").expanduser()
         self.results = Results(self.folder, self.grid)
         self.sources = Sources(self.grid, (self.folder / "sources").absolute(), cfg.threads)
@@ -129,7 +133,7 @@ class Comparison:
         figures = all_figures(done, self.behaviour, self.source_flops) if done else {}
         self.results.write_json({"behaviour": self.behaviour, "source_flops": self.source_flops})
         write = write_html if self.cfg.report == "html" else write_markdown
-        title = f"{self.grid.env}, {Path(self.grid.data).name}: networks of a new size"
+        title = f"{self.grid.env}, {data_name(self.grid.data)}: networks of a new size"
         path = write(self.folder, title, self.facts(), tables, figures)
         print(f"report: {path}")
         return {"report": str(path), "cells": len(self.results.rows)}

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
+from weit_rl.agents.contact_sheet import animation, contact_sheet
 from weit_rl.agents.evaluation import SEEDS_APART, TEST_SEED, evaluate
 from weit_rl.agents.video import record_video
-from weit_rl.envs.entry import env_entry
+from weit_rl.atomic import unused, write_atomically
+from weit_rl.envs.entry import EnvEntry, env_entry
 from weit_rl.errors import UserError
 from weit_rl.training.checkpoint import load_network
 from weit_rl.training.progress import table
@@ -19,34 +20,47 @@ from weit_rl.workflows.setup import check_numbers, device_of
 def evaluate_run(cfg: Any) -> dict[str, Any]:
     """Returns of one checkpoint of a run on test seeds; written beside the run's own evaluation."""
     check_numbers(cfg)
+    if cfg.run is None:
+        raise UserError("run: must be given, run=RUN (a run folder), or compare=[RUN, RUN] instead")
+    if cfg.fresh or cfg.out is not None:
+        raise UserError("fresh, out: belong to compare=[RUN, RUN]; leave them out")
     run = RunFolder.open(cfg.run)
-    path = run.checkpoint_path(cfg.checkpoint)
-    if not path.is_file():
-        names = sorted(p.stem for p in path.parent.glob("*.safetensors"))
-        have = ", ".join(name for name in names if not name.endswith("_state"))  # what a stopped stage goes on from
-        raise UserError(f"checkpoint={cfg.checkpoint}: {cfg.run} has none of that name (it has {have or 'none'})")
-    net: Any
-    net, card = load_network(path)
-    net.to(device_of(cfg))
-    if cfg.target_return is not None:
-        net.target_return.fill_(cfg.target_return)
+    net, card = policy_of(run, cfg.checkpoint, cfg)
     entry = env_entry(card["env"])
     if cfg.video:
-        print(f"video: {record_video(net, entry, TEST_SEED + SEEDS_APART * cfg.seed, _new(run.path / 'video.mp4'))}")
+        film(run, net, card, entry, cfg)
     report: dict[str, Any] = {**evaluate(net, entry, cfg.episodes, TEST_SEED + SEEDS_APART * cfg.seed)}
     report |= {"checkpoint": cfg.checkpoint, "seed": cfg.seed, "env": entry.name}
     report["target_return"] = float(net.target_return)
-    name = _new(run.path / f"evaluation-{cfg.checkpoint}-{cfg.episodes}.json").name
+    name = unused(run.path / f"evaluation-{cfg.checkpoint}-{cfg.episodes}.json").name
     run.write_json(name, report)
     table(f"{cfg.run}", [result_row(cfg.checkpoint, report, entry)])
     print(f"written: {run.path / name}")
     return report
 
 
-def _new(path: Path) -> Path:
-    """The path itself, or with the first number behind it that is not taken: nothing is overwritten."""
-    number, candidate = 1, path
-    while candidate.exists():
-        number += 1
-        candidate = path.with_stem(f"{path.stem}-{number}")
-    return candidate
+def policy_of(run: RunFolder, checkpoint: str, cfg: Any) -> tuple[Any, dict[str, Any]]:
+    """A network of a run with its card, on the device and asked for the return that the config wants."""
+    path = run.checkpoint_path(checkpoint)
+    if not path.is_file():
+        names = sorted(p.stem for p in path.parent.glob("*.safetensors"))
+        have = ", ".join(name for name in names if not name.endswith("_state"))  # what a stopped stage goes on from
+        raise UserError(f"checkpoint={checkpoint}: {run.path} has none of that name (it has {have or 'none'})")
+    net: Any
+    net, card = load_network(path)
+    net.to(device_of(cfg))
+    if cfg.target_return is not None:
+        net.target_return.fill_(cfg.target_return)
+    return net, card
+
+
+def film(run: RunFolder, net: Any, card: dict[str, Any], entry: EnvEntry, cfg: Any) -> None:
+    """One episode as an mp4 and a contact sheet in the run's folder, and both on its TensorBoard."""
+    video = unused(run.path / "video.mp4")
+    shot = record_video(net, entry, TEST_SEED + SEEDS_APART * cfg.seed, video)
+    sheet, step = unused(video.with_suffix(".png")), card.get("step", run.last_step())
+    write_atomically(sheet, picture := contact_sheet(shot))
+    run.log_image(step, f"video/{cfg.checkpoint}", animation(shot))
+    run.log_image(step, f"contact_sheet/{cfg.checkpoint}", picture)
+    run.close()
+    print(f"video: {video}, contact sheet: {sheet}")

@@ -12,6 +12,7 @@ from weit_rl.command import compose
 from weit_rl.errors import Interrupted, UserError
 from weit_rl.tensorfile import read_tensors
 from weit_rl.training.run_folder import RunFolder
+from weit_rl.workflows.bodies import name_env
 from weit_rl.workflows.setup import check_numbers, set_up_torch
 
 PATHS = ("data", "bank", "source")
@@ -32,8 +33,10 @@ class Run(Protocol):
         ...
 
 
-def _absolute(text: str | None) -> str | None:
+def _absolute(text: Any) -> Any:
     """A run folder must say the same from any working directory; a bare word is a name (a level) first."""
+    if not isinstance(text, str | None):
+        return [_absolute(part) for part in text]
     path = os.path.expanduser(text or "")
     bare = os.sep not in path and "." not in path
     return text if bare or not os.path.exists(path) else os.path.abspath(path)
@@ -46,6 +49,7 @@ def launch(verb: str, cfg: Any, make: Callable[[Any], Run]) -> dict[str, Any]:
         UserError: for bad input, before anything is written.
         Interrupted: after a stop, saying how to go on.
     """
+    name_env(cfg)
     resume = cfg.resume
     if resume is not None:
         cfg = resumed_config(verb, cfg)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from omegaconf import OmegaConf
+from torch import Tensor
 
 import weit_rl
 from weit_rl.agents.evaluation import VALIDATION_SEED
 from weit_rl.bank import TemplateBank
+from weit_rl.bodies import joined
 from weit_rl.constraints import CONSTRAINTS
 from weit_rl.errors import UserError
 from weit_rl.masks import Masks
@@ -21,13 +24,14 @@ from weit_rl.start import network_of_size
 from weit_rl.tasks.control import Control
 from weit_rl.training.flops import step_flops
 from weit_rl.training.loop import Recipe
-from weit_rl.training.pretraining import MaskedLoss
+from weit_rl.training.pretraining import InTurn, MaskedLoss, Shared
 from weit_rl.training.progress import table
 from weit_rl.training.run_folder import RunFolder
 from weit_rl.weit import WeiT
+from weit_rl.workflows.bodies import bodies
 from weit_rl.workflows.launch import launch
 from weit_rl.workflows.monitor import Monitor
-from weit_rl.workflows.setup import control_task
+from weit_rl.workflows.setup import bank_of, control_task
 
 LICENCE = "Apache-2.0"
 PROBES = 50  # steps whose FLOPs are averaged: they depend on the sizes drawn
@@ -55,18 +59,21 @@ class PretrainRun:
             self.stages = {"rank": 0, "pretrain": min(RANK_STEPS, cfg.steps)}
         self.score_sizes = {name: Size.parse(name) for name in cfg.score_sizes}
         self.masks = Masks(cfg.widths, cfg.depths, self.full, cfg.seed, cfg.masks)
-        self.task: Control = control_task(cfg, cfg.tile)
-        self.plain = self.task.build(self.full, cfg.seed)
+        self.tasks: list[Control] = [control_task(body, cfg.tile) for body in bodies(cfg)]
+        self.task = self.tasks[0]
+        self.plains = [task.build(self.full, cfg.seed) for task in self.tasks]
         if CONSTRAINTS.get(cfg.constraint).whole:
-            self.task.plan = self.task.plan.whole(self.plain)
+            for task, plain in zip(self.tasks, self.plains, strict=True):
+                task.plan = task.plan.whole(plain)
         self.fresh(1 if cfg.rank == "auto" else cfg.rank)
         self.check()
 
     def fresh(self, rank: int | dict[str, int]) -> None:
-        """Make the fresh bank and its network."""
+        """Make the fresh bank and its networks."""
         cfg, plan = self.cfg, self.task.plan
         self.bank = TemplateBank.from_plan(plan, rank, cfg.constraint, cfg.seed).to(self.task.config.device)
-        self.net = WeiT(self.plain, self.bank, plan, cfg.seed)
+        self.nets = [WeiT(plain, self.bank, plan, cfg.seed) for plain in self.plains]
+        self.net, self.shared = self.nets[0], Shared(self.nets, self.task.model.bound)
 
     @torch.no_grad()
     def check(self) -> None:
@@ -87,16 +94,10 @@ class PretrainRun:
         monitor = Monitor(run)
         if self.cfg.rank == "auto":
             self.fresh(self.choose(monitor))
-        cfg, net = self.cfg, self.net
-        groups = [
-            {"params": list(self.bank.parameters())},
-            {"params": [*net.scalers.parameters(), *net.free.parameters()], "weight_decay": 0.0},
-        ]
-        stage = (net, MaskedLoss(net, self.task, self.masks), self.recipe(cfg.steps), groups)
+        groups = [{"params": list(self.bank.parameters())}, {"params": self.shared.own(), "weight_decay": 0.0}]
+        stage = (self.shared, self.loss(self.nets), self.recipe(self.cfg.steps), groups)
         monitor.stage("pretrain", self.stages["pretrain"], *stage, probes=PROBES)
-        buffers = {f"buffer.{name}": b.detach().cpu() for name, b in net.net.named_buffers()}
-        own = {f"own.{key}": p.detach().cpu() for key, p in net.own().items()}
-        self.bank.source = own | buffers
+        self.bank.source = joined([source_tensors(net) for net in self.nets], self.task.model.bound)
         self.bank.card |= {**self.card(), "flops": monitor.flops}
         self.bank.card["scores"] = self.scores()
         self.bank.save(run.path / self.result)
@@ -106,15 +107,18 @@ class PretrainRun:
 
     def flops(self) -> float:
         """What pre-training costs, without doing it (a choice of rank not counted)."""
-        loss = MaskedLoss(self.net, self.task, self.masks)
-        return self.cfg.steps * step_flops(self.net, loss, min(PROBES, self.cfg.steps))
+        return self.cfg.steps * step_flops(self.shared, self.loss(self.nets), min(PROBES, self.cfg.steps))
+
+    def loss(self, nets: list[WeiT]) -> InTurn:
+        """The loss of a step."""
+        return InTurn([MaskedLoss(net, task, self.masks) for net, task in zip(nets, self.tasks, strict=True)])
 
     def choose(self, monitor: Monitor) -> dict[str, int]:
         """Templates of every role, from a short stage without any; a resumed run reads its end and chooses the same."""
-        net = dense(self.plain, self.task.plan)
+        nets = [dense(plain, self.task.plan) for plain in self.plains]
+        shared, net = Shared(nets, self.task.model.bound), nets[0]
         before = {key: weight.detach().clone() for key, weight in net.weights().items()}
-        loss = MaskedLoss(net, self.task, self.masks)
-        monitor.stage("rank", 0, net, loss, self.recipe(self.stages["pretrain"]))
+        monitor.stage("rank", 0, shared, self.loss(nets), self.recipe(self.stages["pretrain"]))
         return ranks_of(before, net.weights(), net.layout)
 
     def chosen(self) -> dict[str, Any]:
@@ -144,20 +148,35 @@ class PretrainRun:
             "numbers": {
                 "templates": sum(t.numel() for t in self.bank.templates.values()),
                 "scalers": sum(s.numel() for s in self.net.scalers.values()),
-                "free": sum(f.numel() for f in self.net.free.values()),
+                "free": sum(f.numel() for f in self.shared.own()) - sum(s.numel() for s in self.net.scalers.values()),
             },
             "config": config,
-            "data": self.task.behaviour(),
+            "data": self.of_each(lambda task: task.behaviour()),
         }
 
-    def scores(self) -> dict[str, dict[str, Any]]:
+    def of_each(self, value: Callable[[Control], Any]) -> Any:
+        """The value for a single body, or a mapping of the names of several."""
+        values = {task.entry.name: value(task) for task in self.tasks}
+        return values if len(self.tasks) > 1 else values[self.task.entry.name]
+
+    def scores(self) -> Any:
         """Returns without any further training, on validation seeds, at the sizes the config names."""
-        scores, rows = {}, []
+        return self.of_each(self.scores_of)
+
+    def scores_of(self, task: Control) -> dict[str, dict[str, Any]]:
+        """Those of one body."""
+        bank, scores, rows = bank_of(self.bank, task), {}, []
         for name, size in self.score_sizes.items():
-            target = self.task.build(size, self.cfg.seed)
-            net = network_of_size(self.bank, self.plain, target, self.task.plan, self.cfg.seed)
-            scores[name] = self.task.evaluate(net.materialize(), self.cfg.episodes, VALIDATION_SEED)
+            target = task.build(size, self.cfg.seed)
+            net = network_of_size(bank, task.build(self.full), target, self.task.plan, self.cfg.seed)
+            scores[name] = task.evaluate(net.materialize(), self.cfg.episodes, VALIDATION_SEED)
             rows.append({"size": name, "return, 0 steps": scores[name]["return_mean"], "score": scores[name]["score"]})
         if rows:
-            table(f"{self.cfg.env}: the bank's own networks", rows)
+            table(f"{task.entry.name}: the bank's own networks", rows)
         return scores
+
+
+def source_tensors(net: WeiT) -> dict[str, Tensor]:
+    """What a bank keeps of a network: its own factors by slot, and its buffers."""
+    buffers = {f"buffer.{name}": buffer.detach().cpu() for name, buffer in net.net.named_buffers()}
+    return {f"own.{key}": p.detach().cpu() for key, p in net.own().items()} | buffers

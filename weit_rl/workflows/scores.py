@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 from torch import nn
 
 from weit_rl.agents.evaluation import SEEDS_APART, TEST_SEED, VALIDATION_SEED
+from weit_rl.data.readers import data_name
 from weit_rl.envs.entry import EnvEntry
 from weit_rl.tasks.control import Control
 from weit_rl.tensorfile import read_card
@@ -52,7 +52,7 @@ class Scores:
 
     def show(self, results: dict[str, dict[str, Any]], title: str) -> None:
         """Print the table, the data's own episodes last."""
-        shown = {**results, f"data ({Path(self.cfg.data).name})": self.task.behaviour()}
+        shown = {**results, f"data ({data_name(self.cfg.data)})": self.task.behaviour()}
         table(title, [result_row(name, metrics, self.task.entry) for name, metrics in shown.items()])
 
 

@@ -11,19 +11,20 @@ import torch
 
 from weit_rl.agents.evaluation import SEEDS_APART
 from weit_rl.bank import TemplateBank
+from weit_rl.bodies import bank_for
 from weit_rl.data import load_trajectories
-from weit_rl.envs.entry import env_entry
+from weit_rl.envs.entry import EnvEntry, env_entry
 from weit_rl.errors import UserError
-from weit_rl.models import MODELS
+from weit_rl.models import DEFAULT, MODELS
 from weit_rl.models.policy import POSITIONS, RTG
 from weit_rl.registry import unknown
+from weit_rl.shipped import BANKS, shipped_bank
 from weit_rl.sizes import Size
 from weit_rl.start import network_of_size
 from weit_rl.tasks.control import Control, ControlConfig
 from weit_rl.tensorfile import read_card
 from weit_rl.training.checkpoint import load_network
 
-BANKS = Path(__file__).parents[1] / "assets" / "banks"
 RANGES = {  # least and most; seeds and episodes end where they would meet those of another seed
     "seed": (0, SEEDS_APART - 1),
     "episodes": (1, SEEDS_APART),
@@ -34,8 +35,9 @@ RANGES = {  # least and most; seeds and episodes end where they would meet those
     "weight_decay": (0, None),
     "scaler_steps": (0, None),
     "train_steps": (0, None),
+    "critic_warmup": (0, None),
     **dict.fromkeys(("steps", "pretrain_steps", "batch_size", "context", "tile", "rank"), (1, None)),
-    **dict.fromkeys(("data_episodes", "evaluate_every", "threads", "workers"), (1, None)),
+    **dict.fromkeys(("data_episodes", "evaluate_every", "threads", "workers", "agent_steps", "n_envs"), (1, None)),
 }
 PRECISIONS = ("highest", "high", "medium")  # torch's names
 POSITIVE = ("lr", "scaler_lr", "train_lr", "grad_clip")
@@ -51,6 +53,18 @@ def check_numbers(cfg: Any) -> None:
     for name in POSITIVE:
         if name in given and given[name] <= 0:
             raise UserError(f"{name}={given[name]}: must be more than 0")
+
+
+def check_kind(model: str, entry: EnvEntry) -> None:
+    """UserError for a model that sees another kind of observations than there are, or if nothing can draw them."""
+    sees, given = MODELS.get(model).sees, "pictures" if entry.pixels else "states"
+    if sees != given:
+        others = ", ".join(name for name in MODELS.names() if MODELS.get(name).sees == given)
+        change = "leave pixels out" if entry.pixels else "add pixels=true"
+        raise UserError(
+            f"model={model}: sees {sees}, and env={entry.name} gives {given}; {change}, or use model={others}"
+        )
+    entry.check_renderer()
 
 
 def device_of(cfg: Any) -> str:
@@ -83,7 +97,7 @@ def set_up_torch(cfg: Any) -> None:
 def control_task(cfg: Any, tile: int) -> Control:
     """The control task of a config: environment, data, model options."""
     entry = env_entry(cfg.env)
-    MODELS.get(cfg.model)
+    check_kind(cfg.model, entry)
     for name, choices in {"rtg": RTG, "positions": POSITIONS}.items():
         if cfg[name] not in choices:
             raise unknown(name, cfg[name], list(choices))
@@ -102,7 +116,7 @@ def control_task(cfg: Any, tile: int) -> Control:
         target_return=cfg.get("target_return"),
         device=device_of(cfg),
     )
-    return Control(entry, load_trajectories(cfg.data, entry), config)
+    return Control(entry, load_trajectories(cfg.data, entry, weights=cfg.data_weights), config)
 
 
 def size_of(group: Any) -> Size:
@@ -128,27 +142,29 @@ def bank_path(cfg: Any) -> Path:
     return path
 
 
-def shipped_bank(env: str, model: str) -> Path:
-    """Where the bank of an environment and a model lies, if it ships; that of the default model has no suffix.
-
-    Raises:
-        UserError: for a model that nobody registered.
-    """
-    MODELS.get(model)
-    return BANKS / (f"{env}.safetensors" if model == ControlConfig.model else f"{env}-{model}.safetensors")
-
-
 def model_of(card: Mapping[str, Any]) -> str:
     """The model a bank was made for; one that does not say is older than the choice."""
-    return str(card.get("model", ControlConfig.model))
+    return str(card.get("model", DEFAULT))
+
+
+def bank_of(bank: TemplateBank, task: Control) -> TemplateBank:
+    """The bank as one of the task's body; what is bound to a body that it does not know is fresh."""
+    same_model("bank", model_of(bank.card), task)
+    net = task.build(full_size(bank), task.config.seed)
+    return bank_for(bank, task.entry.name, net, task.plan, task.model.bound)
+
+
+def full_size(bank: TemplateBank) -> Size:
+    """The size of the network a bank was pre-trained with; UserError if it holds none."""
+    if "size" not in bank.card:
+        raise UserError("the bank holds templates but no pre-trained network; make one with weit_rl.pretrain")
+    return Size(*bank.card["size"])
 
 
 def source_of(bank: TemplateBank, task: Control) -> Any:
     """The plain network the bank was pre-trained with, its weights in it; raises UserError if the bank does not fit."""
     same_model("bank", model_of(bank.card), task)
-    if "size" not in bank.card:
-        raise UserError("the bank holds templates but no pre-trained network; make one with weit_rl.pretrain")
-    net = task.build(Size(*bank.card["size"]))
+    net = task.build(full_size(bank))
     return network_of_size(bank, net, net, task.plan).materialize()
 
 

@@ -21,14 +21,24 @@ from weit_rl.training.run_folder import RunFolder
 from weit_rl.workflows.launch import launch
 from weit_rl.workflows.monitor import Monitor
 from weit_rl.workflows.scores import Scores
-from weit_rl.workflows.setup import bank_path, control_task, network_at, size_of, source_of
+from weit_rl.workflows.setup import bank_of, bank_path, control_task, network_at, size_of, source_of
 
+FINAL = ("return_mean", "score", "flops", "seconds", "validation_loss")  # what TensorBoard's HPARAMS tab shows
 LOSS_BATCHES = 50  # of held-out windows, by which a finished network is judged beside its return
 
 
 def train(cfg: Any) -> dict[str, Any]:
     """Run or resume; returns what evaluation.json holds."""
-    return launch("train", cfg, TrainRun)
+    return launch("train", cfg, run_of)
+
+
+def run_of(cfg: Any) -> TrainRun:
+    """The run a config describes: offline alone, or online behind it."""
+    if cfg.agent is None:
+        return TrainRun(cfg)
+    from weit_rl.workflows.online import OnlineRun
+
+    return OnlineRun(cfg)
 
 
 class TrainRun:
@@ -149,7 +159,8 @@ class TrainRun:
         report = {**results["last"], **self.facts(), "flops": monitor.flops, "seconds": round(monitor.seconds, 1)}
         report |= {"best": results.get("best"), "behaviour": behaviour}
         report["validation_loss"] = self.task.validation_loss(self.net, batches=LOSS_BATCHES)
-        run.plot_learning_curve({"scaler stage": 0, "training": self.scaler_steps}, behaviour["return_mean"])
+        run.plot_learning_curve(self.stages, behaviour["return_mean"])
+        run.log_hparams({name: report[name] for name in FINAL} | {"steps": self.scaler_steps + self.train_steps})
         run.write_json(self.result, report)  # last: it tells a finished run
         scores.show(results, f"{self.cfg.env} {self.size}, init {self.cfg.init}")
         print(f"run folder: {run.path}")
@@ -176,7 +187,7 @@ class TrainRun:
 
     def _source(self) -> Source | None:
         if self.bank:
-            bank = self.bank.to(self.task.config.device)
+            bank = bank_of(self.bank, self.task).to(self.task.config.device)
             return Source(source_of(bank, self.task), bank)
         if not self.initializer.needs_source:
             return None

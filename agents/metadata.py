@@ -1,0 +1,40 @@
+"""What a recorded data set says of itself."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import re
+from typing import Any
+
+from weit_rl.envs.entry import EnvEntry
+
+VERSIONS = ("gymnasium", "mujoco", "stable-baselines3", "sb3-contrib", "torch", "numpy", "minari")
+
+
+def describe(entry: EnvEntry, name: str, description: str, algorithm: str, returns: dict[str, Any]) -> dict[str, Any]:
+    """Minari's metadata of a recording.
+
+    Args:
+        entry: the environment.
+        name: of the level or agent.
+        description: a line.
+        algorithm: that trained it.
+        returns: of its episodes, by kind of measurement.
+    """
+    versions = {one: importlib.metadata.version(one) for one in dict.fromkeys((*VERSIONS, *entry.packages))}
+    return {
+        "dataset_id": f"weit_rl/{entry.slug.lower()}/{re.sub('[^A-Za-z0-9_-]+', '-', name)}-v0",
+        "description": description,
+        "author": {"weit_rl"},
+        "env": entry.name,
+        "env_id": entry.gym_id,
+        "level": name,
+        "algorithm_name": algorithm,
+        "algorithm": algorithm,
+        "returns": returns,
+        "reference_returns": {"random": entry.random_return, "expert": entry.expert_return},
+        "ref_min_score": entry.random_return,
+        "ref_max_score": entry.expert_return,
+        "versions": versions,
+        "requirements": [f"{one}=={versions[one]}" for one in entry.packages],
+    }

@@ -1,0 +1,105 @@
+"""Going on online, with a Stable-Baselines3 algorithm, from a network that offline data have trained."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+import sb3_contrib
+import stable_baselines3
+from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.vec_env import DummyVecEnv, VecMonitor
+from torch import nn
+
+from weit_rl.agents.sb3_policies import NAME
+from weit_rl.envs.entry import EnvEntry
+from weit_rl.errors import UserError
+from weit_rl.registry import unknown
+
+ALGORITHMS = {
+    "sac": stable_baselines3.SAC,
+    "tqc": sb3_contrib.TQC,
+    "td3": stable_baselines3.TD3,
+    "ddpg": stable_baselines3.DDPG,
+    "ppo": stable_baselines3.PPO,
+    "a2c": stable_baselines3.A2C,
+}
+
+
+def make_online(agent: str, entry: EnvEntry, n_envs: int, seed: int, options: dict[str, Any], **start: str) -> Any:
+    """An agent of Stable-Baselines3 with ``WeiTPolicy``.
+
+    Args:
+        agent: a name in ``ALGORITHMS``.
+        entry: the environment.
+        n_envs: environments stepped side by side.
+        seed: of networks, exploration and environments.
+        options: keyword arguments of the algorithm; its ``policy_kwargs`` too.
+        start: what its actor begins as, ``checkpoint=PATH`` or another of ``WeiTPolicy``'s options.
+
+    Raises:
+        UserError: for another name, or options that the algorithm refuses.
+    """
+    if agent not in ALGORITHMS:
+        raise unknown("agent", agent, list(ALGORITHMS))
+    words = {"seed": seed, "device": "cpu", **copy.deepcopy(options)}
+    words["policy_kwargs"] = {**words.get("policy_kwargs", {}), **start}
+    try:
+        return ALGORITHMS[agent](NAME, environments(entry, n_envs), **words)
+    except (TypeError, ValueError, AssertionError) as error:
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        raise UserError(f"agent_options={options}: {agent} refuses them ({reason}); correct them") from error
+
+
+def environments(entry: EnvEntry, count: int) -> VecMonitor:
+    """So many environments side by side in this process, their episodes' returns noted."""
+    return VecMonitor(DummyVecEnv([entry.make] * count))
+
+
+class Learning(BaseCallback):
+    """Lets the critics learn alone at first, and tells how far the training is.
+
+    A trained actor would follow critics that know nothing yet, and forget in a few hundred steps what it could do.
+
+    Args:
+        warm_up: environment steps in which the actor stays as it is.
+        show: called with the number of environment steps done.
+    """
+
+    def __init__(self, warm_up: int, show: Callable[[int], None]):
+        super().__init__()
+        self.warm_up, self.show = warm_up, show
+
+    def _on_training_start(self) -> None:
+        self.let(self.model.num_timesteps >= self.warm_up)
+
+    def _on_step(self) -> bool:
+        if self.num_timesteps >= self.warm_up:
+            self.let(True)
+        self.show(self.num_timesteps)
+        return True
+
+    def let(self, learn: bool) -> None:
+        """Whether the actor learns."""
+        for module in actor_of(self.model).values():
+            module.requires_grad_(learn)
+
+
+def actor_of(agent: Any) -> dict[str, nn.Module]:
+    """The actor's layers, ``trunk``, and the ``head`` on them."""
+    if hasattr(agent.policy, "actor"):
+        return {"trunk": agent.actor.features_extractor, "head": _linear(agent.actor.mu)}
+    return {"trunk": agent.policy.pi_features_extractor, "head": _linear(agent.policy.action_net)}
+
+
+def copy_actor(agent: Any, net: Any) -> None:
+    """Write an agent's actor into a policy of ``model=mlp`` with ``rtg="none"``, which acts as its mean does."""
+    actor = actor_of(agent)
+    state = {**actor["trunk"].net.state_dict()}  # type: ignore[union-attr,operator]
+    state |= {f"head.{name}": tensor for name, tensor in actor["head"].state_dict().items()}
+    net.load_state_dict(state)
+
+
+def _linear(head: nn.Module) -> nn.Module:
+    return next(module for module in head.modules() if isinstance(module, nn.Linear))

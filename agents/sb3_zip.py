@@ -1,0 +1,98 @@
+"""What the zip of a Stable-Baselines3 agent says of itself, read without loading anything that could run code."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from weit_rl.envs.entry import EnvEntry
+from weit_rl.errors import UserError
+
+Settings = Mapping[str, Any]  # of the zip's JSON; what is pickled there stays text
+
+
+class Algorithm(NamedTuple):
+    """Where an algorithm is from, and how its zips are recognised: the module of its policies, and a mark."""
+
+    package: str
+    policies: str
+    mark: Callable[[Settings], bool] = lambda settings: True
+
+
+def _is_ddpg(settings: Settings) -> bool:
+    """DDPG is a TD3 without its two tricks."""
+    return settings.get("target_noise_clip") == 0 and settings.get("policy_delay") == 1
+
+
+PACKAGES = ("stable_baselines3", "sb3_contrib")
+ALGORITHMS = {
+    "SAC": Algorithm("stable_baselines3", "stable_baselines3.sac.policies"),
+    "TQC": Algorithm("sb3_contrib", "sb3_contrib.tqc.policies"),
+    "TD3": Algorithm("stable_baselines3", "stable_baselines3.td3.policies", lambda s: not _is_ddpg(s)),
+    "DDPG": Algorithm("stable_baselines3", "stable_baselines3.td3.policies", _is_ddpg),
+    "PPO": Algorithm("stable_baselines3", "stable_baselines3.common.policies", lambda s: "clip_range" in s),
+    "A2C": Algorithm(  # TRPO, with these policies too, has cg_damping
+        "stable_baselines3", "stable_baselines3.common.policies", lambda s: not {"clip_range", "cg_damping"} & set(s)
+    ),
+}
+SPACES = ("observation_space", "action_space")
+
+
+def read_settings(path: Path) -> Settings:
+    """The JSON in the zip of an agent, in which nothing is unpickled.
+
+    Raises:
+        UserError: if there is no such file, or it is no such zip.
+    """
+    try:
+        with zipfile.ZipFile(path) as file:
+            settings = json.loads(file.read("data"))
+            named = {name: settings[name] for name in (*SPACES, "policy_class")}
+            file.getinfo("policy.pth")
+        return settings | {name: dict(value) for name, value in named.items()}
+    except OSError as error:
+        raise UserError(f"agent={path}: cannot read ({error.strerror}); give the .zip of an agent") from error
+    except Exception as error:  # no zip, cut short, another zip, other JSON
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        raise UserError(
+            f"agent={path}: not a whole Stable-Baselines3 agent ({reason}); give a file that its save() wrote"
+        ) from error
+
+
+def algorithm_of(settings: Settings, path: Path, asked: str | None) -> str:
+    """The algorithm that saved an agent.
+
+    Args:
+        settings: of its zip.
+        path: for error messages.
+        asked: what it is said to be; None takes what the file says.
+
+    Raises:
+        UserError: if the file says something else, or nothing and nothing is asked.
+    """
+    if asked is not None and asked not in ALGORITHMS:
+        raise UserError(f"algorithm={asked}: unknown, choose one of {', '.join(ALGORITHMS)}, or none: the file says it")
+    module = str(settings["policy_class"].get("__module__"))
+    says = [name for name, one in ALGORITHMS.items() if module == one.policies and one.mark(settings)]
+    if not says and (asked is None or module.split(".")[0] in PACKAGES):
+        raise UserError(
+            f"agent={path}: its policy ({module}) is of none of {', '.join(ALGORITHMS)}; use an agent of these"
+            + ("" if module.split(".")[0] in PACKAGES else ", or if it is one, say which, algorithm=SAC")
+        )
+    if says and asked is not None and asked != says[0]:
+        raise UserError(f"agent={path}: was saved by {says[0]}, not {asked}; leave algorithm out or correct it")
+    return asked or says[0]
+
+
+def check_sizes(settings: Settings, path: Path, entry: EnvEntry) -> None:
+    """UserError if the agent sees or does something else than the environment, as far as its zip says."""
+    for name, size in zip(SPACES, entry.sizes, strict=True):
+        shape = settings[name].get("_shape", settings[name].get("shape"))
+        if shape != [size]:
+            what = name.removesuffix("_space")
+            raise UserError(
+                f"agent={path}: its {what} has shape {shape}, but {entry.name} has {[size]}; use an agent for it"
+            )

@@ -1,0 +1,139 @@
+"""A trained policy network behind Stable-Baselines3's ``predict(observation, state, episode_start)``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper
+
+from weit_rl.training.checkpoint import load_network
+
+
+class Memory(NamedTuple):
+    """What an agent remembers of each of n environments, at most ``context`` steps, the oldest first.
+
+    Attributes:
+        observations: ``(n, context, obs)`` float32; of pictures ``(n, context, channels, height, width)``.
+        actions: ``(n, context, act)`` float32.
+        returns_to_go: ``(n, context)`` float32, raw reward units.
+        time: ``(n,)`` int64, steps of the episode that are done.
+    """
+
+    observations: np.ndarray
+    actions: np.ndarray
+    returns_to_go: np.ndarray
+    time: np.ndarray
+
+
+class SequenceAgent:
+    """Acts with a plain policy of any model; use it where Stable-Baselines3 takes a model, as in ``evaluate_policy``.
+
+    A policy that is told the return still to be earned must know the rewards, which ``predict`` is not given. In
+    environments wrapped by :meth:`watch` it knows them; elsewhere it takes the return to be earned in equal parts.
+
+    Args:
+        net: the policy; its buffers hold normaliser and target return.
+    """
+
+    def __init__(self, net: Any):
+        self.net = net.eval()
+        self.rewards: np.ndarray | None = None  # of the last step, where they are known
+
+    @classmethod
+    def load(cls, path: str | Path, checkpoint: str = "best") -> SequenceAgent:
+        """The policy of a run's folder, or of a checkpoint's file.
+
+        Raises:
+            UserError: if there is none.
+        """
+        place = Path(path).expanduser()
+        return cls(load_network(place / "checkpoints" / f"{checkpoint}.safetensors" if place.is_dir() else place)[0])
+
+    def watch(self, env: VecEnv) -> VecEnv:
+        """The same environments; their rewards are known to this agent."""
+        return _Watched(env, self)
+
+    @torch.no_grad()
+    def predict(
+        self,
+        observation: np.ndarray,
+        state: tuple[np.ndarray, ...] | None = None,
+        episode_start: np.ndarray | None = None,
+        deterministic: bool = True,
+    ) -> tuple[np.ndarray, Memory]:
+        """Actions, and what to pass on with the next observation.
+
+        Args:
+            observation: ``(n, obs)``, or ``(obs,)`` of a single environment; pictures alike.
+            state: what the last call returned (default None: all episodes begin).
+            episode_start: ``(n,)`` booleans, where an episode begins (default: none does).
+            deterministic: ignored, its actions always are.
+
+        Returns:
+            ``(n, act)`` float32 in [-1, 1] (or ``(act,)``), and the memory.
+        """
+        single = np.ndim(observation) == self.net.observation_mean.ndim
+        rows = np.asarray(observation, np.float32)[None if single else slice(None)]
+        memory = self._empty(rows) if state is None else self._later(Memory(*state))
+        if episode_start is not None and state is not None:
+            self._forget(memory, np.asarray(episode_start, bool))
+        newest = np.minimum(memory.time, self.net.context - 1)
+        everyone = np.arange(len(rows))
+        memory.observations[everyone, newest] = rows
+        actions = self._act(memory)[everyone, newest]
+        memory.actions[everyone, newest] = actions
+        return (actions[0] if single else actions), memory
+
+    def _act(self, memory: Memory) -> np.ndarray:
+        first = np.maximum(0, memory.time + 1 - self.net.context)
+        times = first[:, None] + np.arange(self.net.context)
+        device = self.net.target_return.device
+        inputs = (*memory[:3], times)
+        return self.net(*(torch.as_tensor(array).to(device) for array in inputs)).cpu().numpy()
+
+    def _empty(self, rows: np.ndarray) -> Memory:
+        count, context = len(rows), self.net.context
+        returns = np.full((count, context), float(self.net.target_return), np.float32)
+        actions = np.zeros((count, context, self.net.action_dim), np.float32)
+        seen = np.zeros((count, context, *rows.shape[1:]), np.float32)
+        return Memory(seen, actions, returns, np.zeros(count, int))
+
+    def _later(self, memory: Memory) -> Memory:
+        """One step on, with room for the newest; a memory that is full forgets its oldest step."""
+        full = memory.time >= self.net.context - 1
+        kept = (np.where(_like(full, array), np.roll(array, -1, axis=1), array) for array in memory[:3])
+        moved = Memory._make((*kept, memory.time + 1))
+        rows, last, newest = (
+            np.arange(len(full)),
+            *(np.minimum(t, self.net.context - 1) for t in (memory.time, moved.time)),
+        )
+        before = memory.returns_to_go[rows, last]
+        earned = float(self.net.target_return) / self.net.max_steps if self.rewards is None else self.rewards
+        moved.returns_to_go[rows, newest] = before - earned
+        return moved
+
+    def _forget(self, memory: Memory, begins: np.ndarray) -> None:
+        memory.time[begins] = 0
+        memory.returns_to_go[begins] = float(self.net.target_return)
+
+
+def _like(rows: np.ndarray, array: np.ndarray) -> np.ndarray:
+    return rows.reshape(-1, *(1,) * (array.ndim - 1))
+
+
+class _Watched(VecEnvWrapper):
+    def __init__(self, env: VecEnv, agent: SequenceAgent):
+        super().__init__(env)
+        self.agent = agent
+
+    def reset(self) -> Any:
+        self.agent.rewards = None
+        return self.venv.reset()
+
+    def step_wait(self) -> Any:
+        observations, rewards, dones, infos = self.venv.step_wait()
+        self.agent.rewards = rewards
+        return observations, rewards, dones, infos

@@ -1,0 +1,144 @@
+"""Going on online from a bank, against Stable-Baselines3's own policy of the same size: environment steps to a return.
+
+    OMP_NUM_THREADS=1 python benchmarks/online.py run   --out benchmarks/results/online [--part 0/2]
+    python benchmarks/online.py table --out benchmarks/results/online
+
+SAC in HalfCheetah with Stable-Baselines3's hyperparameters. The actor of 64 x 2 has about as many weights as the two
+layers of 256 of ``"MlpPolicy"``; critics are the same. Every return is that of the deterministic policy on the same
+validation episodes. ``critics at once`` shows why critics learn alone at first.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from weit_rl.agents.evaluation import SEEDS_APART, VALIDATION_SEED
+from weit_rl.agents.online import ALGORITHMS, environments
+from weit_rl.agents.recording import agent_actor, play, summary
+from weit_rl.atomic import write_atomically
+from weit_rl.comparison.runs import finish_training
+from weit_rl.comparison.statistics import mean
+from weit_rl.comparison.tables import Table
+from weit_rl.envs.entry import env_entry
+from weit_rl.training.run_folder import RunFolder
+from weit_rl.workflows.online import PARTS
+
+ENV, AGENT, SIZE, STEPS, EPISODES, SEEDS = "HalfCheetah", "sac", "64x2", 20_000, 5, (0, 1, 2)
+GOALS = (1000, 3000, 5000, 9000, 10000, 10500)
+BANK = ["init=weit", "scaler_steps=300", "train_steps=0"]
+OURS = {
+    "from the bank": BANK,
+    "from the bank, critics at once": [*BANK, "critic_warmup=0"],
+    "the same network, fresh": ["init=scratch", "train_steps=0"],
+}
+THEIRS = "MlpPolicy"
+Curve = list[tuple[int, float]]  # environment steps, return
+
+
+def ours(words: list[str], seed: int, folder: Path) -> Curve:
+    """The validation returns of a run of ours, by steps online."""
+    common = [f"env={ENV}", "model=mlp", f"agent={AGENT}", f"size={SIZE}", f"agent_steps={STEPS}", f"seed={seed}"]
+    common += [f"validation_episodes={EPISODES}", "episodes=20", "threads=1"]
+    report = finish_training(folder, [*common, *words])
+    offline = report["scaler_steps"] + report["train_steps"]
+    points = RunFolder.open(folder).metrics()["validation/return"]
+    return [(step - offline, value) for step, value in points if step >= offline]
+
+
+def theirs(seed: int, folder: Path) -> Curve:
+    """The same of Stable-Baselines3's own policy."""
+    path, entry = folder / "curve.json", env_entry(ENV)
+    if not path.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        agent = ALGORITHMS[AGENT](THEIRS, environments(entry, 1), seed=seed, device="cpu")
+        first = VALIDATION_SEED + SEEDS_APART * seed
+        points: Curve = []
+        for part in range(PARTS + 1):
+            if part:
+                agent.learn(STEPS // PARTS, reset_num_timesteps=False, log_interval=1000)
+            episodes = play(agent_actor(agent, deterministic=True), entry, range(first, first + EPISODES))
+            points.append((agent.num_timesteps, summary(episodes)["return_mean"]))
+        write_atomically(path, json.dumps(points).encode())
+    return [(int(step), float(value)) for step, value in json.loads(path.read_text())]
+
+
+def jobs(out: Path) -> dict[tuple[str, int], Callable[[], Curve]]:
+    """Every curve, by its name and seed."""
+    made: dict[tuple[str, int], Callable[[], Curve]] = {}
+    for seed in SEEDS:
+        for name, words in OURS.items():
+            place = out / "runs" / f"{name.replace(' ', '-').replace(',', '')}-{seed}"
+            made[name, seed] = lambda words=words, seed=seed, place=place: ours(words, seed, place)  # type: ignore[misc]
+        made[THEIRS, seed] = lambda seed=seed: theirs(seed, out / "runs" / f"{THEIRS}-{seed}")  # type: ignore[misc]
+    return made
+
+
+def reached(curve: Curve, goal: float) -> float:
+    """Environment steps until a return is reached; infinite where it never is."""
+    return next((float(step) for step, value in curve if value >= goal), float("inf"))
+
+
+def row(name: str, curves: list[Curve]) -> list[str]:
+    """The least return on the way, the last one, and steps to the goals (median of the seeds)."""
+    least = mean([[min(value for _, value in curve) for curve in curves]]).text()
+    last = mean([[curve[-1][1] for curve in curves]]).text()
+    steps = [float(np.median([reached(curve, goal) for curve in curves])) for goal in GOALS]
+    return [name, least, last, *("not" if np.isinf(step) else f"{step:,.0f}" for step in steps)]
+
+
+def speeds() -> dict[str, float]:
+    """Environment steps a second of training, ours over theirs, medians of alternating rounds."""
+    entry, found = env_entry(ENV), {}
+    kwargs = {"WeiTPolicy": {"size": SIZE, "bank": ENV}, THEIRS: {}}
+    for name, policy in {"PPO": "ppo", "SAC": AGENT}.items():
+        agents = {
+            p: ALGORITHMS[policy](p, environments(entry, 1), policy_kwargs=k, device="cpu") for p, k in kwargs.items()
+        }
+        rounds = []
+        for _ in range(7):
+            times = {p: timed(agent, 2048 if name == "PPO" else 500) for p, agent in agents.items()}
+            rounds.append(times[THEIRS] / times["WeiTPolicy"])
+        found[name] = float(np.median(rounds[1:]))
+    return found
+
+
+def timed(agent: object, steps: int) -> float:
+    """Seconds of so many environment steps."""
+    begun = time.perf_counter()
+    agent.learn(steps, reset_num_timesteps=False, log_interval=1000)  # type: ignore[attr-defined]
+    return time.perf_counter() - begun
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("what", choices=["run", "speed", "table"])
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--part", default="0/1", type=lambda text: tuple(map(int, text.split("/"))))
+    arguments = parser.parse_args()
+    work = jobs(arguments.out)
+    if arguments.what == "run":
+        number, parts = arguments.part
+        for job in list(work.values())[number::parts]:
+            job()
+        return
+    if arguments.what == "speed":
+        text = ", ".join(f"{name} {ratio:.2f}" for name, ratio in speeds().items())
+        print(f"environment steps a second, WeiTPolicy over MlpPolicy: {text}")
+        return
+    curves = {key: job() for key, job in work.items()}
+    header = ["actor", "least return", f"return after {STEPS:,}", *(f"steps to {goal:,}" for goal in GOALS)]
+    lines = [row(name, [curves[name, seed] for seed in SEEDS]) for name in (*OURS, THEIRS)]
+    note = f"SAC, {ENV}, {len(SEEDS)} seeds, {EPISODES} validation episodes every {STEPS // PARTS:,} steps."
+    text = Table("Online from a bank", header, lines, note).markdown()
+    (arguments.out / "README.md").write_text(text)
+    print(text)
+
+
+if __name__ == "__main__":
+    main()

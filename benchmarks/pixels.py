@@ -1,0 +1,76 @@
+"""Policies from pixels: WeiT against the same network from scratch, two of the reported sizes, two environments.
+
+    python benchmarks/pixels.py data  --env HalfCheetah --out benchmarks/results/pixels
+    python benchmarks/pixels.py banks --env HalfCheetah --out benchmarks/results/pixels [--part 0/2]
+    python benchmarks/pixels.py run   --env HalfCheetah --out benchmarks/results/pixels [--part 0/2]
+    python benchmarks/pixels.py table --env HalfCheetah --out benchmarks/results/pixels
+
+and the same with ``--env dmc/cartpole-swingup``. What is finished is kept, as in ``sizes.py``, whose cells these are.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from rows import finished
+from sizes import FROZEN, ROWS, Cell, make_banks, run
+
+from weit_rl.command import compose
+
+SIZES = ["96x4", "160x5"]  # between the sampled widths, and beyond them
+EPISODES = 40  # of data, the best level
+BANK = ["steps=5000", "score_sizes=[]"]
+RECORDED = {  # how the data of an environment come about: drawn from what ships, or from a policy's episodes
+    "HalfCheetah": ["mode=render", "data=expert", f"episodes={EPISODES}"],
+    "dmc/cartpole-swingup": ["steps=40000", f"levels.expert={EPISODES}", "levels.medium=0", "levels.random=0"],
+}
+
+
+def record(env: str, out: Path) -> None:
+    """Make the data, or go on with it."""
+    from weit_rl.workflows.collect import collect
+
+    folder = out / "recorded"
+    if RECORDED[env][0] != "mode=render" or not folder.exists():
+        collect(compose("collect", [f"env={env}", "pixels=64", f"run_dir={folder}", *RECORDED[env]]))
+
+
+def recorded(out: Path) -> Path:
+    """The data set: the level of a training, or the folder itself."""
+    level = out / "recorded" / "data" / "expert"
+    return level if level.exists() else out / "recorded"
+
+
+def cells(sizes: list[str]) -> list[Cell]:
+    """Every training of the table: scaler stages of 0 and 300 steps, and three budgets from scratch."""
+    weit = [Cell("weit", size, seed, steps, 0) for seed in FROZEN["seeds"] for size in sizes for steps in (0, 300)]
+    budgets = [(seed, steps) for seed in FROZEN["seeds"] for steps in FROZEN["scratch"]]
+    return weit + [Cell("scratch", size, seed, 0, steps) for seed, steps in budgets for size in sizes]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("what", choices=["data", "banks", "run", "table"])
+    parser.add_argument("--env", choices=RECORDED, required=True)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--model", default="conv")
+    parser.add_argument("--sizes", nargs="+", default=SIZES)
+    parser.add_argument("--part", default="0/1", type=lambda text: tuple(map(int, text.split("/"))))
+    arguments = parser.parse_args()
+    out = arguments.out / arguments.env.replace("/", "-")
+    results, options = out / arguments.model, [f"env={arguments.env}", "pixels=64", f"model={arguments.model}"]
+    if arguments.what == "data":
+        record(arguments.env, out)
+    elif arguments.what == "banks":
+        make_banks(results, str(recorded(out)), False, arguments.part, [*options, *BANK])
+    elif arguments.what == "run":
+        run(results, str(recorded(out)), cells(arguments.sizes), arguments.part, options)
+    else:
+        from sizes_table import write_table
+
+        write_table(finished(results, ROWS), results)
+
+
+if __name__ == "__main__":
+    main()

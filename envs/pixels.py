@@ -1,0 +1,60 @@
+"""Environments seen in pictures by their names, ``HalfCheetah:pixels=64``: the last three frames, uint8."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from weit_rl.envs.camera import camera_of
+from weit_rl.errors import UserError
+
+if TYPE_CHECKING:
+    import gymnasium
+    from gymnasium.spaces import Box
+
+WORD = ":pixels="
+EDGE, EDGES = 64, (16, 512)  # of a picture where nobody says another; the least and the most
+STACK = 3  # frames an observation holds: one shows no velocity, two no acceleration
+
+
+def split_pixels(name: str) -> tuple[str, int | None]:
+    """An environment's name without its last part, and the edge of its pictures, pixels (None: it is seen by states).
+
+    Raises:
+        UserError: for an edge that is no number, or out of range.
+    """
+    env, word, text = name.partition(WORD)
+    if word and not (text.isdecimal() and EDGES[0] <= int(text) <= EDGES[1]):
+        least, most = EDGES
+        raise UserError(f"env {name}: pixels={text} must be {least} to {most}, at the end of the name, {env}{WORD}64")
+    return env, int(text) if word else None
+
+
+def with_pixels(env: str, asked: bool | int) -> str:
+    """The name of an environment seen as an option asks: an edge in pixels, True for 64; False changes nothing."""
+    if asked is False:
+        return env
+    name = f"{split_pixels(env)[0]}{WORD}{EDGE if asked is True else asked}"
+    split_pixels(name)
+    return name
+
+
+def frames(edge: int) -> Box:
+    """The space of one frame, colours first, as data sets store them."""
+    from gymnasium import spaces
+
+    return spaces.Box(0, 255, (3, edge, edge), np.uint8)
+
+
+def seen_in_pictures(env: gymnasium.Env, name: str, edge: int) -> gymnasium.Env:
+    """The environment with ``(9, edge, edge)`` uint8 observations, the newest frame last; at first all are the same.
+
+    This is what Stable-Baselines3's and CleanRL's convolutional policies take.
+    """
+    from gymnasium import wrappers
+
+    camera = camera_of(name, env.unwrapped, edge)
+    pictures = wrappers.TransformObservation(env, lambda _: camera.picture(env.unwrapped), frames(edge))
+    stacked = wrappers.FrameStackObservation(pictures, STACK)
+    return wrappers.ReshapeObservation(stacked, (3 * STACK, edge, edge))

@@ -1,0 +1,124 @@
+"""Going on online: the network that offline data trained becomes an agent's actor, and comes back as a plain one."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from conftest import TINY
+
+from weit_rl.agents.online import ALGORITHMS, Learning, actor_of, copy_actor, make_online
+from weit_rl.command import compose
+from weit_rl.envs.entry import env_entry
+from weit_rl.errors import Interrupted
+from weit_rl.evaluate import main as evaluate
+from weit_rl.models import MODELS
+from weit_rl.sizes import Size
+from weit_rl.train import main as train
+from weit_rl.training.checkpoint import load_network, save_network
+from weit_rl.training.run_folder import RunFolder
+from weit_rl.workflows import online
+
+SMALL = {"learning_starts": 10, "batch_size": 8}
+ON = {"ppo": {"n_steps": 20, "batch_size": 20}, "a2c": {}}
+WORDS = [*TINY, "model=mlp", "size=32x2", "validation_episodes=1", "critic_warmup=20", "agent_steps=60"]
+
+
+@pytest.fixture(autouse=True)
+def few_parts(monkeypatch):
+    monkeypatch.setattr(online, "PARTS", 4)
+
+
+def options(name):
+    return ON.get(name, SMALL)
+
+
+@pytest.fixture(scope="module")
+def start(tmp_path_factory):
+    """The checkpoint of an untrained policy for HalfCheetah."""
+    torch.manual_seed(0)
+    kwargs = {"observation_dim": 17, "action_dim": 6, "rtg": "none"}
+    net = MODELS.get("mlp").build(Size(32, 2), **kwargs)
+    path = tmp_path_factory.mktemp("start") / "net.safetensors"
+    save_network(path, net, {"model": "mlp", "size": [32, 2, 32], "options": kwargs, "env": "HalfCheetah"})
+    return path
+
+
+def weights(agent):
+    return torch.cat([p.detach().flatten() for part in actor_of(agent).values() for p in part.parameters()])
+
+
+@pytest.mark.parametrize("name", ALGORITHMS)
+def test_critics_learn_alone_at_first(name, start):
+    agent = make_online(name, env_entry("HalfCheetah"), 1, 0, options(name), checkpoint=str(start))
+    critic = agent.critic if hasattr(agent, "critic") else agent.policy.value_net
+    before, judged = weights(agent), [p.clone() for p in critic.parameters()]
+    agent.learn(40, callback=Learning(41, lambda step: None))
+    assert torch.equal(weights(agent), before)
+    assert not all(map(torch.equal, judged, critic.parameters()))
+    agent.learn(40, callback=Learning(41, lambda step: None), reset_num_timesteps=False)
+    assert not torch.equal(weights(agent), before)
+
+
+@pytest.mark.parametrize("name", ALGORITHMS)
+def test_the_plain_network_acts_as_the_agent_does(name, start):
+    agent = make_online(name, env_entry("HalfCheetah"), 1, 0, options(name), checkpoint=str(start)).learn(60)
+    net = load_network(start)[0]
+    copy_actor(agent, net)
+    states = torch.randn(4, 1, 17)
+    nothing = torch.zeros(4, 1)
+    with torch.no_grad():
+        wanted = net(states, states, nothing, nothing)[:, 0].numpy()
+    assert np.allclose(agent.predict(states[:, 0].numpy(), deterministic=True)[0], wanted, atol=1e-5)
+
+
+def words(data, name="sac", *more):
+    agent = f"agent_options={json.dumps(options(name))}".replace('"', "")
+    return [*WORDS, f"data={data}", "init=scratch", "train_steps=5", f"agent={name}", agent, *more]
+
+
+@pytest.mark.parametrize("name", ["sac", "ppo"])
+def test_a_run_goes_on_online_and_is_evaluated_like_any_other(name, tiny_data, tmp_path):
+    report = train(compose("train", words(tiny_data, name, f"run_dir={tmp_path / 'run'}")))
+    assert report["agent"] == name and report["agent_steps"] == 60 and np.isfinite(report["return_mean"])
+    series = RunFolder.open(tmp_path / "run").metrics()
+    steps = [step for step, _ in series["validation/return"]]
+    assert steps[0] == 0 and steps[-1] >= 65 and len(steps) == len(set(steps)) > 4
+    again = evaluate(compose("evaluate", [f"run={tmp_path / 'run'}", "episodes=1", "checkpoint=last"]))
+    assert again["return_mean"] == pytest.approx(report["return_mean"])
+    net, card = load_network(tmp_path / "run" / "checkpoints" / "last.safetensors")
+    assert card["options"]["rtg"] == "none" and net.rtg == "none"
+
+
+def test_a_stopped_run_goes_on(tiny_data, tmp_path, monkeypatch):
+    note, calls = online.OnlineRun.note, []
+
+    def stopping(self, agent, monitor):
+        note(self, agent, monitor)
+        calls.append(agent.num_timesteps)
+        if len(calls) == 2:
+            raise Interrupted("stopped", 130)
+
+    monkeypatch.setattr(online.OnlineRun, "note", stopping)
+    with pytest.raises(Interrupted, match="resume="):
+        train(compose("train", words(tiny_data, "sac", f"run_dir={tmp_path / 'run'}")))
+    report = train(compose("train", [f"resume={tmp_path / 'run'}"]))
+    assert report["agent_steps"] == 60
+    steps = [step for step, _ in RunFolder.open(tmp_path / "run").metrics()["validation/return"]]
+    assert steps == sorted(set(steps)) and steps[-1] >= 65
+
+
+@pytest.mark.parametrize(
+    ("word", "message"),
+    [
+        ("agent=sarsa", "unknown agent 'sarsa'"),
+        ("model=dt", "agent=sac: takes model=mlp, not dt"),
+        ("agent_options={learning_rat: 1}", "sac refuses them"),
+        ("agent_steps=0", "agent_steps=0: must be 1 or more"),
+        ("critic_warmup=-1", "critic_warmup=-1: must be 0 or more"),
+        ("n_envs=0", "n_envs=0: must be 1 or more"),
+    ],
+)
+def test_bad_options(refused, tiny_data, tmp_path, word, message):
+    asked = [w for w in words(tiny_data) if w.partition("=")[0] != word.partition("=")[0]]
+    assert message in refused("train", *asked, f"run_dir={tmp_path / 'run'}", word)

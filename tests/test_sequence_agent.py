@@ -1,0 +1,89 @@
+"""A policy network as an agent of Stable-Baselines3: acts in its environments as it does in our evaluation."""
+
+import gymnasium as gym
+import numpy as np
+import pytest
+import torch
+from conftest import small_net
+from gymnasium import spaces
+from stable_baselines3.common.evaluation import evaluate_policy
+from stable_baselines3.common.vec_env import DummyVecEnv
+
+from weit_rl.agents.evaluation import rollout
+from weit_rl.agents.sequence_agent import SequenceAgent
+from weit_rl.errors import UserError
+from weit_rl.models import MODELS
+
+MODELS_AND_OPTIONS = [*((name, {}) for name in MODELS.names()), ("dt", {"rtg": "every", "past_actions": True})]
+
+
+class Watch(gym.ObservationWrapper):
+    """Sees the state as grey pictures."""
+
+    observation_space = spaces.Box(0, 255, (9, 16, 16), np.uint8)
+
+    def observation(self, state):
+        rows = np.resize(np.tanh(state), (9, 16, 1)) * np.ones((1, 1, 16))
+        return (127.5 * (1 + rows)).astype(np.uint8)
+
+
+class Walk(gym.Env):
+    """The reward depends on the action, and the episode's length on the seed."""
+
+    observation_space = spaces.Box(-np.inf, np.inf, (5,), np.float32)
+    action_space = spaces.Box(-1, 1, (2,), np.float32)
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.t, self.last = 0, int(self.np_random.integers(6, 12))
+        self.state = self.np_random.normal(size=5).astype(np.float32)
+        return self.state, {}
+
+    def step(self, action):
+        self.t += 1
+        self.state = 0.9 * self.state + np.float32(0.3) * np.resize(action, 5).astype(np.float32)
+        return self.state, 100 * float(action[0]), self.t == self.last, False, {}
+
+
+def policy(model, options):
+    net = small_net(model, **options).eval()
+    net.target_return.fill_(500.0)
+    for parameter in net.parameters():
+        parameter.data += 0.2 * torch.randn_like(parameter)
+    return net
+
+
+@pytest.mark.parametrize(("model", "options"), MODELS_AND_OPTIONS)
+def test_it_earns_what_our_evaluation_says(model, options):
+    net, make = policy(model, options), Walk
+    if MODELS.get(model).sees == "pictures":
+        make = lambda: Watch(Walk())  # noqa: E731
+    wanted = rollout(net, [make() for _ in range(4)], list(range(7, 11)))
+    agent, env = SequenceAgent(net), DummyVecEnv([make] * 4)
+    env.seed(7)
+    env = agent.watch(env)
+    earned, _ = evaluate_policy(agent, env, n_eval_episodes=4, return_episode_rewards=True, warn=False)
+    assert sorted(earned) == pytest.approx(sorted(wanted), rel=1e-4)
+    assert np.std(wanted) > 1
+
+
+def test_without_rewards_the_return_is_earned_in_equal_parts():
+    net = policy("dt", {})
+    agent, state = SequenceAgent(net), None
+    for step in range(3):
+        _, state = agent.predict(np.ones((2, 5)), state)
+        assert state.returns_to_go[:, step] == pytest.approx(500 - step * 500 / net.max_steps)
+
+
+def test_a_single_observation_gives_a_single_action():
+    agent = SequenceAgent(policy("dt", {}))
+    actions, state = agent.predict(np.ones(5), deterministic=True)
+    together, _ = agent.predict(np.ones((1, 5)))
+    assert actions.shape == (2,) and np.array_equal(actions, together[0]) and state.time.tolist() == [0]
+
+
+def test_a_run_is_loaded_by_its_folder(tiny_run):
+    agent = SequenceAgent.load(tiny_run)
+    assert agent.predict(np.zeros((3, 17)))[0].shape == (3, 6)
+    with pytest.raises(UserError, match="nothing"):
+        SequenceAgent.load("runs/nothing")

@@ -1,0 +1,91 @@
+"""Behaviour cloning from pictures with ConvNeXt V2's blocks (arXiv 2301.00808), small; all else is as in ``conv``."""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from weit_rl.models import MODELS, Model
+from weit_rl.models.conv import SPACE, Conv, Spatial, picture_rules
+from weit_rl.models.policy import BLOCK, FeedForward, shared_rules
+from weit_rl.plan import FIXED, Plan, Rule
+from weit_rl.sizes import Size
+
+KERNEL = 7
+
+
+class GRN(nn.Module):
+    """Global response normalisation: a channel is raised by its share in the energy of all channels.
+
+    Args:
+        channels: of the map, its last axis.
+    """
+
+    keep: Tensor | None
+
+    def __init__(self, channels: int):
+        super().__init__()
+        self.weight, self.bias = nn.Parameter(torch.zeros(channels)), nn.Parameter(torch.zeros(channels))
+        self.register_buffer("keep", None)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``(B, T, height, width, channels)``, and so it comes out."""
+        energy = torch.linalg.vector_norm(x, dim=(-3, -2), keepdim=True)
+        keep = torch.ones_like(energy[..., :1]) if self.keep is None else self.keep
+        mean = (energy * keep).sum(-1, keepdim=True) / keep.expand_as(energy).sum(-1, keepdim=True)
+        return x + self.weight * (x * energy / (mean + 1e-6)) + self.bias
+
+    def masked(self) -> GRN:
+        """One that counts every channel by its mask, the buffer ``keep``, for whoever prunes."""
+        masked = copy.deepcopy(self)
+        masked.keep = torch.ones(len(self.weight))
+        return masked
+
+
+class Block(FeedForward):
+    """A depthwise convolution, then the MLP with GRN inside.
+
+    Args:
+        size: of the network.
+        dropout: share of what is added that is left out in training.
+    """
+
+    depthwise: Spatial
+    grn: GRN
+
+    def __init__(self, size: Size, dropout: float = 0.0):
+        width = size.width
+        depthwise = Spatial(width, width, KERNEL, padding=KERNEL // 2, groups=width)
+        super().__init__(size, dropout, depthwise=depthwise, grn=GRN(4 * width))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``(B, T, height, width, channels)``, every step by itself."""
+        hidden = F.gelu(self.fc1(self.norm2(self.depthwise(x))))
+        return x + self.dropout(self.fc2(self.grn(hidden)))
+
+
+class ConvNeXtPolicy(Conv):
+    """A policy that sees the pictures of one step; arguments are those of :class:`Conv`."""
+
+    def block(self, size: Size, dropout: float) -> nn.Module:
+        """ConvNeXt V2's."""
+        return Block(size, dropout)
+
+
+def plan(tile: int) -> Plan:
+    """The plan of the family: a depthwise convolution's templates are ``tile`` channels of it."""
+    return Plan(
+        (
+            Rule(BLOCK + r"depthwise\.weight", "depthwise", (tile, 1, KERNEL, KERNEL), 1, ("stream", FIXED, *SPACE)),
+            Rule(BLOCK + r"depthwise\.bias", "bias", None, 1, ("stream",)),
+            Rule(BLOCK + r"grn\.(weight|bias)", "grn", None, 1, ("hidden",)),
+            *picture_rules(tile),
+            *shared_rules(tile),
+        )
+    )
+
+
+MODELS.add("convnext_policy", Model(ConvNeXtPolicy, plan, ("head",), sees="pictures", window=1))

@@ -1,0 +1,110 @@
+"""Make behaviour data: train a policy, keep snapshots, record random, medium and expert episodes."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
+
+from weit_rl.agents.behaviour import BehaviourConfig, train_behaviour
+from weit_rl.agents.levels import LEVEL_SEEDS, LEVELS, LevelRecorder, choose, read_json
+from weit_rl.atomic import cannot_write, write_atomically
+from weit_rl.envs.entry import env_entry
+from weit_rl.errors import UserError
+from weit_rl.registry import unknown
+
+BEHAVIOUR = ("algorithm", "steps", "n_envs", "seed", "snapshot_every", "hyperparameters")
+SETTINGS = ("env", *BEHAVIOUR, "levels", "selection_episodes", "evaluation_episodes")  # what a run folder is made with
+COUNTS = ("steps", "n_envs", "snapshot_every", "selection_episodes", "evaluation_episodes")
+STATE = "collect.json"
+
+
+def make_behaviour_data(cfg: Any) -> dict[str, Any]:
+    """Train, choose the policies of the levels, record and measure them.
+
+    Writes ``behaviour/`` (snapshots), ``selection.json`` and ``data/<level>/`` (Minari data sets) into ``run_dir``.
+    What is already there is kept: a stopped run goes on, a finished level is never recorded again.
+
+    Args:
+        cfg: the options of ``configs/collect.yaml``.
+
+    Returns:
+        For each level its ``path``, the environment ``steps`` its policy was trained for, the ``returns`` of the
+        held evaluation and of the recorded episodes, and the ``score``.
+
+    Raises:
+        UserError: for an unknown environment, algorithm or level, a hyperparameter the algorithm refuses, a number
+            out of range, a run folder made by something else or with other settings, a full disk, damaged files,
+            or nothing that can render where pictures are asked for.
+    """
+    options: Any = OmegaConf.to_container(cfg, resolve=True)
+    settings = {key: options[key] for key in SETTINGS} | {"algorithm": cfg.algorithm or BehaviourConfig.algorithm}
+    _check(settings)
+    entry, config = env_entry(cfg.env), BehaviourConfig(**{key: settings[key] for key in BEHAVIOUR})
+    run_dir = Path(cfg.run_dir or f"runs/collect-{entry.slug}")
+    _check_folder(run_dir, settings)
+    entry.check_renderer()
+    # Before anything is written, since it refuses a bad algorithm or hyperparameter.
+    recorder = LevelRecorder(entry, config, run_dir, cfg.selection_episodes, cfg.evaluation_episodes)
+    _check_disk(run_dir, config.steps, recorder.agent.buffer_size)
+    _open(run_dir, settings)
+    train_behaviour(config, entry.states.make, run_dir / "behaviour")
+    steps = choose(recorder.selection_returns())
+    for level, episodes in settings["levels"].items():
+        if episodes:
+            recorder.record(level, steps[level], episodes)
+    return {level: recorder.report(level) for level, episodes in settings["levels"].items() if episodes}
+
+
+def _check(settings: dict[str, Any]) -> None:
+    if not 0 <= settings["seed"] <= 999:
+        raise UserError(f"seed={settings['seed']}: must be 0 to 999")
+    for key in COUNTS:
+        if settings[key] < 1:
+            raise UserError(f"{key}={settings[key]}: must be 1 or more")
+    for level, episodes in settings["levels"].items():
+        if level not in LEVELS:
+            raise unknown("level", str(level), list(LEVELS))
+        if not 0 <= episodes <= LEVEL_SEEDS:
+            raise UserError(f"levels.{level}={episodes}: must be 0 to {LEVEL_SEEDS} episodes")
+    if not any(settings["levels"].values()):
+        raise UserError("levels: all are 0, so nothing would be recorded; give one some episodes, levels.expert=50")
+
+
+def _check_folder(run_dir: Path, settings: dict[str, Any]) -> None:
+    """Only a folder that is new, empty, or holds a run made with the same settings will do."""
+    try:
+        if run_dir.exists() and not run_dir.is_dir():
+            raise UserError(f"run_dir={run_dir}: is a file; choose another run_dir")
+        if not run_dir.exists() or not any(run_dir.iterdir()):
+            return
+        if not (run_dir / STATE).exists():
+            raise UserError(f"run_dir={run_dir}: holds other files and no {STATE}; choose another run_dir")
+    except OSError as error:
+        raise cannot_write(run_dir, error) from error
+    before = read_json(run_dir / STATE)
+    other = [key for key in settings if settings[key] != before.get(key)]
+    if other:
+        raise UserError(f"run_dir={run_dir}: was made with another {', '.join(other)}; choose another run_dir")
+
+
+def _check_disk(run_dir: Path, steps: int, buffer_size: int) -> None:
+    """The training state holds the replay buffer, below 1 kB a step."""
+    need = 1000 * min(steps, buffer_size) + 50_000_000
+    existing = next(parent for parent in [run_dir, *run_dir.absolute().parents] if parent.exists())
+    free = shutil.disk_usage(existing).free
+    if free < need:
+        space = f"needs {need / 1e6:.0f} MB of disk space and {free / 1e6:.0f} MB are free"
+        raise UserError(f"run_dir={run_dir}: {space}; free some or choose another run_dir")
+
+
+def _open(run_dir: Path, settings: dict[str, Any]) -> None:
+    try:
+        run_dir.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise cannot_write(run_dir, error) from error
+    if not (run_dir / STATE).exists():
+        write_atomically(run_dir / STATE, json.dumps(settings, indent=2).encode())

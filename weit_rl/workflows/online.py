@@ -1,0 +1,99 @@
+"""The stage behind the offline ones: the network goes on online, as the actor of a Stable-Baselines3 agent."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from omegaconf import OmegaConf
+
+from weit_rl.agents.online import ALGORITHMS, Learning, copy_actor, make_online
+from weit_rl.agents.snapshots import load_training_state, save_training_state
+from weit_rl.errors import UserError
+from weit_rl.registry import unknown
+from weit_rl.training.checkpoint import save_network
+from weit_rl.training.progress import Progress
+from weit_rl.workflows.monitor import Monitor
+from weit_rl.workflows.train import TrainRun
+
+WARM_UP = 5000  # environment steps of a trained actor's critics alone
+MODEL, PARTS = "mlp", 20  # validations on the way; the state to go on from is written with each
+
+
+class OnlineRun(TrainRun):
+    """A training run with ``agent=NAME``; its last network is the actor, as a plain policy.
+
+    Args:
+        cfg: the composed config of ``weit_rl.train``.
+    """
+
+    def __init__(self, cfg: Any):
+        if cfg.agent not in ALGORITHMS:
+            raise unknown("agent", cfg.agent, list(ALGORITHMS))
+        if cfg.model != MODEL:
+            raise UserError(f"agent={cfg.agent}: takes model={MODEL}, not {cfg.model}; add model={MODEL}")
+        super().__init__(cfg)
+        self.offline_steps = self.scaler_steps + self.train_steps
+        self.stages["online"] = self.offline_steps
+        self.agent(size=str(self.size))  # whether its options are good shows when it is made
+
+    def train(self, monitor: Monitor) -> None:
+        """The offline stage, then the online one."""
+        super().train(monitor)
+        monitor.validate(self.offline_steps)
+        begun, state = (monitor.run.checkpoint_path(name) for name in ("offline", "online_state"))
+        if not begun.exists():
+            save_network(begun, self.net, self.card())
+        agent = self.agent(checkpoint=str(begun))
+        if state.exists():
+            load_training_state(agent, state)
+        self.begin()
+        with Progress(self.cfg.agent_steps, f"{self.cfg.agent} online", agent.num_timesteps) as bar:
+            self.learn(agent, monitor, bar)
+
+    def agent(self, **start: str) -> Any:
+        """The agent before its first step; one whose actor is untrained explores as Stable-Baselines3's does."""
+        options: Any = OmegaConf.to_container(self.cfg.agent_options, resolve=True)
+        if self.untrained:
+            options["policy_kwargs"] = {"log_std_init": 0.0, **options.get("policy_kwargs", {})}
+        return make_online(self.cfg.agent, self.task.entry, self.cfg.n_envs, self.cfg.seed, options, **start)
+
+    @property
+    def untrained(self) -> bool:
+        """Whether nothing has trained the network before it goes online."""
+        return not self.initializer.needs_source and self.offline_steps == 0
+
+    @property
+    def critic_warmup(self) -> int:
+        """Environment steps in which the critics learn alone."""
+        usual = 0 if self.untrained else WARM_UP
+        return usual if self.cfg.critic_warmup is None else self.cfg.critic_warmup
+
+    def begin(self) -> None:
+        """From here on the network is asked for no return: what the return asked for does is constant by now."""
+        self.task.config = replace(self.task.config, rtg="none")
+        self.net = self.task.build(self.size)
+
+    def learn(self, agent: Any, monitor: Monitor, bar: Progress) -> None:
+        """Part by part, each validated and kept."""
+        every = max(1, self.cfg.agent_steps // PARTS)
+        learning = Learning(self.critic_warmup, lambda step: bar.update(min(step, self.cfg.agent_steps)))
+        copy_actor(agent, self.net)
+        while agent.num_timesteps < self.cfg.agent_steps:
+            steps = min(every, self.cfg.agent_steps - agent.num_timesteps)
+            agent.learn(steps, callback=learning, reset_num_timesteps=False, log_interval=1000)
+            copy_actor(agent, self.net)
+            self.note(agent, monitor)
+            save_training_state(agent, monitor.run.checkpoint_path("online_state"))
+
+    def note(self, agent: Any, monitor: Monitor) -> None:
+        """Validation, and the returns of the training's own episodes."""
+        step = self.offline_steps + agent.num_timesteps
+        monitor.validate(step)
+        returns = [float(info["r"]) for info in agent.ep_info_buffer]
+        values = {"online/return": sum(returns) / len(returns)} if returns else {}
+        monitor.run.log(step, {**values, "time/seconds": monitor.seconds})
+
+    def facts(self) -> dict[str, Any]:
+        """What evaluation.json says besides the returns."""
+        return super().facts() | {"agent": self.cfg.agent, "agent_steps": self.cfg.agent_steps}
