@@ -60,7 +60,7 @@ def environments(entry: EnvEntry, count: int) -> VecMonitor:
 class Learning(BaseCallback):
     """Lets the critics learn alone at first, and tells how far the training is.
 
-    A trained actor would follow critics that know nothing yet, and forget in a few hundred steps what it could do.
+    A trained actor would follow critics that know nothing yet.
 
     Args:
         warm_up: environment steps in which the actor stays as it is.
