@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from weit_rl.agents.running_statistics import NewStatistics, scaled
 from weit_rl.agents.snapshots import load_training_state, save_snapshot, save_training_state
 from weit_rl.errors import UserError
 from weit_rl.training.progress import Progress
@@ -26,7 +27,8 @@ class BehaviourConfig:
     """How one behaviour policy is trained.
 
     Attributes:
-        algorithm: ``SAC`` (stable-baselines3) or ``TQC`` (sb3-contrib).
+        algorithm: ``SAC``, ``PPO`` (stable-baselines3) or ``TQC`` (sb3-contrib). PPO sees observations and rewards
+            scaled by their running statistics.
         steps: environment steps in all.
         n_envs: environments stepped side by side.
         seed: seed of networks, exploration and environments.
@@ -52,14 +54,16 @@ def make_behaviour(config: BehaviourConfig, make_env: Callable[[], Any]) -> Any:
     import stable_baselines3
     from stable_baselines3.common.vec_env import DummyVecEnv, VecMonitor
 
-    known = {"SAC": stable_baselines3.SAC, "TQC": sb3_contrib.TQC}
+    known = {"SAC": stable_baselines3.SAC, "TQC": sb3_contrib.TQC, "PPO": stable_baselines3.PPO}
     if config.algorithm not in known:
         raise UserError(f"algorithm={config.algorithm}: unknown, choose one of {', '.join(known)}")
-    envs = VecMonitor(DummyVecEnv([make_env] * config.n_envs))
+    envs: Any = VecMonitor(DummyVecEnv([make_env] * config.n_envs))
     # A copy, since Stable-Baselines3 writes into policy_kwargs.
     options = {"device": "cpu", "seed": config.seed, **copy.deepcopy(config.hyperparameters)}
     try:
         _check_numbers(known[config.algorithm], options)
+        if config.algorithm == "PPO":
+            envs, options = scaled(envs, options)
         return known[config.algorithm]("MlpPolicy", envs, **options)
     except Exception as error:  # whatever Stable-Baselines3 and torch raise: nothing else is new here
         reason = " ".join(f"{type(error).__name__}: {error}".split())
@@ -83,14 +87,18 @@ def train_behaviour(config: BehaviourConfig, make_env: Callable[[], Any], folder
 
 
 def _train(agent: Any, config: BehaviourConfig, folder: Path, bar: Progress) -> None:
+    from stable_baselines3.common.callbacks import CallbackList, ConvertCallback
+
     def show(*_: Any) -> bool:
         bar.update(agent.num_timesteps)
         return True  # go on
 
+    statistics = [NewStatistics()] if config.algorithm == "PPO" else []
+    callbacks = CallbackList([*statistics, ConvertCallback(show)])
     started = time.monotonic()
     while agent.num_timesteps < config.steps:
         steps = min(config.snapshot_every, config.steps - agent.num_timesteps)
-        agent.learn(steps, callback=show, reset_num_timesteps=False, log_interval=1000)
+        agent.learn(steps, callback=callbacks, reset_num_timesteps=False, log_interval=1000)
         episodes = [float(info["r"]) for info in agent.ep_info_buffer]
         row = [agent.num_timesteps, float(np.mean(episodes)) if episodes else 0.0, time.monotonic() - started]
         save_snapshot(agent, folder / f"snapshot_{agent.num_timesteps:08d}.safetensors")

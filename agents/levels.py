@@ -82,7 +82,8 @@ class LevelRecorder:
                 returns[steps] = summary(play(act, self.acting, self.selection_seeds))["return_mean"]
                 print(f"snapshot after {steps} steps: selection return {returns[steps]:.0f}", flush=True)
                 write_atomically(path, json.dumps(returns).encode())
-        last = self.config.steps + self.config.n_envs  # all environments step together, so the last step may overshoot
+        # All environments step together, and PPO a whole rollout, so the last step may overshoot.
+        last = self.config.steps + self.config.n_envs * getattr(self.agent, "n_steps", 1)
         return {steps: returns[steps] for steps in sorted(returns) if steps < last}
 
     def record(self, level: str, steps: int, episodes: int) -> None:

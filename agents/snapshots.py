@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from weit_rl.errors import UserError
@@ -39,7 +40,10 @@ def save_training_state(agent: Any, path: Path) -> None:
         tensors |= flatten_optimizer(optimizer, name)
     if _entropy(agent) is not None:
         tensors["log_ent_coef"] = agent.log_ent_coef
-    counters = {"step": agent.num_timesteps, "updates": agent._n_updates}
+    counters: Card = {"step": agent.num_timesteps, "updates": agent._n_updates}
+    if agent.get_vec_normalize_env() is not None:
+        rewards = agent.get_vec_normalize_env().ret_rms
+        counters["rewards"] = {name: float(getattr(rewards, name)) for name in _REWARDS}
     buffer = _replay(agent)
     if buffer is not None:
         filled = buffer.buffer_size if buffer.full else buffer.pos
@@ -62,10 +66,13 @@ def load_training_state(agent: Any, path: Path) -> None:
                 stored = tensors[f"buffer.{name}"].numpy()
                 getattr(buffer, name)[: len(stored)] = stored
             buffer.pos, buffer.full = card["pos"], card["full"]
+        for name, value in card.get("rewards", {}).items():
+            setattr(agent.get_vec_normalize_env().ret_rms, name, np.float64(value))
         agent.num_timesteps, agent._n_updates = card["step"], card["updates"]
 
 
 _BUFFER = ("observations", "next_observations", "actions", "rewards", "dones", "timeouts")
+_REWARDS = ("mean", "var", "count")  # what scales the rewards of PPO
 
 
 def _optimizers(agent: Any) -> dict[str, torch.optim.Optimizer]:

@@ -7,6 +7,7 @@ import gymnasium
 import minari
 import numpy as np
 import pytest
+import torch
 
 from weit_rl.agents.behaviour import BehaviourConfig, make_behaviour, train_behaviour
 from weit_rl.agents.levels import choose
@@ -146,7 +147,7 @@ def test_a_finished_level_is_never_overwritten(collected):
     ("words", "message"),
     [
         (["env=Shirt"], "did you mean Short"),
-        (["algorithm=DQN"], "SAC, TQC"),
+        (["algorithm=DQN"], "SAC, TQC, PPO"),
         (["hyperparameters={lr: 1}"], "lr"),
         (["steps=0"], "steps=0: must be 1 or more"),
         (["evaluation_episodes=-1"], "evaluation_episodes=-1"),
@@ -292,3 +293,44 @@ def test_metadata_of_an_environment_without_references(tmp_path):
     assert info["dataset_id"] == "weit_rl/gym-pendulum-v1/random-v0" and info["env"] == "gym:Pendulum-v1"
     assert info["reference_returns"] == {"random": None, "expert": None}
     minari.MinariDataset(tmp_path / "run" / "data" / "random" / "data")  # reads it
+
+
+PPO = {"n_steps": 20, "batch_size": 20, "n_epochs": 2, "policy_kwargs": {"net_arch": [8]}}
+ROLLOUTS = BehaviourConfig("PPO", steps=80, n_envs=2, snapshot_every=40, hyperparameters=PPO)
+
+
+def test_ppo_learns_from_scaled_observations_and_acts_by_its_snapshot_alone(tmp_path):
+    folder = train_behaviour(ROLLOUTS, SHORT.make, tmp_path)
+    agent = load_snapshot(make_behaviour(ROLLOUTS, SHORT.make), folder / "snapshot_00000080.safetensors")
+    extractor = agent.policy.features_extractor
+    assert extractor.count == 80 and extractor.variance.max() > 2
+    shifted = torch.from_numpy(play(random_actor(-np.ones(6), np.ones(6)), SHORT, [1])[0].observations)
+    assert extractor(shifted).abs().mean() < shifted.abs().mean()
+
+
+def test_ppo_goes_on_with_its_statistics(tmp_path):
+    state = train_behaviour(ROLLOUTS, SHORT.make, tmp_path) / "training_state.safetensors"
+    card = read_card(state)
+    assert card["rewards"]["count"] == pytest.approx(80, abs=1) and card["step"] == 80
+    agent = make_behaviour(ROLLOUTS, SHORT.make)
+    load_training_state(agent, state)
+    save_training_state(agent, tmp_path / "again.safetensors")
+    assert (tmp_path / "again.safetensors").read_bytes() == state.read_bytes()
+
+
+def test_running_statistics_are_those_of_everything_seen():
+    from gymnasium import spaces
+
+    from weit_rl.agents.running_statistics import ScaledObservations
+
+    extractor = ScaledObservations(spaces.Box(-np.inf, np.inf, (3,)))
+    parts = [torch.randn(n, 3) * 5 + torch.tensor([1.0, -200.0, 7.0]) for n in (7, 1, 90)]
+    for part in parts:
+        extractor.take_in(part)
+    seen = torch.cat(parts).double()
+    assert torch.allclose(extractor.mean, seen.mean(0)) and torch.allclose(
+        extractor.variance, seen.var(0, unbiased=False)
+    )
+    assert torch.allclose(
+        extractor(parts[2]), ((parts[2] - seen.mean(0)) / seen.std(0, unbiased=False)).float(), atol=1e-4
+    )

@@ -20,6 +20,12 @@ BEHAVIOUR = ("algorithm", "steps", "n_envs", "seed", "snapshot_every", "hyperpar
 SETTINGS = ("env", *BEHAVIOUR, "levels", "selection_episodes", "evaluation_episodes")  # what a run folder is made with
 COUNTS = ("steps", "n_envs", "snapshot_every", "selection_episodes", "evaluation_episodes")
 STATE = "collect.json"
+OFF_POLICY = {"gradient_steps": 4, "learning_rate": 1e-3, "gamma": 0.98, "tau": 0.01, "learning_starts": 10_000}
+DEFAULTS = {  # hyperparameters, where none are given
+    "SAC": OFF_POLICY,
+    "TQC": OFF_POLICY,
+    "PPO": {"n_steps": 512, "batch_size": 128},
+}
 
 
 def make_behaviour_data(cfg: Any) -> dict[str, Any]:
@@ -42,6 +48,7 @@ def make_behaviour_data(cfg: Any) -> dict[str, Any]:
     """
     options: Any = OmegaConf.to_container(cfg, resolve=True)
     settings = {key: options[key] for key in SETTINGS} | {"algorithm": cfg.algorithm or BehaviourConfig.algorithm}
+    settings["hyperparameters"] = settings["hyperparameters"] or DEFAULTS.get(settings["algorithm"], {})
     _check(settings)
     entry, config = env_entry(cfg.env), BehaviourConfig(**{key: settings[key] for key in BEHAVIOUR})
     run_dir = Path(cfg.run_dir or f"runs/collect-{entry.slug}")
@@ -49,7 +56,7 @@ def make_behaviour_data(cfg: Any) -> dict[str, Any]:
     entry.check_renderer()
     # Before anything is written, since it refuses a bad algorithm or hyperparameter.
     recorder = LevelRecorder(entry, config, run_dir, cfg.selection_episodes, cfg.evaluation_episodes)
-    _check_disk(run_dir, config.steps, recorder.agent.buffer_size)
+    _check_disk(run_dir, config.steps, getattr(recorder.agent, "buffer_size", 0))
     _open(run_dir, settings)
     train_behaviour(config, entry.states.make, run_dir / "behaviour")
     steps = choose(recorder.selection_returns())
