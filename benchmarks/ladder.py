@@ -24,9 +24,10 @@ SIZES = ("64x2", "64x4", "96x3", "96x6", "128x3", "128x4", "160x3", "192x4", "22
 SHARES = (0.9, 1.0)  # of the mean return of the data
 EPISODES, DATA_RETURN = 10, 9792.5
 SMALL = ["size=64x4", "widths=[64]", "depths=[2, 3, 4]"]  # one cheap width: every wider size is widened from it
-PRETRAINING = {  # every one is shown
+PRETRAINING = {  # every one is shown; that of 64 x 8 was added once the others had been seen
     "64 x 4, 1,000 steps": [*SMALL, "steps=1000"],
     "64 x 4, 3,000 steps": [*SMALL, "steps=3000"],
+    "64 x 8, 2,000 steps": ["size=64x8", "widths=[64]", "depths=[2, 3, 4, 6, 8]", "steps=2000"],
     "128 x 6, 1,000 steps": ["steps=1000"],
     "128 x 6, 3,000 steps": ["steps=3000"],
 }

@@ -20,7 +20,7 @@ from weit_rl.errors import UserError
 from weit_rl.initializers import INITIALIZERS, Context, Initializer, Source
 from weit_rl.initializers.directions import depth, widths
 from weit_rl.initializers.scaler_starts import with_start
-from weit_rl.plan import STREAM, Plan
+from weit_rl.plan import STREAM, Layout, Plan
 from weit_rl.reconstruction import reconstruct
 from weit_rl.registry import unknown
 from weit_rl.resize import resize
@@ -67,10 +67,11 @@ def weit(
     net = min(starts(bank, source.net, target, context.plan, context.seed), key=loss)
     net.bank.requires_grad_(False)
     far = loss(net) > 2 * loss(source.net)
+    slower = slowed(bank, context.plan.layout(target))
     if stage == "all" or (stage == "auto" and far):
         more = fitted(bank, source.net, target, context) if far and narrow == "fitted" else []
-        return _trained(min((net.materialize(), *more), key=loss), context, NEAR_LR).state_dict()
-    lr = FAR_LR if far else NEAR_LR
+        return _trained(min((net.materialize(), *more), key=loss), context, slower * NEAR_LR).state_dict()
+    lr = slower * (FAR_LR if far else NEAR_LR)
     _trained(net, context, lr, scaler_groups(net, context.recipe.lr or lr))
     return net.materialize().state_dict()
 
@@ -85,6 +86,15 @@ def fitted(bank: TemplateBank, source_net: nn.Module, target: nn.Module, context
     wide = network_of_size(bank, source_net, wide, plan, context.seed).materialize()
     net = copy.deepcopy(target)
     return [net] if reconstruct(wide, net, plan, context.run, context.head_dim) else []
+
+
+def slowed(bank: TemplateBank, target: Layout) -> float:
+    """What the rate is multiplied with: less than 1 in a target wider than any size that the bank had sampled.
+
+    A step of Adam moves every number by the rate, so it moves a sum over k times as many inputs k times as far
+    (Tensor Programs V, arXiv 2203.03466).
+    """
+    return min(1.0, max(sampled_widths(bank), default=math.inf) / widths(target).get(STREAM, 1))
 
 
 def _trained(module: nn.Module, context: Context, lr: float, groups: list[dict[str, Any]] | None = None) -> nn.Module:
