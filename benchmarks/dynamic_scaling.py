@@ -15,9 +15,9 @@ from weit_rl.comparison.runs import finish_training
 from weit_rl.comparison.tables import Table
 from weit_rl.scaling import segments
 from weit_rl.sizes import Size
+from weit_rl.tasks.control_options import control_task
 from weit_rl.training.flops import step_flops
 from weit_rl.training.run_folder import RunFolder
-from weit_rl.workflows.setup import control_task
 
 STEPS, EVERY, EPISODES = 3000, 250, 10
 SCHEDULES = {

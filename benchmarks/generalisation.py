@@ -20,10 +20,10 @@ from weit_rl.bank import TemplateBank
 from weit_rl.command import compose
 from weit_rl.sizes import Size
 from weit_rl.tasks.control import Control
+from weit_rl.tasks.control_options import control_task
 from weit_rl.theory import numbers, occam_bound
 from weit_rl.training.checkpoint import load_network
 from weit_rl.weit import eval_mode
-from weit_rl.workflows.setup import control_task
 from weit_rl.workflows.train import train
 
 LARGEST = 4.0  # squared error of actions in [-1, 1]

@@ -9,7 +9,8 @@ from weit_rl import Size, TemplateBank
 from weit_rl.agents.evaluation import VALIDATION_SEED
 from weit_rl.command import compose
 from weit_rl.start import network_of_size
-from weit_rl.workflows.setup import bank_path, control_task, source_of
+from weit_rl.tasks.control_options import control_task
+from weit_rl.workflows.setup import bank_path, source_of
 
 config = compose("train", sys.argv[1:])
 bank = TemplateBank.load(bank_path(config))

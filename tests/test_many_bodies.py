@@ -11,10 +11,11 @@ from weit_rl.command import compose
 from weit_rl.envs.entry import env_entry
 from weit_rl.models import MODELS
 from weit_rl.pretrain import main as pretrain
+from weit_rl.tasks.control_options import control_task
 from weit_rl.train import main as train
 from weit_rl.training.checkpoint import load_network
 from weit_rl.workflows.pretrain import PretrainRun
-from weit_rl.workflows.setup import bank_of, control_task, source_of
+from weit_rl.workflows.setup import bank_of, source_of
 
 BODIES = {"HalfCheetah": (17, 6), "Hopper": (11, 3)}
 SHORT = ["episodes=1", "score_sizes=[]"]

@@ -18,8 +18,9 @@ from weit_rl.envs.entry import env_entry
 from weit_rl.shipped import BANKS
 from weit_rl.sizes import LADDER, Size
 from weit_rl.start import network_of_size, start_loss
+from weit_rl.tasks.control_options import control_task
 from weit_rl.workflows.pretrain import PLACES
-from weit_rl.workflows.setup import control_task, source_of
+from weit_rl.workflows.setup import source_of
 from weit_rl.workflows.train import TrainRun
 
 ENTRY = env_entry("HalfCheetah")

@@ -19,11 +19,12 @@ from weit_rl.errors import UserError
 from weit_rl.evaluate import main as evaluate
 from weit_rl.pretrain import main as pretrain
 from weit_rl.start import network_of_size
+from weit_rl.tasks.control_options import control_task
 from weit_rl.tensorfile import read_tensors
 from weit_rl.train import main as train
 from weit_rl.training.checkpoint import load_network
 from weit_rl.training.run_folder import RunFolder
-from weit_rl.workflows.setup import control_task, size_of, source_of
+from weit_rl.workflows.setup import size_of, source_of
 from weit_rl.workflows.train import FINAL
 
 SHORT = [*TINY_TRAIN, "scaler_steps=4", "train_steps=4", "validation_episodes=0"]  # one episode a run
@@ -100,7 +101,7 @@ def test_options_and_final_numbers_are_in_the_hparams_tab(tiny_run):
     assert options["size.width"].number_value == 96 and options["init"].string_value == "weit"
     assert options["env"].string_value == "HalfCheetah" and "resume" not in options  # null: not set
     metrics = {info.name.tag for info in shown[EXPERIMENT_TAG].experiment.metric_infos}
-    assert metrics == {f"hparam/{name}" for name in (*FINAL, "steps")} <= set(events.Tags()["scalars"])
+    assert metrics == {f"hparam/{name}" for name in ("return_mean", *FINAL, "steps")} <= set(events.Tags()["scalars"])
     assert events.Scalars("hparam/return_mean")[0].value == pytest.approx(report["return_mean"])
     assert events.Scalars("hparam/steps")[0].value == 24
     assert not [path for path in (tiny_run / "tensorboard").iterdir() if path.is_dir()]  # one run, not two
@@ -109,7 +110,7 @@ def test_options_and_final_numbers_are_in_the_hparams_tab(tiny_run):
 def test_the_best_checkpoint_is_the_one_with_the_best_validation(tiny_run):
     returns = RunFolder.open(tiny_run).metrics()["validation/return"]
     card = read_tensors(tiny_run / "checkpoints" / "best.safetensors")[1]
-    assert (card["step"], card["validation_return"]) == max(returns, key=lambda row: row[1])
+    assert (card["step"], card["validation_return_mean"]) == max(returns, key=lambda row: row[1])
 
 
 def test_a_bank_says_what_it_was_made_of(tiny_bank, tiny_data):

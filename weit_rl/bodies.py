@@ -17,9 +17,9 @@ OWN, BUFFER = "own.", "buffer."
 
 
 def bodies_of(bank: TemplateBank) -> list[str]:
-    """The environments a bank was pre-trained on; a single nameless one where the card does not say."""
-    envs = bank.card.get("config", {}).get("env", "")
-    return [envs] if isinstance(envs, str) else list(envs)
+    """The environments (or data sets) a bank was pre-trained on; a single nameless one where the card does not say."""
+    names = bank.card.get("names") or bank.card.get("config", {}).get("env", "")  # older cards have no names
+    return [names] if isinstance(names, str) else list(names)
 
 
 def sizes_of(bank: TemplateBank) -> dict[str, tuple[int | list[int], int]]:

@@ -1,38 +1,129 @@
-"""Tasks: what a network is trained for. One file each; a new one adds itself with a line ``TASKS.add(...)``."""
+"""Tasks: what a network is trained for. One file each; a new one adds itself with a line ``TASKS.add(...)``.
+
+A package of its own adds one through an entry point of the group ``weit_rl.tasks``, of the task's name, that points to
+a :class:`Kind`.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import entry_points
 from typing import Any, Protocol
 
 from torch import Tensor, nn
 
+from weit_rl.models import Model
 from weit_rl.plan import Plan
 from weit_rl.registry import Registry
 from weit_rl.sizes import Size
 
+Metrics = dict[str, Any]
+
 
 class Task(Protocol):
-    """What the training loop and the initialisers need to know of a domain."""
+    """What training, initialisers and reports need to know of a domain.
 
+    Attributes:
+        name: of what it is trained on, an environment or a data set.
+        plan: of its networks.
+        model: their family.
+        config: has at least ``model``, ``device`` and ``seed``.
+        measure: the metric by which networks are chosen and compared; more is better.
+    """
+
+    name: str
     plan: Plan
+    model: Model
+    config: Any
+    measure: str
 
     def build(self, size: Size, seed: int = 0) -> nn.Module:
-        """A fresh network of a size, from the model's own initialisation."""
+        """A fresh network of a size, from the model's own initialisation, on the device."""
+        ...
+
+    def card(self, size: Size) -> dict[str, Any]:
+        """What a checkpoint must say so that the network can be built again: model, size, options, what it is for."""
+        ...
+
+    def settle(self, net: nn.Module) -> None:
+        """Give a network back what its initialiser must not decide."""
         ...
 
     def batch(self, step: int) -> Any:
         """The batch of a step; the same step always gives the same batch."""
         ...
 
+    def run(self, net: Any) -> None:
+        """Run a network on a sample of the training data, the same for every network and seed."""
+        ...
+
     def loss(self, net: Any, batch: Any) -> Tensor:
         """The loss of a batch; ``net`` is called as the network is."""
         ...
 
-    def evaluate(self, net: nn.Module, episodes: int, seed: int) -> dict[str, Any]:
-        """Metrics of a plain network."""
+    def domains(self) -> Sequence[Callable[[Any, int], Tensor]] | None:
+        """The loss of a step on each of several sets that were mixed; None for a single one."""
+        ...
+
+    def validation_loss(self, net: Any, batches: int = 10) -> float:
+        """The loss on data held out of training."""
+        ...
+
+    def evaluate(self, net: nn.Module, episodes: int, seed: int, split: str = "test") -> Metrics:
+        """Metrics of a plain network.
+
+        Args:
+            net: the network.
+            episodes: how many, where it acts.
+            seed: of the first episode, where it acts.
+            split: ``"validation"``, by which something is chosen, or ``"test"``.
+        """
+        ...
+
+    def reference(self) -> Metrics | None:
+        """The metrics of the data themselves, such as the returns of their episodes; None where there are none."""
+        ...
+
+    def row(self, name: str, metrics: Metrics) -> dict[str, Any]:
+        """One row of the table a user sees."""
+        ...
+
+    def logged(self, metrics: Metrics) -> Mapping[str, float]:
+        """What is logged of a validation, by short names."""
         ...
 
 
-TASKS: Registry[Any] = Registry("task")
+@dataclass(frozen=True)
+class Kind:
+    """How a task is made of a composed config.
 
-from weit_rl.tasks import control  # noqa: E402,F401  (each adds itself)
+    Attributes:
+        make: ``make(cfg, tile) -> Task``; finds everything bad. Without ``tile``, the edge of a template, its default.
+        name: ``name(cfg)`` names what the task is trained on, and the bank that ships for it.
+        subject: the option that says it.
+        prepare: brings the config into its final form, in place.
+        parts: the configs of the tasks that share a bank; usually the config alone.
+    """
+
+    make: Callable[..., Any]
+    name: Callable[[Any], str]
+    subject: str = "data"
+    prepare: Callable[[Any], None] = lambda cfg: None
+    parts: Callable[[Any], list[Any]] = lambda cfg: [cfg]
+
+
+TASKS: Registry[Kind] = Registry("task")
+
+
+def kind_of(cfg: Any) -> Kind:
+    """The kind of task that a config is for; raises UserError for a name nobody registered or installed."""
+    name = cfg.get("task") or "control"
+    if name not in TASKS.names():
+        for entry in entry_points(group="weit_rl.tasks"):
+            if entry.name not in TASKS.names():
+                TASKS.add(entry.name, entry.load())
+    return TASKS.get(name)
+
+
+from weit_rl.tasks import control_options  # noqa: E402,F401  (each adds itself)

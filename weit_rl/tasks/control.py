@@ -16,11 +16,11 @@ from weit_rl.errors import UserError
 from weit_rl.models import DEFAULT, MODELS
 from weit_rl.plan import Plan
 from weit_rl.sizes import Size
-from weit_rl.tasks import TASKS
 from weit_rl.weit import eval_mode
 
 SPLIT_SEED = 0  # the same episodes are held out in every run
 SAMPLE = 512  # windows that a network is run on where its activations are looked at
+NORMALISER = ("observation_mean", "observation_std")
 INPUTS = ("observations", "actions", "returns_to_go", "timesteps")  # of a network, in this order
 
 
@@ -64,8 +64,10 @@ class ControlConfig:
 class Control:
     """Behaviour cloning of one environment's trajectories with a return-conditioned policy."""
 
+    measure = "return_mean"
+
     def __init__(self, entry: EnvEntry, trajectories: Trajectories, config: ControlConfig):
-        self.entry, self.trajectories, self.config = entry, trajectories, config
+        self.entry, self.trajectories, self.config, self.name = entry, trajectories, config, entry.name
         if np.abs(trajectories.actions).max() > 1 + 1e-5:
             raise UserError(
                 f"data of {entry.name}: actions lie outside {entry.action_box}, the environment's bounds, which the "
@@ -105,16 +107,15 @@ class Control:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             net = self.model.build(size, **self.options())
-        mean, std = self.trajectories.statistics()
-        target = self.config.target_return
-        buffers = {
-            "observation_mean": mean,
-            "observation_std": std,
-            "target_return": self.trajectories.target_return() if target is None else target,
-        }
-        for name, value in buffers.items():
+        for name, value in zip(NORMALISER, self.trajectories.statistics(), strict=True):
             getattr(net, name).copy_(torch.as_tensor(value))
+        self.settle(net)
         return net.to(self.config.device)
+
+    def settle(self, net: Any) -> None:
+        """The return to ask for follows one rule, whatever the initialiser; the normaliser comes with the weights."""
+        asked = self.config.target_return
+        net.target_return.fill_(self.trajectories.target_return() if asked is None else asked)
 
     def card(self, size: Size) -> dict[str, Any]:
         """What a checkpoint must say so that the network can be built again."""
@@ -162,13 +163,13 @@ class Control:
         actions = net(*(batch[name] for name in INPUTS))
         return ((actions - batch["actions"]) ** 2)[batch["mask"]].mean()
 
-    def evaluate(self, net: nn.Module, episodes: int, seed: int) -> dict[str, Any]:
-        """Returns in the real environment."""
+    def evaluate(self, net: nn.Module, episodes: int, seed: int, split: str = "test") -> dict[str, Any]:
+        """Returns in the real environment; it is the seed that tells validation from test."""
         from weit_rl.agents.evaluation import evaluate
 
         return evaluate(net, self.entry, episodes, seed)
 
-    def behaviour(self) -> dict[str, Any]:
+    def reference(self) -> dict[str, Any]:
         """The returns of the data's own episodes, in the form of an evaluation."""
         returns = self.trajectories.returns()
         return {
@@ -179,5 +180,22 @@ class Control:
             "score": self.entry.score(returns.mean()),
         }
 
+    def row(self, name: str, metrics: dict[str, Any]) -> dict[str, Any]:
+        """One row of a table."""
+        return result_row(name, metrics, self.entry)
 
-TASKS.add("control", Control)
+    def logged(self, metrics: dict[str, Any]) -> dict[str, float]:
+        """Return and score, where the environment has one."""
+        values = {"return": metrics["return_mean"], "score": metrics["score"]}
+        return {name: value for name, value in values.items() if value is not None}
+
+
+def result_row(name: str, metrics: dict[str, Any], entry: EnvEntry) -> dict[str, Any]:
+    """One row of a table of returns."""
+    return {
+        "": name,
+        "return": metrics["return_mean"],
+        "+-": metrics["return_std"],
+        "episodes": metrics["episodes"],
+        entry.score_name: metrics["score"],
+    }

@@ -12,6 +12,7 @@ Series = Mapping[str, Points]
 MEASURES = {  # y axis -> how the metrics that it shows are called behind the slash
     "loss": ("loss",),
     "episode return (sum of rewards)": ("return", "return_mean"),
+    "accuracy": ("accuracy",),
 }
 UNITS = {"online": "environment step"}  # what a stage's steps count; those of all others are gradient steps
 

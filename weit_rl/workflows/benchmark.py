@@ -23,9 +23,9 @@ from weit_rl.data.readers import data_name
 from weit_rl.envs.entry import env_entry
 from weit_rl.errors import Interrupted, UserError
 from weit_rl.registry import unknown
+from weit_rl.tasks.control_options import check_kind, name_env
 from weit_rl.training.progress import Progress
-from weit_rl.workflows.bodies import name_env
-from weit_rl.workflows.setup import check_kind, check_numbers
+from weit_rl.workflows.setup import check_numbers
 
 MODES, REPORTS = ("run", "tune", "report"), ("markdown", "html")
 

@@ -6,8 +6,8 @@ from typing import Any
 
 from weit_rl.errors import UserError
 from weit_rl.registry import unknown
+from weit_rl.tasks.control_options import name_env
 from weit_rl.workflows.behaviour import make_behaviour_data
-from weit_rl.workflows.bodies import name_env
 from weit_rl.workflows.inspection import inspect_data
 from weit_rl.workflows.record import record_agent
 from weit_rl.workflows.render import render_data

@@ -10,11 +10,12 @@ from weit_rl.agents.video import record_video
 from weit_rl.atomic import unused, write_atomically
 from weit_rl.envs.entry import EnvEntry, env_entry
 from weit_rl.errors import UserError
+from weit_rl.tasks.control import result_row
 from weit_rl.training.checkpoint import load_network
+from weit_rl.training.device import device_of
 from weit_rl.training.progress import table
 from weit_rl.training.run_folder import RunFolder
-from weit_rl.workflows.scores import result_row
-from weit_rl.workflows.setup import check_numbers, device_of
+from weit_rl.workflows.setup import check_numbers
 
 
 def evaluate_run(cfg: Any) -> dict[str, Any]:

@@ -10,10 +10,11 @@ from typing import Any, Protocol
 
 from weit_rl.command import compose
 from weit_rl.errors import Interrupted, UserError
+from weit_rl.tasks import kind_of
 from weit_rl.tensorfile import read_tensors
+from weit_rl.training.device import set_up_torch
 from weit_rl.training.run_folder import RunFolder
-from weit_rl.workflows.bodies import name_env
-from weit_rl.workflows.setup import check_numbers, set_up_torch
+from weit_rl.workflows.setup import check_numbers
 
 PATHS = ("data", "bank", "source")
 
@@ -49,7 +50,7 @@ def launch(verb: str, cfg: Any, make: Callable[[Any], Run]) -> dict[str, Any]:
         UserError: for bad input, before anything is written.
         Interrupted: after a stop, saying how to go on.
     """
-    name_env(cfg)
+    kind_of(cfg).prepare(cfg)
     resume = cfg.resume
     if resume is not None:
         cfg = resumed_config(verb, cfg)

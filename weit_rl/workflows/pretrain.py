@@ -21,17 +21,16 @@ from weit_rl.rank import dense, ranks_of
 from weit_rl.resize import resize
 from weit_rl.sizes import Size
 from weit_rl.start import network_of_size
-from weit_rl.tasks.control import Control
+from weit_rl.tasks import Task, kind_of
 from weit_rl.training.flops import step_flops
 from weit_rl.training.loop import Recipe
 from weit_rl.training.pretraining import InTurn, MaskedLoss, Shared
 from weit_rl.training.progress import table
 from weit_rl.training.run_folder import RunFolder
 from weit_rl.weit import WeiT
-from weit_rl.workflows.bodies import bodies
 from weit_rl.workflows.launch import launch
 from weit_rl.workflows.monitor import Monitor
-from weit_rl.workflows.setup import bank_of, control_task
+from weit_rl.workflows.setup import bank_of
 
 LICENCE = "Apache-2.0"
 PROBES = 50  # steps whose FLOPs are averaged: they depend on the sizes drawn
@@ -59,7 +58,7 @@ class PretrainRun:
             self.stages = {"rank": 0, "pretrain": min(RANK_STEPS, cfg.steps)}
         self.score_sizes = {name: Size.parse(name) for name in cfg.score_sizes}
         self.masks = Masks(cfg.widths, cfg.depths, self.full, cfg.seed, cfg.masks)
-        self.tasks: list[Control] = [control_task(body, cfg.tile) for body in bodies(cfg)]
+        self.tasks: list[Any] = [kind_of(cfg).make(part, cfg.tile) for part in kind_of(cfg).parts(cfg)]
         self.task = self.tasks[0]
         self.plains = [task.build(self.full, cfg.seed) for task in self.tasks]
         if CONSTRAINTS.get(cfg.constraint).whole:
@@ -101,7 +100,8 @@ class PretrainRun:
         self.bank.card |= {**self.card(), "flops": monitor.flops}
         self.bank.card["scores"] = self.scores()
         self.bank.save(run.path / self.result)
-        run.plot_learning_curve(self.stages, self.task.behaviour()["return_mean"])
+        reference = self.task.reference()
+        run.plot_learning_curve(self.stages, reference and reference[self.task.measure])
         print(f"bank: {run.path / self.result}")
         return self.bank.card
 
@@ -142,6 +142,7 @@ class PretrainRun:
             "made_with": {"torch": str(torch.__version__), "threads": torch.get_num_threads()},
             "licence": LICENCE,
             "model": self.cfg.model,
+            "names": [task.name for task in self.tasks],
             "size": [self.full.width, self.full.depth, self.full.head_dim],
             "sizes_sampled": sorted({str(size) for size in (*self.masks.sizes, self.full)}),
             **self.chosen(),
@@ -151,28 +152,29 @@ class PretrainRun:
                 "free": sum(f.numel() for f in self.shared.own()) - sum(s.numel() for s in self.net.scalers.values()),
             },
             "config": config,
-            "data": self.of_each(lambda task: task.behaviour()),
+            "data": self.of_each(lambda task: task.reference()),
         }
 
-    def of_each(self, value: Callable[[Control], Any]) -> Any:
+    def of_each(self, value: Callable[[Task], Any]) -> Any:
         """The value for a single body, or a mapping of the names of several."""
-        values = {task.entry.name: value(task) for task in self.tasks}
-        return values if len(self.tasks) > 1 else values[self.task.entry.name]
+        values = {task.name: value(task) for task in self.tasks}
+        return values if len(self.tasks) > 1 else values[self.task.name]
 
     def scores(self) -> Any:
-        """Returns without any further training, on validation seeds, at the sizes the config names."""
+        """Metrics without any further training, of the validation split, at the sizes the config names."""
         return self.of_each(self.scores_of)
 
-    def scores_of(self, task: Control) -> dict[str, dict[str, Any]]:
+    def scores_of(self, task: Task) -> dict[str, dict[str, Any]]:
         """Those of one body."""
         bank, scores, rows = bank_of(self.bank, task), {}, []
         for name, size in self.score_sizes.items():
             target = task.build(size, self.cfg.seed)
             net = network_of_size(bank, task.build(self.full), target, self.task.plan, self.cfg.seed)
-            scores[name] = task.evaluate(net.materialize(), self.cfg.episodes, VALIDATION_SEED)
-            rows.append({"size": name, "return, 0 steps": scores[name]["return_mean"], "score": scores[name]["score"]})
+            episodes = self.cfg.get("episodes", 1)
+            scores[name] = task.evaluate(net.materialize(), episodes, VALIDATION_SEED, "validation")
+            rows.append(task.row(name, scores[name]))
         if rows:
-            table(f"{task.entry.name}: the bank's own networks", rows)
+            table(f"{task.name}: the bank's own networks, without a further step", rows)
         return scores
 
 

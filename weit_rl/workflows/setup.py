@@ -7,21 +7,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from weit_rl.agents.evaluation import SEEDS_APART
 from weit_rl.bank import TemplateBank
 from weit_rl.bodies import bank_for
-from weit_rl.data import load_trajectories
-from weit_rl.envs.entry import EnvEntry, env_entry
 from weit_rl.errors import UserError
-from weit_rl.models import DEFAULT, MODELS
-from weit_rl.models.policy import POSITIONS, RTG
-from weit_rl.registry import unknown
+from weit_rl.models import DEFAULT
 from weit_rl.shipped import BANKS, shipped_bank
 from weit_rl.sizes import Size
 from weit_rl.start import network_of_size
-from weit_rl.tasks.control import Control, ControlConfig
+from weit_rl.tasks import Task, kind_of
 from weit_rl.tensorfile import read_card
 from weit_rl.training.checkpoint import load_network
 
@@ -39,7 +33,7 @@ RANGES = {  # least and most; seeds and episodes end where they would meet those
     **dict.fromkeys(("steps", "pretrain_steps", "batch_size", "context", "tile", "rank"), (1, None)),
     **dict.fromkeys(("data_episodes", "evaluate_every", "threads", "workers", "agent_steps", "n_envs"), (1, None)),
 }
-PRECISIONS = ("highest", "high", "medium")  # torch's names
+BESIDE = dict.fromkeys(("size", "options", "dropout"))  # what the networks of one family may differ in
 POSITIVE = ("lr", "scaler_lr", "train_lr", "grad_clip")
 
 
@@ -55,70 +49,6 @@ def check_numbers(cfg: Any) -> None:
             raise UserError(f"{name}={given[name]}: must be more than 0")
 
 
-def check_kind(model: str, entry: EnvEntry) -> None:
-    """UserError for a model that sees another kind of observations than there are, or if nothing can draw them."""
-    sees, given = MODELS.get(model).sees, "pictures" if entry.pixels else "states"
-    if sees != given:
-        others = ", ".join(name for name in MODELS.names() if MODELS.get(name).sees == given)
-        change = "leave pixels out" if entry.pixels else "add pixels=true"
-        raise UserError(
-            f"model={model}: sees {sees}, and env={entry.name} gives {given}; {change}, or use model={others}"
-        )
-    entry.check_renderer()
-
-
-def device_of(cfg: Any) -> str:
-    """``cfg.device`` with ``auto`` decided; raises UserError for a device this machine lacks."""
-    if cfg.device == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        torch.zeros(1, device=cfg.device).item()  # the device "meta" can make a tensor, but not read it
-        return str(cfg.device)
-    except (RuntimeError, AssertionError) as error:
-        raise UserError(f"device={cfg.device}: not on this machine; use device=cpu or device=auto") from error
-
-
-def set_up_torch(cfg: Any) -> None:
-    """Let torch use ``cfg.threads`` CPU threads (null: its own choice) and ``cfg.precision`` for matrix products.
-
-    Raises:
-        UserError: for a precision torch does not have.
-    """
-    if cfg.threads is not None:
-        torch.set_num_threads(cfg.threads)
-    precision = cfg.get("precision", PRECISIONS[0])
-    if precision not in PRECISIONS:
-        raise unknown("precision", precision, list(PRECISIONS))
-    torch.set_float32_matmul_precision(precision)
-    # the fused attention of a CPU takes 15 times as long where its small products are rounded one by one
-    torch.backends.cuda.enable_flash_sdp(precision != "medium" or device_of(cfg) != "cpu")
-
-
-def control_task(cfg: Any, tile: int) -> Control:
-    """The control task of a config: environment, data, model options."""
-    entry = env_entry(cfg.env)
-    check_kind(cfg.model, entry)
-    for name, choices in {"rtg": RTG, "positions": POSITIONS}.items():
-        if cfg[name] not in choices:
-            raise unknown(name, cfg[name], list(choices))
-    config = ControlConfig(
-        model=cfg.model,
-        tile=tile,
-        context=cfg.context,
-        rtg=cfg.rtg,
-        past_actions=cfg.past_actions,
-        positions=cfg.positions,
-        dropout=cfg.dropout,
-        data_episodes=cfg.get("data_episodes"),
-        best_fraction=cfg.get("best_fraction", 1.0),
-        batch_size=cfg.batch_size,
-        seed=cfg.seed,
-        target_return=cfg.get("target_return"),
-        device=device_of(cfg),
-    )
-    return Control(entry, load_trajectories(cfg.data, entry, weights=cfg.data_weights), config)
-
-
 def size_of(group: Any) -> Size:
     """The size a config asks for: a named one, with width or depth replaced where given."""
     named = Size.parse(group.name)
@@ -128,15 +58,16 @@ def size_of(group: Any) -> Size:
 
 
 def bank_path(cfg: Any) -> Path:
-    """The bank a config names, or the one that ships for its environment and model."""
+    """The bank a config names, or the one that ships for its environment or data set, and model."""
     if cfg.bank is not None:
         return Path(cfg.bank)
-    path = shipped_bank(env_entry(cfg.env).name, cfg.model)
+    kind = kind_of(cfg)
+    path = shipped_bank(kind.name(cfg), cfg.model)
     if not path.is_file():
-        cards = [read_card(p) for p in sorted(BANKS.rglob("*.safetensors"))]
-        have = ", ".join(f"{card['config']['env']} {model_of(card)}" for card in cards) or "none"
+        cards = {p.stem: model_of(read_card(p)) for p in sorted(BANKS.rglob("*.safetensors"))}
+        have = ", ".join(f"{name.removesuffix(f'-{model}')} {model}" for name, model in cards.items()) or "none"
         raise UserError(
-            f"no bank ships for env={cfg.env} with model={cfg.model} (shipped: {have}); "
+            f"no bank ships for {kind.subject}={cfg[kind.subject]} with model={cfg.model} (shipped: {have}); "
             "give bank=PATH, or use init=scratch"
         )
     return path
@@ -147,11 +78,11 @@ def model_of(card: Mapping[str, Any]) -> str:
     return str(card.get("model", DEFAULT))
 
 
-def bank_of(bank: TemplateBank, task: Control) -> TemplateBank:
+def bank_of(bank: TemplateBank, task: Task) -> TemplateBank:
     """The bank as one of the task's body; what is bound to a body that it does not know is fresh."""
     same_model("bank", model_of(bank.card), task)
     net = task.build(full_size(bank), task.config.seed)
-    return bank_for(bank, task.entry.name, net, task.plan, task.model.bound)
+    return bank_for(bank, task.name, net, task.plan, task.model.bound)
 
 
 def full_size(bank: TemplateBank) -> Size:
@@ -161,14 +92,14 @@ def full_size(bank: TemplateBank) -> Size:
     return Size(*bank.card["size"])
 
 
-def source_of(bank: TemplateBank, task: Control) -> Any:
+def source_of(bank: TemplateBank, task: Task) -> Any:
     """The plain network the bank was pre-trained with, its weights in it; raises UserError if the bank does not fit."""
     same_model("bank", model_of(bank.card), task)
     net = task.build(full_size(bank))
     return network_of_size(bank, net, net, task.plan).materialize()
 
 
-def same_model(what: str, made: str, task: Control) -> None:
+def same_model(what: str, made: str, task: Task) -> None:
     """UserError where something was made for another model."""
     if made != task.config.model:
         raise UserError(
@@ -176,14 +107,14 @@ def same_model(what: str, made: str, task: Control) -> None:
         )
 
 
-def network_at(path: str, task: Control) -> Any:
+def network_at(path: str, task: Task) -> Any:
     """The trained network of a run folder or checkpoint; raises UserError if it is of another family."""
     place = Path(path).expanduser()
     net, card = load_network(place / "checkpoints" / "last.safetensors" if place.is_dir() else place)
     same_model(f"source={path}", card["model"], task)
-    made, wanted = (
-        {"model": c["model"], "env": c["env"], **c["options"], "dropout": None} for c in (card, task.card(Size(64, 1)))
-    )
+    mine = task.card(Size(64, 1))
+    made, wanted = ({**{key: c.get(key) for key in mine}, **c["options"], **BESIDE} for c in (card, mine))
     if made != wanted:
+        made, wanted = ({key: value for key, value in c.items() if value is not None} for c in (made, wanted))
         raise UserError(f"source={path}: was made with {made}, this run asks for {wanted}; give the same options")
     return net.to(task.config.device)

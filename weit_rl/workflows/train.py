@@ -1,4 +1,4 @@
-"""Train a policy of any size: the initialiser's own stage, then the plain network, then the environment's verdict."""
+"""Train a network of any size: the initialiser's own stage, then the plain network, then the verdict."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from weit_rl.bank import TemplateBank
 from weit_rl.initializers import INITIALIZERS, Context, Initializer, Source, with_options
 from weit_rl.scaling import Segment, rescaled, rescaled_optimizer, segments
 from weit_rl.sizes import Size
-from weit_rl.tasks.control import Control, ControlConfig
+from weit_rl.tasks import kind_of
 from weit_rl.tensorfile import read_tensors
 from weit_rl.training.checkpoint import fill_optimizer, load_network, save_network
 from weit_rl.training.loop import Recipe
@@ -21,9 +21,9 @@ from weit_rl.training.run_folder import RunFolder
 from weit_rl.workflows.launch import launch
 from weit_rl.workflows.monitor import Monitor
 from weit_rl.workflows.scores import Scores
-from weit_rl.workflows.setup import bank_of, bank_path, control_task, network_at, size_of, source_of
+from weit_rl.workflows.setup import bank_of, bank_path, network_at, size_of, source_of
 
-FINAL = ("return_mean", "score", "flops", "seconds", "validation_loss")  # what TensorBoard's HPARAMS tab shows
+FINAL = ("score", "flops", "seconds", "validation_loss")  # what TensorBoard's HPARAMS tab shows
 LOSS_BATCHES = 50  # of held-out windows, by which a finished network is judged beside its return
 
 
@@ -59,7 +59,7 @@ class TrainRun:
         self.train_steps = cfg.train_steps
         self.scaler_steps = stage_steps(self.initializer, cfg.scaler_steps)
         self.bank = TemplateBank.load(bank_path(cfg)) if self.initializer.needs_source and not cfg.source else None
-        self.task: Control = control_task(cfg, ControlConfig.tile)
+        self.task: Any = kind_of(cfg).make(cfg)
         if self.bank:
             self.task.plan = self.task.plan.with_tiles(self.bank.tiles)
         self.net: Any = self.task.build(self.size, cfg.seed)
@@ -113,12 +113,10 @@ class TrainRun:
 
     def initialize(self, monitor: Monitor) -> None:
         """The initialiser's own stage."""
-        asked = self.net.target_return.clone()
         context = self.context(lambda *stage: monitor.stage("scaler", 0, *stage))
         context.run = lambda net: monitor.counted(lambda: self.task.run(net))
         self.net.load_state_dict(self.make(self.source, self.net, context))
-        # The normaliser comes with the weights; the return to ask for follows one rule, whatever the initialiser.
-        self.net.target_return.copy_(asked)
+        self.task.settle(self.net)
 
     def begun(self) -> nn.Module:
         """What the initialiser makes without a step."""
@@ -154,15 +152,16 @@ class TrainRun:
         return Recipe(steps, lr, cfg.weight_decay, cfg.warmup, cfg.grad_clip)
 
     def finish(self, run: RunFolder, monitor: Monitor, scores: Scores) -> dict[str, Any]:
-        """Test episodes, evaluation.json, the curve and the table."""
-        results, behaviour = scores.test(self.net), self.task.behaviour()
+        """The test, evaluation.json, the curve and the table."""
+        results, reference, measure = scores.test(self.net), self.task.reference(), self.task.measure
         report = {**results["last"], **self.facts(), "flops": monitor.flops, "seconds": round(monitor.seconds, 1)}
-        report |= {"best": results.get("best"), "behaviour": behaviour}
+        report |= {"best": results.get("best"), "behaviour": reference}
         report["validation_loss"] = self.task.validation_loss(self.net, batches=LOSS_BATCHES)
-        run.plot_learning_curve(self.stages, behaviour["return_mean"])
-        run.log_hparams({name: report[name] for name in FINAL} | {"steps": self.scaler_steps + self.train_steps})
+        run.plot_learning_curve(self.stages, reference and reference[measure])
+        final = {name: report.get(name) for name in (measure, *FINAL)}
+        run.log_hparams(final | {"steps": self.scaler_steps + self.train_steps})
         run.write_json(self.result, report)  # last: it tells a finished run
-        scores.show(results, f"{self.cfg.env} {self.size}, init {self.cfg.init}")
+        scores.show(results, f"{self.task.name} {self.size}, init {self.cfg.init}")
         print(f"run folder: {run.path}")
         return report
 
@@ -171,10 +170,9 @@ class TrainRun:
         return self.task.card(self.size) | {"init": self.cfg.init}
 
     def facts(self) -> dict[str, Any]:
-        """What evaluation.json says besides the returns."""
+        """What evaluation.json says besides the metrics."""
         return {
-            "env": self.cfg.env,
-            "model": self.cfg.model,
+            **{key: value for key, value in self.task.card(self.size).items() if key != "options"},
             "size": str(self.size),
             "width": self.size.width,
             "depth": self.size.depth,
