@@ -55,6 +55,7 @@ class ScaledObservations(BaseFeaturesExtractor):
 class NewStatistics(BaseCallback):
     """Takes in what a rollout saw once PPO has learned from it, so that it learns of each as it was acted."""
 
+    model: Any  # of an algorithm that learns from rollouts
     seen: Tensor | None = None
 
     def _on_step(self) -> bool:

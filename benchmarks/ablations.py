@@ -54,7 +54,12 @@ FAMILIES: dict[str, dict[str, Variant]] = {
         "identity": made_with("constraint=identity"),
     },
 }
-SIZES = {"rank": [*FROZEN["reported"], "256x8"], "narrow": ["32x3"]}  # low rank must not cap the largest rung
+ENDS = ["32x3", "160x5"]  # of the reported sizes the narrowest and the widest
+SIZES = {
+    "scalers": FROZEN["reported"],
+    "narrow": ["32x3"],
+    "rank": [*ENDS, "256x8"],  # low rank must not cap the largest rung
+}
 STEPS = {"narrow": (0, 30, 100, 300)}
 Cell = tuple[float, float]  # return, loss on held-out episodes
 
@@ -81,7 +86,7 @@ def main() -> None:
     parser.add_argument("family", choices=FAMILIES)
     parser.add_argument("--out", type=Path, required=True)
     arguments = parser.parse_args()
-    sizes, lines = SIZES.get(arguments.family, FROZEN["reported"]), []
+    sizes, lines = SIZES.get(arguments.family, ENDS), []
     values: dict[str, dict[str, Cell | None]] = {}
     for name, (pretraining, training) in FAMILIES[arguments.family].items():
         place = arguments.out / "runs" / arguments.family / name.replace(" ", "").replace(",", "-")
