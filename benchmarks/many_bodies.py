@@ -1,0 +1,139 @@
+"""One bank of several bodies on bodies that it never saw: return against a body's own episodes, and against steps.
+
+    python benchmarks/many_bodies.py data  --out benchmarks/results/many_bodies [--part 0/2]
+    python benchmarks/many_bodies.py banks --out benchmarks/results/many_bodies [--part 0/2]
+    python benchmarks/many_bodies.py run   --out benchmarks/results/many_bodies [--part 0/2]
+    python benchmarks/many_bodies.py table --out benchmarks/results/many_bodies
+
+The bodies were held out of all tuning. What is finished is kept; OMP_NUM_THREADS=1 and two parts use two cores.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+from itertools import product
+from pathlib import Path
+
+import yaml
+from rows import Row, append, finished
+
+from weit_rl.command import compose
+from weit_rl.comparison.runs import finish, finish_training
+from weit_rl.comparison.tables import Table
+from weit_rl.data.readers import SHIPPED
+from weit_rl.shipped import shipped_bank
+
+FROZEN = yaml.safe_load((Path(__file__).parent / "frozen.yaml").read_text())
+BODIES = "[HalfCheetah, Hopper, Walker2d, Swimmer]"
+HELD_OUT = {  # body -> how its episodes are recorded; none where they ship
+    "Ant": [],
+    "HalfCheetah:limbs=0.75": ["algorithm=PPO", "steps=1500000"],
+    "Swimmer:links=4": [
+        "algorithm=PPO",
+        "steps=1000000",
+        "hyperparameters={n_steps: 1024, batch_size: 256, gamma: 0.9999, gae_lambda: 0.98, learning_rate: 6e-4}",
+    ],
+}
+BANKS = {"many": ["constraint=kronecker"], "supernet": ["constraint=identity"]}
+PRETRAINING = [f"env={BODIES}", "steps=9500", "score_sizes=[]", "precision=medium"]
+SIZE, EPISODES, STEPS = "96x4", (1, 5, 20), (100, 300, 1000)
+METHODS = {  # options; a new body gets scalers (or, of the supernet, nothing) and free parameters only
+    "the bank of four bodies": ["init=weit", "init_options={stage: scalers}"],
+    "the bank of HalfCheetah": ["init=weit", "init_options={stage: scalers}"],
+    "supernet of four bodies": ["init=supernet"],
+    "scratch": ["init=scratch"],
+}
+LONGER = {"scratch": (*STEPS, 3000)}
+FIELDS = ("body", "method", "episodes", "steps", "seed", "return_mean", "validation_loss")
+Cell = tuple[str, str, int, int, int]
+
+
+def recorded(out: Path, body: str) -> str:
+    """The expert episodes of a body."""
+    if not HELD_OUT[body]:
+        return str(SHIPPED / body / "expert")
+    return str(out / "data" / body.replace(":", "-") / "data" / "expert")
+
+
+def bank(out: Path, method: str) -> Path | None:
+    """What a method starts from."""
+    places = {
+        "the bank of four bodies": out / "banks" / "many" / "bank.safetensors",
+        "the bank of HalfCheetah": shipped_bank("HalfCheetah", "dt"),
+        "supernet of four bodies": out / "banks" / "supernet" / "bank.safetensors",
+    }
+    return places.get(method)
+
+
+def cells() -> list[Cell]:
+    """All of them, first seeds first."""
+    grid = product(FROZEN["seeds"], HELD_OUT, EPISODES, METHODS)
+    return [(b, m, e, steps, seed) for seed, b, e, m in grid for steps in LONGER.get(m, STEPS)]
+
+
+def run_cell(cell: Cell, out: Path) -> Row:
+    """Train it with the public command's own code."""
+    body, method, episodes, steps, seed = cell
+    stage = "train_steps" if method == "scratch" else "scaler_steps"
+    counts = {"scaler_steps": 0, "train_steps": 0, stage: steps, "data_episodes": episodes, "seed": seed}
+    words = [f"env={body}", f"data={recorded(out, body)}", f"size={SIZE}", "validation_episodes=0", "threads=1"]
+    words += ["precision=medium", "episodes=10", *METHODS[method], *(f"{k}={v}" for k, v in counts.items())]
+    start = bank(out, method)
+    name = "-".join(str(part) for part in cell).replace(" ", "").replace(":", "-")
+    report = finish_training(out / "runs" / name, [*words, *([f"bank={start}"] if start else [])])
+    return dict(zip(FIELDS, (*cell, report["return_mean"], report["validation_loss"]), strict=True))
+
+
+def run(out: Path, number: int, parts: int) -> None:
+    """Every cell of this part that has no row yet."""
+    for cell in cells()[number::parts]:
+        done = {tuple(row[name] for name in FIELDS[:5]) for row in finished(out, "cells*.csv")}
+        if tuple(map(str, cell)) not in done:
+            append(out / f"cells-{number}.csv", FIELDS, run_cell(cell, out))
+
+
+def table(rows: list[Row], body: str) -> Table:
+    """Return by method and number of episodes against steps; the mean of the seeds there are."""
+    steps, lines = max(LONGER.values(), key=len), []
+    for method, episodes in product(METHODS, EPISODES):
+        shown = []
+        for count in steps:
+            own = [r for r in rows if (r["body"], r["method"]) == (body, method)]
+            own = [r for r in own if (r["episodes"], r["steps"]) == (str(episodes), str(count))]
+            returns = [float(r["return_mean"]) for r in own]
+            shown.append(f"{statistics.mean(returns):,.0f} ({len(own)})" if own else "")
+        lines.append([method, str(episodes), *shown])
+    note = (
+        f"Mean return over 10 episodes (number of seeds), {SIZE}, after so many steps on so many episodes of its own."
+    )
+    return Table(f"A body no bank saw: {body}", ["method", "episodes", *(f"{n} steps" for n in steps)], lines, note)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("what", choices=["data", "banks", "run", "table"])
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--part", default="0/1", type=lambda text: tuple(map(int, text.split("/"))))
+    arguments = parser.parse_args()
+    (number, parts), out = arguments.part, arguments.out
+    out.mkdir(parents=True, exist_ok=True)
+    if arguments.what == "data":
+        from weit_rl.workflows.collect import collect
+
+        for body, words in [item for item in HELD_OUT.items() if item[1]][number::parts]:
+            place = out / "data" / body.replace(":", "-")
+            collect(compose("collect", [f"env={body}", f"run_dir={place}", "snapshot_every=100000", *words]))
+    elif arguments.what == "banks":
+        for name, words in list(BANKS.items())[number::parts]:
+            finish("pretrain", out / "banks" / name, [*PRETRAINING, *words])
+    elif arguments.what == "run":
+        run(out, number, parts)
+    else:
+        text = "\n".join(table(finished(out, "cells*.csv"), body).markdown() for body in HELD_OUT)
+        (out / "README.md").write_text(text)
+        print(text)
+
+
+if __name__ == "__main__":
+    main()
