@@ -26,12 +26,14 @@ ACTING = "even episodes follow the policy's mean action, odd ones sample from th
 def choose(returns: dict[int, float]) -> dict[str, int]:
     """Level -> environment steps of its snapshot, 0 for random actions.
 
+    Medium is the one nearest to halfway between the worst snapshot and the best: the first beyond it may be an expert.
+
     Args:
         returns: environment steps -> selection return of that snapshot, in the order of training.
     """
     expert = max(returns, key=lambda steps: returns[steps])
-    half = min(returns[expert] / 2, returns[expert])  # half of a negative return is above it
-    medium = next(steps for steps in returns if returns[steps] >= half)
+    halfway = (returns[expert] + min(returns.values())) / 2
+    medium = min(returns, key=lambda steps: abs(returns[steps] - halfway))
     return {"expert": expert, "medium": medium, "random": 0}
 
 

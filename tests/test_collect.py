@@ -132,8 +132,9 @@ def test_training_goes_on_from_its_last_snapshot(tmp_path):
 
 
 def test_choice_of_snapshots():
-    assert choose({1: -3.0, 2: 60.0, 3: 40.0, 4: 100.0, 5: 90.0}) == {"expert": 4, "medium": 2, "random": 0}
-    assert choose({1: -300.0, 2: -100.0, 3: -200.0}) == {"expert": 2, "medium": 2, "random": 0}
+    assert choose({1: -3.0, 2: 60.0, 3: 40.0, 4: 100.0, 5: 90.0}) == {"expert": 4, "medium": 3, "random": 0}
+    assert choose({1: -300.0, 2: -100.0, 3: -180.0}) == {"expert": 2, "medium": 3, "random": 0}
+    assert choose({1: 350.0, 2: 1000.0, 3: 3100.0, 4: 3200.0})["medium"] == 2  # the first beyond half is an expert
 
 
 def test_a_finished_level_is_never_overwritten(collected):
