@@ -6,14 +6,17 @@ from conftest import contents
 from weit_rl.benchmark import main as benchmark
 from weit_rl.command import compose
 from weit_rl.comparison import pool, rates
-from weit_rl.comparison.cell import FIELDS
+from weit_rl.comparison.cell import fields_of
 from weit_rl.comparison.grid import PROFILES, Cell, Grid
 from weit_rl.comparison.methods import METHODS
 from weit_rl.comparison.results import read
 from weit_rl.comparison.sources import Sources, sampled
 from weit_rl.errors import Interrupted, UserError
 from weit_rl.initializers import INITIALIZERS
+from weit_rl.tasks import kind_named
 from weit_rl.workflows.pretrain import PretrainRun
+
+CONTROL = kind_named("control")
 
 SMALL = ["methods=[weit, scratch, bot, tleg]", "sizes=[32x1]", "budgets=[0, 3]", "seeds=[0]", "episodes=1",
          "batch_size=4", "pretrain_steps=4", "workers=1"]  # fmt: skip
@@ -64,7 +67,7 @@ def test_bad_options_are_refused(refused, word, says):
 def test_a_small_comparison(tiny_data, tmp_path, capsys):
     words = [*SMALL, f"data={tiny_data}", f"run_dir={tmp_path / 'b'}"]
     report = benchmark(compose("benchmark", words))
-    rows = read(tmp_path / "b" / "results.csv")
+    rows = read(tmp_path / "b" / "results.csv", CONTROL)
     assert report["cells"] == len(rows) == 8
     done = {(r["method"], r["budget"]): r for r in rows}
     assert done["tleg", 3]["return_mean"] == "" and "not defined" in done["tleg", 3]["note"]
@@ -80,7 +83,7 @@ def test_a_small_comparison(tiny_data, tmp_path, capsys):
     )
     (tmp_path / "b" / "results.csv").write_text(kept)
     benchmark(compose("benchmark", [*words, "report=html"]))  # what is missing is made again, and nothing else
-    again = {(r["method"], r["budget"]): {**r, "seconds": 0} for r in read(tmp_path / "b" / "results.csv")}
+    again = {(r["method"], r["budget"]): {**r, "seconds": 0} for r in read(tmp_path / "b" / "results.csv", CONTROL)}
     assert again == {key: {**r, "seconds": 0} for key, r in done.items()}
     page = (tmp_path / "b" / "report.html").read_text()
     assert page.count("data:image/png;base64,") == 4 and "http" not in page
@@ -120,16 +123,16 @@ def test_the_bank_that_ships_is_not_made_again(tmp_path):
 def test_rates_are_chosen_by_the_best_trial(tmp_path):
     found = [("bot", "64x5", 1e-3, 5.0), ("bot", "64x5", 3e-3, 9.0), ("bot", "64x5", 1e-2, 8.0)]
     found += [("ligo", "64x5", 1e-3, ""), ("sws", "64x5", 1e-2, 1.0), ("sws", "128x5", 1e-2, "")]
-    rows = [{"method": m, "size": s, "rate": rate, "return_mean": value, "note": ""} for m, s, rate, value in found]
+    rows = [{"method": m, "size": s, "rate": rate, "value": value, "note": ""} for m, s, rate, value in found]
     assert rates.rates_of("bot", rows, rates.ROUNDS[0]) == rates.GRID
     assert rates.rates_of("bot", rows, rates.ROUNDS[1]) == [3e-3, 1e-2, 1e-3]
     assert rates.best_rates(rows) == {"bot": 3e-3, "sws": 1e-2}
     second = {"method": "bot", "size": "192x3", "note": ""}
-    rows += [{**second, "rate": 3e-3, "return_mean": 1.0}, {**second, "rate": 1e-2, "return_mean": 3.0}]
+    rows += [{**second, "rate": 3e-3, "value": 1.0}, {**second, "rate": 1e-2, "value": 3.0}]
     rates.write_rates(tmp_path, rows)
     kept = rates.read_rates(tmp_path)
     assert rates.best_rates(kept) == {"bot": 1e-2, "sws": 1e-2} and rates.best_rates([]) == {}
-    lines = rates.rates_table(kept).rows
+    lines = rates.rates_table(kept, CONTROL.measure).rows
     assert ["bot", "64x5", "", "5", "9", "8", "", "0.01"] in lines
     assert ["bot", "192x3", "", "", "1", "3", "", "0.01"] in lines and ["ligo", "64x5", *[""] * 6] in lines
 
@@ -175,14 +178,15 @@ def test_tuning_keeps_its_trials_and_gives_the_cells_their_rates(tiny_data, tmp_
         "KEPT": 1,
     }.items():
         monkeypatch.setattr(rates, name, value)
-    used, cell = [], dict.fromkeys(FIELDS, 0) | {"method": "scratch", "size": "32x1", "return_mean": "", "note": "-"}
+    used, cell = [], dict.fromkeys(fields_of(CONTROL), 0) | {"method": "scratch", "size": "32x1"}
+    cell |= {"return_mean": "", "note": "-"}
     monkeypatch.setattr("weit_rl.workflows.benchmark.run_cell", lambda *a: used.append(a[3]) or cell)
     folder = tmp_path / "t"
     words = [*SMALL, "methods=[scratch, direct]", "budgets=[0]", f"data={tiny_data}", f"run_dir={folder}"]
     benchmark(compose("benchmark", [*words, "mode=tune"]))
     found = rates.read_rates(folder)
     first, second = ([r for r in found if r["size"] == size] for size in ("32x3", "64x1"))
-    best = max(first, key=lambda r: float(r["return_mean"]))["rate"]
+    best = max(first, key=lambda r: float(r["value"]))["rate"]
     assert {r["rate"] for r in first} == {1e-3, 1e-2} and [r["rate"] for r in second] == [best]
     assert "## Learning rates" in (folder / "README.md").read_text()
     before = (folder / "rates.csv").read_bytes()

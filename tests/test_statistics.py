@@ -5,16 +5,26 @@ import math
 import numpy as np
 import pytest
 
-from weit_rl.comparison.cell import FIELDS
+from weit_rl.comparison.cell import fields_of
 from weit_rl.comparison.figures import all_figures
 from weit_rl.comparison.statistics import difference, interquartile_mean, mean, mean_steps_to, profile, steps_to
-from weit_rl.comparison.tables import all_tables
+from weit_rl.comparison.tables import Reference, all_tables
+from weit_rl.tasks import Measure, kind_named
+
+CONTROL = kind_named("control")
+DATA = Reference(150, "the data's return")
 
 
 def row(method, size, seed, budget, value, flops=1e9):
     width, depth = map(int, size.split("x"))
-    filled = dict.fromkeys(FIELDS, "") | {"method": method, "size": size, "width": width, "depth": depth}
-    measured = {"return_mean": value, "flops": flops, "seconds": 1.0, "validation_loss": value and 1e-5 * value}
+    filled = dict.fromkeys(fields_of(CONTROL), "") | {"method": method, "size": size, "width": width, "depth": depth}
+    measured = {
+        "return_mean": value,
+        "value": value,
+        "flops": flops,
+        "seconds": 1.0,
+        "validation_loss": value and 1e-5 * value,
+    }
     return filled | {"seed": seed, "budget": budget, **measured}
 
 
@@ -68,16 +78,26 @@ def test_steps_to_a_return():
 
 def test_tables_and_pictures():
     rows = made_up()
-    tables = {table.title: table for table in all_tables(rows, behaviour=150)}
+    tables = {table.title: table for table in all_tables(rows, DATA, CONTROL.measure)}
     text = tables["weit less the other"].markdown()
     assert "| scratch | tie: 0 (-3 to 3), 6 | ahead: 10 (10 to 10), 6 |" in text and "| bot |  | -150, 1 |" in text
     text = tables["The method less scratch"].markdown()
     assert "| weit | tie: 0 (-3 to 3), 6 | ahead: 10 (10 to 10), 6 |" in text and "| bot |  | 160, 1 |" in text
     best = tables["Return after 100 steps"].rows
     assert [line[0] for line in best] == ["weit", "scratch", "bot"] and best[2][1:] == ["n/a", "500", ""]
-    title = "Loss on held-out episodes, in units of 1e-05: the other less weit (ahead: weit has the lower)"
+    title = "Loss on held-out data, in units of 1e-05: the other less weit (ahead: weit has the lower)"
     assert "| scratch | tie: 0 (-3 to 3), 6 | behind: -10 (-10 to -10), 6 |" in tables[title].markdown()
     assert tables["Not applicable"].rows == [["tleg", "32x3", "not defined"]]
     assert "<td>n/a</td>" in tables["Return after 100 steps"].html()
-    pictures = all_figures(rows, 150, 1e12)
+    pictures = all_figures(rows, DATA, 1e12, CONTROL.measure)
     assert all(png.startswith(b"\x89PNG") for png in pictures.values()) and len(set(pictures.values())) == 4
+
+
+def test_other_tasks_have_their_own_words_and_digits():
+    rows = [{**one, "value": one["value"] and one["value"] / 7} for one in made_up()]
+    tables = {
+        t.title: t for t in all_tables(rows, Reference(20.5, "what scratch reaches"), Measure(("top1",), "top-1", 2))
+    }
+    assert tables["Top-1 after 100 steps"].rows[0][1:3] == ["21.57", "50.14"]
+    assert "1.43 (1.43 to 1.43), 6" in tables["weit less the other"].markdown()
+    assert "What scratch reaches is 20.50." in tables["Steps to a top-1"].note

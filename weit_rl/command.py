@@ -19,6 +19,9 @@ from weit_rl.registry import unknown
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
+CONTROL = "control"  # the task of every verb that names no other
+VISION_MODES = ("train", "pretrain", "evaluate")
+
 
 def command(verb: str, main: Callable[[DictConfig], Any], argv: Sequence[str] | None = None) -> NoReturn:
     """Run a verb as a process does, and exit.
@@ -32,7 +35,7 @@ def command(verb: str, main: Callable[[DictConfig], Any], argv: Sequence[str] | 
     """
     words = list(sys.argv[1:] if argv is None else argv)
     if {"-h", "--help"} & set(words):
-        print(help_text(verb))
+        print(help_text(verb, words))
         sys.exit(0)
     # Unwinds the stack as Ctrl-C does, so that files are closed; the training loop puts its own handler over this one.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
@@ -46,15 +49,17 @@ def compose(verb: str, words: Sequence[str] = ()) -> DictConfig:
     behind the first ``=`` is the value, and a text is taken as it is. ``size=small`` means ``size.name=small``.
 
     Args:
-        verb: names the config file, ``configs/<verb>.yaml``.
+        verb: names the config file, ``configs/<verb>.yaml`` (see :func:`config_name`).
         words: such as ``["size=small", "data=/tmp/a b=c.hdf5"]``.
 
     Raises:
         UserError: for an unknown option, a value of another type, or a required option that is missing.
     """
-    table = options(verb)
+    table = options(config_name(verb, words))
     values = {option.key: option.default for option in table.values()}
     for word in words:
+        if word == f"task={CONTROL}" and verb != "vision":
+            continue  # what it would be anyway
         key, equals, text = word.partition("=")
         if not equals:
             raise UserError(f"{word}: options are key=value words, such as {next(iter(table))}=...; --help lists them")
@@ -66,10 +71,22 @@ def compose(verb: str, words: Sequence[str] = ()) -> DictConfig:
     return as_config(_nested(values))
 
 
-def help_text(verb: str) -> str:
+def config_name(verb: str, words: Sequence[str] = ()) -> str:
+    """The config file of a command: that of ``vision`` goes by its mode, that of another task by ``vision``, too."""
+    given = dict(word.split("=", 1) for word in words if "=" in word)
+    if verb == "vision" and given.get("mode", "train") not in VISION_MODES:
+        raise unknown("mode", given["mode"], list(VISION_MODES))
+    if verb == "vision":
+        return f"vision_{given.get('mode', 'train')}"
+    of_vision = verb in VISION_MODES and given.get("task", CONTROL) != CONTROL
+    return f"vision_{verb}" if of_vision else verb
+
+
+def help_text(verb: str, words: Sequence[str] = ()) -> str:
     """What the verb does, and every option with its default and one line of help."""
-    about = [line.lstrip("# ") for line in config_text(verb).splitlines() if line.startswith("#")]
-    rows = [(f"{option.key}={_shown(option.default)}", option.help) for option in options(verb).values()]
+    name = config_name(verb, words)
+    about = [line.lstrip("# ") for line in config_text(name).splitlines() if line.startswith("#")]
+    rows = [(f"{option.key}={_shown(option.default)}", option.help) for option in options(name).values()]
     width = max(len(left) for left, _ in rows)
     lines = [f"  {left:<{width}}  {help}" for left, help in rows]
     return "\n".join([f"usage: python -m weit_rl.{verb} [option=value ...]", "", *about, "", *lines])

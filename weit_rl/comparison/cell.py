@@ -16,14 +16,23 @@ from weit_rl.comparison.sources import NETWORKS, Sources, kinds
 from weit_rl.errors import NotDefined
 from weit_rl.sizes import Size
 from weit_rl.start import start_loss
+from weit_rl.tasks import Kind
 from weit_rl.workflows.train import TrainRun
 
-FIELDS = (
-    *("method", "env", "size", "width", "depth", "seed", "budget", "return_mean", "score", "steps", "flops", "seconds"),
-    *("return_std", "return_median", "validation_loss", "source", "note"),
-)
-MEASURED = ("return_mean", "return_std", "return_median", "validation_loss", "score", "flops", "seconds")
-Row = dict[str, Any]
+COST = ("steps", "flops", "seconds")
+Row = dict[str, Any]  # in memory the measure that decides is called "value", too
+
+
+def fields_of(kind: Kind) -> tuple[str, ...]:
+    """The columns of a table of cells."""
+    first, second, *others = kind.measure.columns
+    where = ("method", kind.subject, "size", "width", "depth", "seed", "budget")
+    return (*where, first, second, *COST, *others, "validation_loss", "source", "note")
+
+
+def measured(kind: Kind) -> tuple[str, ...]:
+    """The columns that hold decimal numbers."""
+    return (*kind.measure.columns, "validation_loss", "flops", "seconds")
 
 
 def run_cell(cell: Cell, sources: Sources, folder: Path, rate: float | None = None, extra: Sequence[str] = ()) -> Row:
@@ -36,17 +45,21 @@ def run_cell(cell: Cell, sources: Sources, folder: Path, rate: float | None = No
         rate: learning rate of the training; None takes the method's own.
         extra: further options, over all others.
     """
-    size, method = Size.parse(cell.size), METHODS.get(cell.method)
-    row: Row = {**dict.fromkeys(FIELDS, ""), "method": cell.method, "env": sources.grid.env, "size": str(size)}
+    size, method, kind = Size.parse(cell.size), METHODS.get(cell.method), sources.grid.kind
+    row: Row = {**dict.fromkeys(fields_of(kind), ""), "method": cell.method, "size": str(size)}
     row |= {"width": size.width, "depth": size.depth, "seed": cell.seed, "budget": cell.budget}
+    row[kind.subject] = sources.grid.subject
     words = [*cell_words(cell, sources, rate), *extra]
     try:
         source, more = choose_source(method, cell.seed, sources, words)
     except NotDefined as error:
         return row | {"note": str(error)}
     report = finish_training(folder, [*words, *more])
-    measured = {key: report[key] for key in MEASURED}
-    return row | measured | {"steps": report["scaler_steps"] + report["train_steps"], "source": source}
+    return (
+        row
+        | {key: report[key] for key in measured(kind)}
+        | {"steps": report["scaler_steps"] + report["train_steps"], "source": source}
+    )
 
 
 def cell_words(cell: Cell, sources: Sources, rate: float | None) -> list[str]:
@@ -60,12 +73,11 @@ def cell_words(cell: Cell, sources: Sources, rate: float | None) -> list[str]:
         "seed": cell.seed,
         "scaler_steps": stage,
         "train_steps": cell.budget - stage,
-        "episodes": grid.episodes,
-        "validation_episodes": 0,
         "threads": sources.threads,
     }
     return [
         *grid.words(),
+        *grid.judged(),
         *(f"{key}={value}" for key, value in options.items()),
         *method.words,
         *([f"train_lr={rate}"] if rate else []),

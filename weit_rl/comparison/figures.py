@@ -10,68 +10,70 @@ import numpy as np
 from weit_rl.comparison.cell import Row
 from weit_rl.comparison.methods import METHODS
 from weit_rl.comparison.results import scored
-from weit_rl.comparison.statistics import Estimate, by_size, interquartile_mean, mean, profile, returns_of
-from weit_rl.comparison.tables import OURS, methods_of, sizes_of
+from weit_rl.comparison.statistics import Estimate, by_size, interquartile_mean, mean, profile, values_of
+from weit_rl.comparison.tables import OURS, Reference, methods_of, sizes_of
+from weit_rl.tasks import Measure
 from weit_rl.training.learning_curve import png
 
 MARKERS = "osv^Dx*<>Ph+"
 
 
-def all_figures(rows: Sequence[Row], behaviour: float, source_flops: float) -> dict[str, bytes]:
+def all_figures(rows: Sequence[Row], reference: Reference, source_flops: float, measure: Measure) -> dict[str, bytes]:
     """PNG pictures by name.
 
     Args:
         rows: of finished cells.
-        behaviour: mean return of the data.
+        reference: what results are held against.
         source_flops: what the source of every method costs, where it has one.
+        measure: what methods are compared by.
     """
     rows = scored(rows)
     return {
-        "curves": curves(rows, behaviour),
-        "interquartile_means": over_sizes(rows),
-        "profiles": profiles(rows, behaviour),
-        "cost": cost(rows, source_flops),
+        "curves": curves(rows, reference, measure.word),
+        "interquartile_means": over_sizes(rows, measure.word),
+        "profiles": profiles(rows, reference),
+        "cost": cost(rows, source_flops, measure.word),
     }
 
 
-def curves(rows: Sequence[Row], behaviour: float) -> bytes:
-    """Return against budget, one panel a size, with 95 % intervals over the seeds."""
+def curves(rows: Sequence[Row], reference: Reference, word: str) -> bytes:
+    """The measure against the budget, one panel a size, with 95 % intervals over the seeds."""
     sizes = sizes_of(rows)
     figure, axes = _panels(len(sizes))
     for axis, size in zip(axes, sizes, strict=True):
         own = [row for row in rows if row["size"] == size]
-        _lines(axis, own, mean)
-        axis.axhline(behaviour, color="grey", linestyle="--", linewidth=1)
+        _lines(axis, own, mean, word)
+        axis.axhline(reference.value, color="grey", linestyle="--", linewidth=1)
         axis.set_title(size)
     return png_with_legend(figure, axes)
 
 
-def over_sizes(rows: Sequence[Row]) -> bytes:
+def over_sizes(rows: Sequence[Row], word: str) -> bytes:
     """Interquartile means over sizes and seeds, of methods that are defined for all of them."""
     count = len(sizes_of(rows))
     whole = [m for m in methods_of(rows) if len({r["size"] for r in rows if r["method"] == m}) == count]
     figure, axes = _panels(1)
-    _lines(axes[0], [row for row in rows if row["method"] in whole], interquartile_mean)
+    _lines(axes[0], [row for row in rows if row["method"] in whole], interquartile_mean, word)
     axes[0].set_title("interquartile mean over sizes and seeds")
     return png_with_legend(figure, axes)
 
 
-def profiles(rows: Sequence[Row], behaviour: float) -> bytes:
-    """The share of cells above each share of the data's return, one panel a budget."""
+def profiles(rows: Sequence[Row], reference: Reference) -> bytes:
+    """The share of cells above each share of the reference, one panel a budget."""
     budgets = sorted({row["budget"] for row in rows if row["method"] == OURS}) or [0]
     levels = np.linspace(0, 1.05, 106)
     figure, axes = _panels(len(budgets))
     for axis, budget in zip(axes, budgets, strict=True):
         for method in methods_of(rows):
-            values = [value / behaviour for value in returns_of(rows, method, budget).values()]
+            values = [value / reference.value for value in values_of(rows, method, budget).values()]
             if values:
                 axis.plot(levels, profile(values, levels.tolist()), label=method, **_style(method, marker=False))
-        axis.set(title=f"{budget} steps", xlabel="share of the data's return", ylabel="cells above it", ylim=(0, 1.03))
+        axis.set(title=f"{budget} steps", xlabel=f"share of {reference.name}", ylabel="cells above it", ylim=(0, 1.03))
     return png_with_legend(figure, axes)
 
 
-def cost(rows: Sequence[Row], source_flops: float) -> bytes:
-    """Mean return of all sizes against the FLOPs of the whole ladder, the pre-training of the source in them."""
+def cost(rows: Sequence[Row], source_flops: float, word: str) -> bytes:
+    """The mean of all sizes against the FLOPs of the whole ladder, the pre-training of the source in them."""
     figure, axes = _panels(1)
     for method in methods_of(rows):
         points = []
@@ -81,19 +83,19 @@ def cost(rows: Sequence[Row], source_flops: float) -> bytes:
             begun = source_flops if any(row["source"] for row in cells) else 0.0
             total = begun + sum(row["flops"] for row in cells) / seeds
             if total:  # zero has no place on a logarithmic axis
-                points.append((total, sum(row["return_mean"] for row in cells) / len(cells)))
+                points.append((total, sum(row["value"] for row in cells) / len(cells)))
         if points:
             axes[0].plot(*zip(*points, strict=True), label=method, **_style(method))
             axes[0].set_xscale("log")
-    axes[0].set(xlabel="FLOPs of all sizes together, with pre-training", ylabel="mean return")
+    axes[0].set(xlabel="FLOPs of all sizes together, with pre-training", ylabel=f"mean {word}")
     axes[0].xaxis.set_minor_formatter("")  # labels between the powers of ten would lie over each other
     return png_with_legend(figure, axes)
 
 
-def _lines(axis: Any, rows: Sequence[Row], estimate: Callable[[list[list[float]]], Estimate]) -> None:
+def _lines(axis: Any, rows: Sequence[Row], estimate: Callable[[list[list[float]]], Estimate], word: str) -> None:
     for method in methods_of(rows):
         budgets = sorted({row["budget"] for row in rows if row["method"] == method})
-        values = [estimate(by_size(returns_of(rows, method, budget))) for budget in budgets]
+        values = [estimate(by_size(values_of(rows, method, budget))) for budget in budgets]
         centre, low, high = np.array(values).T
         style = _style(method)
         axis.plot(budgets, centre, label=method, **style)
@@ -101,7 +103,7 @@ def _lines(axis: Any, rows: Sequence[Row], estimate: Callable[[list[list[float]]
     axis.set_xscale("symlog", linthresh=100)
     axis.set_xticks(budgets := sorted({row["budget"] for row in rows}), labels=[str(budget) for budget in budgets])
     axis.minorticks_off()
-    axis.set(xlabel="gradient steps on the target", ylabel="return")
+    axis.set(xlabel="gradient steps on the target", ylabel=word)
 
 
 def _style(method: str, marker: bool = True) -> dict[str, Any]:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass, fields, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
 from weit_rl.comparison.methods import METHODS
@@ -12,6 +12,7 @@ from weit_rl.errors import UserError
 from weit_rl.models import MODELS
 from weit_rl.registry import unknown
 from weit_rl.sizes import Size
+from weit_rl.tasks import Kind, kind_named
 
 REPORTED = ("32x3", "96x4", "160x5", "128x8")  # neither sampled in pre-training nor looked at while tuning
 PROFILES: dict[str, dict[str, Any]] = {
@@ -45,34 +46,48 @@ class Grid:
     """What is compared with what.
 
     Attributes:
-        env: environment.
-        data: level, path, or several of them.
+        data: level, path, name, or several of them.
         methods: names in ``METHODS``.
         sizes: of the targets, names or ``WIDTHxDEPTH``.
         budgets: gradient steps.
         seeds: of pre-training, sources and targets alike.
-        episodes: test episodes of a cell.
-        batch_size: windows a step.
+        batch_size: windows or images a step.
         pretrain_steps: steps of a bank; the sources of other methods get its FLOPs.
         precision: of float32 matrix products.
+        task: what the networks are for.
+        env: environment, where they act.
+        episodes: test episodes of a cell, where they act.
+        options: further ones of every run.
         data_weights: shares of the windows drawn from each of several sets; None by their numbers of steps.
         data_episodes: how many episodes there are to learn from; None for all.
         model: of every network.
     """
 
-    env: str
     data: str | tuple[str, ...]
     methods: tuple[str, ...]
     sizes: tuple[str, ...]
     budgets: tuple[int, ...]
     seeds: tuple[int, ...]
-    episodes: int
     batch_size: int
     pretrain_steps: int
     precision: str = "highest"
     data_weights: tuple[float, ...] | None = None
     data_episodes: int | None = None
     model: str = "dt"
+    task: str = "control"
+    env: str | None = None
+    episodes: int | None = None
+    options: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def kind(self) -> Kind:
+        """Of task."""
+        return kind_named(self.task)
+
+    @property
+    def subject(self) -> Any:
+        """What rows say of where they are from."""
+        return getattr(self, self.kind.subject)
 
     @classmethod
     def of(cls, cfg: Any) -> Grid:
@@ -83,12 +98,12 @@ class Grid:
         """
         if cfg.profile not in PROFILES:
             raise unknown("profile", cfg.profile, list(PROFILES))
-        names = [field.name for field in fields(cls)]
-        chosen = {**PROFILES[cfg.profile], "methods": METHODS.names()}
-        chosen |= {name: cfg[name] for name in names if cfg[name] is not None}
-        plain: dict[str, Any] = {
-            name: value if isinstance(value, str | int) else tuple(value) for name, value in chosen.items()
-        }
+        task = cfg.get("task") or "control"
+        methods = [name for name in METHODS.names() if METHODS.get(name).task in (None, task)]
+        chosen = {**PROFILES[cfg.profile], "methods": methods}
+        chosen |= {f.name: cfg[f.name] for f in fields(cls) if cfg.get(f.name) is not None}
+        plain: dict[str, Any] = {name: _plain(value) for name, value in chosen.items()}
+        plain |= {} if task == "control" else {"episodes": None}
         grid = cls(**plain)
         grid.check()
         return replace(grid, sizes=tuple(str(Size.parse(size)) for size in grid.sizes))
@@ -109,9 +124,15 @@ class Grid:
 
     def words(self) -> list[str]:
         """Options that every run has, of a source as of a target."""
-        names = ("env", "data", "data_weights", "data_episodes", "batch_size", "precision", "model")
-        given = {name: getattr(self, name) for name in names if getattr(self, name) is not None}
+        names = ("task", "env", "data", "data_weights", "data_episodes", "batch_size", "precision", "model")
+        given = {name: getattr(self, name) for name in names if getattr(self, name) is not None} | self.options
         return [f"{name}={json.dumps(v) if isinstance(v, tuple) else v}" for name, v in given.items()]
+
+    def judged(self, validation: int = 0) -> list[str]:
+        """Options by which a target is judged at the end, and on the way on so many episodes (0: not at all)."""
+        if self.episodes is None:
+            return [f"validation={str(validation > 0).lower()}"]
+        return [f"episodes={self.episodes}", f"validation_episodes={validation}"]
 
     def cells(self, seed: int) -> Iterator[Cell]:
         """The cells of a seed, short ones first; one whose budget is below its method's own stage does not exist."""
@@ -128,3 +149,10 @@ class Grid:
             stage = METHODS.get(method).initializer.stage_steps
             if all(METHODS.get(method).stage(budget) is None for budget in self.budgets):
                 yield from (Cell(method, size, seed, stage) for size in self.sizes)
+
+
+def _plain(value: Any) -> Any:
+    """As dataclasses and JSON hold it: lists as tuples."""
+    if isinstance(value, Mapping):
+        return dict(value)
+    return value if isinstance(value, str | int) else tuple(value)

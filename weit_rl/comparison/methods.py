@@ -16,11 +16,13 @@ class Method:
         init: name of its initialiser.
         constraint: of the bank it starts from; None for one that starts from a plain network, or from nothing.
         words: options of ``weit_rl.train`` that are its own.
+        task: the only one it is for; None for all.
     """
 
     init: str
     constraint: str | None = None
     words: tuple[str, ...] = ()
+    task: str | None = None
 
     @property
     def initializer(self) -> Initializer:
@@ -52,5 +54,5 @@ CUT = ("init_options={narrow: cut}",)
 METHODS.add("fine", Method("weit", "svd", CUT))
 METHODS.add("sweet", Method("weit", "tucker", CUT))
 METHODS.add("supernet_fitted", Method("supernet", "identity", ("init_options={narrow: fitted}",)))
-METHODS.add("bc", Method("scratch", words=("rtg=none",)))
-METHODS.add("bc10", Method("scratch", words=("rtg=none", "best_fraction=0.1")))
+METHODS.add("bc", Method("scratch", words=("rtg=none",), task="control"))
+METHODS.add("bc10", Method("scratch", words=("rtg=none", "best_fraction=0.1"), task="control"))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Sequence
+from dataclasses import replace
 from io import StringIO
 from pathlib import Path
 from statistics import mean
@@ -19,6 +20,7 @@ from weit_rl.comparison.methods import METHODS
 from weit_rl.comparison.pool import Job
 from weit_rl.comparison.sources import Sources
 from weit_rl.comparison.tables import Table
+from weit_rl.tasks import Measure
 from weit_rl.training.run_folder import RunFolder
 
 GRID = (3e-4, 1e-3, 3e-3, 1e-2, 3e-2)
@@ -27,7 +29,7 @@ ROUNDS = (("64x5", "128x2"), ("192x3", "128x5", "256x2"))
 KEPT = 3  # rates of a method that reach the next round
 STEPS = 300  # of training, after the method's own stage
 SEED, EPISODES = 100, 10  # of the targets: a seed that no comparison uses, and validation episodes
-FIELDS = ("method", "size", "rate", "return_mean", "note")
+FIELDS = ("method", "size", "rate", "value", "note")
 FILE = "rates.csv"
 
 
@@ -46,22 +48,23 @@ def rates_of(method: str, found: Sequence[Row], sizes: Sequence[str]) -> Sequenc
     """The rates of a round: all in the first one, then the best of what was tried."""
     if sizes == ROUNDS[0]:
         return GRID
-    done = [row for row in found if row["method"] == method and row["size"] in ROUNDS[0] and row["return_mean"] != ""]
-    return [row["rate"] for row in sorted(done, key=lambda row: -float(row["return_mean"]))[:KEPT]]
+    done = [row for row in found if row["method"] == method and row["size"] in ROUNDS[0] and row["value"] != ""]
+    return [row["rate"] for row in sorted(done, key=lambda row: -float(row["value"]))[:KEPT]]
 
 
 def trial(method: str, rate: float, sources: Sources, folder: Path, sizes: Sequence[str]) -> Row:
-    """The return of a method with a learning rate, on validation episodes."""
+    """What a method reaches with a learning rate, on the validation split."""
     budget = METHODS.get(method).initializer.stage_steps + STEPS
-    extra = [f"seed={SEED}", f"validation_episodes={EPISODES}", f"evaluate_every={budget}", "episodes=1"]
+    grid = replace(sources.grid, episodes=sources.grid.episodes and 1)
+    extra = [f"seed={SEED}", f"evaluate_every={budget}", *grid.judged(EPISODES)]
     row: Row = {}
     for size in sizes:
         row = run_cell(Cell(method, size, sources.grid.seeds[0], budget), sources, folder / size, rate, extra)
         if not row["note"]:
             break
-    found = {"method": method, "size": row["size"], "rate": rate, "return_mean": "", "note": row["note"]}
+    found = {"method": method, "size": row["size"], "rate": rate, "value": "", "note": row["note"]}
     if not row["note"]:
-        found["return_mean"] = RunFolder.open(folder / row["size"]).metrics()["validation/return"][-1][1]
+        found["value"] = RunFolder.open(folder / row["size"]).metrics()[f"validation/{grid.kind.measure.word}"][-1][1]
     return found
 
 
@@ -83,11 +86,11 @@ def read_rates(folder: Path) -> list[Row]:
 
 
 def best_rates(rows: Sequence[Row]) -> dict[str, float]:
-    """Of every method the rate with the best mean return, among those that were tried on the most sizes."""
-    tried = {pair: returns for pair, returns in _returns(rows).items() if returns}
+    """Of every method the rate with the best mean, among those that were tried on the most sizes."""
+    tried = {pair: values for pair, values in _values(rows).items() if values}
     best: dict[str, float] = {}
     for method in methods(rows):
-        own = {rate: (len(returns), mean(returns.values())) for (m, rate), returns in tried.items() if m == method}
+        own = {rate: (len(values), mean(values.values())) for (m, rate), values in tried.items() if m == method}
         if own:
             best[method] = max(own, key=own.__getitem__)
     return best
@@ -98,23 +101,24 @@ def methods(rows: Sequence[Row]) -> list[str]:
     return sorted({row["method"] for row in rows})
 
 
-def rates_table(rows: Sequence[Row]) -> Table:
-    """Returns by method, size and rate."""
-    lines, best, returns = [], best_rates(rows), _returns(rows)
+def rates_table(rows: Sequence[Row], measure: Measure) -> Table:
+    """What was reached by method, size and rate."""
+    lines, best, found = [], best_rates(rows), _values(rows)
     for method, size in sorted({(row["method"], row["size"]) for row in rows}):
-        values = [returns.get((method, rate), {}).get(size) for rate in GRID]
-        cells = ["" if value is None else f"{value:,.0f}" for value in values]
+        values = [found.get((method, rate), {}).get(size) for rate in GRID]
+        cells = ["" if value is None else f"{value:,.{measure.digits}f}" for value in values]
         lines.append([method, size, *cells, f"{best[method]:g}" if method in best else ""])
-    note = f"Return over {EPISODES} validation episodes after the method's own stage and {STEPS} steps, one seed. "
+    by = f"{EPISODES} validation episodes" if measure.word == "return" else "the validation split"
+    note = f"{measure.word.capitalize()} over {by} after the method's own stage and {STEPS} steps, one seed. "
     note += f"The best {KEPT} rates of the first size were tried on the second; the best mean of both was taken."
     return Table("Learning rates", ["method", "size", *(f"{rate:g}" for rate in GRID), "taken"], lines, note)
 
 
-def _returns(rows: Sequence[Row]) -> dict[tuple[str, float], dict[str, float]]:
-    """By method and rate, the return on each size that was tried and is defined."""
+def _values(rows: Sequence[Row]) -> dict[tuple[str, float], dict[str, float]]:
+    """By method and rate, what was reached on each size that was tried and is defined."""
     found: dict[tuple[str, float], dict[str, float]] = {}
     for row in rows:
-        returns = found.setdefault((row["method"], row["rate"]), {})
-        if row["return_mean"] != "":
-            returns[row["size"]] = float(row["return_mean"])
+        values = found.setdefault((row["method"], row["rate"]), {})
+        if row["value"] != "":
+            values[row["size"]] = float(row["value"])
     return found

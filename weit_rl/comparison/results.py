@@ -11,14 +11,19 @@ from pathlib import Path
 from typing import Any
 
 from weit_rl.atomic import cannot_write, write_atomically
-from weit_rl.comparison.cell import FIELDS, MEASURED, Row
+from weit_rl.comparison.cell import Row, fields_of, measured
 from weit_rl.comparison.grid import Cell, Grid
 from weit_rl.errors import UserError
+from weit_rl.tasks import Kind
 from weit_rl.training.environment import describe_environment
 
 RESULTS, SETTINGS = "results.csv", "grid.json"
 COUNTS = ("width", "depth", "seed", "budget")
-NEW = {"model": "dt"}  # what a folder was made with that was made before there was a choice
+NEW = {
+    "model": "dt",
+    "task": "control",
+    "options": {},
+}  # what a folder was made with that was made before there was a choice
 MAY_DIFFER = ("methods", "sizes", "budgets", "seeds")  # between two calls into one folder: rows say which they are of
 
 
@@ -37,7 +42,8 @@ class Results:
         self.folder, self._settings = folder, json.loads(json.dumps(asdict(grid)))
         if folder.is_file() or (folder.exists() and any(folder.iterdir())):
             _check(folder, self._settings)
-        self.rows = read(folder / RESULTS)
+        self.kind = grid.kind
+        self.rows = read(folder / RESULTS, self.kind)
 
     def begin(self) -> None:
         """Make the folder, if there is none."""
@@ -53,10 +59,10 @@ class Results:
 
     def add(self, row: Row) -> None:
         """Keep a finished cell."""
-        self.rows.append(_typed(row))
+        self.rows.append(_typed(row, self.kind))
         self.rows.sort(key=lambda row: (row["budget"], row["method"], row["width"], row["depth"], row["seed"]))
         text = StringIO()
-        writer = csv.DictWriter(text, FIELDS, lineterminator="\n")
+        writer = csv.DictWriter(text, fields_of(self.kind), extrasaction="ignore", lineterminator="\n")
         writer.writeheader()
         writer.writerows(self.rows)
         write_atomically(self.folder / RESULTS, text.getvalue().encode())
@@ -64,16 +70,17 @@ class Results:
     def write_json(self, facts: dict[str, Any]) -> None:
         """Rows and circumstances together."""
         environment = describe_environment(self.rows[0]["seed"] if self.rows else 0)
-        text = json.dumps({**facts, "environment": environment, "rows": self.rows}, indent=1)
+        rows = [{name: row[name] for name in fields_of(self.kind)} for row in self.rows]
+        text = json.dumps({**facts, "environment": environment, "rows": rows}, indent=1)
         write_atomically(self.folder / "results.json", (text + "\n").encode())
 
 
-def read(path: Path) -> list[Row]:
+def read(path: Path, kind: Kind) -> list[Row]:
     """The rows of a results.csv, numbers as numbers; none where there is no such file."""
     if not path.exists():
         return []
     with path.open(newline="", encoding="utf-8") as file:
-        return [_typed(row) for row in csv.DictReader(file)]
+        return [_typed(row, kind) for row in csv.DictReader(file)]
 
 
 def key_of(row: Row) -> tuple[str, str, int, int]:
@@ -83,13 +90,14 @@ def key_of(row: Row) -> tuple[str, str, int, int]:
 
 def scored(rows: Sequence[Row]) -> list[Row]:
     """The rows of cells whose method was defined for them."""
-    return [row for row in rows if row["return_mean"] != ""]
+    return [row for row in rows if row["value"] != ""]
 
 
-def _typed(row: Row) -> Row:
+def _typed(row: Row, kind: Kind) -> Row:
     """Numbers as numbers; what is empty stays empty."""
-    kinds = dict.fromkeys(MEASURED, float) | dict.fromkeys((*COUNTS, "steps"), int)
-    return {key: kinds[key](value) if key in kinds and value != "" else value for key, value in row.items()}
+    kinds = dict.fromkeys(measured(kind), float) | dict.fromkeys((*COUNTS, "steps"), int)
+    typed = {key: kinds[key](value) if key in kinds and value != "" else value for key, value in row.items()}
+    return typed | {"value": typed[kind.measure.columns[0]]}
 
 
 def _check(folder: Path, settings: dict[str, Any]) -> None:

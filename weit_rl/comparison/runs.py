@@ -26,7 +26,8 @@ def finish(verb: str, folder: Path, words: Sequence[str]) -> Path:
         begun = (folder / CONFIG).exists()
         if not begun:
             shutil.rmtree(folder, ignore_errors=True)  # stopped before it had a config
-        work(compose(verb, [f"resume={folder}"] if begun else [*words, f"run_dir={folder}"]))
+        task = [word for word in words if word.startswith("task=")]
+        work(compose(verb, [*task, f"resume={folder}"] if begun else [*words, f"run_dir={folder}"]))
     return folder / result
 
 

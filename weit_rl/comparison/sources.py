@@ -50,7 +50,7 @@ class Sources:
         place = self.folder / f"seed{seed}" / kind
         if kind in NETWORKS:
             return place
-        shipped = shipped_bank(self.grid.env, self.grid.model)
+        shipped = shipped_bank(self.grid.kind.name(compose("pretrain", self.grid.words())), self.grid.model)
         ships = kind == OURS and self._ships(shipped, seed)
         return shipped if ships else place / "bank.safetensors"
 
@@ -76,7 +76,7 @@ class Sources:
         cfg = compose("pretrain", self.bank_words(OURS, seed))
         size, steps = sampled(cfg, kind), self.network_steps(seed, sampled(cfg, kind))
         words = [f"size={size}", "init=scratch", f"train_steps={steps}", f"dropout={cfg.dropout}"]
-        return [*self._common(seed), *words, f"episodes={self.grid.episodes}", "validation_episodes=0"]
+        return [*self._common(seed), *words, *self.grid.judged()]
 
     def network_steps(self, seed: int, size: Size) -> int:
         """As many steps as the FLOPs of the bank pay for."""
@@ -97,7 +97,7 @@ class Sources:
             return False
         wanted: Any = OmegaConf.to_container(compose("pretrain", self.bank_words(OURS, seed)))
         # an option that came after it was made: its default is what was done before
-        made = {**compose("pretrain"), **read_card(path).get("config", {})}
+        made = {**compose("pretrain", self.grid.words()[:1]), **read_card(path).get("config", {})}
         return all(made[key] == value for key, value in wanted.items() if key not in NOT_MADE)
 
 

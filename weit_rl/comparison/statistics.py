@@ -24,9 +24,10 @@ class Estimate(NamedTuple):
     low: float
     high: float
 
-    def text(self) -> str:
-        """As tables show it."""
-        return f"{self.value:,.0f}" + ("" if math.isnan(self.low) else f" ({self.low:,.0f} to {self.high:,.0f})")
+    def text(self, digits: int = 0) -> str:
+        """As tables show it, with so many digits behind the point."""
+        value, low, high = (f"{x:,.{digits}f}" for x in self)
+        return value if math.isnan(self.low) else f"{value} ({low} to {high})"
 
 
 def mean(groups: Sequence[Sequence[float]]) -> Estimate:
@@ -39,34 +40,32 @@ def interquartile_mean(groups: Sequence[Sequence[float]]) -> Estimate:
     return _estimate(groups, lambda x: float(trim_mean(x, 0.25)))
 
 
-def returns_of(
-    rows: Sequence[Row], method: str, budget: int, measure: str = "return_mean"
-) -> dict[tuple[str, int], float]:
-    """The returns (or what else was measured) of a method's cells of one budget, by size and seed."""
+def values_of(rows: Sequence[Row], method: str, budget: int, measure: str = "value") -> dict[tuple[str, int], float]:
+    """What was measured in a method's cells of one budget, by size and seed."""
     cells = [row for row in rows if row["method"] == method and row["budget"] == budget and row[measure] != ""]
     return {(row["size"], row["seed"]): row[measure] for row in cells}
 
 
-def by_size(returns: dict[tuple[str, int], float]) -> list[list[float]]:
+def by_size(values: dict[tuple[str, int], float]) -> list[list[float]]:
     """The values of every size apart."""
-    sizes = list(dict.fromkeys(size for size, _ in returns))
-    return [[value for (size, _), value in returns.items() if size == wanted] for wanted in sizes]
+    sizes = list(dict.fromkeys(size for size, _ in values))
+    return [[value for (size, _), value in values.items() if size == wanted] for wanted in sizes]
 
 
 def difference(
-    rows: Sequence[Row], method: str, other: str, budget: int, measure: str = "return_mean", unit: float = 1.0
+    rows: Sequence[Row], method: str, other: str, budget: int, measure: str = "value", unit: float = 1.0
 ) -> tuple[Estimate, int] | None:
     """The mean paired difference over the sizes and seeds that both have, and their number; None without any.
 
     All pairs are resampled together, so that the interval holds how much sizes differ, too, and exists for one seed.
     """
-    ours, theirs = (returns_of(rows, name, budget, measure) for name in (method, other))
+    ours, theirs = (values_of(rows, name, budget, measure) for name in (method, other))
     both = [(ours[key] - theirs[key]) / unit for key in ours if key in theirs]
     return (mean([both]), len(both)) if both else None
 
 
 def steps_to(curve: Sequence[tuple[int, float]], wanted: float) -> float:
-    """The budget at which a curve first reaches a return, interpolated over ``log(1 + budget)``; inf if it does not."""
+    """The budget at which a curve first reaches a value, interpolated over ``log(1 + budget)``; inf if it does not."""
     points = sorted(curve)
     if points and points[0][1] >= wanted:
         return float(points[0][0])
@@ -78,9 +77,9 @@ def steps_to(curve: Sequence[tuple[int, float]], wanted: float) -> float:
 
 
 def mean_steps_to(rows: Sequence[Row], method: str, size: str, wanted: float) -> Estimate:
-    """Steps to a return on the mean curve of a size, over the seeds."""
+    """Steps to a value on the mean curve of a size, over the seeds."""
     chosen = [row for row in rows if row["method"] == method and row["size"] == size]
-    curves = [[(r["budget"], r["return_mean"]) for r in chosen if r["seed"] == s] for s in {r["seed"] for r in chosen}]
+    curves = [[(r["budget"], r["value"]) for r in chosen if r["seed"] == s] for s in {r["seed"] for r in chosen}]
     common = set.intersection(*({b for b, _ in curve} for curve in curves)) if curves else set()
     table = np.array([[value for b, value in sorted(curve) if b in common] for curve in curves])
     budgets = sorted(common)

@@ -6,15 +6,23 @@ import html
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from weit_rl.comparison.cell import Row
 from weit_rl.comparison.results import scored
-from weit_rl.comparison.statistics import Estimate, by_size, difference, interquartile_mean, mean_steps_to, returns_of
+from weit_rl.comparison.statistics import Estimate, by_size, difference, interquartile_mean, mean_steps_to, values_of
+from weit_rl.tasks import Measure
 
 OURS = "weit"
 LOSS_UNIT = 1e-5
-SHARES = (0.5, 0.75, 0.9)  # of the return of the data
+SHARES = (0.5, 0.75, 0.9)  # of the reference
+
+
+class Reference(NamedTuple):
+    """What results are held against: its value, and what tables call it."""
+
+    value: float
+    name: str
 
 
 @dataclass(frozen=True)
@@ -40,13 +48,13 @@ class Table:
         return f"<h2>{html.escape(self.title)}</h2><table><tr>{head}</tr>{body}</table>{note}"
 
 
-def all_tables(rows: Sequence[Row], behaviour: float) -> list[Table]:
+def all_tables(rows: Sequence[Row], reference: Reference, measure: Measure) -> list[Table]:
     """Every table there are rows for."""
     done = scored(rows)
     budgets = sorted({row["budget"] for row in done})
-    tables = [returns_table(done, budget) for budget in budgets]
-    tables += [verdicts(done, budgets), against_scratch(done, budgets), losses(done, budgets)]
-    tables += [steps_table(done, behaviour), costs(done), undefined(rows)]
+    tables = [results_table(done, budget, measure) for budget in budgets]
+    tables += [verdicts(done, budgets, measure), against_scratch(done, budgets, measure), losses(done, budgets)]
+    tables += [steps_table(done, reference, measure), costs(done), undefined(rows)]
     return [table for table in tables if table.rows]
 
 
@@ -60,67 +68,73 @@ def sizes_of(rows: Sequence[Row]) -> list[str]:
     return [size for _, _, size in sorted({(row["width"], row["depth"], row["size"]) for row in rows})]
 
 
-def returns_table(rows: Sequence[Row], budget: int) -> Table:
-    """Mean returns at a budget by size, and the interquartile mean over all of them, best first."""
+def results_table(rows: Sequence[Row], budget: int, measure: Measure) -> Table:
+    """Means at a budget by size, and the interquartile mean over all of them, best first."""
     sizes, found = sizes_of(rows), []
     for method in methods_of(rows):
-        returns = returns_of(rows, method, budget)
-        if returns:
-            cells = [[v for (size, _), v in returns.items() if size == wanted] for wanted in sizes]
-            middle = interquartile_mean(by_size(returns))
-            whole = all(cells)
-            found.append((whole, middle.value, [method, *map(_mean, cells), middle.text() if whole else ""]))
+        values = values_of(rows, method, budget)
+        if values:
+            cells = [[v for (size, _), v in values.items() if size == wanted] for wanted in sizes]
+            middle = interquartile_mean(by_size(values))
+            whole, digits = all(cells), measure.digits
+            shown = [_mean(cell, digits) for cell in cells]
+            found.append((whole, middle.value, [method, *shown, middle.text(digits) if whole else ""]))
     ordered = [row for _, _, row in sorted(found, key=lambda entry: entry[:2], reverse=True)]
-    note = "Mean return over the seeds; iqm: interquartile mean over sizes and seeds (95 % interval)."
-    return Table(f"Return after {budget} steps", ["method", *sizes, "iqm"], ordered, note)
+    note = f"Mean {measure.word} over the seeds; iqm: interquartile mean over sizes and seeds (95 % interval)."
+    return Table(f"{measure.word.capitalize()} after {budget} steps", ["method", *sizes, "iqm"], ordered, note)
 
 
-def verdicts(rows: Sequence[Row], budgets: Sequence[int]) -> Table:
+def verdicts(rows: Sequence[Row], budgets: Sequence[int], measure: Measure) -> Table:
     """Ours less each other method at every budget."""
     pairs = [(method, OURS, method) for method in methods_of(rows) if method != OURS]
-    return _differences(f"{OURS} less the other", pairs, rows, budgets)
+    return _differences(f"{OURS} less the other", pairs, rows, budgets, measure.digits)
 
 
-def against_scratch(rows: Sequence[Row], budgets: Sequence[int]) -> Table:
+def against_scratch(rows: Sequence[Row], budgets: Sequence[int], measure: Measure) -> Table:
     """Each method less scratch at every budget, over the sizes that it is defined for."""
     pairs = [(method, method, "scratch") for method in methods_of(rows) if method != "scratch"]
-    return _differences("The method less scratch", pairs, rows, budgets)
+    return _differences("The method less scratch", pairs, rows, budgets, measure.digits)
 
 
 def losses(rows: Sequence[Row], budgets: Sequence[int]) -> Table:
-    """Each other method's loss on held-out episodes less ours: finer than returns, which episodes that fall decide."""
+    """Each other method's loss on held-out data less ours: finer than returns, which episodes that fall decide."""
     pairs = [(method, method, OURS) for method in methods_of(rows) if method != OURS]
-    title = f"Loss on held-out episodes, in units of {LOSS_UNIT:g}: the other less {OURS} (ahead: {OURS} has the lower)"
-    return _differences(title, pairs, rows, budgets, "validation_loss", LOSS_UNIT)
+    title = f"Loss on held-out data, in units of {LOSS_UNIT:g}: the other less {OURS} (ahead: {OURS} has the lower)"
+    return _differences(title, pairs, rows, budgets, 0, "validation_loss", LOSS_UNIT)
 
 
 def _differences(
-    title: str, pairs: Sequence[tuple[str, str, str]], rows: Sequence[Row], budgets: Sequence[int], *measure: Any
+    title: str,
+    pairs: Sequence[tuple[str, str, str]],
+    rows: Sequence[Row],
+    budgets: Sequence[int],
+    digits: int,
+    *measure: Any,
 ) -> Table:
     """Paired differences: a label, and which method less which."""
     lines = []
     for label, method, other in pairs:
         found = [difference(rows, method, other, budget, *measure) for budget in budgets]
         if any(found):
-            lines.append([label, *map(_verdict, found)])
+            lines.append([label, *(_verdict(one, digits) for one in found)])
     note = "Mean of the paired differences over size and seed, 95 % interval, number of pairs. "
     note += "Ahead or behind: the interval leaves out zero; a single pair has none."
     return Table(title, ["method", *(f"{budget} steps" for budget in budgets)], lines, note)
 
 
-def steps_table(rows: Sequence[Row], behaviour: float) -> Table:
-    """Budgets at which mean curves reach a share of the data's return, ours and from scratch."""
+def steps_table(rows: Sequence[Row], reference: Reference, measure: Measure) -> Table:
+    """Budgets at which mean curves reach a share of the reference, ours and from scratch."""
     lines = []
     for size in sizes_of(rows):
         for method in (OURS, "scratch"):
-            estimates = [mean_steps_to(rows, method, size, share * behaviour) for share in SHARES]
+            estimates = [mean_steps_to(rows, method, size, share * reference.value) for share in SHARES]
             if not any(math.isnan(estimate.value) for estimate in estimates):
                 longest = max(row["budget"] for row in rows if row["method"] == method and row["size"] == size)
                 lines.append([size, method, *(_steps(estimate, longest) for estimate in estimates)])
-    header = ["size", "method", *(f"to {share:.0%} of the data's return" for share in SHARES)]
+    header = ["size", "method", *(f"to {share:.0%} of {reference.name}" for share in SHARES)]
     note = "Interpolated over the logarithm of the budget; 95 % interval over seeds. "
-    note += f"The data's return is {behaviour:,.0f}."
-    return Table("Steps to a return", header, lines, note)
+    note += f"{reference.name[0].upper()}{reference.name[1:]} is {reference.value:,.{measure.digits}f}."
+    return Table(f"Steps to {_a(measure.word)}", header, lines, note)
 
 
 def costs(rows: Sequence[Row]) -> Table:
@@ -138,22 +152,26 @@ def costs(rows: Sequence[Row]) -> Table:
 
 def undefined(rows: Sequence[Row]) -> Table:
     """What methods are not defined for."""
-    notes = {(row["method"], row["size"]): row["note"] for row in rows if row["return_mean"] == ""}
+    notes = {(row["method"], row["size"]): row["note"] for row in rows if row["value"] == ""}
     return Table("Not applicable", ["method", "size", "why"], [[*key, note] for key, note in sorted(notes.items())])
 
 
-def _mean(values: Sequence[float]) -> str:
-    return f"{sum(values) / len(values):,.0f}" if values else "n/a"
+def _a(word: str) -> str:
+    return f"an {word}" if word[0] in "aeiou" else f"a {word}"
 
 
-def _verdict(found: tuple[Estimate, int] | None) -> str:
+def _mean(values: Sequence[float], digits: int) -> str:
+    return f"{sum(values) / len(values):,.{digits}f}" if values else "n/a"
+
+
+def _verdict(found: tuple[Estimate, int] | None, digits: int) -> str:
     if found is None:
         return ""
     estimate, pairs = found
     if pairs == 1:
-        return f"{estimate.value:,.0f}, 1"
+        return f"{estimate.value:,.{digits}f}, 1"
     word = "ahead" if estimate.low > 0 else "behind" if estimate.high < 0 else "tie"
-    return f"{word}: {estimate.text()}, {pairs}"
+    return f"{word}: {estimate.text(digits)}, {pairs}"
 
 
 def _steps(estimate: Estimate, longest: int) -> str:

@@ -95,19 +95,36 @@ class Task(Protocol):
 
 
 @dataclass(frozen=True)
+class Measure:
+    """What networks of a task are compared by.
+
+    Attributes:
+        columns: names of metrics in a report; the first is the one that decides, and more of it is better.
+        word: what tables call it.
+        digits: behind the point that are shown.
+    """
+
+    columns: tuple[str, ...]
+    word: str
+    digits: int = 0
+
+
+@dataclass(frozen=True)
 class Kind:
     """How a task is made of a composed config.
 
     Attributes:
         make: ``make(cfg, tile) -> Task``; finds everything bad. Without ``tile``, the edge of a template, its default.
         name: ``name(cfg)`` names what the task is trained on, and the bank that ships for it.
-        subject: the option that says it.
+        measure: what its networks are compared by.
+        subject: the option that says what it is trained on.
         prepare: brings the config into its final form, in place.
         parts: the configs of the tasks that share a bank; usually the config alone.
     """
 
     make: Callable[..., Any]
     name: Callable[[Any], str]
+    measure: Measure
     subject: str = "data"
     prepare: Callable[[Any], None] = lambda cfg: None
     parts: Callable[[Any], list[Any]] = lambda cfg: [cfg]
@@ -117,8 +134,12 @@ TASKS: Registry[Kind] = Registry("task")
 
 
 def kind_of(cfg: Any) -> Kind:
-    """The kind of task that a config is for; raises UserError for a name nobody registered or installed."""
-    name = cfg.get("task") or "control"
+    """The kind of task that a config is for; see :func:`kind_named`."""
+    return kind_named(cfg.get("task") or "control")
+
+
+def kind_named(name: str) -> Kind:
+    """A kind of task by its name; raises UserError for one that nobody registered or installed."""
     if name not in TASKS.names():
         for entry in entry_points(group="weit_rl.tasks"):
             if entry.name not in TASKS.names():

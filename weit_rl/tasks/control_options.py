@@ -14,7 +14,7 @@ from weit_rl.errors import UserError
 from weit_rl.models import MODELS
 from weit_rl.models.policy import POSITIONS, RTG
 from weit_rl.registry import unknown
-from weit_rl.tasks import TASKS, Kind
+from weit_rl.tasks import TASKS, Kind, Measure
 from weit_rl.tasks.control import Control, ControlConfig
 from weit_rl.training.device import device_of
 
@@ -87,4 +87,5 @@ def bodies(cfg: Any) -> list[Any]:
     return [OmegaConf.merge(cfg, {"env": env, "data": one}) for env, one in zip(envs, data, strict=True)]
 
 
-TASKS.add("control", Kind(control_task, lambda cfg: env_entry(cfg.env).name, "env", name_env, bodies))
+RETURN = Measure(("return_mean", "score", "return_std", "return_median"), "return")
+TASKS.add("control", Kind(control_task, lambda cfg: env_entry(cfg.env).name, RETURN, "env", name_env, bodies))

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
 import os
+import re
 import shlex
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from weit_rl.command import compose
 from weit_rl.comparison import rates
 from weit_rl.comparison.cell import discard, run_cell
 from weit_rl.comparison.figures import all_figures
@@ -17,13 +20,11 @@ from weit_rl.comparison.page import write_html, write_markdown
 from weit_rl.comparison.pool import Job, in_parallel
 from weit_rl.comparison.results import Results, scored
 from weit_rl.comparison.sources import Sources
-from weit_rl.comparison.tables import all_tables
-from weit_rl.data import load_trajectories
+from weit_rl.comparison.tables import Reference, all_tables
 from weit_rl.data.readers import data_name
-from weit_rl.envs.entry import env_entry
 from weit_rl.errors import Interrupted, UserError
 from weit_rl.registry import unknown
-from weit_rl.tasks.control_options import check_kind, name_env
+from weit_rl.tasks import kind_of
 from weit_rl.training.progress import Progress
 from weit_rl.workflows.setup import check_numbers
 
@@ -33,7 +34,7 @@ MODES, REPORTS = ("run", "tune", "report"), ("markdown", "html")
 def benchmark(cfg: Any) -> dict[str, Any]:
     """Run or go on; returns the path of the report and the number of cells."""
     check_numbers(cfg)
-    name_env(cfg)
+    kind_of(cfg).prepare(cfg)
     for name, choices in {"mode": MODES, "report": REPORTS}.items():
         if cfg[name] not in choices:
             raise unknown(name, cfg[name], list(choices))
@@ -55,10 +56,10 @@ class Comparison:
 
     def __init__(self, cfg: Any):
         self.cfg, self.grid = cfg, Grid.of(cfg)
-        entry = env_entry(self.grid.env)
-        check_kind(self.grid.model, entry)
-        self.data = load_trajectories(self.grid.data, entry, weights=self.grid.data_weights)
-        self.folder = Path(cfg.run_dir or f"runs/benchmark-{entry.slug}-{cfg.profile}").expanduser()
+        self.kind = self.grid.kind
+        self.task = self.kind.make(compose("train", self.grid.words()))
+        slug = re.sub(r"[^\w-]+", "-", self.task.name)
+        self.folder = Path(cfg.run_dir or f"runs/benchmark-{slug}-{cfg.profile}").expanduser()
         self.results = Results(self.folder, self.grid)
         self.sources = Sources(self.grid, (self.folder / "sources").absolute(), cfg.threads)
         self.workers = cfg.workers or max(1, (os.cpu_count() or 1) // cfg.threads)
@@ -125,23 +126,31 @@ class Comparison:
     def report(self) -> dict[str, Any]:
         """Tables and plots of the rows there are."""
         trials = rates.read_rates(self.folder)
-        tables = all_tables(self.results.rows, self.behaviour)
-        tables += [rates.rates_table(trials)] if trials else []
+        tables = all_tables(self.results.rows, self.reference, self.kind.measure)
+        tables += [rates.rates_table(trials, self.kind.measure)] if trials else []
         done = scored(self.results.rows)
         if not tables:
             raise UserError(f"run_dir={self.folder}: nothing to report yet; run it first (mode=run)")
-        figures = all_figures(done, self.behaviour, self.source_flops) if done else {}
-        self.results.write_json({"behaviour": self.behaviour, "source_flops": self.source_flops})
+        figures = all_figures(done, self.reference, self.source_flops, self.kind.measure) if done else {}
+        self.results.write_json({"reference": self.reference._asdict(), "source_flops": self.source_flops})
         write = write_html if self.cfg.report == "html" else write_markdown
-        title = f"{self.grid.env}, {data_name(self.grid.data)}: networks of a new size"
+        data = data_name(self.grid.data)
+        title = f"{', '.join(dict.fromkeys((self.task.name, data)))}: networks of a new size"
         path = write(self.folder, title, self.facts(), tables, figures)
         print(f"report: {path}")
         return {"report": str(path), "cells": len(self.results.rows)}
 
-    @cached_property
-    def behaviour(self) -> float:
-        """Mean return of the data's episodes."""
-        return float(self.data.returns().mean())
+    @property
+    def reference(self) -> Reference:
+        """The data's own result, or what the longest training from scratch reaches."""
+        own, word = self.task.reference(), self.kind.measure.word
+        if own is not None:
+            return Reference(float(own[self.task.measure]), f"the data's {word}")
+        cells = [row for row in scored(self.results.rows) if row["method"] == "scratch"]
+        longest = max((row["budget"] for row in cells), default=0)
+        values = [row["value"] for row in cells if row["budget"] == longest]
+        mean = sum(values) / len(values) if values else math.nan
+        return Reference(mean, f"the {word} of {longest} steps from scratch")
 
     @cached_property
     def source_flops(self) -> float:
@@ -151,8 +160,9 @@ class Comparison:
     def facts(self) -> list[str]:
         """What a reader must know of the conditions."""
         grid, cells = self.grid, len(scored(self.results.rows))
+        judged = "the test images" if grid.episodes is None else f"{grid.episodes} test episodes"
         return [
-            f"{cells} cells, {grid.episodes} test episodes each, batches of {grid.batch_size} windows. A budget is "
+            f"{cells} cells, judged by {judged} each, batches of {grid.batch_size}. A budget is "
             "every gradient step spent on a target, a method's own stage in it, with its own finished schedule. "
             "Same data, batches, training loop and evaluation seeds for all; float32 matrix products of precision "
             f"{grid.precision}.",

@@ -66,13 +66,14 @@ def launch(verb: str, cfg: Any, make: Callable[[Any], Run]) -> dict[str, Any]:
         folder = RunFolder.open(resume, last_step(Path(resume), run.stages))
         if (folder.path / run.result).exists():
             raise UserError(f"resume={resume}: that run is finished ({folder.path / run.result} exists)")
-    with resumable(folder, verb):
+    with resumable(folder, f"{verb} task={cfg.task}" if "task" in cfg else verb):
         return run(folder)
 
 
 def resumed_config(verb: str, cfg: Any) -> Any:
     """The config of the run that ``cfg.resume`` names; raises UserError for options it was not made with."""
-    stored, default = RunFolder.open(cfg.resume).config, compose(verb)
+    stored = RunFolder.open(cfg.resume).config
+    default = compose(verb, [f"task={cfg.task}"] if "task" in cfg else [])
     if set(stored) != set(default):
         raise UserError(f"resume={cfg.resume}: was not made by weit_rl.{verb}, or by another version of it")
     other = [key for key in cfg if key != "resume" and cfg[key] != default[key] and cfg[key] != stored[key]]

@@ -1,0 +1,100 @@
+"""Vision: the same banks, scalers and initialisers for images, as a command and from Python.
+
+    python -m weit_rl.vision data=digits model=vit size=small      # trains; mode=pretrain, mode=evaluate run=RUN
+
+    from weit_rl import vision
+    report = vision.train(data="digits", model="vit", size="small")
+    vision.classify(report["run_dir"], images)
+
+Every option of ``configs/vision_<mode>.yaml`` is a keyword argument; a group is a mapping, ``size={"width": 96}``.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import numpy as np
+    from torch import Tensor
+
+__all__ = ["classify", "evaluate", "main", "pretrain", "train"]
+
+
+def main(cfg: Any) -> dict[str, Any]:
+    """Run with a composed config, whose ``mode`` says what is done; returns the numbers it prints."""
+    from weit_rl.workflows.pretrain import pretrain as pretrain_
+    from weit_rl.workflows.train import train as train_
+    from weit_rl.workflows.vision import evaluate_classifier
+
+    return {"train": train_, "pretrain": pretrain_, "evaluate": evaluate_classifier}[cfg.mode](cfg)
+
+
+def train(**options: Any) -> dict[str, Any]:
+    """Train a network; the metrics of the test images, and ``run_dir``.
+
+    Args:
+        options: of ``configs/vision_train.yaml``.
+
+    Raises:
+        UserError: for bad input, before anything is written.
+    """
+    return _run("train", options)
+
+
+def pretrain(**options: Any) -> dict[str, Any]:
+    """Pre-train a bank of templates; its card, and ``run_dir``, where ``bank.safetensors`` lies.
+
+    Args:
+        options: of ``configs/vision_pretrain.yaml``.
+
+    Raises:
+        UserError: for bad input, before anything is written.
+    """
+    return _run("pretrain", options)
+
+
+def evaluate(run: str | Path, **options: Any) -> dict[str, Any]:
+    """Score a finished run; the metrics, the confusion matrix and the paths of its pictures.
+
+    Args:
+        run: its folder.
+        options: others of ``configs/vision_evaluate.yaml``.
+
+    Raises:
+        UserError: for bad input.
+    """
+    return _run("evaluate", {"run": str(run), **options})
+
+
+def classify(run: str | Path, images: Tensor | np.ndarray, checkpoint: str = "last") -> dict[str, Any]:
+    """The classes of images, by a finished run.
+
+    Args:
+        run: its folder.
+        images: ``(B, channels, height, width)``, bytes or floats in [0, 1], of the shape the run was trained on.
+        checkpoint: ``"last"`` (default) or ``"best"``.
+
+    Returns:
+        ``classes``, a list of B names, and ``probabilities``, a tensor ``(B, number of classes)``.
+
+    Raises:
+        UserError: if there is no such run or the images have another shape.
+    """
+    from weit_rl.workflows.vision import classes_of
+
+    return classes_of(Path(run), images, checkpoint)
+
+
+def _run(mode: str, options: dict[str, Any]) -> dict[str, Any]:
+    import json
+
+    from weit_rl.command import compose
+
+    words = [f"mode={mode}"]
+    for key, value in options.items():
+        if isinstance(value, dict) and key == "size":
+            words += [f"{key}.{inner}={json.dumps(one)}" for inner, one in value.items()]
+        else:
+            words.append(f"{key}={value if isinstance(value, str | Path) else json.dumps(value)}")
+    return main(compose("vision", words))
