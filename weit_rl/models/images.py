@@ -1,7 +1,7 @@
 """What networks of images share: timm's own modules, and the normaliser that lies beside the weights.
 
-A network is exactly what timm builds, parameter names and all, so its checkpoints load here and ours load there. All that
-is added are two buffers, and a hook by which the call takes images as they come from the data.
+A network is exactly what timm builds, parameter names and all, so its checkpoints load here and ours load there. All
+that is added are two buffers, and a hook by which the call takes images as they come from the data.
 """
 
 from __future__ import annotations
