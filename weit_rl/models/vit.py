@@ -29,15 +29,14 @@ def build(
         image_size: edge of an image in pixels.
         channels: of an image.
         classes: numbers put out.
-        patch_size: edge of a patch in pixels, which divides ``image_size`` (default: 2, from 16 pixels on 4, from 128
-            pixels on 16).
+        patch_size: edge of a patch in pixels, which divides ``image_size`` (default: 4, from 128 pixels on 16).
         dropout: share of what each branch adds to the stream that is left out in training (default 0).
         drop_path: how often the last block is left out in training, earlier ones less (default 0).
 
     Raises:
         UserError: if patches do not tile the image, or timm is not installed.
     """
-    patch = patch_size or (16 if image_size >= 128 else 4 if image_size >= 16 else 2)
+    patch = patch_size or (16 if image_size >= 128 else 4)
     if image_size % patch:
         raise UserError(f"patch_size={patch}: does not divide images of {image_size} pixels; choose one that does")
     net = timm_models("vision_transformer").VisionTransformer(

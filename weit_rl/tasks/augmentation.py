@@ -16,7 +16,8 @@ class Recipe:
     """Which transforms are used; torchvision's names.
 
     Attributes:
-        crop_padding: pixels that an image may be shifted by, with black beside it (None: an eighth of its edge).
+        crop_padding: pixels that an image may be shifted by, with black beside it (None: an eighth of its edge, none
+            of images below 16 pixels).
         flip: whether half of the images are mirrored left to right.
         randaugment: operations of RandAugment (arXiv 1909.13719) an image goes through; 0 for none.
         magnitude: of these operations, from 0 to 30.
@@ -48,7 +49,7 @@ class Augment:
         except ImportError as error:
             raise UserError(f"classification needs torchvision ({error}): pip install 'weit_rl[vision]'") from error
         _check(recipe)
-        padding = image_size // 8 if recipe.crop_padding is None else recipe.crop_padding
+        padding = _padding(image_size) if recipe.crop_padding is None else recipe.crop_padding
         wanted = {
             v2.RandomCrop: padding and {"size": image_size, "padding": padding},
             v2.RandomHorizontalFlip: recipe.flip and {"p": 0.5},
@@ -72,6 +73,10 @@ class Augment:
         for transform in self._each:
             image = transform(image)
         return image
+
+
+def _padding(image_size: int) -> int:
+    return image_size // 8 if image_size >= 16 else 0
 
 
 def _check(recipe: Recipe) -> None:
