@@ -26,14 +26,18 @@ TINY_PRETRAIN = [*TINY, "size=64x2", "widths=[32, 64]", "depths=[1, 2]", "score_
 TINY_TRAIN = [*TINY, "size.width=96", "size.depth=3", "scaler_steps=12", "train_steps=12", "validation_episodes=1"]
 ALIKE = {"observation_dim": 5, "action_dim": 2, "context": 4, "max_steps": 12}
 PICTURES = {**ALIKE, "observation_dim": [9, 16, 16]}
+IMAGES = {"image_size": 8, "channels": 3, "classes": 2}
 OPTIONS = {  # what the constructor of each model needs
     **dict.fromkeys(("dt", "mlp", "tcn"), ALIKE),
     **dict.fromkeys(("conv", "convnext_policy"), PICTURES),
+    **dict.fromkeys(("vit", "convnext"), IMAGES),
 }
 
 
 def small_net(model="dt", width=16, depth=2, seed=0, **options):
     """A network of a registered model with 8-channel heads."""
+    if MODELS.get(model).sees == "images":
+        pytest.importorskip("timm", reason="models of images are timm's: pip install 'weit_rl[vision]'")
     torch.manual_seed(seed)
     return MODELS.get(model).build(Size(width, depth, head_dim=8), **{**OPTIONS[model], **options})
 
@@ -41,6 +45,8 @@ def small_net(model="dt", width=16, depth=2, seed=0, **options):
 def small_inputs(model="dt", batch=3, steps=4, seed=1):
     """Arguments the network takes."""
     generator = torch.Generator().manual_seed(seed)
+    if MODELS.get(model).sees == "images":
+        return (torch.randint(0, 256, (batch, 3, 8, 8), generator=generator, dtype=torch.uint8),)
     if MODELS.get(model).sees == "states":
         observations = torch.randn(batch, steps, 5, generator=generator)
     else:

@@ -11,7 +11,7 @@ from conftest import OPTIONS, small_inputs, small_net
 from weit_rl.agents.evaluation import History, rollout
 from weit_rl.bank import TemplateBank
 from weit_rl.errors import UserError
-from weit_rl.models import MODELS
+from weit_rl.models import MODELS, models_of
 from weit_rl.models.policy import POSITIONS, RTG
 from weit_rl.models.tcn import KERNEL
 from weit_rl.plan import stack, unstack
@@ -27,8 +27,9 @@ VARIANTS = [
     {"model": "dt", "rtg": rtg, "past_actions": past, "positions": positions}
     for rtg, past, positions in itertools.product(RTG, (False, True), POSITIONS)
 ]
-SINGLE = [model for model in MODELS.names() if model != "dt"]  # without tokens
+SINGLE = [model for model in models_of("control") if model != "dt"]  # without tokens
 PICTURES = [model for model in MODELS.names() if MODELS.get(model).sees == "pictures"]
+CONVOLVES = [*PICTURES, "convnext"]
 VARIANTS += [{"model": model, "rtg": rtg, "past_actions": False} for model in SINGLE for rtg in ("latest", "none")]
 variants = pytest.mark.parametrize("options", VARIANTS, ids=lambda o: "-".join(map(str, o.values())))
 
@@ -125,9 +126,9 @@ def test_a_composed_network_does_what_the_plain_one_does(model):
         bank.zero_grad()
 
 
-@pytest.mark.parametrize("model", [model for model in MODELS.names() if model not in PICTURES])
+@pytest.mark.parametrize("model", [model for model in MODELS.names() if model not in CONVOLVES])
 def test_a_narrower_network_can_be_fitted_to_a_wider_one(model):
-    wide, narrow, inputs = small_net(model, 32), small_net(model, 16, seed=3), small_inputs(batch=300)
+    wide, narrow, inputs = small_net(model, 32), small_net(model, 16, seed=3), small_inputs(model, batch=300)
     for p in wide.parameters():
         torch.nn.init.normal_(p, std=0.15)
     assert reconstruct(wide, narrow, MODELS.get(model).plan(8), lambda net: net(*inputs), 8)
@@ -135,7 +136,7 @@ def test_a_narrower_network_can_be_fitted_to_a_wider_one(model):
     assert (narrow(*inputs) - wanted).square().mean() < 0.05 * wanted.var()
 
 
-@pytest.mark.parametrize("model", PICTURES)
+@pytest.mark.parametrize("model", CONVOLVES)
 def test_what_convolves_pictures_cannot_be_fitted_and_stays_as_it_is(model):
     wide, narrow, inputs = small_net(model, 32), small_net(model, 16, seed=3), small_inputs(model)
     before = {name: tensor.clone() for name, tensor in narrow.state_dict().items()}
@@ -165,7 +166,7 @@ def test_single_states_are_all_that_the_mlp_sees_and_is_fed():
     torch.testing.assert_close(net(*inputs)[:, -1:], net(*[x[:, -1:] for x in inputs]))
 
 
-@pytest.mark.parametrize("model", MODELS.names())
+@pytest.mark.parametrize("model", models_of("control"))
 def test_every_model_learns_the_task(task, picture_task, model):
     task = picture_task if model in PICTURES else task
     task = Control(task.entry, task.trajectories, replace(task.config, model=model))

@@ -12,9 +12,9 @@ from stable_baselines3.common.vec_env import DummyVecEnv
 from weit_rl.agents.evaluation import rollout
 from weit_rl.agents.sequence_agent import SequenceAgent
 from weit_rl.errors import UserError
-from weit_rl.models import MODELS
+from weit_rl.models import MODELS, models_of
 
-MODELS_AND_OPTIONS = [*((name, {}) for name in MODELS.names()), ("dt", {"rtg": "every", "past_actions": True})]
+MODELS_AND_OPTIONS = [*((name, {}) for name in models_of("control")), ("dt", {"rtg": "every", "past_actions": True})]
 
 
 class Watch(gym.ObservationWrapper):

@@ -196,7 +196,7 @@ def linears(net: nn.Module, layout: Layout) -> dict[str, tuple[Slot, int]]:
 def norms(net: nn.Module, layout: Layout) -> list[str]:
     """The LayerNorms over the stream, by name."""
     names = {name.rpartition(".")[0] for slot in layout.values() if slot.rule.axes == (STREAM,) for name in slot.names}
-    return [name for name, module in net.named_modules() if name in names and type(module) is nn.LayerNorm]
+    return [name for name, module in net.named_modules() if name in names and isinstance(module, nn.LayerNorm)]
 
 
 def chosen(

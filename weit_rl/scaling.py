@@ -107,4 +107,4 @@ def copies(old_depth: int, new_depth: int) -> list[int]:
 
 
 def _writes(slot: Slot) -> bool:
-    return slot.stacked and slot.rule.fan_in is not None and slot.rule.axes[0] == STREAM
+    return slot.stacked and slot.rule.fan_in is not None and slot.rule.axes[0].startswith(STREAM)

@@ -23,7 +23,7 @@ class MaskedLayerNorm(nn.LayerNorm):
     """A LayerNorm whose mean and variance count every entry by its mask, the buffer ``keep``.
 
     Args:
-        norm: whose parameters it has; over one axis.
+        norm: whose parameters it has; over one axis, the last, or that of the norm's ``channel_dim``.
     """
 
     keep: Tensor
@@ -31,15 +31,16 @@ class MaskedLayerNorm(nn.LayerNorm):
     def __init__(self, norm: nn.LayerNorm):
         super().__init__(list(norm.normalized_shape), norm.eps, norm.elementwise_affine, norm.bias is not None)
         self.weight, self.bias = norm.weight, norm.bias
+        self.channel_dim: int = getattr(norm, "channel_dim", -1)
         self.register_buffer("keep", torch.ones(self.normalized_shape))
 
     def forward(self, x: Tensor) -> Tensor:
         """Entries whose mask is 0 come out as numbers that nothing reads."""
-        share = self.keep / self.keep.sum()
+        x, share = x.movedim(self.channel_dim, -1), self.keep / self.keep.sum()
         centred = x - (x * share).sum(-1, keepdim=True)
         x = centred * torch.rsqrt((centred**2 * share).sum(-1, keepdim=True) + self.eps)
         x = x if self.weight is None else x * self.weight
-        return x if self.bias is None else x + self.bias
+        return (x if self.bias is None else x + self.bias).movedim(-1, self.channel_dim)
 
 
 class MaskedNetwork:

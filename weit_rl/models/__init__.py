@@ -19,8 +19,9 @@ class Model:
         build: ``build(size, **options) -> nn.Module`` with torch's current random state.
         plan: ``plan(tile) -> Plan`` for templates of that edge.
         bound: how the names begin of parameters that belong to one body or data set, such as embedding and head.
-        sees: ``"states"`` (default) or ``"pictures"``.
+        sees: ``"states"`` (default), ``"pictures"`` (stacked frames of an environment) or ``"images"``.
         window: steps of the windows it is trained on; None (default) as many as an option says.
+        task: what it is for, ``"control"`` (default) or ``"classification"``.
     """
 
     build: Callable[..., nn.Module]
@@ -28,9 +29,25 @@ class Model:
     bound: tuple[str, ...] = ()
     sees: str = "states"
     window: int | None = None
+    task: str = "control"
 
 
 MODELS: Registry[Model] = Registry("model")
+
+
+def models_of(task: str) -> list[str]:
+    """The names of the models that are for a task, in the order they were added."""
+    return [name for name in MODELS.names() if MODELS.get(name).task == task]
+
+
 DEFAULT = "dt"  # where nobody says which; the bank of an environment without a suffix
 
-from weit_rl.models import conv, convnext_policy, decision_transformer, mlp, tcn  # noqa: E402,F401  (each adds itself)
+from weit_rl.models import (  # noqa: E402  (each adds itself)
+    conv,  # noqa: F401
+    convnext,  # noqa: F401
+    convnext_policy,  # noqa: F401
+    decision_transformer,  # noqa: F401
+    mlp,  # noqa: F401
+    tcn,  # noqa: F401
+    vit,  # noqa: F401
+)

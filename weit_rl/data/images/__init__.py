@@ -1,0 +1,192 @@
+"""Labelled images: each kind of source is one file of this folder, which is found by itself.
+
+A set is held in memory as bytes, in three parts. Training and choosing see ``train`` and ``held_out``; ``test`` is for
+the verdict. Where a source does not say which images are for which, the same ones are drawn in every run.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import pkgutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from weit_rl.data.images.decode import Part, Reading
+from weit_rl.errors import UserError
+from weit_rl.registry import Registry, unknown
+
+DEFAULT = "digits"
+SPLIT_SEED = 0  # the same images are held out in every run
+TEST, HELD_OUT = 0.2, 0.1  # shares of each class, where a source has no such parts
+
+
+class Read(NamedTuple):
+    """What a source gives.
+
+    Attributes:
+        parts: ``"train"`` and, where it has them, ``"held_out"`` and ``"test"``.
+        classes: the names of the labels, in their order.
+        licence: what is known of the images' licence.
+    """
+
+    parts: Mapping[str, Part]
+    classes: Sequence[str]
+    licence: str
+
+
+class Source(NamedTuple):
+    """How one kind of source is recognised and read.
+
+    Attributes:
+        names: of the sets it has, and words for what else it reads, for error messages.
+        accepts: whether ``data`` is one of its sets, or a path or name of its kind.
+        read: the set. Raises UserError for what is wrong with it. It must not load what can run code.
+    """
+
+    names: Callable[[], list[str]]
+    accepts: Callable[[str], bool]
+    read: Callable[[str, Reading], Read]
+
+
+SOURCES: Registry[Source] = Registry("source of images")
+
+
+@dataclass(frozen=True)
+class Images:
+    """Labelled images of one shape.
+
+    Attributes:
+        name: of the set.
+        classes: the names of the labels, in their order.
+        train: what is trained on.
+        held_out: by which networks are chosen.
+        test: by which they are judged.
+        licence: what is known of the images' licence.
+    """
+
+    name: str
+    classes: tuple[str, ...]
+    train: Part
+    held_out: Part
+    test: Part
+    licence: str
+
+    @property
+    def channels(self) -> int:
+        """Of an image, 1 or 3."""
+        return self.train.pixels.shape[1]
+
+    @property
+    def image_size(self) -> int:
+        """Edge in pixels."""
+        return self.train.pixels.shape[2]
+
+    def statistics(self) -> tuple[np.ndarray, np.ndarray]:
+        """Mean and standard deviation of the training images' channels, ``(channels, 1, 1)`` each, pixels in [0, 1]."""
+        flat = self.train.pixels.transpose(1, 0, 2, 3).reshape(self.channels, -1)
+        counts = np.stack([np.bincount(channel, minlength=256) for channel in flat])  # exact, and without a float copy
+        values, shares = np.arange(256) / 255, counts / flat.shape[1]
+        mean = shares @ values
+        std = np.sqrt(shares @ values**2 - mean**2)
+        return tuple(x.astype(np.float32)[:, None, None] for x in (mean, np.maximum(std, 1 / 255)))  # type: ignore[return-value]
+
+    def drawn(self, count: int) -> Images:
+        """So many training images drawn at random; a smaller draw lies within a larger one.
+
+        Raises:
+            UserError: if there are fewer.
+        """
+        if count > len(self.train):
+            raise UserError(f"data_images={count}: {self.name} has {len(self.train)} to train on; ask for fewer")
+        chosen = np.random.default_rng(SPLIT_SEED).permutation(len(self.train))[:count]
+        return replace(self, train=self.train.subset(np.sort(chosen)))
+
+
+def load_images(
+    data: str | os.PathLike = DEFAULT,
+    image_size: int | None = None,
+    channels: int | None = None,
+    skip_corrupt: bool = False,
+    root: str | os.PathLike | None = None,
+    download: bool = False,
+) -> Images:
+    """Read a set of labelled images.
+
+    Args:
+        data: ``digits`` (default, scikit-learn's), a folder or a .zip in ImageFolder's layout, the name of a
+            torchvision data set such as ``CIFAR10``, or ``hf:NAME`` of the Hugging Face hub.
+        image_size: edge in pixels that all are brought to, the shorter edge scaled and the middle cut out (default: as
+            they are, and all must be squares of one size).
+        channels: 1 or 3, that all are brought to (default: as they are, and all must have the same).
+        skip_corrupt: leave images out that cannot be read (default: refuse the set, naming the first).
+        root: the folder of torchvision's data sets (default: ``weit_rl/images`` in the user's cache).
+        download: whether a set that is not there may be downloaded (default False).
+
+    Raises:
+        UserError: if there is no such set, a library for it is missing, it cannot be read, has no class folders, or
+            images of several shapes.
+    """
+    how = Reading(image_size, channels, skip_corrupt, Path(root) if root else _cache(), download)
+    read = _source(str(data)).read(str(data), how)
+    parts = _split(str(data), dict(read.parts))
+    return Images(_name(str(data)), tuple(read.classes), licence=read.licence, **parts)
+
+
+def _source(data: str) -> Source:
+    """The one that has a set of this name, before any that takes it for a path."""
+    registry = load_sources()
+    sources = [registry.get(name) for name in registry.names()]
+    able = [source for source in sources if source.accepts(data)]
+    if not able:
+        raise unknown("data", data, [name for source in sources for name in source.names()])
+    return next((source for source in able if data in source.names()), able[0])
+
+
+def load_sources() -> Registry[Source]:
+    """Import every file of this folder, so that each adds its source; returns the filled registry."""
+    for module in pkgutil.iter_modules(__path__):
+        importlib.import_module(f"{__name__}.{module.name}")
+    return SOURCES
+
+
+def _split(data: str, parts: dict[str, Part]) -> dict[str, Part]:
+    """All three parts; one that is missing is taken from the training images."""
+    for name, share in (("test", TEST), ("held_out", HELD_OUT)):
+        if name not in parts:
+            taken = _of_each_class(parts["train"].labels, share)
+            parts |= {name: parts["train"].subset(taken), "train": parts["train"].subset(~taken)}
+    for name, part in parts.items():
+        if not len(part):
+            raise UserError(f"data {data}: no image is left for {name}; give every class a few more")
+        shape, wanted = part.pixels.shape[1:], parts["train"].pixels.shape[1:]
+        if shape != wanted:
+            have, other = ("x".join(map(str, one)) for one in (shape, wanted))
+            raise UserError(f"data {data}: {name} has images of {have}, train of {other}; give image_size and channels")
+    return parts
+
+
+def _of_each_class(labels: np.ndarray, share: float) -> np.ndarray:
+    """A mask of so many of each class, rounded, but at least one of two or more."""
+    rng, mask = np.random.default_rng(SPLIT_SEED), np.zeros(len(labels), bool)
+    for label in np.unique(labels):
+        places = rng.permutation(np.flatnonzero(labels == label))
+        mask[places[: max(round(share * len(places)), int(len(places) > 1))]] = True
+    return mask
+
+
+def _name(data: str) -> str:
+    return data if data.startswith("hf:") else Path(data).stem
+
+
+def _cache() -> Path:
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "weit_rl" / "images"
+
+
+def missing(data: str, library: str, error: Any) -> UserError:
+    """The error for a source whose library is not installed."""
+    return UserError(f"data={data}: needs {library} ({error}); pip install {library}")

@@ -1,0 +1,50 @@
+"""Data sets of the Hugging Face hub, ``hf:NAME``, with the library ``datasets``; it runs no code of theirs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from weit_rl.data.images import SOURCES, Read, Source, missing
+from weit_rl.data.images.decode import Item, Reading
+from weit_rl.errors import UserError
+
+PREFIX = "hf:"
+PARTS = {"train": "train", "validation": "held_out", "valid": "held_out", "val": "held_out", "test": "test"}
+
+
+def read(data: str, how: Reading) -> Read:
+    """Its splits; the columns are told by their types, one of images and one of class labels."""
+    try:
+        import datasets
+    except ImportError as error:
+        raise missing(data, "datasets", error) from error
+    try:
+        found = datasets.load_dataset(data.removeprefix(PREFIX))
+    except Exception as error:  # of whatever the hub, the network or the files raise
+        reason = " ".join(str(error).split())[:160]
+        raise UserError(f"data={data}: cannot be loaded ({reason}); check the name and the network") from error
+    splits = {PARTS[name]: found[name] for name in found if name in PARTS}
+    if "train" not in splits:
+        raise UserError(f"data={data}: has the splits {', '.join(found)}, none called train; choose another data set")
+    if "test" not in splits and "held_out" in splits:
+        splits["test"] = splits.pop("held_out")
+    image, label = _columns(data, splits["train"])
+    labelled = {part: rows for part, rows in splits.items() if min(rows[label]) >= 0}  # -1: held back by its makers
+    parts = {part: how.part(_items(data, part, rows, image, label)) for part, rows in labelled.items()}
+    info = splits["train"].info
+    return Read(parts, splits["train"].features[label].names, getattr(info, "license", "") or "not stated")
+
+
+def _columns(data: str, rows: Any) -> tuple[str, str]:
+    kinds = {name: type(feature).__name__ for name, feature in rows.features.items()}
+    found = [next((name for name, kind in kinds.items() if kind == wanted), None) for wanted in ("Image", "ClassLabel")]
+    if None in found:
+        raise UserError(f"data={data}: needs a column of images and one of class labels; it has {kinds}")
+    return found[0], found[1]  # type: ignore[return-value]
+
+
+def _items(data: str, part: str, rows: Any, image: str, label: str) -> list[Item]:
+    return [Item(f"{data} {part} {i}", int(y), lambda i=i: rows[i][image]) for i, y in enumerate(rows[label])]  # type: ignore[misc]
+
+
+SOURCES.add("huggingface", Source(lambda: [f"{PREFIX}NAME"], lambda data: data.startswith(PREFIX), read))

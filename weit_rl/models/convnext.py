@@ -1,0 +1,145 @@
+"""ConvNeXt V2 (Woo et al. 2023, arXiv 2301.00808), as timm builds it.
+
+One table gives every rung of its ladder. ``width`` is that of the last stage, and each stage before it has half the
+channels of the next; ``depth`` is that of the third stage, and the others have a third of its blocks, at least one and
+at most three. So timm's own sizes are
+
+    atto 320x6, femto 384x6, pico 512x6, nano 640x8, tiny 768x9, base 1024x27, large 1536x27, huge 2816x27
+
+and Size(128, 3) has 16, 32, 64 and 128 channels in 1, 1, 3 and 1 blocks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from types import MethodType
+from typing import Any
+
+from torch import nn
+
+from weit_rl.errors import UserError
+from weit_rl.models import MODELS, Model
+from weit_rl.models.convnext_policy import GRN
+from weit_rl.models.images import timm_models, with_normaliser
+from weit_rl.plan import FIXED, LAYER, STREAM, Plan, Rule
+from weit_rl.sizes import Size
+
+KERNEL = 7
+DIVISORS = (8, 4, 2, 1)  # of the width, by stage
+DEEP = 2  # the stage whose blocks the depth counts
+TILES = (4, 2, 1, 1)  # what a stage divides the tile's edge by: then any width of whole tiles has them in every stage
+STREAMS = (f"{STREAM}0", f"{STREAM}1", f"{STREAM}2", STREAM)  # a stage's own, the last one as wide as the network
+SPACE = (FIXED, FIXED)
+
+
+def build(
+    size: Size,
+    image_size: int,
+    channels: int,
+    classes: int,
+    patch_size: int | None = None,
+    dropout: float = 0.0,
+    drop_path: float = 0.0,
+) -> nn.Module:
+    """timm's ``ConvNeXt`` with global response normalisation and no layer scale, as its ``convnextv2_*``.
+
+    Args:
+        size: see the module's text; the width is a multiple of 8.
+        image_size: edge of an image in pixels.
+        channels: of an image.
+        classes: numbers put out.
+        patch_size: stride of the stem in pixels (default: 1, from 64 pixels on 2, from 128 on 4). Three stages halve
+            the map again, and for a stem of 2 all four.
+        dropout: share of the last features that is left out in training (default 0).
+        drop_path: how often the last block is left out in training, earlier ones less (default 0).
+
+    Raises:
+        UserError: if the image is too small for its strides, the width no multiple of 8, or timm not installed.
+    """
+    patch = patch_size or (4 if image_size >= 128 else 2 if image_size >= 64 else 1)
+    least = 8 * patch * (2 if patch == 2 else 1)
+    if image_size < least:
+        raise UserError(f"patch_size={patch}: needs images of {least} pixels or more, these have {image_size}")
+    if size.width % DIVISORS[0]:
+        raise UserError(f"size.width={size.width}: convnext needs a multiple of {DIVISORS[0]}")
+    net = timm_models("convnext").ConvNeXt(
+        in_chans=channels,
+        num_classes=classes,
+        depths=depths(size),
+        dims=dims(size),
+        patch_size=patch,
+        use_grn=True,
+        ls_init_value=None,
+        drop_rate=dropout,
+        drop_path_rate=drop_path,
+    )
+    _can_be_masked(net)
+    return with_normaliser(net, channels, image_size)
+
+
+def dims(size: Size) -> tuple[int, ...]:
+    """The channels of each stage."""
+    return tuple(size.width // divisor for divisor in DIVISORS)
+
+
+def depths(size: Size) -> tuple[int, ...]:
+    """The blocks of each stage."""
+    others = min(max(size.depth // 3, 1), 3)
+    return tuple(size.depth if stage == DEEP else others for stage in range(len(DIVISORS)))
+
+
+def _can_be_masked(net: nn.Module) -> None:
+    """Say of the modules with statistics over channels how they are pruned."""
+    for module in net.modules():
+        kind = type(module).__name__
+        if kind == "LayerNorm2d":
+            module.channel_dim = 1  # type: ignore[assignment]
+        if kind == "GlobalResponseNorm":
+            module.masked = MethodType(_masked, module)  # type: ignore[assignment]
+
+
+def _masked(grn: Any) -> GRN:
+    own = GRN(len(grn.weight))
+    own.weight, own.bias = grn.weight, grn.bias
+    return own.masked()
+
+
+def plan(tile: int) -> Plan:
+    """The plan of the family: pools of templates a stage, which its blocks share; a kernel lies whole inside them.
+
+    The tile's edge is ``tile`` in the last two stages, half of it in the second, a quarter in the first.
+    """
+    rules = (rule for stage in range(len(STREAMS)) for rule in _stage_rules(stage, tile))
+    return Plan(
+        (
+            *rules,
+            Rule(r"stem\.0\.weight", "embed", None, 1, (STREAMS[0], FIXED, *SPACE)),
+            Rule(r"stem\.0\.bias", "embed", None, 1, (STREAMS[0],)),
+            Rule(r"stem\.1\.(weight|bias)", "norm", None, 1, (STREAMS[0],)),
+            Rule(r"head\.norm\.(weight|bias)", "norm", None, 1, (STREAM,)),
+            Rule(r"head\.fc\.weight", "head", None, 1, (FIXED, STREAM), 1),
+            Rule(r"head\.fc\.bias", "head", None, 1, (FIXED,)),
+        )
+    )
+
+
+def _stage_rules(stage: int, tile: int) -> Iterator[Rule]:
+    before = max(stage - 1, 0)
+    stream, hidden, came = STREAMS[stage], f"hidden{stage}", STREAMS[before]
+    edge, old = (max(tile // TILES[s], 1) for s in (stage, before))
+    down, block = rf"stages\.{stage}\.downsample\.", rf"stages\.{stage}\.blocks\.{LAYER}\."
+    fc1, fc2, depthwise = (f"{role}.{stage}" for role in ("fc1", "fc2", "depthwise"))
+    yield Rule(block + r"conv_dw\.weight", depthwise, (edge, 1, KERNEL, KERNEL), 1, (stream, FIXED, *SPACE))
+    yield Rule(block + r"mlp\.fc1\.weight", fc1, (edge, edge), 1, (hidden, stream), 1)
+    yield Rule(block + r"mlp\.fc2\.weight", fc2, (edge, edge), 1, (stream, hidden), 1)
+    yield Rule(block + r"mlp\.(fc1|grn)\.(weight|bias)", "hidden", None, 1, (hidden,))
+    yield Rule(block + r"(conv_dw|mlp\.fc2)\.bias", "bias", None, 1, (stream,))
+    yield Rule(block + r"(norm\.weight|norm\.bias|gamma)", "norm", None, 1, (stream,))
+    yield Rule(down + r"0\.(weight|bias)", "norm", None, 1, (came,))
+    # only a stem of 2 has one in the first stage: small enough to be free
+    tile_down = (edge, old, 2, 2) if stage else None
+    yield Rule(down + r"1\.weight", f"down.{stage}", tile_down, 1, (stream, came, *SPACE), 1)
+    yield Rule(down + r"1\.bias", "bias", None, 1, (stream,))
+
+
+MODELS.add("convnext", Model(build, plan, ("stem.0", "head.fc"), sees="images", task="classification"))

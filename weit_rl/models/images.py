@@ -1,0 +1,59 @@
+"""What networks of images share: timm's own modules, and the normaliser that lies beside the weights.
+
+A network is exactly what timm builds, parameter names and all, so its checkpoints load here and ours load there. All
+that is added are two buffers, and a hook by which the call takes images as they come from the data.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from weit_rl.errors import UserError
+
+BUFFERS = ("image_mean", "image_std")
+
+
+def timm_models(module: str) -> Any:
+    """``timm.models.<module>``; raises UserError where timm is not installed."""
+    try:
+        return import_module(f"timm.models.{module}")
+    except ImportError as error:
+        raise UserError(f"models of images need timm ({error}): pip install 'weit_rl[vision]'") from error
+
+
+def with_normaliser(net: nn.Module, channels: int, image_size: int) -> nn.Module:
+    """The network, with buffers ``image_mean`` and ``image_std`` that its input goes through.
+
+    Its call takes ``(B, channels, image_size, image_size)``, bytes or floats in [0, 1] as torchvision's transforms give
+    them, and raises UserError for images of other shapes. The buffers are ``(channels, 1, 1)`` in units of [0, 1], as
+    timm lists them for its checkpoints, and 0.5 at first. A state dict without them, such as timm's, leaves them alone.
+
+    Args:
+        net: a classifier; changed in place.
+        channels: of an image.
+        image_size: edge of an image in pixels.
+    """
+    net.image_shape = (channels, image_size, image_size)  # type: ignore[assignment]
+    for name in BUFFERS:
+        net.register_buffer(name, torch.full((channels, 1, 1), 0.5))
+    net.register_forward_pre_hook(_normalise)
+    net.register_load_state_dict_pre_hook(_keep_normaliser)
+    return net
+
+
+def _normalise(net: Any, args: tuple[Any, ...]) -> tuple[Any, ...]:
+    images, *rest = args
+    if images.shape[1:] != net.image_shape:
+        have, takes = ("x".join(map(str, shape)) for shape in (images.shape[1:], net.image_shape))
+        raise UserError(f"images of {have}: this network takes {takes}; load them with that image_size and channels")
+    units = 255 if images.dtype == torch.uint8 else 1
+    return ((images.to(net.image_mean.dtype) / units - net.image_mean) / net.image_std, *rest)
+
+
+def _keep_normaliser(net: nn.Module, state: dict[str, Tensor], prefix: str, *_: Any) -> None:
+    for name in BUFFERS:
+        state.setdefault(prefix + name, net.get_buffer(name))

@@ -1,0 +1,83 @@
+"""Vision transformer (Dosovitskiy et al. 2021, arXiv 2010.11929; DeiT, arXiv 2012.12877), as timm builds it."""
+
+from __future__ import annotations
+
+from torch import nn
+
+from weit_rl.errors import UserError
+from weit_rl.models import MODELS, Model
+from weit_rl.models.images import timm_models, with_normaliser
+from weit_rl.plan import FIXED, HEADS, LAYER, STREAM, Plan, Rule
+from weit_rl.sizes import Size
+
+BLOCK = rf"blocks\.{LAYER}\."
+
+
+def build(
+    size: Size,
+    image_size: int,
+    channels: int,
+    classes: int,
+    patch_size: int | None = None,
+    dropout: float = 0.0,
+    drop_path: float = 0.0,
+) -> nn.Module:
+    """timm's ``VisionTransformer``, classifying by its class token; DeiT-Ti is ``Size(192, 12, head_dim=64)``.
+
+    Args:
+        size: width is the embedding, depth the number of blocks.
+        image_size: edge of an image in pixels.
+        channels: of an image.
+        classes: numbers put out.
+        patch_size: edge of a patch in pixels, which divides ``image_size`` (default: 4, from 128 pixels on 16).
+        dropout: share of what each branch adds to the stream that is left out in training (default 0).
+        drop_path: how often the last block is left out in training, earlier ones less (default 0).
+
+    Raises:
+        UserError: if patches do not tile the image, or timm is not installed.
+    """
+    patch = patch_size or (16 if image_size >= 128 else 4)
+    if image_size % patch:
+        raise UserError(f"patch_size={patch}: does not divide images of {image_size} pixels; choose one that does")
+    net = timm_models("vision_transformer").VisionTransformer(
+        img_size=image_size,
+        patch_size=patch,
+        in_chans=channels,
+        num_classes=classes,
+        embed_dim=size.width,
+        depth=size.depth,
+        num_heads=size.width // size.head_dim,
+        proj_drop_rate=dropout,
+        drop_path_rate=drop_path,
+    )
+    return with_normaliser(net, channels, image_size)
+
+
+def plan(tile: int) -> Plan:
+    """The plan of the family: block weights are composed from ``tile x tile`` templates, the rest is free.
+
+    What some of timm's variants have besides is in it: layer scale, register and distillation tokens, a norm before the
+    blocks or behind the pooling.
+    """
+    square = (tile, tile)
+    return Plan(
+        (
+            Rule(BLOCK + r"attn\.qkv\.weight", "qkv", square, 3, (HEADS, STREAM), 1),
+            Rule(BLOCK + r"attn\.qkv\.bias", "qkv", None, 3, (HEADS,)),
+            Rule(BLOCK + r"attn\.proj\.weight", "out", square, 1, (STREAM, HEADS), 1),
+            Rule(BLOCK + r"mlp\.fc1\.weight", "fc1", square, 1, ("hidden", STREAM), 1),
+            Rule(BLOCK + r"mlp\.fc1\.bias", "fc1", None, 1, ("hidden",)),
+            Rule(BLOCK + r"mlp\.fc2\.weight", "fc2", square, 1, (STREAM, "hidden"), 1),
+            Rule(BLOCK + r"(attn\.proj|mlp\.fc2)\.bias", "bias", None, 1, (STREAM,)),
+            Rule(BLOCK + r"(norm|ls)[12]\.(weight|bias|gamma)", "norm", None, 1, (STREAM,)),
+            Rule(r"(norm|norm_pre|fc_norm)\.(weight|bias)", "norm", None, 1, (STREAM,)),
+            Rule(r"patch_embed\.proj\.weight", "embed", None, 1, (STREAM, FIXED, FIXED, FIXED)),
+            Rule(r"patch_embed\.proj\.bias", "embed", None, 1, (STREAM,)),
+            Rule(r"(cls|reg|dist)_token|pos_embed", "token", None, 1, (FIXED, FIXED, STREAM)),
+            Rule(r"head(_dist)?\.weight", "head", None, 1, (FIXED, STREAM), 1),
+            Rule(r"head(_dist)?\.bias", "head", None, 1, (FIXED,)),
+        )
+    )
+
+
+MODELS.add("vit", Model(build, plan, ("patch_embed", "pos_embed", "head"), sees="images", task="classification"))

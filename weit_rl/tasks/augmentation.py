@@ -1,0 +1,88 @@
+"""What is done to training images, with torchvision's transforms, drawn from a seed of their own for every batch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from weit_rl.errors import UserError
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Which transforms are used; torchvision's names.
+
+    Attributes:
+        crop_padding: pixels that an image may be shifted by, with black beside it (None: an eighth of its edge, none
+            of images below 16 pixels).
+        flip: whether half of the images are mirrored left to right.
+        randaugment: operations of RandAugment (arXiv 1909.13719) an image goes through; 0 for none.
+        magnitude: of these operations, from 0 to 30.
+        mixup: parameter of the Beta distribution by which pairs of images are mixed (arXiv 1710.09412); 0 for none.
+    """
+
+    crop_padding: int | None = None
+    flip: bool = False
+    randaugment: int = 0
+    magnitude: int = 9
+    mixup: float = 0.0
+
+
+class Augment:
+    """Augments batches; the same seed always gives the same images, and torch's own random state stays as it was.
+
+    Args:
+        recipe: which transforms.
+        image_size: edge of an image in pixels.
+        classes: number of labels, for mixup.
+
+    Raises:
+        UserError: if torchvision is not installed, or a number of the recipe is out of its range.
+    """
+
+    def __init__(self, recipe: Recipe, image_size: int, classes: int):
+        try:
+            from torchvision.transforms import v2
+        except ImportError as error:
+            raise UserError(f"classification needs torchvision ({error}): pip install 'weit_rl[vision]'") from error
+        _check(recipe)
+        padding = _padding(image_size) if recipe.crop_padding is None else recipe.crop_padding
+        wanted = {
+            v2.RandomCrop: padding and {"size": image_size, "padding": padding},
+            v2.RandomHorizontalFlip: recipe.flip and {"p": 0.5},
+            v2.RandAugment: recipe.randaugment and {"num_ops": recipe.randaugment, "magnitude": recipe.magnitude},
+        }
+        self._each = [kind(**arguments) for kind, arguments in wanted.items() if arguments]
+        self._float = v2.ToDtype(torch.float32, scale=True)
+        self._mixup = v2.MixUp(alpha=recipe.mixup, num_classes=classes) if recipe.mixup else None
+
+    def __call__(self, images: Tensor, labels: Tensor, seed: int) -> tuple[Tensor, Tensor]:
+        """Images ``(B, C, H, W)`` uint8 and labels ``(B,)``, augmented.
+
+        With mixup the images are floats in [0, 1] and the labels shares of the classes ``(B, classes)``.
+        """
+        with torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(seed)  # torch.manual_seed would reset the dropout of a GPU, too
+            images = torch.stack([self._one(image) for image in images])
+            return self._mixup(self._float(images), labels) if self._mixup else (images, labels)
+
+    def _one(self, image: Any) -> Any:
+        for transform in self._each:
+            image = transform(image)
+        return image
+
+
+def _padding(image_size: int) -> int:
+    return image_size // 8 if image_size >= 16 else 0
+
+
+def _check(recipe: Recipe) -> None:
+    least = {"crop_padding": recipe.crop_padding or 0, "randaugment": recipe.randaugment, "mixup": recipe.mixup}
+    for name, value in least.items():
+        if value < 0:
+            raise UserError(f"{name}={value}: must be 0 or more")
+    if not 0 <= recipe.magnitude <= 30:
+        raise UserError(f"magnitude={recipe.magnitude}: must be from 0 to 30")
