@@ -70,14 +70,14 @@ class Task(Protocol):
         """The loss on data held out of training."""
         ...
 
-    def evaluate(self, net: nn.Module, episodes: int, seed: int, split: str = "test") -> Metrics:
+    def evaluate(self, net: nn.Module, episodes: int, seed: int, part: str = "test") -> Metrics:
         """Metrics of a plain network.
 
         Args:
             net: the network.
             episodes: how many, where it acts.
             seed: of the first episode, where it acts.
-            split: ``"validation"``, by which something is chosen, or ``"test"``.
+            part: of the data, where it does not act: ``"held_out"``, by which something is chosen, or ``"test"``.
         """
         ...
 
@@ -147,4 +147,4 @@ def kind_named(name: str) -> Kind:
     return TASKS.get(name)
 
 
-from weit_rl.tasks import control_options  # noqa: E402,F401  (each adds itself)
+from weit_rl.tasks import classification_options, control_options  # noqa: E402,F401  (each adds itself)

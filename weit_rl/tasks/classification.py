@@ -19,7 +19,6 @@ from weit_rl.models import MODELS, models_of
 from weit_rl.plan import Plan
 from weit_rl.registry import unknown
 from weit_rl.sizes import Size
-from weit_rl.tasks import TASKS
 from weit_rl.tasks.augmentation import Augment, Recipe
 from weit_rl.weit import eval_mode
 
@@ -63,6 +62,8 @@ class ClassificationConfig(Recipe):
 class Classification:
     """Supervised classification of one set of images.
 
+    Its measure is the accuracy, in percent, as timm prints it.
+
     Args:
         images: the set.
         config: options.
@@ -70,6 +71,8 @@ class Classification:
     Raises:
         UserError: for a model that is for something else, or numbers out of their range.
     """
+
+    measure = "accuracy"
 
     def __init__(self, images: Images, config: ClassificationConfig):
         if MODELS.get(config.model).task != NAME:
@@ -162,17 +165,32 @@ class Classification:
             part: ``"test"`` (default), or ``"held_out"`` to choose by.
 
         Returns:
-            ``accuracy`` and ``top5``, shares in [0, 1], ``loss``, and ``images``, their number.
+            ``accuracy`` and ``top5`` in percent, ``loss``, and ``images``, their number.
         """
         labels = torch.from_numpy(self._part(part).labels)
         logits = self.logits(net, part)
         ranked = logits.topk(min(TOP, logits.shape[1])).indices == labels[:, None]
         return {
-            "accuracy": float(ranked[:, 0].double().mean()),
-            "top5": float(ranked.any(1).double().mean()),
+            "accuracy": 100 * float(ranked[:, 0].double().mean()),
+            "top5": 100 * float(ranked.any(1).double().mean()),
             "loss": float(F.cross_entropy(logits, labels)),
             "images": len(labels),
         }
+
+    def settle(self, net: nn.Module) -> None:
+        """Nothing: the normaliser comes with the weights."""
+
+    def reference(self) -> None:
+        """None: the images have no score of their own."""
+
+    def row(self, name: str, metrics: dict[str, Any]) -> dict[str, Any]:
+        """One row of a table."""
+        shown = {"accuracy (%)": "accuracy", "top-5 (%)": "top5", "cross-entropy": "loss", "images": "images"}
+        return {"": name} | {title: metrics[key] for title, key in shown.items()}
+
+    def logged(self, metrics: dict[str, Any]) -> dict[str, float]:
+        """Both accuracies; the loss is logged as every task's is."""
+        return {"accuracy": metrics["accuracy"], "top5": metrics["top5"]}
 
     def _part(self, name: str) -> Part:
         if name not in PARTS:
@@ -196,6 +214,3 @@ class Classification:
 
 def _tensors(part: Part) -> tuple[Tensor, Tensor]:
     return torch.from_numpy(part.pixels), torch.from_numpy(part.labels)
-
-
-TASKS.add(NAME, Classification)

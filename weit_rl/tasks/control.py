@@ -163,7 +163,7 @@ class Control:
         actions = net(*(batch[name] for name in INPUTS))
         return ((actions - batch["actions"]) ** 2)[batch["mask"]].mean()
 
-    def evaluate(self, net: nn.Module, episodes: int, seed: int, split: str = "test") -> dict[str, Any]:
+    def evaluate(self, net: nn.Module, episodes: int, seed: int, part: str = "test") -> dict[str, Any]:
         """Returns in the real environment; it is the seed that tells validation from test."""
         from weit_rl.agents.evaluation import evaluate
 

@@ -103,7 +103,7 @@ class PretrainRun:
         reference = self.task.reference()
         run.plot_learning_curve(self.stages, reference and reference[self.task.measure])
         print(f"bank: {run.path / self.result}")
-        return self.bank.card
+        return self.bank.card | {"run_dir": str(run.path)}
 
     def flops(self) -> float:
         """What pre-training costs, without doing it (a choice of rank not counted)."""
@@ -171,7 +171,7 @@ class PretrainRun:
             target = task.build(size, self.cfg.seed)
             net = network_of_size(bank, task.build(self.full), target, self.task.plan, self.cfg.seed)
             episodes = self.cfg.get("episodes", 1)
-            scores[name] = task.evaluate(net.materialize(), episodes, VALIDATION_SEED, "validation")
+            scores[name] = task.evaluate(net.materialize(), episodes, VALIDATION_SEED, "held_out")
             rows.append(task.row(name, scores[name]))
         if rows:
             table(f"{task.name}: the bank's own networks, without a further step", rows)

@@ -31,10 +31,10 @@ class Scores:
     def validate(self, net: nn.Module, card: dict[str, Any], step: int) -> None:
         """Score by the validation split; keeps the best network."""
         done = dict(self.run.metrics().get("validation/loss", []))
-        episodes = self.cfg.get("validation_episodes", 1)
+        episodes = self.cfg.get("validation_episodes", int(self.cfg.get("validation", True)))
         if episodes == 0 or step in done:  # done before this run was resumed
             return
-        metrics = self.task.evaluate(net, episodes, VALIDATION_SEED + SEEDS_APART * self.cfg.seed, "validation")
+        metrics = self.task.evaluate(net, episodes, VALIDATION_SEED + SEEDS_APART * self.cfg.seed, "held_out")
         value, name = metrics[self.task.measure], f"validation_{self.task.measure}"
         if not self.best.exists() or value > read_card(self.best)[name]:
             save_network(self.best, net, card | {"step": step, name: value})

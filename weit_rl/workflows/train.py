@@ -34,7 +34,7 @@ def train(cfg: Any) -> dict[str, Any]:
 
 def run_of(cfg: Any) -> TrainRun:
     """The run a config describes: offline alone, or online behind it."""
-    if cfg.agent is None:
+    if cfg.get("agent") is None:
         return TrainRun(cfg)
     from weit_rl.workflows.online import OnlineRun
 
@@ -163,7 +163,7 @@ class TrainRun:
         run.write_json(self.result, report)  # last: it tells a finished run
         scores.show(results, f"{self.task.name} {self.size}, init {self.cfg.init}")
         print(f"run folder: {run.path}")
-        return report
+        return report | {"run_dir": str(run.path)}
 
     def card(self) -> dict[str, Any]:
         """What a checkpoint says of itself."""

@@ -134,7 +134,7 @@ def load_images(
     how = Reading(image_size, channels, skip_corrupt, Path(root) if root else _cache(), download)
     read = _source(str(data)).read(str(data), how)
     parts = _split(str(data), dict(read.parts))
-    return Images(_name(str(data)), tuple(read.classes), licence=read.licence, **parts)
+    return Images(name_of(str(data)), tuple(read.classes), licence=read.licence, **parts)
 
 
 def _source(data: str) -> Source:
@@ -179,7 +179,8 @@ def _of_each_class(labels: np.ndarray, share: float) -> np.ndarray:
     return mask
 
 
-def _name(data: str) -> str:
+def name_of(data: str) -> str:
+    """What a set is called: its own name, or that of its folder or archive."""
     return data if data.startswith("hf:") else Path(data).stem
 
 
