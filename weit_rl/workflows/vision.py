@@ -68,10 +68,8 @@ def task_of(run: RunFolder, card: dict[str, Any], cfg: Any) -> Classification:
         OmegaConf.merge(run.config, {"data": data, "device": cfg.device, **(seen if cfg.data else {})})
     )
     if list(task.images.classes) != card["classes"]:
-        raise UserError(
-            f"data={data}: has the classes {', '.join(task.images.classes)}, the run knows {', '.join(card['classes'])}; "
-            "give images of the same ones"
-        )
+        have, known = (", ".join(names) for names in (task.images.classes, card["classes"]))
+        raise UserError(f"data={data}: has the classes {have}, the run knows {known}; give images of the same ones")
     return task
 
 
