@@ -180,7 +180,8 @@ def _of_each_class(labels: np.ndarray, share: float) -> np.ndarray:
 
 
 def name_of(data: str) -> str:
-    """What a set is called: its own name, or that of its folder or archive."""
+    """What a set is called: its own name, or that of its folder or archive; UserError if there is no such set."""
+    _source(data)
     return data if data.startswith("hf:") else Path(data).stem
 
 

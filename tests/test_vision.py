@@ -1,0 +1,162 @@
+"""Vision from the command line and from Python, and tasks that a package of its own adds."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+pytest.importorskip("timm", reason="the vision extra is not installed")
+
+from weit_rl import vision
+from weit_rl.bank import TemplateBank
+from weit_rl.command import compose, config_name, help_text
+from weit_rl.errors import UserError
+from weit_rl.train import main as train
+
+TINY = {"threads": 1, "device": "cpu", "batch_size": 16}
+BANK = {**TINY, "size": "64x2", "widths": [32, 64], "depths": [1, 2], "rank": 4, "steps": 12, "score_sizes": ["32x1"]}
+RUN = {**TINY, "size": {"width": 96, "depth": 3}, "scaler_steps": 6, "train_steps": 6}
+
+
+@pytest.fixture(scope="module", params=["vit", "convnext"])
+def model(request):
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def bank(model, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("bank") / "run"
+    card = vision.pretrain(model=model, run_dir=folder, **BANK)
+    assert card["names"] == ["digits"] and 0 <= card["scores"]["32x1"]["accuracy"] <= 100
+    return folder / "bank.safetensors"
+
+
+@pytest.fixture(scope="module")
+def run(model, bank, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("vision") / "run"
+    vision.train(model=model, bank=bank, run_dir=folder, **RUN)
+    return folder
+
+
+def test_training_from_a_bank(run, model):
+    report = json.loads((run / "evaluation.json").read_text())
+    assert (report["model"], report["size"], report["data"], report["images"]) == (model, "96x3", "digits", 359)
+    assert report["scaler_steps"] == report["train_steps"] == 6 and report["validation_loss"] > 0
+    assert (run / "learning_curve.png").read_bytes().startswith(b"\x89PNG")
+    series = {line.split(",")[1] for line in (run / "metrics.csv").read_text().splitlines()}
+    assert {"validation/accuracy", "validation/top5", "validation/loss", "train/loss", "scaler/loss"} <= series
+
+
+def test_a_run_is_scored_again_with_its_pictures(run):
+    report = vision.evaluate(run, checkpoint="last")
+    assert report["accuracy"] == json.loads((run / "evaluation.json").read_text())["accuracy"]
+    matrix = np.array(report["confusion"])
+    assert matrix.sum() == 359 and 100 * matrix.trace() / 359 == pytest.approx(report["accuracy"])
+    assert 0 <= report["calibration_error"] <= 1
+    for name in ("confusion", "reliability"):
+        assert (run / f"evaluation-last-digits-{name}.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_run_tells_the_classes_of_images(run):
+    images = torch.randint(0, 255, (3, 1, 8, 8), dtype=torch.uint8)
+    told = vision.classify(run, images)
+    assert told["probabilities"].shape == (3, 10) and torch.allclose(told["probabilities"].sum(1), torch.ones(3))
+    assert told["classes"] == [str(int(i)) for i in told["probabilities"].argmax(1)]
+    with pytest.raises(UserError, match="this network takes 1x8x8"):
+        vision.classify(run, torch.zeros(1, 3, 8, 8))
+
+
+def test_the_bank_serves_other_images_with_a_new_head(bank, model, tmp_path):
+    from PIL import Image
+
+    rng = np.random.default_rng(0)
+    for name in ("bright", "dark"):
+        (tmp_path / "mine" / name).mkdir(parents=True)
+        for i in range(10):
+            pixels = rng.integers(0, 100, (16, 16, 3), dtype=np.uint8) + 150 * (name == "bright")
+            Image.fromarray(pixels.astype(np.uint8)).save(tmp_path / "mine" / name / f"{i}.png")
+    options = {**RUN, "size": "64x2", "model": model, "data": tmp_path / "mine", "scaler_steps": 25, "train_steps": 0}
+    report = vision.train(bank=bank, run_dir=tmp_path / "run", **options)
+    assert report["classes"] == ["bright", "dark"] and report["accuracy"] == 100
+    assert TemplateBank.load(bank).card["names"] == ["digits"]
+
+
+def test_train_with_another_task_is_the_same_command(tmp_path):
+    words = ["task=classification", "size=32x1", "init=scratch", "train_steps=3", "batch_size=16", "threads=1"]
+    one = train(compose("train", [*words, f"run_dir={tmp_path / 'a'}"]))
+    options = {**TINY, "size": "32x1", "init": "scratch", "train_steps": 3}
+    other = vision.train(**options, run_dir=tmp_path / "b")
+    assert one["accuracy"] == other["accuracy"] and one["loss"] == other["loss"]
+
+
+def test_each_mode_has_options_of_its_own():
+    assert config_name("vision", ["mode=pretrain"]) == config_name("pretrain", ["task=classification"])
+    assert config_name("train", ["task=control"]) == "train" and config_name("collect", ["mode=record"]) == "collect"
+    assert "mixup=" in help_text("vision") and "score_sizes=" in help_text("vision", ["mode=pretrain"])
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["mode=trian"], "did you mean train"),
+        (["task=clasification"], "did you mean classification"),
+        (["model=vut"], "did you mean vit"),
+        (["model=dt", "init=scratch"], "unknown model of images 'dt'"),
+        (["data=digit"], "did you mean digits"),
+        (["data=CIFAR10", "init=scratch"], "CIFAR10"),
+        (["mixup=-1", "init=scratch"], "mixup=-1"),
+        (["bank=nowhere.safetensors"], "nowhere.safetensors"),
+        (["mode=evaluate"], "run: must be given"),
+        (["mode=evaluate", "run=nowhere"], "is no run folder"),
+    ],
+)
+def test_bad_input_is_one_line(refused, words, says):
+    assert says in refused("vision", *words)
+
+
+def test_a_stopped_run_goes_on(bank, model, tmp_path, monkeypatch):
+    whole, stopped = tmp_path / "whole", tmp_path / "stopped"
+    options = {**RUN, "size": "64x2", "model": model, "bank": bank, "validation": False}
+    vision.train(run_dir=whole, **options)
+
+    def killed(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("weit_rl.workflows.train.TrainRun.finish", killed)
+    with pytest.raises(BaseException, match=r"go on with: python -m weit_rl\.train task=classification \S*resume="):
+        vision.train(run_dir=stopped, **options)
+    monkeypatch.undo()
+    vision.main(compose("vision", [f"resume={stopped}"]))
+    last = Path("checkpoints") / "last.safetensors"
+    assert (whole / last).read_bytes() == (stopped / last).read_bytes()
+
+
+PLUGIN = """
+from weit_rl.tasks import Kind, Measure
+from weit_rl.tasks.classification_options import classification_task
+
+def parity(cfg, tile=16):
+    task = classification_task(cfg, tile)
+    task.name = "parity"
+    return task
+
+KIND = Kind(parity, lambda cfg: "parity", Measure(("accuracy", "top5"), "accuracy"))
+"""
+
+
+def test_an_installed_package_adds_a_task(tmp_path):
+    (tmp_path / "parity_task.py").write_text(PLUGIN)
+    info = tmp_path / "parity_task-1.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: parity-task\nVersion: 1\n")
+    (info / "entry_points.txt").write_text("[weit_rl.tasks]\nparity = parity_task:KIND\n")
+    words = ["task=parity", "size=32x1", "init=scratch", "train_steps=2", f"run_dir={tmp_path / 'run'}"]
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), *filter(None, [os.environ.get("PYTHONPATH")])])}
+    done = subprocess.run([sys.executable, "-m", "weit_rl.train", *words], env=env, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "parity 32x1, init scratch" in done.stdout
