@@ -136,6 +136,18 @@ def test_a_stopped_run_goes_on(bank, model, tmp_path, monkeypatch):
     assert (whole / last).read_bytes() == (stopped / last).read_bytes()
 
 
+def test_a_small_comparison(tmp_path):
+    from weit_rl.benchmark import main as benchmark
+
+    words = ["task=classification", "methods=[weit, scratch, bot]", "sizes=[32x1]", "budgets=[0, 3]", "seeds=[0]",
+             "batch_size=8", "pretrain_steps=3", "workers=1", "options={mixup: 0.2}"]  # fmt: skip
+    assert benchmark(compose("benchmark", [*words, f"run_dir={tmp_path / 'b'}"]))["cells"] == 6
+    text = (tmp_path / "b" / "README.md").read_text()
+    assert "## Accuracy after 3 steps" in text and "the accuracy of 3 steps from scratch is" in text.lower()
+    header = (tmp_path / "b" / "results.csv").read_text().splitlines()[0]
+    assert header.startswith("method,data,size,width,depth,seed,budget,accuracy,top5,steps")
+
+
 PLUGIN = """
 from weit_rl.tasks import Kind, Measure
 from weit_rl.tasks.classification_options import classification_task

@@ -78,7 +78,7 @@ def config_name(verb: str, words: Sequence[str] = ()) -> str:
         raise unknown("mode", given["mode"], list(VISION_MODES))
     if verb == "vision":
         return f"vision_{given.get('mode', 'train')}"
-    of_vision = verb in VISION_MODES and given.get("task", CONTROL) != CONTROL
+    of_vision = verb in (*VISION_MODES, "benchmark") and given.get("task", CONTROL) != CONTROL
     return f"vision_{verb}" if of_vision else verb
 
 

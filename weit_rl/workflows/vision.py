@@ -63,10 +63,10 @@ def network_of(run: RunFolder, checkpoint: str, device: str) -> tuple[Any, dict[
 def task_of(run: RunFolder, card: dict[str, Any], cfg: Any) -> Classification:
     """What the run was trained for, or the same on other images."""
     data = cfg.data if cfg.data is not None else run.config.data
-    seen = {"image_size": card["options"]["image_size"], "channels": card["options"]["channels"]}
-    task: Classification = kind_of(run.config).make(
-        OmegaConf.merge(run.config, {"data": data, "device": cfg.device, **(seen if cfg.data else {})})
-    )
+    changes = {"data": data, "device": cfg.device}
+    if cfg.data is not None:
+        changes |= {name: card["options"][name] for name in ("image_size", "channels")}
+    task: Classification = kind_of(run.config).make(OmegaConf.merge(run.config, changes))
     if list(task.images.classes) != card["classes"]:
         have, known = (", ".join(names) for names in (task.images.classes, card["classes"]))
         raise UserError(f"data={data}: has the classes {have}, the run knows {known}; give images of the same ones")
