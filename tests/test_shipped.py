@@ -24,6 +24,8 @@ from weit_rl.workflows.setup import source_of
 from weit_rl.workflows.train import TrainRun
 
 ENTRY = env_entry("HalfCheetah")
+AIMS = {"HalfCheetah": 5000, "Hopper": 2500, "Swimmer": 200, "Walker2d": 3000}  # least mean returns of expert levels
+EVERY = [(env, level) for env in AIMS for level in ("expert", "medium", "random")]
 BANK = BANKS / "HalfCheetah.safetensors"
 FROZEN = yaml.safe_load((Path(__file__).parents[1] / "benchmarks" / "frozen.yaml").read_text())
 
@@ -32,36 +34,38 @@ def megabytes(*folders):
     return sum(file.stat().st_size for folder in folders for file in folder.rglob("*") if file.is_file()) / 1e6
 
 
-def test_three_levels_ship_and_are_small():
-    assert shipped_levels(ENTRY) == ["expert", "medium", "random"]
-    assert megabytes(SHIPPED) <= 12
+@pytest.mark.parametrize("env", AIMS)
+def test_three_levels_ship_in_order_and_the_expert_is_one(env):
+    assert shipped_levels(env_entry(env)) == ["expert", "medium", "random"]
+    means = [load_trajectories(level, env_entry(env)).returns().mean() for level in ("random", "medium", "expert")]
+    assert means == sorted(means) and means[1] < 0.75 * means[2] and means[2] >= AIMS[env]
 
 
-@pytest.mark.parametrize("level", ["expert", "medium", "random"])
-def test_a_level_says_where_it_comes_from(level):
-    info = json.loads((SHIPPED / "HalfCheetah" / level / "data" / "metadata.json").read_text())
-    assert (info["level"], info["env_id"]) == (level, "HalfCheetah-v5") and "Apache-2.0" in info["license"]
+def test_all_data_together_are_small():
+    assert {path.name for path in SHIPPED.iterdir()} == set(AIMS)
+    assert megabytes(SHIPPED) <= 25
+
+
+@pytest.mark.parametrize(("env", "level"), EVERY)
+def test_a_level_says_where_it_comes_from(env, level):
+    info, entry = json.loads((SHIPPED / env / level / "data" / "metadata.json").read_text()), env_entry(env)
+    assert (info["level"], info["env_id"]) == (level, entry.gym_id) and "Apache-2.0" in info["license"]
     assert info["algorithm"] and info["environment_steps"] >= 0 and info["versions"]["mujoco"]
-    assert info["reference_returns"] == {"random": ENTRY.random_return, "expert": ENTRY.expert_return}
+    assert info["reference_returns"] == {"random": entry.random_return, "expert": entry.expert_return}
     selection, held, recorded = (range(a, b + 1) for a, b in map(info["seeds"].get, ("selection", "held", "recorded")))
     assert not set(held) & set(recorded) and not set(selection) & set(held)
     measured = [row for name, row in info["returns"].items() if name.startswith("held_")]
     assert measured and all(row["episodes"] == len(held) for row in measured)
 
 
-@pytest.mark.parametrize("level", ["expert", "medium", "random"])
-def test_a_level_holds_the_returns_it_says_in_float32(level):
-    read = load_trajectories(level, ENTRY)
+@pytest.mark.parametrize(("env", "level"), EVERY)
+def test_a_level_holds_the_returns_it_says_in_float32(env, level):
+    read = load_trajectories(level, env_entry(env))
     said = read.info["returns"]["recorded"]
     assert read.returns().mean() == pytest.approx(said["return_mean"], rel=1e-3)
     assert read.episodes == said["episodes"] and np.abs(read.actions).max() <= 1
-    with h5py.File(SHIPPED / "HalfCheetah" / level / "data" / "main_data.hdf5") as file:
+    with h5py.File(SHIPPED / env / level / "data" / "main_data.hdf5") as file:
         assert {file["episode_0"][name].dtype for name in ("observations", "actions", "rewards")} == {np.dtype("f4")}
-
-
-def test_the_levels_are_in_order_and_the_expert_is_one():
-    returns = [load_trajectories(level, ENTRY).returns().mean() for level in ("random", "medium", "expert")]
-    assert returns == sorted(returns) and returns[-1] >= 5000
 
 
 def test_the_bank_is_small_and_says_what_it_is():
