@@ -83,7 +83,7 @@ def _tensor(net: nn.Module, args: Any, output: Any) -> Tensor:
 def _initialise(net: Any) -> None:
     """As the paper's own code: Xavier, small embeddings, nothing at first from modulation and output."""
     for module in net.modules():
-        if isinstance(module, nn.Linear | nn.Conv2d):
+        if isinstance(module, nn.Linear | nn.Conv2d) and module.bias is not None:
             nn.init.xavier_uniform_(module.weight.flatten(1))
             nn.init.zeros_(module.bias)
     for block in net.transformer_blocks:

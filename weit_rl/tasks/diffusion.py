@@ -1,4 +1,4 @@
-"""Images of a class, in pixels: predict the noise that was added to an image (DDPM, Ho et al. 2020, arXiv 2006.11239)."""
+"""Images of a class, in pixels: predict the noise that was added to one (DDPM, Ho et al. 2020, arXiv 2006.11239)."""
 
 from __future__ import annotations
 
@@ -173,7 +173,9 @@ class Diffusion:
         with eval_mode(net):
             for time in sampler.timesteps:
                 noise = self._guided(net, images, time, labels.to(self.config.device), guidance)
-                images = sampler.step(noise, time, images).prev_sample
+                # The image is clipped to [-1, 1]; were the noise not what is left beside it, too strong an answer early
+                # on, which guidance makes stronger, would lead the other way.
+                images = sampler.step(noise, time, images, use_clipped_model_output=True).prev_sample
         return ((images.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8).cpu()
 
     def _guided(self, net: nn.Module, images: Tensor, time: Tensor, labels: Tensor, guidance: float) -> Tensor:
