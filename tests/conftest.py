@@ -30,23 +30,28 @@ IMAGES = {"image_size": 8, "channels": 3, "classes": 2}
 OPTIONS = {  # what the constructor of each model needs
     **dict.fromkeys(("dt", "mlp", "tcn"), ALIKE),
     **dict.fromkeys(("conv", "convnext_policy"), PICTURES),
-    **dict.fromkeys(("vit", "convnext"), IMAGES),
+    **dict.fromkeys(("vit", "convnext", "dit"), IMAGES),
 }
 
 
 def small_net(model="dt", width=16, depth=2, seed=0, **options):
     """A network of a registered model with 8-channel heads."""
-    if MODELS.get(model).sees == "images":
-        pytest.importorskip("timm", reason="models of images are timm's: pip install 'weit_rl[vision]'")
+    if library := {"classification": "timm", "diffusion": "diffusers"}.get(MODELS.get(model).task):
+        pytest.importorskip(library, reason=f"model {model} is of {library}: pip install 'weit_rl[vision]'")
     torch.manual_seed(seed)
-    return MODELS.get(model).build(Size(width, depth, head_dim=8), **{**OPTIONS[model], **options})
+    net = MODELS.get(model).build(Size(width, depth, head_dim=8), **{**OPTIONS[model], **options})
+    for p in net.parameters() if model == "dit" else ():  # what starts at zero hides all the rest
+        torch.nn.init.normal_(p, std=0.02 if not p.any() else float(p.detach().std()))
+    return net
 
 
 def small_inputs(model="dt", batch=3, steps=4, seed=1):
     """Arguments the network takes."""
     generator = torch.Generator().manual_seed(seed)
     if MODELS.get(model).sees == "images":
-        return (torch.randint(0, 256, (batch, 3, 8, 8), generator=generator, dtype=torch.uint8),)
+        pixels = torch.randint(0, 256, (batch, 3, 8, 8), generator=generator, dtype=torch.uint8)
+        times = torch.randint(0, 1000, (batch,), generator=generator)
+        return (pixels / 127.5 - 1, times, times % 3) if model == "dit" else (pixels,)
     if MODELS.get(model).sees == "states":
         observations = torch.randn(batch, steps, 5, generator=generator)
     else:

@@ -29,7 +29,7 @@ VARIANTS = [
 ]
 SINGLE = [model for model in models_of("control") if model != "dt"]  # without tokens
 PICTURES = [model for model in MODELS.names() if MODELS.get(model).sees == "pictures"]
-CONVOLVES = [*PICTURES, "convnext"]
+UNFITTED = [*PICTURES, "convnext", "dit"]  # what convolves pictures, or norms without parameters
 VARIANTS += [{"model": model, "rtg": rtg, "past_actions": False} for model in SINGLE for rtg in ("latest", "none")]
 variants = pytest.mark.parametrize("options", VARIANTS, ids=lambda o: "-".join(map(str, o.values())))
 
@@ -126,9 +126,11 @@ def test_a_composed_network_does_what_the_plain_one_does(model):
         bank.zero_grad()
 
 
-@pytest.mark.parametrize("model", [model for model in MODELS.names() if model not in CONVOLVES])
+@pytest.mark.parametrize("model", [model for model in MODELS.names() if model not in UNFITTED])
 def test_a_narrower_network_can_be_fitted_to_a_wider_one(model):
-    wide, narrow, inputs = small_net(model, 32), small_net(model, 16, seed=3), small_inputs(model, batch=300)
+    own = {"patch_size": 2} if model == "vit" else {}  # patches of noise of more numbers than it has channels are lost
+    wide, narrow = small_net(model, 32, **own), small_net(model, 16, seed=3, **own)
+    inputs = small_inputs(model, batch=300)
     for p in wide.parameters():
         torch.nn.init.normal_(p, std=0.15)
     assert reconstruct(wide, narrow, MODELS.get(model).plan(8), lambda net: net(*inputs), 8)
@@ -136,8 +138,8 @@ def test_a_narrower_network_can_be_fitted_to_a_wider_one(model):
     assert (narrow(*inputs) - wanted).square().mean() < 0.05 * wanted.var()
 
 
-@pytest.mark.parametrize("model", CONVOLVES)
-def test_what_convolves_pictures_cannot_be_fitted_and_stays_as_it_is(model):
+@pytest.mark.parametrize("model", UNFITTED)
+def test_what_cannot_be_fitted_stays_as_it_is(model):
     wide, narrow, inputs = small_net(model, 32), small_net(model, 16, seed=3), small_inputs(model)
     before = {name: tensor.clone() for name, tensor in narrow.state_dict().items()}
     assert not reconstruct(wide, narrow, MODELS.get(model).plan(8), lambda net: net(*inputs), 8)

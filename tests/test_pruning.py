@@ -69,13 +69,17 @@ def test_masking_is_slicing(width, depth, fold, model):
     generator = torch.Generator().manual_seed(3)
     for key, scores in pruner.scores.items():
         ranks = torch.rand(scores.shape, generator=generator).argsort(1).argsort(1)
+        if key == "transformer_blocks.":  # diffusers' output asks the first block what time it is
+            ranks[:, 0] = -1
+            ranks = ranks.argsort(1).argsort(1)
         scores.data = torch.where(ranks < pruner.kinds[key].count, 6.0, -6.0)
     target.load_state_dict(state_of(target, pruner.sliced(fold), source, MODELS.get(model).plan(8)))
     masks = {key: typical(scores) for key, scores in pruner.scores.items()}
     assert all(set(mask.unique().tolist()) <= {0.0, 1.0} for mask in masks.values())
     inputs = small_inputs(model)
-    torch.testing.assert_close(pruner.run(masks)(*inputs), target(*inputs), rtol=1e-5, atol=1e-5)
-    torch.testing.assert_close(pruner.run({})(*inputs), source(*inputs), rtol=1e-5, atol=1e-5)
+    near = {"rtol": 1e-5, "atol": 1e-5 * max(1.0, float(source(*inputs).detach().abs().max()))}
+    torch.testing.assert_close(pruner.run(masks)(*inputs), target(*inputs), **near)
+    torch.testing.assert_close(pruner.run({})(*inputs), source(*inputs), **near)
     assert (width, depth) == (32, 4) or not torch.allclose(target(*inputs), source(*inputs), atol=1e-2)
 
 

@@ -107,4 +107,5 @@ def copies(old_depth: int, new_depth: int) -> list[int]:
 
 
 def _writes(slot: Slot) -> bool:
-    return slot.stacked and slot.rule.fan_in is not None and slot.rule.axes[0].startswith(STREAM)
+    added = slot.rule.split == 1  # what is fused, as adaLN's shifts, scales and gates, modulates the stream
+    return added and slot.stacked and slot.rule.fan_in is not None and slot.rule.axes[0].startswith(STREAM)

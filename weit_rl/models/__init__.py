@@ -21,7 +21,7 @@ class Model:
         bound: how the names begin of parameters that belong to one body or data set, such as embedding and head.
         sees: ``"states"`` (default), ``"pictures"`` (stacked frames of an environment) or ``"images"``.
         window: steps of the windows it is trained on; None (default) as many as an option says.
-        task: what it is for, ``"control"`` (default) or ``"classification"``.
+        task: what it is for, ``"control"`` (default), ``"classification"`` or ``"diffusion"``.
     """
 
     build: Callable[..., nn.Module]
@@ -47,6 +47,7 @@ from weit_rl.models import (  # noqa: E402  (each adds itself)
     convnext,  # noqa: F401
     convnext_policy,  # noqa: F401
     decision_transformer,  # noqa: F401
+    dit,  # noqa: F401
     mlp,  # noqa: F401
     tcn,  # noqa: F401
     vit,  # noqa: F401

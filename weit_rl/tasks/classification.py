@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -12,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from weit_rl.data.epochs import Epochs
 from weit_rl.data.images import Images
 from weit_rl.data.images.decode import Part
 from weit_rl.errors import UserError
@@ -83,7 +83,7 @@ class Classification:
         self.config, self.model, self.name = config, MODELS.get(config.model), images.name
         self.plan: Plan = self.model.plan(config.tile)
         self._augment = Augment(config, images.image_size, len(images.classes))
-        self._order = lru_cache(maxsize=2)(self._permutation)  # a batch lies in two epochs at most, mostly
+        self._epochs = Epochs(len(self.images.train), config.batch_size, config.seed)
 
     def options(self) -> dict[str, Any]:
         """What the model's constructor needs besides the size (kept in checkpoints)."""
@@ -117,11 +117,7 @@ class Classification:
         Returns:
             ``images`` (B, C, H, W) uint8 and ``labels`` (B,) int64; with mixup floats in [0, 1] and (B, classes).
         """
-        count = len(self.images.train)
-        places = np.arange(step * self.config.batch_size, (step + 1) * self.config.batch_size)
-        epochs = places // count
-        index = np.concatenate([self._order(int(e))[places[epochs == e] % count] for e in np.unique(epochs)])
-        images, labels = _tensors(self.images.train.subset(index))
+        images, labels = _tensors(self.images.train.subset(self._epochs(step)))
         return self._on_device(*self._augment(images, labels, self._seed(step)))
 
     def run(self, net: Any) -> None:
@@ -197,9 +193,6 @@ class Classification:
             raise unknown("part of the images", name, list(PARTS))
         part: Part = getattr(self.images, name)
         return part
-
-    def _permutation(self, epoch: int) -> np.ndarray:
-        return np.random.default_rng([self.config.seed, epoch]).permutation(len(self.images.train))
 
     def _drawn(self, part: Part, count: int, seed: int) -> dict[str, Tensor]:
         chosen = np.random.default_rng(seed).permutation(len(part))[:count]
