@@ -20,8 +20,8 @@ class Reference(NamedTuple):
 
 
 D4RL = "D4RL"  # its published table, made with an earlier version of the same bodies
-# Random: benchmarks/random_returns.py, 100 episodes, reset seeds 3,000,000 to 3,000,099. Expert: the mean actions of the
-# policy whose expert level ships, 20 held episodes (held_deterministic in its metadata); None where there is none.
+# Random: benchmarks/random_returns.py, 100 episodes, reset seeds 3,000,000 to 3,000,099. Expert: mean actions of the
+# policy behind the expert level that ships, 20 held episodes (see its metadata.json); None where there is none.
 MEASURED = "measured"
 # The rewards of every task but lqr lie in [0, 1], and an episode has 1000 steps.
 SUITE = Reference(0.0, 1000.0, "dm_control's reward range")

@@ -94,6 +94,20 @@ def test_train_with_another_task_is_the_same_command(tmp_path):
     assert one["accuracy"] == other["accuracy"] and one["loss"] == other["loss"]
 
 
+def test_diffusion_is_trained_scored_and_drawn_from(tmp_path):
+    options = {**TINY, "task": "diffusion", "size": "32x2", "init": "scratch", "train_steps": 8}
+    report = vision.train(**options, run_dir=tmp_path / "run")
+    assert report["psnr"] == pytest.approx(-10 * np.log10(report["loss"])) and report["model"] == "dit"
+    drawn = vision.generate(tmp_path / "run", classes=["3", "0"], images=2, steps=3)
+    assert drawn["images"].shape == (4, 1, 8, 8) and drawn["labels"].tolist() == [3, 3, 0, 0]
+    assert Path(drawn["path"]).with_suffix(".png").read_bytes().startswith(b"\x89PNG")
+    again = vision.generate(tmp_path / "run", classes=[3, 0], images=2, steps=3)
+    assert np.array_equal(drawn["images"], again["images"]) and drawn["path"] != again["path"]
+    assert vision.evaluate(tmp_path / "run", checkpoint="last")["psnr"] == report["psnr"]
+    with pytest.raises(UserError, match="unknown class 'ten'"):
+        vision.generate(tmp_path / "run", classes=["ten"])
+
+
 def test_each_mode_has_options_of_its_own():
     assert config_name("vision", ["mode=pretrain"]) == config_name("pretrain", ["task=classification"])
     assert config_name("train", ["task=control"]) == "train" and config_name("collect", ["mode=record"]) == "collect"
@@ -111,6 +125,8 @@ def test_each_mode_has_options_of_its_own():
         (["data=CIFAR10", "init=scratch"], "CIFAR10"),
         (["mixup=-1", "init=scratch"], "mixup=-1"),
         (["bank=nowhere.safetensors"], "nowhere.safetensors"),
+        (["task=diffusion", "init=scratch", "mixup=0.2"], "mixup=0.2: is for task=classification"),
+        (["mode=sample"], "run: must be given"),
         (["mode=evaluate"], "run: must be given"),
         (["mode=evaluate", "run=nowhere"], "is no run folder"),
     ],
@@ -150,10 +166,10 @@ def test_a_small_comparison(tmp_path):
 
 PLUGIN = """
 from weit_rl.tasks import Kind, Measure
-from weit_rl.tasks.classification_options import classification_task
+from weit_rl.tasks import kind_named
 
 def parity(cfg, tile=16):
-    task = classification_task(cfg, tile)
+    task = kind_named("classification").make(cfg, tile)
     task.name = "parity"
     return task
 
@@ -167,7 +183,7 @@ def test_an_installed_package_adds_a_task(tmp_path):
     info.mkdir()
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: parity-task\nVersion: 1\n")
     (info / "entry_points.txt").write_text("[weit_rl.tasks]\nparity = parity_task:KIND\n")
-    words = ["task=parity", "size=32x1", "init=scratch", "train_steps=2", f"run_dir={tmp_path / 'run'}"]
+    words = ["task=parity", "model=vit", "size=32x1", "init=scratch", "train_steps=2", f"run_dir={tmp_path / 'run'}"]
     env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), *filter(None, [os.environ.get("PYTHONPATH")])])}
     done = subprocess.run([sys.executable, "-m", "weit_rl.train", *words], env=env, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

@@ -147,4 +147,4 @@ def kind_named(name: str) -> Kind:
     return TASKS.get(name)
 
 
-from weit_rl.tasks import classification_options, control_options  # noqa: E402,F401  (each adds itself)
+from weit_rl.tasks import control_options, image_options  # noqa: E402,F401  (each adds itself)

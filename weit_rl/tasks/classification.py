@@ -20,6 +20,7 @@ from weit_rl.plan import Plan
 from weit_rl.registry import unknown
 from weit_rl.sizes import Size
 from weit_rl.tasks.augmentation import Augment, Recipe
+from weit_rl.tasks.calibration import calibration_error, confusion_matrix, draw_confusion, draw_reliability
 from weit_rl.weit import eval_mode
 
 NAME = "classification"
@@ -187,6 +188,14 @@ class Classification:
     def logged(self, metrics: dict[str, Any]) -> dict[str, float]:
         """Both accuracies; the loss is logged as every task's is."""
         return {"accuracy": metrics["accuracy"], "top5": metrics["top5"]}
+
+    def closer_look(self, net: nn.Module) -> tuple[dict[str, Any], dict[str, bytes]]:
+        """Confusion matrix and calibration error on the test images, and a PNG of each."""
+        logits, labels = self.logits(net), torch.from_numpy(self.images.test.labels)
+        matrix = confusion_matrix(logits, labels)
+        numbers = {"confusion": matrix.tolist(), "calibration_error": calibration_error(logits, labels)}
+        confusion = draw_confusion(matrix, self.images.classes)
+        return numbers, {"confusion": confusion, "reliability": draw_reliability(logits, labels)}
 
     def _part(self, name: str) -> Part:
         if name not in PARTS:

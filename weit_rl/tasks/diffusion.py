@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -19,13 +20,14 @@ from weit_rl.models import MODELS, models_of
 from weit_rl.plan import Plan
 from weit_rl.registry import unknown
 from weit_rl.sizes import Size
-from weit_rl.tasks import TASKS
+from weit_rl.tasks.pictures import grid_of
 from weit_rl.weit import eval_mode
 
 NAME = "diffusion"
 PARTS = ("train", "held_out", "test")
 SAMPLE = 256  # images that a network is run on where its activations are looked at
 AT_ONCE = 256  # images of a batch in evaluation
+SHOWN = 8  # images of a class in a picture
 INPUTS = ("images", "timesteps", "labels")  # of a network, in this order
 
 
@@ -63,6 +65,8 @@ class DiffusionConfig:
 class Diffusion:
     """Denoising of one set of images.
 
+    Its measure is the signal-to-noise ratio of the predicted noise in decibels, ``-10 log10`` of the squared error.
+
     Args:
         images: the set.
         config: options.
@@ -70,6 +74,8 @@ class Diffusion:
     Raises:
         UserError: for a model that is for something else, numbers out of their range, or without diffusers.
     """
+
+    measure = "psnr"
 
     def __init__(self, images: Images, config: DiffusionConfig):
         if MODELS.get(config.model).task != NAME:
@@ -152,7 +158,32 @@ class Diffusion:
         if part not in PARTS:
             raise unknown("part of the images", part, list(PARTS))
         images: Part = getattr(self.images, part)
-        return {"loss": self._error(net, images), "images": len(images)}
+        loss = self._error(net, images)
+        return {"psnr": -10 * math.log10(loss), "loss": loss, "images": len(images)}
+
+    def settle(self, net: nn.Module) -> None:
+        """Nothing: no buffer is bound to the run."""
+
+    def reference(self) -> None:
+        """None: the images have no score of their own."""
+
+    def row(self, name: str, metrics: dict[str, Any]) -> dict[str, Any]:
+        """One row of a table."""
+        return {
+            "": name,
+            "PSNR of the noise (dB)": metrics["psnr"],
+            "loss": metrics["loss"],
+            "images": metrics["images"],
+        }
+
+    def logged(self, metrics: dict[str, Any]) -> dict[str, float]:
+        """The measure; the loss is logged as every task's is."""
+        return {"psnr": metrics["psnr"]}
+
+    def closer_look(self, net: nn.Module) -> tuple[dict[str, Any], dict[str, bytes]]:
+        """No further number, and a PNG of a few images of every class."""
+        labels = torch.arange(self.none).repeat_interleave(SHOWN)
+        return {}, {"samples": grid_of(self.sample(net, labels).numpy(), SHOWN)}
 
     @torch.no_grad()
     def sample(self, net: nn.Module, labels: Tensor, steps: int = 50, guidance: float = 1.5, seed: int = 0) -> Tensor:
@@ -216,6 +247,3 @@ def _schedulers() -> Any:
     except ImportError as error:
         raise UserError(f"diffusion needs diffusers ({error}): pip install 'weit_rl[vision]'") from error
     return diffusers
-
-
-TASKS.add(NAME, Diffusion)

@@ -5,6 +5,7 @@
     from weit_rl import vision
     report = vision.train(data="digits", model="vit", size="small")
     vision.classify(report["run_dir"], images)
+    vision.generate(vision.train(task="diffusion")["run_dir"], classes=["3", "7"])
 
 Every option of ``configs/vision_<mode>.yaml`` is a keyword argument; a group is a mapping, ``size={"width": 96}``.
 """
@@ -18,16 +19,16 @@ if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor
 
-__all__ = ["classify", "evaluate", "main", "pretrain", "train"]
+__all__ = ["classify", "evaluate", "generate", "main", "pretrain", "train"]
 
 
 def main(cfg: Any) -> dict[str, Any]:
     """Run with a composed config, whose ``mode`` says what is done; returns the numbers it prints."""
     from weit_rl.workflows.pretrain import pretrain as pretrain_
     from weit_rl.workflows.train import train as train_
-    from weit_rl.workflows.vision import evaluate_classifier
+    from weit_rl.workflows.vision import evaluate_images, sample
 
-    return {"train": train_, "pretrain": pretrain_, "evaluate": evaluate_classifier}[cfg.mode](cfg)
+    return {"train": train_, "pretrain": pretrain_, "evaluate": evaluate_images, "sample": sample}[cfg.mode](cfg)
 
 
 def train(**options: Any) -> dict[str, Any]:
@@ -55,7 +56,7 @@ def pretrain(**options: Any) -> dict[str, Any]:
 
 
 def evaluate(run: str | Path, **options: Any) -> dict[str, Any]:
-    """Score a finished run; the metrics, the confusion matrix and the paths of its pictures.
+    """Score a finished run; the metrics, of a classifier with the confusion matrix. Pictures lie in its folder.
 
     Args:
         run: its folder.
@@ -65,6 +66,22 @@ def evaluate(run: str | Path, **options: Any) -> dict[str, Any]:
         UserError: for bad input.
     """
     return _run("evaluate", {"run": str(run), **options})
+
+
+def generate(run: str | Path, **options: Any) -> dict[str, Any]:
+    """Draw images with a finished run of ``task="diffusion"``.
+
+    Args:
+        run: its folder.
+        options: others of ``configs/vision_sample.yaml``, such as ``classes``, ``images`` of each, ``guidance``.
+
+    Returns:
+        ``images`` ``(n, channels, height, width)`` uint8, ``labels`` ``(n,)``, and ``path`` of the file they are in.
+
+    Raises:
+        UserError: for bad input.
+    """
+    return _run("sample", {"run": str(run), **options})
 
 
 def classify(run: str | Path, images: Tensor | np.ndarray, checkpoint: str = "last") -> dict[str, Any]:

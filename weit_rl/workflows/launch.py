@@ -74,6 +74,7 @@ def resumed_config(verb: str, cfg: Any) -> Any:
     """The config of the run that ``cfg.resume`` names; raises UserError for options it was not made with."""
     stored = RunFolder.open(cfg.resume).config
     default = compose(verb, [f"task={cfg.task}"] if "task" in cfg else [])
+    kind_of(default).prepare(default)
     if set(stored) != set(default):
         raise UserError(f"resume={cfg.resume}: was not made by weit_rl.{verb}, or by another version of it")
     other = [key for key in cfg if key != "resume" and cfg[key] != default[key] and cfg[key] != stored[key]]

@@ -1,75 +1,96 @@
-"""Trained classifiers: scored on their test images, with pictures of what they confuse, and used."""
+"""Networks of images that are trained: scored on their test images, drawn from, and used."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from omegaconf import OmegaConf
 from torch import Tensor
 
 from weit_rl.atomic import unused, write_atomically
 from weit_rl.errors import UserError
+from weit_rl.registry import unknown
 from weit_rl.tasks import kind_of
-from weit_rl.tasks.calibration import calibration_error, confusion_matrix, draw_confusion, draw_reliability
-from weit_rl.tasks.classification import Classification
+from weit_rl.tasks.pictures import grid_of
 from weit_rl.training.checkpoint import load_network
 from weit_rl.training.device import device_of
 from weit_rl.training.progress import table
 from weit_rl.training.run_folder import RunFolder
 
 
-def evaluate_classifier(cfg: Any) -> dict[str, Any]:
-    """The metrics of one checkpoint on its test images; written beside the run's own, with two pictures."""
+def evaluate_images(cfg: Any) -> dict[str, Any]:
+    """The metrics of one checkpoint on its test images; written beside the run's own, with the task's pictures."""
     run = RunFolder.open(cfg.run)
     net, card = network_of(run, cfg.checkpoint, device_of(cfg))
     task = task_of(run, card, cfg)
-    logits, labels = task.logits(net), torch.from_numpy(task.images.test.labels)
-    matrix = confusion_matrix(logits, labels)
-    report = task.evaluate(net) | {"calibration_error": calibration_error(logits, labels)}
-    report |= {"checkpoint": cfg.checkpoint, "data": task.name, "classes": list(task.images.classes)}
-    report["confusion"] = matrix.tolist()
+    more, pictures = task.closer_look(net)
+    report = task.evaluate(net) | more
+    report |= {"checkpoint": cfg.checkpoint, "data": task.name, "classes": card["classes"]}
     name = unused(run.path / f"evaluation-{cfg.checkpoint}-{task.name}.json").name
     run.write_json(name, report)
-    pictures = {
-        "confusion": draw_confusion(matrix, task.images.classes),
-        "reliability": draw_reliability(logits, labels),
-    }
-    step = card.get("step", run.last_step())
     for kind, png in pictures.items():
         write_atomically(run.path / f"{Path(name).stem}-{kind}.png", png)
-        run.log_image(step, f"{kind}/{cfg.checkpoint}", png)
+        run.log_image(card.get("step", run.last_step()), f"{kind}/{cfg.checkpoint}", png)
     run.close()
     table(f"{cfg.run}", [task.row(cfg.checkpoint, report)])
-    print(f"written: {run.path / name}, and pictures of confusion and reliability beside it")
+    print(f"written: {run.path / name}, and beside it pictures of {' and '.join(pictures)}")
     return report
+
+
+def sample(cfg: Any) -> dict[str, Any]:
+    """Images of the classes asked for: ``images`` ``(n, C, H, W)`` uint8, ``labels``, and the ``path`` they are in."""
+    run = RunFolder.open(cfg.run)
+    if run.config.get("task") != "diffusion":
+        raise UserError(f"run={cfg.run}: is not of task=diffusion, so it draws nothing; give one that is")
+    for name in ("images", "steps"):
+        if cfg[name] < 1:
+            raise UserError(f"{name}={cfg[name]}: must be 1 or more")
+    net, card = network_of(run, cfg.checkpoint, device_of(cfg))
+    task = task_of(run, card, OmegaConf.create({"data": None, "device": cfg.device}))
+    labels = torch.tensor(labels_of(cfg.classes, card["classes"])).repeat_interleave(cfg.images)
+    images = task.sample(net, labels, cfg.steps, cfg.guidance, cfg.seed).numpy()
+    path = unused(run.path / f"samples-{cfg.checkpoint}.npz")
+    np.savez_compressed(path, images=images, labels=labels.numpy())
+    write_atomically(path.with_suffix(".png"), grid_of(images, cfg.images))
+    print(f"written: {path} and {path.with_suffix('.png')}, a row of pictures for each class")
+    return {"images": images, "labels": labels.numpy(), "path": str(path)}
+
+
+def labels_of(wanted: Any, classes: list[str]) -> list[int]:
+    """The numbers of classes that are given by name or number; all where none are."""
+    if wanted is None:
+        return list(range(len(classes)))
+    for name in map(str, wanted):
+        if name not in classes and not (name.isdecimal() and int(name) < len(classes)):
+            raise unknown("class", name, classes)
+    return [classes.index(str(name)) if str(name) in classes else int(name) for name in wanted]
 
 
 def network_of(run: RunFolder, checkpoint: str, device: str) -> tuple[Any, dict[str, Any]]:
     """A network of a run with its card, on a device."""
     path = run.checkpoint_path(checkpoint)
     if not path.is_file():
-        have = [p.stem for p in sorted(path.parent.glob("*.safetensors")) if not p.stem.endswith("_state")]
-        raise UserError(
-            f"checkpoint={checkpoint}: {run.path} has none of that name (it has {', '.join(have) or 'none'})"
-        )
+        names = sorted(p.stem for p in path.parent.glob("*.safetensors") if not p.stem.endswith("_state"))
+        have = ", ".join(names) or "none"
+        raise UserError(f"checkpoint={checkpoint}: {run.path} has none of that name (it has {have})")
     net, card = load_network(path)
     if "classes" not in card:
-        raise UserError(f"run={run.path}: is of no classifier; score it with python -m weit_rl.evaluate run={run.path}")
+        raise UserError(f"run={run.path}: knows no classes; score it with python -m weit_rl.evaluate run={run.path}")
     return net.to(device), card
 
 
-def task_of(run: RunFolder, card: dict[str, Any], cfg: Any) -> Classification:
+def task_of(run: RunFolder, card: dict[str, Any], cfg: Any) -> Any:
     """What the run was trained for, or the same on other images."""
-    data = cfg.data if cfg.data is not None else run.config.data
-    changes = {"data": data, "device": cfg.device}
+    changes = {"data": cfg.data or run.config.data, "device": cfg.device}
     if cfg.data is not None:
         changes |= {name: card["options"][name] for name in ("image_size", "channels")}
-    task: Classification = kind_of(run.config).make(OmegaConf.merge(run.config, changes))
+    task = kind_of(run.config).make(OmegaConf.merge(run.config, changes))
     if list(task.images.classes) != card["classes"]:
         have, known = (", ".join(names) for names in (task.images.classes, card["classes"]))
-        raise UserError(f"data={data}: has the classes {have}, the run knows {known}; give images of the same ones")
+        raise UserError(f"data={cfg.data}: has the classes {have}, the run knows {known}; give images of the same ones")
     return task
 
 

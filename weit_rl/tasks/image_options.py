@@ -1,0 +1,51 @@
+"""The tasks on images that a config describes: images, model, recipe."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from functools import partial
+from typing import Any
+
+from weit_rl.data.images import load_images, name_of
+from weit_rl.errors import UserError
+from weit_rl.tasks import TASKS, Kind, Measure
+from weit_rl.tasks.classification import NAME as CLASSIFICATION
+from weit_rl.tasks.classification import Classification, ClassificationConfig
+from weit_rl.tasks.diffusion import NAME as DIFFUSION
+from weit_rl.tasks.diffusion import Diffusion, DiffusionConfig
+from weit_rl.training.device import device_of
+
+CONFIGS: dict[str, Any] = {CLASSIFICATION: ClassificationConfig, DIFFUSION: DiffusionConfig}
+MODELS = {CLASSIFICATION: "vit", DIFFUSION: "dit"}  # where none is named
+
+
+def image_task(cfg: Any, tile: int = ClassificationConfig.tile, *, make: Any, task: str) -> Any:
+    """The task of a config.
+
+    Raises:
+        UserError: for images, a model or numbers that do not fit, or an option that another task has.
+    """
+    own = asdict(CONFIGS[task]())
+    for other in CONFIGS:
+        for name, usual in asdict(CONFIGS[other]()).items():
+            if name not in own and name in cfg and cfg[name] != usual:
+                raise UserError(f"{name}={cfg[name]}: is for task={other}, and this is task={task}; leave it out")
+    options = {name: cfg[name] for name in own if name in cfg} | {"tile": tile, "device": device_of(cfg)}
+    where = {"root": cfg.data_root, "download": cfg.download, "skip_corrupt": cfg.skip_corrupt}
+    return make(load_images(cfg.data, cfg.image_size, cfg.channels, **where), CONFIGS[task](**options))
+
+
+def name_model(cfg: Any, *, task: str) -> None:
+    """The task's own model, where the config names none."""
+    if "model" in cfg and cfg.model is None:
+        cfg.model = MODELS[task]
+
+
+def _add(task: str, make: Any, measure: Measure) -> None:
+    of_config = partial(image_task, make=make, task=task)
+    prepare = partial(name_model, task=task)
+    TASKS.add(task, Kind(of_config, lambda cfg: name_of(cfg.data), measure, prepare=prepare))
+
+
+_add(CLASSIFICATION, Classification, Measure(("accuracy", "top5", "loss"), "accuracy", digits=1))
+_add(DIFFUSION, Diffusion, Measure(("psnr", "loss"), "PSNR of the noise", digits=2))
