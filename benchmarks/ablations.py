@@ -40,9 +40,8 @@ FAMILIES: dict[str, dict[str, Variant]] = {
         "cut, scalers alone": ([], ["init_options={stage: scalers}"]),
     },
     "rank": {
-        **{str(rank): made_with(f"rank={rank}") for rank in (4, 16, 32)},
+        **{str(rank): made_with(f"rank={rank}") for rank in (4, 16)},
         "64 (default)": made_with(),
-        "128": made_with("rank=128"),
         "auto": made_with("rank=auto"),
     },
     "tile": {"8": made_with("tile=8"), "16 (default)": made_with(), "32": made_with("tile=32")},
