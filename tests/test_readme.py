@@ -29,7 +29,7 @@ def test_commands_have_options_that_exist(verb, rest):
 
 
 def test_every_verb_is_shown():
-    assert {verb for verb, _ in COMMANDS} == {"train", "pretrain", "evaluate", "collect", "benchmark"}
+    assert {verb for verb, _ in COMMANDS} == {"train", "pretrain", "evaluate", "collect", "benchmark", "vision"}
     assert SNIPPETS
 
 
