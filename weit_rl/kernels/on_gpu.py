@@ -1,0 +1,1 @@
+from weit_rl.kernels.by_role import compose, gradients
