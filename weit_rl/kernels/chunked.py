@@ -1,130 +1,152 @@
 """Composition on a CPU: matrix products on pieces that stay in a core's cache, each moved to its place from there.
 
 A product makes tiles one after the other, while in the weight their rows alternate. For whole weights at a time, product
-and move would each go through main memory.
+and move would each go through main memory. Small networks are bound by the calls into torch, so there are few: entries
+are stacked, and what a piece holds is taken apart by one call.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from itertools import groupby
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
 
-from weit_rl.kernels.pieces import Piece, pieces, whole
-from weit_rl.kernels.tiling import Tiling, accumulator, shape, tiling
+from weit_rl.kernels.grouping import Group
+from weit_rl.kernels.pieces import Piece, pieces
+from weit_rl.kernels.tiling import Tiling
 
-Write = Callable[[Tensor, Tensor, Sequence[Tensor], Tiling], None]
 FEW = 8  # templates up to which moving costs more than small products that write in place
 LONG = 8192  # numbers of a row of tiles from which such products are large enough
 
 
-def compose(scalers: Sequence[Tensor], templates: Tensor, dtype: torch.dtype) -> list[Tensor]:
-    """The weights of all entries of one role.
+def weights(group: Group, scalers: Sequence[Tensor], templates: Tensor, dtype: torch.dtype) -> list[Tensor]:
+    """The weights of a group's entries.
 
     Args:
-        scalers: of each entry ``(batch, N, *grid)``, of the forms that :func:`tiling` knows.
-        templates: ``(N, *tile)``.
-        dtype: of the weights; products are summed in float32, in float64 for float64.
+        group: its form must not be None.
+        scalers: of each entry ``(batch, N, *grid)``.
+        templates: of the group's role ``(N, *tile)``.
+        dtype: of the weights.
 
     Returns:
-        For each entry ``(batch, grid[0] * tile[0], ...)``.
+        For each entry ``(batch * grid[0] * tile[0], ...)``, contiguous.
     """
-    made: list[Tensor] = []
-    for own, form, t in _groups(scalers, templates):
-        weights = [s.new_empty(shape(s, templates), dtype=dtype) for s in own]
-        places = [w.view(-1, *form) for w in weights]
-        _write(form, t, dtype)(_stacked(own, t.dtype), t, places, form)
-        made += weights
-    return made
+    form, n = group.form, templates.shape[0]
+    assert form is not None
+    t = templates.to(group.sums).reshape(n, form.size)
+    stacked = _stacked(group, form, scalers, n)
+    if dtype == group.sums and form.height == 1:
+        return _in_order(group, form, stacked, t)
+    if dtype == group.sums and n <= FEW and form.row >= LONG:
+        return _in_rows(group, form, stacked, t)
+    return _in_pieces(group, form, stacked, t, dtype)
 
 
 def gradients(
-    grads: Sequence[Tensor], scalers: Sequence[Tensor], templates: Tensor, of_scalers: bool, of_templates: bool
-) -> tuple[list[Tensor], Tensor | None]:
-    """What reaches the scalers of each entry and the templates from the gradients of :func:`compose`'s weights.
+    group: Group,
+    grads: Sequence[Tensor],
+    scalers: Sequence[Tensor],
+    templates: Tensor,
+    of_scalers: bool,
+    total: Tensor | None,
+) -> list[Tensor]:
+    """What reaches scalers and templates from the contiguous gradients of :func:`weights`.
+
+    Args:
+        total: where the templates' part is added, ``(N, prod(tile))``; None if it is not wanted.
 
     Returns:
-        A gradient for each entry's scalers (none unless ``of_scalers``), and that of the templates (None unless
-        ``of_templates``).
+        The gradient of each entry's scalers, or nothing unless ``of_scalers``.
     """
-    upstream, made, total = iter(grads), [], None
-    for own, form, t in _groups(scalers, templates):
-        total = torch.zeros_like(t) if total is None and of_templates else total
-        stacked = _stacked(own, t.dtype)
-        result = torch.empty_like(stacked) if of_scalers else None
-        for piece, tiles in _gathered([next(upstream).view(-1, *form) for _ in own], form, t):
-            if result is not None:
-                torch.bmm(t.expand(piece.count, -1, -1), tiles.transpose(1, 2), out=piece.of(result))
-            if total is not None:
-                total.addbmm_(piece.of(stacked), tiles)
+    form, n = group.form, templates.shape[0]
+    assert form is not None
+    t = templates.to(group.sums).reshape(n, form.size)
+    stacked = _stacked(group, form, scalers, n)
+    result = torch.empty_like(stacked) if of_scalers else None
+    for piece, tiles in _gathered(group, form, grads):
         if result is not None:
-            made += _apart(result, own)
-    return made, None if total is None else total.to(templates.dtype).view_as(templates)
+            torch.bmm(t.expand(piece.count, -1, -1), tiles.transpose(1, 2), out=_part(result, piece, form))
+        if total is not None:
+            total.addbmm_(_part(stacked, piece, form), tiles)
+    if result is None:
+        return []
+    # Tensors of their own: what an operator returns must not share memory.
+    return list(torch.split_copy(result.view(-1, n, *group.grid).to(group.dtype), group.batch))
 
 
-def _groups(scalers: Sequence[Tensor], templates: Tensor) -> Iterator[tuple[list[Tensor], Tiling, Tensor]]:
-    """Entries in a row that share a shape, with their form and the templates ``(N, size)`` in the dtype of sums."""
-    for _, run in groupby(scalers, key=lambda s: (s.shape[1:], s.dtype)):
-        own = list(run)
-        form = tiling(tuple(own[0].shape[2:]), tuple(templates.shape[1:]))
-        assert form is not None
-        yield own, form, templates.to(accumulator(own[0], templates)).reshape(len(templates), -1)
+def _stacked(group: Group, form: Tiling, scalers: Sequence[Tensor], n: int) -> Tensor:
+    """Scalers ``(weights, N, tiles)`` of all entries."""
+    together = scalers[0] if len(scalers) == 1 else torch.cat(scalers)  # type: ignore[arg-type]
+    return together.reshape(-1, n, form.tiles).to(group.sums)
 
 
-def _stacked(own: Sequence[Tensor], dtype: torch.dtype) -> Tensor:
-    return (own[0] if len(own) == 1 else torch.cat(list(own))).flatten(2).to(dtype).contiguous()
+def _part(scalers: Tensor, piece: Piece, form: Tiling) -> Tensor:
+    """A piece's part of stacked scalers: ``(count, N, tiles)``."""
+    own = scalers if piece.whole else scalers.narrow(0, piece.first, piece.count)
+    if piece.rows == form.rows:
+        return own
+    return own.narrow(2, piece.start * form.columns, piece.rows * form.columns)
 
 
-def _apart(result: Tensor, own: Sequence[Tensor]) -> list[Tensor]:
-    """Tensors of their own: what an operator returns must not share memory."""
-    parts = result.split([len(s) for s in own])
-    return [part.to(s.dtype, copy=len(own) > 1).view_as(s) for part, s in zip(parts, own, strict=True)]
-
-
-def _write(form: Tiling, templates: Tensor, dtype: torch.dtype) -> Write:
-    if dtype != templates.dtype:
-        return _in_pieces
-    if form.height == 1:
-        return _in_order
-    return _in_rows if len(templates) <= FEW and form.row >= LONG else _in_pieces
-
-
-def _in_order(scalers: Tensor, templates: Tensor, places: Sequence[Tensor], form: Tiling) -> None:
+def _in_order(group: Group, form: Tiling, scalers: Tensor, templates: Tensor) -> list[Tensor]:
     """Tiles of one row each lie in the weight as a product makes them."""
-    parts = scalers.split([len(place) for place in places])
-    for own, place in zip(parts, places, strict=True):
-        out = place.view(len(own), form.tiles, form.size)
-        torch.bmm(own.transpose(1, 2), templates.expand(len(own), -1, -1), out=out)
+    t = templates.expand(group.batch, -1, -1)
+    return [torch.bmm(own, t).view(group.shape) for own in scalers.transpose(1, 2).split(group.batch)]
 
 
-def _in_rows(scalers: Tensor, templates: Tensor, places: Sequence[Tensor], form: Tiling) -> None:
+def _in_rows(group: Group, form: Tiling, scalers: Tensor, templates: Tensor) -> list[Tensor]:
     """Row by row of tiles, a small product for each row of the template."""
-    by_row = templates.view(-1, form.height, form.width).transpose(0, 1)
-    rows = scalers.view(len(scalers), -1, form.rows, form.columns).permute(0, 2, 3, 1).flatten(0, 1)
-    outs = (row for place in places for row in place.flatten(0, 1))
-    for own, out in zip(rows, outs, strict=True):
-        torch.bmm(own.expand(form.height, -1, -1), by_row, out=out)
+    made = [scalers.new_empty(group.shape) for _ in group.entries]
+    t = templates.view(-1, form.height, form.width).transpose(0, 1)
+    rows = scalers.view(-1, len(templates), form.rows, form.columns).permute(0, 2, 3, 1).flatten(0, 1)
+    outs = (row for weight in made for row in weight.view(-1, *form[1:]).unbind())
+    for own, out in zip(rows.unbind(), outs, strict=True):
+        torch.bmm(own.expand(form.height, -1, -1), t, out=out)
+    return made
 
 
-def _in_pieces(scalers: Tensor, templates: Tensor, places: Sequence[Tensor], form: Tiling) -> None:
+def _in_pieces(group: Group, form: Tiling, scalers: Tensor, templates: Tensor, dtype: torch.dtype) -> list[Tensor]:
+    made: list[Tensor] = []
     buffer = templates.new_empty(0)
-    for piece in pieces(tuple(len(place) for place in places), form):
-        buffer.resize_(piece.count, piece.rows * form.columns, form.size)
-        torch.bmm(piece.of(scalers).transpose(1, 2), templates.expand(piece.count, -1, -1), out=buffer)
-        for tiles, place in piece.matched(buffer, places):
-            place.copy_(tiles)
+    for piece in pieces(len(group.entries), group.batch, form):
+        own = _part(scalers, piece, form).transpose(1, 2)
+        torch.bmm(own, templates.expand(piece.count, -1, -1), out=buffer.resize_(piece.shape))
+        places = buffer.view(piece.apart).transpose(2, 3)
+        if piece.batch is None:
+            made += [w.view(group.shape) for w in torch.split_copy(places.to(dtype), group.batch)]
+            continue
+        if piece.entry == len(made):
+            made.append(templates.new_empty(group.shape, dtype=dtype))
+        _cut(made[piece.entry], piece, group).copy_(places)
+    return made
 
 
-def _gathered(places: Sequence[Tensor], form: Tiling, like: Tensor) -> Iterator[tuple[Piece, Tensor]]:
+def _cut(weights: Tensor, piece: Piece, group: Group) -> Tensor:
+    """A piece's place in the weights of its entry: ``(count, rows, height, columns, width)``."""
+    assert piece.batch is not None and group.places is not None
+    return weights.view(group.places).narrow(0, piece.batch, piece.count).narrow(1, piece.start, piece.rows)
+
+
+def _gathered(group: Group, form: Tiling, grads: Sequence[Tensor]) -> Iterator[tuple[Piece, Tensor]]:
     """Piece by piece the gradients ``(count, tiles, size)``; the next one is written over the last."""
-    buffer, batches = like.new_empty(0), tuple(len(place) for place in places)
-    if form.height == 1 and places[0].dtype == like.dtype:
-        yield from ((piece, places[e].view(-1, form.tiles, form.size)) for e, piece in enumerate(whole(batches, form)))
+    if form.height == 1 and grads[0].dtype == group.sums:  # as they lie
+        entries = pieces(len(grads), group.batch, form, group.batch * form.tiles * form.size)
+        yield from ((piece, grad.view(piece.shape)) for piece, grad in zip(entries, grads, strict=True))
         return
-    for piece in pieces(batches, form):
-        buffer.resize_(piece.count, piece.rows * form.columns, form.size)
-        for tiles, place in piece.matched(buffer, places):
-            tiles.copy_(place)
+    buffer = grads[0].new_empty(0, dtype=group.sums)
+    for piece in pieces(len(grads), group.batch, form):
+        tiles = buffer.resize_(piece.shape).view(piece.apart)
+        tiles.copy_(_in_memory_order(group, form, grads, piece).transpose(2, 3))
         yield piece, buffer
+
+
+def _in_memory_order(group: Group, form: Tiling, grads: Sequence[Tensor], piece: Piece) -> Tensor:
+    """A copy of a piece's gradients as they lie, ``(count, rows, height, columns, width)``.
+
+    Tiles are then taken from the cache: straight from main memory their short rows take twice as long.
+    """
+    if piece.batch is None:
+        mine = torch.cat(grads[piece.entry : piece.entry + piece.entries])  # type: ignore[arg-type]
+        return mine.view(-1, *form).to(group.sums)
+    return _cut(grads[piece.entry], piece, group).to(group.sums, copy=True)

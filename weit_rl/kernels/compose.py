@@ -13,9 +13,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from weit_rl.kernels import by_role, on_gpu, reference
-from weit_rl.kernels.tiling import shape
+from weit_rl.kernels import by_group, on_gpu, reference
+from weit_rl.kernels.grouping import weight_shape
 
+OPERATORS = torch.ops.weit_rl
 TAGS = (torch.Tag.pt2_compliant_tag,)
 torch.library.define(
     "weit_rl::compose",
@@ -28,8 +29,8 @@ torch.library.define(
     " -> Tensor[]",
     tags=TAGS,
 )
-torch.library.impl("weit_rl::compose", "default", by_role.compose)
-torch.library.impl("weit_rl::compose_backward", "default", by_role.gradients)
+torch.library.impl("weit_rl::compose", "default", by_group.compose)
+torch.library.impl("weit_rl::compose_backward", "default", by_group.gradients)
 torch.library.impl("weit_rl::compose", "cuda", on_gpu.compose)
 torch.library.impl("weit_rl::compose_backward", "cuda", on_gpu.gradients)
 
@@ -51,7 +52,8 @@ def compose(
             float64.
 
     Returns:
-        For each entry ``(batch, grid[0] * tile[0], grid[1] * tile[1], ...)``, contiguous.
+        For each entry its ``batch`` weights one under another: ``(batch * grid[0] * tile[0], grid[1] * tile[1], ...)``,
+        contiguous.
 
     Raises:
         ValueError: naming the entry whose scalers do not fit the templates of its role.
@@ -67,15 +69,16 @@ def compose(
             raise ValueError(f"entry {k}: scalers {tuple(s.shape)} do not fit templates {tuple(t.shape)}")
     if not torch.compiler.is_compiling() and torch._C._are_functorch_transforms_active():
         # torch.func's transforms (grad, jvp, vmap) do not take operators that are differentiated in Python.
-        return [reference.compose(s, templates[role]).to(dtype or s.dtype) for s, role in zip(scalers, roles, strict=True)]
-    return torch.ops.weit_rl.compose(list(scalers), list(templates), roles, dtype)
+        made = (reference.compose(s, templates[role]).to(dtype or s.dtype) for s, role in zip(scalers, roles, strict=True))
+        return [w.flatten(0, 1) for w in made]
+    return OPERATORS.compose(list(scalers), list(templates), roles, dtype)
 
 
 @torch.library.register_fake("weit_rl::compose")
 def _(
     scalers: Sequence[Tensor], templates: Sequence[Tensor], roles: Sequence[int], dtype: torch.dtype | None = None
 ) -> list[Tensor]:
-    shapes = (shape(s, templates[role]) for s, role in zip(scalers, roles, strict=True))
+    shapes = (weight_shape(s.shape, templates[role].shape) for s, role in zip(scalers, roles, strict=True))
     return [s.new_empty(lengths, dtype=dtype or s.dtype) for s, lengths in zip(scalers, shapes, strict=True)]
 
 
@@ -88,72 +91,93 @@ def _(
     of_scalers: bool,
     of_templates: bool,
 ) -> list[Tensor]:
-    return [x.new_empty(x.shape) for x in _wanted(scalers, templates, of_scalers, of_templates)]
+    return [x.new_empty(x.shape) for x in (*scalers * of_scalers, *templates * of_templates)]
 
 
-def _wanted(
-    scalers: Sequence[Tensor], templates: Sequence[Tensor], of_scalers: bool, of_templates: bool
-) -> list[Tensor]:
-    return [*(scalers if of_scalers else ()), *(templates if of_templates else ())]
+def _differentiable(name: str, function: type[torch.autograd.Function]) -> None:
+    """Register an autograd function as an operator's derivative.
 
-
-def _keep(ctx: Any, inputs: tuple[Any, ...], output: list[Tensor]) -> None:
-    scalers, templates, ctx.roles, _ = inputs
-    ctx.number = len(scalers)
-    ctx.save_for_backward(*scalers, *templates)
-
-
-def _compose_grad(ctx: Any, grads: list[Tensor]) -> tuple[Any, ...]:
-    scalers, templates = ctx.saved_tensors[: ctx.number], ctx.saved_tensors[ctx.number :]
-    of_scalers, of_templates = (any(part) for part in ctx.needs_input_grad[:2])
-    made = torch.ops.weit_rl.compose_backward(grads, scalers, templates, ctx.roles, of_scalers, of_templates)
-    of = _apart(made, of_scalers, of_templates, ctx.number, len(templates))
-    return *of, None, None
-
-
-def _apart(
-    made: Sequence[Tensor], of_scalers: bool, of_templates: bool, entries: int, roles: int
-) -> tuple[list[Any], list[Any]]:
-    """What :func:`_wanted` put together, with None for what was not wanted."""
-    first = entries if of_scalers else 0
-    return (
-        list(made[:first]) if of_scalers else [None] * entries,
-        list(made[first:]) if of_templates else [None] * roles,
-    )
-
-
-def _keep_backward(ctx: Any, inputs: tuple[Any, ...], output: list[Tensor]) -> None:
-    grads, scalers, templates, ctx.roles, ctx.of_scalers, ctx.of_templates = inputs
-    ctx.number = len(scalers)
-    ctx.save_for_backward(*grads, *scalers, *templates)
-
-
-def _backward_grad(ctx: Any, upstream: list[Tensor]) -> tuple[Any, ...]:
-    """The gradient is linear in ``grads`` and in either factor: with S' and T' upstream of those of S and T,
-
-    grads receive ``compose(S', T) + compose(S, T')``, S what ``compose_backward`` gives it of templates T', and T what
-    it gives it of scalers S'.
+    ``torch.library.register_autograd`` does the same through trees of lists, which takes longer than composing a small
+    network.
     """
-    k, saved = ctx.number, ctx.saved_tensors
-    grads, scalers, templates = saved[:k], saved[k : 2 * k], saved[2 * k :]
-    of_s, of_t = _apart(upstream, ctx.of_scalers, ctx.of_templates, k, len(templates))
-    ops, dtype = torch.ops.weit_rl, grads[0].dtype
-    into_grads: list[Any] = [None] * k
-    if ctx.of_scalers:
-        into_grads = ops.compose(of_s, templates, ctx.roles, dtype)
-    if ctx.of_templates:
-        second = ops.compose(scalers, of_t, ctx.roles, dtype)
-        into_grads = [b if a is None else a + b for a, b in zip(into_grads, second, strict=True)]
-    made = ops.compose_backward(
-        grads,
-        of_s if ctx.of_scalers else scalers,
-        of_t if ctx.of_templates else templates,
-        ctx.roles,
-        ctx.of_templates,
-        ctx.of_scalers,
-    )
-    return into_grads, *_apart(made, ctx.of_templates, ctx.of_scalers, k, len(templates)), None, None, None
+    torch.library.impl(name, "Autograd", function.of)
 
 
-torch.library.register_autograd("weit_rl::compose", _compose_grad, setup_context=_keep)
-torch.library.register_autograd("weit_rl::compose_backward", _backward_grad, setup_context=_keep_backward)
+class _Compose(torch.autograd.Function):
+    @staticmethod
+    def of(
+        scalers: list[Tensor], templates: list[Tensor], roles: list[int], dtype: torch.dtype | None = None
+    ) -> list[Tensor]:
+        if torch.is_grad_enabled():
+            return list(_Compose.apply(len(scalers), roles, dtype, *scalers, *templates))
+        with torch._C._AutoDispatchBelowAutograd():
+            return OPERATORS.compose(scalers, templates, roles, dtype)
+
+    @staticmethod
+    def forward(ctx: Any, number: int, roles: list[int], dtype: torch.dtype | None, *factors: Tensor) -> Any:
+        ctx.number, ctx.roles = number, roles
+        ctx.save_for_backward(*factors)
+        with torch._C._AutoDispatchBelowAutograd():
+            return tuple(OPERATORS.compose(factors[:number], factors[number:], roles, dtype))
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> Any:
+        scalers, templates = ctx.saved_tensors[: ctx.number], ctx.saved_tensors[ctx.number :]
+        needed = ctx.needs_input_grad[3:]
+        wanted = any(needed[: ctx.number]), any(needed[ctx.number :])
+        made = OPERATORS.compose_backward(grads, scalers, templates, ctx.roles, *wanted)
+        return None, None, None, *_filled(made, wanted, ctx.number, len(templates))
+
+
+class _ComposeBackward(torch.autograd.Function):
+    @staticmethod
+    def of(
+        grads: list[Tensor],
+        scalers: list[Tensor],
+        templates: list[Tensor],
+        roles: list[int],
+        of_scalers: bool,
+        of_templates: bool,
+    ) -> list[Tensor]:
+        if torch.is_grad_enabled():
+            factors = (*grads, *scalers, *templates)
+            return list(_ComposeBackward.apply(len(scalers), roles, of_scalers, of_templates, *factors))
+        with torch._C._AutoDispatchBelowAutograd():
+            return OPERATORS.compose_backward(grads, scalers, templates, roles, of_scalers, of_templates)
+
+    @staticmethod
+    def forward(ctx: Any, number: int, roles: list[int], of_scalers: bool, of_templates: bool, *factors: Tensor) -> Any:
+        ctx.number, ctx.roles, ctx.wanted = number, roles, (of_scalers, of_templates)
+        ctx.save_for_backward(*factors)
+        parts = factors[:number], factors[number : 2 * number], factors[2 * number :]
+        with torch._C._AutoDispatchBelowAutograd():
+            return tuple(OPERATORS.compose_backward(*parts, roles, of_scalers, of_templates))
+
+    @staticmethod
+    def backward(ctx: Any, *upstream: Tensor) -> Any:
+        """The gradient is linear in ``grads`` and in either factor: with S' and T' upstream of those of S and T,
+
+        grads receive ``compose(S', T) + compose(S, T')``, S what ``compose_backward`` gives for templates T', and T
+        what it gives for scalers S'.
+        """
+        k, roles, (of_scalers, of_templates) = ctx.number, ctx.roles, ctx.wanted
+        grads, scalers, templates = (ctx.saved_tensors[a:b] for a, b in ((0, k), (k, 2 * k), (2 * k, None)))
+        s, t = upstream[: k * of_scalers], upstream[k * of_scalers :]
+        into: list[Tensor] = []
+        if of_scalers:
+            into = OPERATORS.compose(s, templates, roles, grads[0].dtype)
+        if of_templates:
+            second = OPERATORS.compose(scalers, t, roles, grads[0].dtype)
+            into = [a + b for a, b in zip(into, second, strict=True)] if into else second
+        made = OPERATORS.compose_backward(grads, s or scalers, t or templates, roles, of_templates, of_scalers)
+        return None, None, None, None, *into, *_filled(made, (of_templates, of_scalers), k, len(templates))
+
+
+def _filled(made: Sequence[Tensor], wanted: tuple[bool, bool], entries: int, roles: int) -> list[Tensor | None]:
+    """Gradients of scalers and templates, with None for those that were not computed."""
+    before, after = [None] * entries * (not wanted[0]), [None] * roles * (not wanted[1])
+    return [*before, *made, *after]
+
+
+_differentiable("weit_rl::compose", _Compose)
+_differentiable("weit_rl::compose_backward", _ComposeBackward)

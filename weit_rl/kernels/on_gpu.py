@@ -1,1 +1,1 @@
-from weit_rl.kernels.by_role import compose, gradients
+from weit_rl.kernels.by_group import compose, gradients

@@ -1,82 +1,62 @@
-"""How stacked weights are cut into pieces that fit a core's cache."""
+"""How the weights of like entries are cut into pieces that fit a core's cache."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
 from functools import cache
-from itertools import accumulate
 from typing import NamedTuple
-
-from torch import Tensor
 
 from weit_rl.kernels.tiling import Tiling
 
-PIECE = 65536  # numbers: 256 KiB of float32, which leaves room in the second cache for the factors
+PIECE = 196608  # numbers: 768 KiB of float32, most of a second cache of 1 MiB; half of it is up to 20 % slower
 
 
 class Piece(NamedTuple):
-    """Some weights whole, or some rows of tiles of one of them.
+    """Some entries whole, or some weights of one entry, or some rows of tiles of one weight.
 
     Attributes:
-        first, count: the weights, of all entries in order.
-        start, rows: the rows of tiles of each.
-        spans: where the weights lie: ``(entry, first of its batch, how many)``.
-        form: how tiles lie in a weight.
+        first, count: the weights, counted through all entries.
+        start, rows: the rows of tiles of each of them.
+        entry, entries: the first entry and how many.
+        batch: where in the weights of its entry it begins, or None where the entries are whole.
+        whole: whether it is all there is.
+        shape: of its tiles, one after the other: ``(count, tiles, size)``.
+        apart: of its tiles taken apart: ``(count, rows, columns, height, width)``.
     """
 
     first: int
     count: int
     start: int
     rows: int
-    spans: tuple[tuple[int, int, int], ...]
-    form: Tiling
-
-    def of(self, scalers: Tensor) -> Tensor:
-        """The piece's part of stacked scalers: ``(count, N, tiles)`` of ``(batch, N, tiles)``."""
-        columns = self.form.columns
-        return scalers.narrow(0, self.first, self.count).narrow(2, self.start * columns, self.rows * columns)
-
-    def matched(self, buffer: Tensor, places: Sequence[Tensor]) -> Iterator[tuple[Tensor, Tensor]]:
-        """Parts of a buffer ``(count, tiles, size)`` beside the parts of the weights that they belong to.
-
-        Both are ``(batch, rows, columns, height, width)``.
-        """
-        form, done = self.form, 0
-        tiles = buffer.view(self.count, self.rows, form.columns, form.height, form.width)
-        for entry, begin, number in self.spans:
-            place = places[entry].narrow(0, begin, number).narrow(1, self.start, self.rows)
-            yield tiles.narrow(0, done, number), place.transpose(2, 3)
-            done += number
+    entry: int
+    entries: int
+    batch: int | None
+    whole: bool
+    shape: tuple[int, int, int]
+    apart: tuple[int, int, int, int, int]
 
 
 @cache
-def pieces(batches: tuple[int, ...], form: Tiling) -> tuple[Piece, ...]:
-    """The pieces of entries with so many weights each.
+def pieces(entries: int, batch: int, form: Tiling, limit: int = PIECE) -> tuple[Piece, ...]:
+    """The pieces of so many entries of ``batch`` weights each.
 
-    Several weights share a piece where they are small; a large one is cut between rows of tiles.
+    Several share a piece of at most ``limit`` numbers where they are small; a large one is cut, between its weights or
+    between rows of tiles, where one row may exceed the limit.
     """
-    total, weight = sum(batches), form.tiles * form.size
-    count = max(1, PIECE // max(weight, 1))
-    rows = form.rows if weight <= PIECE else max(1, PIECE // form.row)
+    weight = form.tiles * form.size
+
+    def piece(first: int, count: int, start: int, rows: int, together: int, begin: int | None) -> Piece:
+        whole = begin is None and together == entries
+        shape, apart = (count, rows * form.columns, form.size), (count, rows, form.columns, form.height, form.width)
+        return Piece(first, count, start, rows, first // batch, together, begin, whole, shape, apart)
+
+    together = limit // (batch * weight)
+    if together:
+        sizes = ((e, min(together, entries - e)) for e in range(0, entries, together))
+        return tuple(piece(e * batch, n * batch, 0, form.rows, n, None) for e, n in sizes)
+    count, rows = max(1, limit // weight), form.rows if weight <= limit else max(1, limit // form.row)
     return tuple(
-        Piece(first, min(count, total - first), start, min(rows, form.rows - start), spans, form)
-        for first, spans in ((first, _spans(batches, first, first + count)) for first in range(0, total, count))
+        piece(e * batch + b, min(count, batch - b), start, min(rows, form.rows - start), 1, b)
+        for e in range(entries)
+        for b in range(0, batch, count)
         for start in range(0, form.rows, rows)
     )
-
-
-@cache
-def whole(batches: tuple[int, ...], form: Tiling) -> tuple[Piece, ...]:
-    """One piece for each entry."""
-    firsts = accumulate(batches, initial=0)
-    return tuple(
-        Piece(first, number, 0, form.rows, ((entry, 0, number),), form)
-        for entry, (number, first) in enumerate(zip(batches, firsts, strict=False))
-    )
-
-
-def _spans(batches: tuple[int, ...], first: int, past: int) -> tuple[tuple[int, int, int], ...]:
-    """Which part of which entry the weights from ``first`` to before ``past`` are."""
-    bounds = [0, *accumulate(batches)]
-    parts = ((max(first, low), min(past, high), low) for low, high in zip(bounds, bounds[1:]))
-    return tuple((e, begin - low, end - begin) for e, (begin, end, low) in enumerate(parts) if begin < end)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from weit_rl.kernels.tiling import accumulator
+from weit_rl.kernels.grouping import Group
 
 
 def compose(scalers: Tensor, templates: Tensor) -> Tensor:
@@ -30,31 +30,34 @@ def compose(scalers: Tensor, templates: Tensor) -> Tensor:
     return tiles.reshape(batch, *[math.prod(pair) for pair in zip(grid, tile, strict=True)])
 
 
-def by_tile(weights: Tensor, grid: Sequence[int], tile: Sequence[int]) -> Tensor:
-    """Weights ``(batch, grid[0] * tile[0], ...)`` with a row for each tile: ``(batch, prod(grid), prod(tile))``."""
+def by_tile(weights: Tensor, batch: int, grid: Sequence[int], tile: Sequence[int]) -> Tensor:
+    """Weights of ``grid * tile`` entries along each axis with a row for each tile: ``(batch, prod(grid), prod(tile))``."""
     pairs = [length for pair in zip(grid, tile, strict=True) for length in pair]
     order = [0, *range(1, len(pairs), 2), *range(2, len(pairs) + 1, 2)]
-    tiles = weights.reshape(len(weights), *pairs).permute(order)
-    return tiles.reshape(len(weights), math.prod(grid), math.prod(tile))
+    tiles = weights.reshape(batch, *pairs).permute(order)
+    return tiles.reshape(batch, math.prod(grid), math.prod(tile))
 
 
-def compose_entries(scalers: Sequence[Tensor], templates: Tensor, dtype: torch.dtype) -> list[Tensor]:
-    """The weights of all entries of one role, as :func:`weit_rl.kernels.chunked.compose` makes them."""
-    wide = accumulator(scalers[0], templates)
-    return [compose(s.to(wide), templates.to(wide)).to(dtype) for s in scalers]
+def weights(group: Group, scalers: Sequence[Tensor], templates: Tensor, dtype: torch.dtype) -> list[Tensor]:
+    """The weights of a group's entries, as :func:`weit_rl.kernels.chunked.weights` makes them."""
+    made = (compose(s.to(group.sums), templates.to(group.sums)) for s in scalers)
+    return [w.to(dtype).view(group.shape) for w in made]
 
 
 def gradients(
-    grads: Sequence[Tensor], scalers: Sequence[Tensor], templates: Tensor, of_scalers: bool, of_templates: bool
-) -> tuple[list[Tensor], Tensor | None]:
-    """What reaches scalers and templates, as :func:`weit_rl.kernels.chunked.gradients` computes it."""
-    wide, made, total = accumulator(scalers[0], templates), [], None
-    t = templates.to(wide).flatten(1)
+    group: Group,
+    grads: Sequence[Tensor],
+    scalers: Sequence[Tensor],
+    templates: Tensor,
+    of_scalers: bool,
+    total: Tensor | None,
+) -> list[Tensor]:
+    """What reaches scalers and templates, as :func:`weit_rl.kernels.chunked.gradients` gives it."""
+    made, t = [], templates.to(group.sums).flatten(1)
     for grad, s in zip(grads, scalers, strict=True):
-        tiles = by_tile(grad.to(wide), s.shape[2:], templates.shape[1:])
+        tiles = by_tile(grad.to(group.sums), group.batch, group.grid, group.tile)
         if of_scalers:
-            made.append((t @ tiles.transpose(1, 2)).to(s.dtype).view_as(s))
-        if of_templates:
-            part = torch.einsum("bng,bgx->nx", s.to(wide).flatten(2), tiles)
-            total = part if total is None else total + part
-    return made, None if total is None else total.to(templates.dtype).view_as(templates)
+            made.append((t @ tiles.transpose(1, 2)).to(group.dtype).view_as(s))
+        if total is not None:
+            total += torch.einsum("bng,bgx->nx", s.to(group.sums).flatten(2), tiles)
+    return made

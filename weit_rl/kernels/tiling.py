@@ -5,9 +5,6 @@ from __future__ import annotations
 from functools import cache
 from typing import NamedTuple
 
-import torch
-from torch import Tensor
-
 
 class Tiling(NamedTuple):
     """A weight of any number of axes as a matrix of tiles: ``(rows, height, columns, width)`` in memory.
@@ -56,13 +53,3 @@ def tiling(grid: tuple[int, ...], tile: tuple[int, ...]) -> Tiling | None:
     if len(runs) > 4:
         return None
     return Tiling(*[1] * (4 - len(runs)), *(length for _, length in runs))
-
-
-def shape(scalers: Tensor, templates: Tensor) -> list[int]:
-    """Of the weights: ``(batch, grid[0] * tile[0], ...)``."""
-    return [len(scalers), *(g * t for g, t in zip(scalers.shape[2:], templates.shape[1:], strict=True))]
-
-
-def accumulator(scalers: Tensor, templates: Tensor) -> torch.dtype:
-    """In which products are summed: float32, or float64 where one factor is."""
-    return torch.promote_types(torch.promote_types(scalers.dtype, templates.dtype), torch.float32)
