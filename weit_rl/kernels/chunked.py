@@ -1,8 +1,8 @@
 """Composition on a CPU: matrix products on pieces that stay in a core's cache, each moved to its place from there.
 
-A product makes tiles one after the other, while in the weight their rows alternate. For whole weights at a time, product
-and move would each go through main memory. Small networks are bound by the calls into torch, so there are few: entries
-are stacked, and what a piece holds is taken apart by one call.
+A product makes tiles one after the other, while in the weight their rows alternate. For whole weights at a time,
+product and move would each go through main memory. Small networks are bound by the calls into torch, so there are few:
+entries are stacked, and what a piece holds is taken apart by one call.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ def weights(group: Group, scalers: Sequence[Tensor], templates: Tensor, dtype: t
     Returns:
         For each entry ``(batch * grid[0] * tile[0], ...)``, contiguous.
     """
-    form, n = group.form, templates.shape[0]
+    form = group.form
     assert form is not None
-    t = templates.to(group.sums).reshape(n, form.size)
-    stacked = _stacked(group, form, scalers, n)
+    t = templates.to(group.sums).reshape(group.n, form.size)
+    stacked = _stacked(group, form, scalers)
     if dtype == group.sums and form.height == 1:
         return _in_order(group, form, stacked, t)
-    if dtype == group.sums and n <= FEW and form.row >= LONG:
+    if dtype == group.sums and group.n <= FEW and form.row >= LONG:
         return _in_rows(group, form, stacked, t)
     return _in_pieces(group, form, stacked, t, dtype)
 
@@ -59,10 +59,10 @@ def gradients(
     Returns:
         The gradient of each entry's scalers, or nothing unless ``of_scalers``.
     """
-    form, n = group.form, templates.shape[0]
+    form = group.form
     assert form is not None
-    t = templates.to(group.sums).reshape(n, form.size)
-    stacked = _stacked(group, form, scalers, n)
+    t = templates.to(group.sums).reshape(group.n, form.size)
+    stacked = _stacked(group, form, scalers)
     result = torch.empty_like(stacked) if of_scalers else None
     for piece, tiles in _gathered(group, form, grads):
         if result is not None:
@@ -72,13 +72,13 @@ def gradients(
     if result is None:
         return []
     # Tensors of their own: what an operator returns must not share memory.
-    return list(torch.split_copy(result.view(-1, n, *group.grid).to(group.dtype), group.batch))
+    return list(torch.split_copy(result.view(-1, group.n, *group.grid).to(group.dtype), group.batch))
 
 
-def _stacked(group: Group, form: Tiling, scalers: Sequence[Tensor], n: int) -> Tensor:
+def _stacked(group: Group, form: Tiling, scalers: Sequence[Tensor]) -> Tensor:
     """Scalers ``(weights, N, tiles)`` of all entries."""
     together = scalers[0] if len(scalers) == 1 else torch.cat(scalers)  # type: ignore[arg-type]
-    return together.reshape(-1, n, form.tiles).to(group.sums)
+    return together.reshape(-1, group.n, form.tiles).to(group.sums)
 
 
 def _part(scalers: Tensor, piece: Piece, form: Tiling) -> Tensor:
@@ -99,7 +99,7 @@ def _in_rows(group: Group, form: Tiling, scalers: Tensor, templates: Tensor) -> 
     """Row by row of tiles, a small product for each row of the template."""
     made = [scalers.new_empty(group.shape) for _ in group.entries]
     t = templates.view(-1, form.height, form.width).transpose(0, 1)
-    rows = scalers.view(-1, len(templates), form.rows, form.columns).permute(0, 2, 3, 1).flatten(0, 1)
+    rows = scalers.view(-1, group.n, form.rows, form.columns).permute(0, 2, 3, 1).flatten(0, 1)
     outs = (row for weight in made for row in weight.view(-1, *form[1:]).unbind())
     for own, out in zip(rows.unbind(), outs, strict=True):
         torch.bmm(own.expand(form.height, -1, -1), t, out=out)

@@ -67,9 +67,13 @@ def compose(
         t = templates[role]
         if s.ndim != t.ndim + 1 or s.shape[1] != t.shape[0]:
             raise ValueError(f"entry {k}: scalers {tuple(s.shape)} do not fit templates {tuple(t.shape)}")
+    if not scalers:
+        return []
     if not torch.compiler.is_compiling() and torch._C._are_functorch_transforms_active():
         # torch.func's transforms (grad, jvp, vmap) do not take operators that are differentiated in Python.
-        made = (reference.compose(s, templates[role]).to(dtype or s.dtype) for s, role in zip(scalers, roles, strict=True))
+        made = (
+            reference.compose(s, templates[role]).to(dtype or s.dtype) for s, role in zip(scalers, roles, strict=True)
+        )
         return [w.flatten(0, 1) for w in made]
     return OPERATORS.compose(list(scalers), list(templates), roles, dtype)
 

@@ -19,9 +19,10 @@ class Group(NamedTuple):
         role: whose templates they have.
         entries: their places in the call.
         batch: weights in each entry.
+        n: templates.
         grid, tile: of one weight.
         form: how tiles lie in a weight, or None where it is no matrix of tiles.
-        dtype: of the scalers.
+        dtype, shared_dtype: of the scalers and of the templates.
         sums: in which products are summed: float32, or float64 where a factor is.
         shape: of an entry's weights.
         places: of the same seen as tiles, ``(batch, rows, height, columns, width)``; None without a form.
@@ -30,10 +31,12 @@ class Group(NamedTuple):
     role: int
     entries: tuple[int, ...]
     batch: int
+    n: int
     grid: tuple[int, ...]
     tile: tuple[int, ...]
     form: Tiling | None
     dtype: torch.dtype
+    shared_dtype: torch.dtype
     sums: torch.dtype
     shape: tuple[int, ...]
     places: tuple[int, ...] | None
@@ -59,15 +62,21 @@ def _groups(own: tuple[Any, ...], shared: tuple[Any, ...], roles: tuple[int, ...
     return tuple(_group(role, tuple(entries), *s, *shared[role]) for (role, s), entries in alike.items())
 
 
-def _group(
-    role: int,
-    entries: tuple[int, ...],
-    own: torch.Size,
-    own_dtype: torch.dtype,
-    shared: torch.Size,
-    shared_dtype: torch.dtype,
-) -> Group:
-    grid, tile = tuple(own[2:]), tuple(shared[1:])
-    sums = torch.promote_types(torch.promote_types(own_dtype, shared_dtype), torch.float32)
-    form, shape = tiling(grid, tile), weight_shape(own, shared)
-    return Group(role, entries, own[0], grid, tile, form, own_dtype, sums, shape, form and (own[0], *form))
+def _group(role: int, entries: tuple[int, ...], own: Any, dtype: Any, shared: Any, shared_dtype: Any) -> Group:
+    (batch, n, *grid), (_, *tile) = own, shared
+    sums = torch.promote_types(torch.promote_types(dtype, shared_dtype), torch.float32)
+    form, shape = tiling(tuple(grid), tuple(tile)), weight_shape(own, shared)
+    return Group(
+        role=role,
+        entries=entries,
+        batch=batch,
+        n=n,
+        grid=tuple(grid),
+        tile=tuple(tile),
+        form=form,
+        dtype=dtype,
+        shared_dtype=shared_dtype,
+        sums=sums,
+        shape=shape,
+        places=form and (batch, *form),
+    )

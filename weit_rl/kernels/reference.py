@@ -31,7 +31,7 @@ def compose(scalers: Tensor, templates: Tensor) -> Tensor:
 
 
 def by_tile(weights: Tensor, batch: int, grid: Sequence[int], tile: Sequence[int]) -> Tensor:
-    """Weights of ``grid * tile`` entries along each axis with a row for each tile: ``(batch, prod(grid), prod(tile))``."""
+    """A batch of weights with a row for each tile: ``(batch, prod(grid), prod(tile))``."""
     pairs = [length for pair in zip(grid, tile, strict=True) for length in pair]
     order = [0, *range(1, len(pairs), 2), *range(2, len(pairs) + 1, 2)]
     tiles = weights.reshape(batch, *pairs).permute(order)
