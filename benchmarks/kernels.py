@@ -17,6 +17,7 @@ import statistics
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -164,13 +165,21 @@ def row(shape: Any, dtype: torch.dtype, forms: Any, clock: Any, rounds: int) -> 
     return f"| {', '.join(map(str, shape))} | {' | '.join(cells)} |"
 
 
+def processor() -> str:
+    """The name of the CPU."""
+    if Path("/proc/cpuinfo").exists():
+        names = [line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
+        return names[0].partition(":")[2].strip() if names else platform.machine()
+    return platform.processor() or platform.machine()
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--dtype", choices=("float32", "bfloat16", "float16"), default="bfloat16", help="on a GPU")
     arguments = parser.parse_args()
-    machine = torch.cuda.get_device_name() if arguments.device == "cuda" else platform.machine()
+    machine = torch.cuda.get_device_name() if arguments.device == "cuda" else processor()
     options = f"--device {arguments.device} --rounds {arguments.rounds}"
     print(f"# Composing weights\n\n    python benchmarks/kernels.py {options}\n")
     print(f"{machine}, torch {torch.__version__}, {torch.get_num_threads()} threads\n")

@@ -115,7 +115,7 @@ def test_pieces_cover_every_weight_once():
         seen = [
             (weight, row)
             for piece in pieces(entries, batch, form, limit)
-            for weight in range(piece.first, piece.first + piece.count)
+            for weight in range(piece.first, piece.first + piece.number)
             for row in range(piece.start, piece.start + piece.rows)
         ]
         assert sorted(seen) == [(weight, row) for weight in range(entries * batch) for row in range(5)]

@@ -40,7 +40,7 @@ class Kronecker:
         """All layers of all slots in one call of the operator."""
         scalers, templates, roles = self._factors(own, shared, slots)
         made = compose(scalers, templates, roles)
-        return [_cropped(full, slot, slot.full_shape) for full, slot in zip(made, slots, strict=True)]
+        return [_cropped([full], slot, slot.full_shape)[0] for full, slot in zip(made, slots, strict=True)]
 
     def by_layer(self, own: Sequence[Tensor], shared: Sequence[Tensor], slots: Sequence[Slot]) -> list[list[Tensor]]:
         """The same call with an entry for every layer."""
@@ -48,7 +48,7 @@ class Kronecker:
         layers = [s.split(slot.rule.split) for s, slot in zip(scalers, slots, strict=True)]
         by_layer = [role for role, parts in zip(roles, layers, strict=True) for _ in parts]
         made = iter(compose([s for parts in layers for s in parts], templates, by_layer))
-        return [[_cropped(next(made), slot, slot.shape) for _ in slot.names] for slot in slots]
+        return [_cropped([next(made) for _ in slot.names], slot, slot.shape) for slot in slots]
 
     def _factors(
         self, own: Sequence[Tensor], shared: Sequence[Tensor], slots: Sequence[Slot]
@@ -69,15 +69,15 @@ class Kronecker:
         return self.templates(shared, tile)
 
 
-def _cropped(full: Tensor, slot: Slot, shape: tuple[int, ...]) -> Tensor:
-    """Composed weights without what whole tiles add at the ends, in the given shape."""
+def _cropped(made: list[Tensor], slot: Slot, shape: tuple[int, ...]) -> list[Tensor]:
+    """Composed weights in the given shape, without what whole tiles add at the ends."""
     lengths = [n * t for n, t in zip(slot.grid, slot.rule.tile or (), strict=True)]
     if tuple(lengths) == slot.part:  # a slice that cuts nothing off would still cost its backward a copy
-        return full.view(shape)
-    full = full.view(-1, *lengths)
+        return [full if full.shape == shape else full.view(shape) for full in made]
+    made = [full.view(-1, *lengths) for full in made]
     for axis, length in enumerate(slot.part, start=1):
-        full = full.narrow(axis, 0, length)
-    return full.reshape(shape)
+        made = [full.narrow(axis, 0, length) for full in made]
+    return [full.reshape(shape) for full in made]
 
 
 CONSTRAINTS.add("kronecker", Kronecker())

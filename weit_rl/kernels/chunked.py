@@ -34,8 +34,7 @@ def weights(group: Group, scalers: Sequence[Tensor], templates: Tensor, dtype: t
     """
     form = group.form
     assert form is not None
-    t = templates.to(group.sums).reshape(group.n, form.size)
-    stacked = _stacked(group, form, scalers)
+    t, stacked = _stacked(group, form, scalers, templates)
     if dtype == group.sums and form.height == 1:
         return _in_order(group, form, stacked, t)
     if dtype == group.sums and group.n <= FEW and form.row >= LONG:
@@ -61,29 +60,35 @@ def gradients(
     """
     form = group.form
     assert form is not None
-    t = templates.to(group.sums).reshape(group.n, form.size)
-    stacked = _stacked(group, form, scalers)
+    t, stacked = _stacked(group, form, scalers, templates)
     result = torch.empty_like(stacked) if of_scalers else None
     for piece, tiles in _gathered(group, form, grads):
         if result is not None:
-            torch.bmm(t.expand(piece.count, -1, -1), tiles.transpose(1, 2), out=_part(result, piece, form))
+            torch.bmm(t.expand(piece.number, -1, -1), tiles.transpose(1, 2), out=_part(result, piece, form))
         if total is not None:
             total.addbmm_(_part(stacked, piece, form), tiles)
     if result is None:
         return []
-    # Tensors of their own: what an operator returns must not share memory.
-    return list(torch.split_copy(result.view(-1, group.n, *group.grid).to(group.dtype), group.batch))
+    return _apart(result.view(-1, group.n, *group.grid).to(group.dtype), group.batch)
 
 
-def _stacked(group: Group, form: Tiling, scalers: Sequence[Tensor]) -> Tensor:
-    """Scalers ``(weights, N, tiles)`` of all entries."""
+def _stacked(group: Group, form: Tiling, scalers: Sequence[Tensor], templates: Tensor) -> tuple[Tensor, Tensor]:
+    """Templates ``(N, size)`` and scalers ``(weights, N, tiles)`` of all entries, in the dtype of sums."""
     together = scalers[0] if len(scalers) == 1 else torch.cat(scalers)  # type: ignore[arg-type]
-    return together.reshape(-1, group.n, form.tiles).to(group.sums)
+    t, s = templates.reshape(group.n, form.size), together.reshape(-1, group.n, form.tiles)
+    return t if group.shared_dtype == group.sums else t.to(group.sums), s if group.dtype == group.sums else s.to(
+        group.sums
+    )
+
+
+def _apart(entries: Tensor, batch: int) -> list[Tensor]:
+    """Entries as contiguous tensors of their own: what an operator returns must not share memory."""
+    return list(torch.split_copy(entries, batch))  # type: ignore[call-overload, func-returns-value]
 
 
 def _part(scalers: Tensor, piece: Piece, form: Tiling) -> Tensor:
-    """A piece's part of stacked scalers: ``(count, N, tiles)``."""
-    own = scalers if piece.whole else scalers.narrow(0, piece.first, piece.count)
+    """A piece's part of stacked scalers: ``(number, N, tiles)``."""
+    own = scalers if piece.whole else scalers.narrow(0, piece.first, piece.number)
     if piece.rows == form.rows:
         return own
     return own.narrow(2, piece.start * form.columns, piece.rows * form.columns)
@@ -111,10 +116,11 @@ def _in_pieces(group: Group, form: Tiling, scalers: Tensor, templates: Tensor, d
     buffer = templates.new_empty(0)
     for piece in pieces(len(group.entries), group.batch, form):
         own = _part(scalers, piece, form).transpose(1, 2)
-        torch.bmm(own, templates.expand(piece.count, -1, -1), out=buffer.resize_(piece.shape))
+        torch.bmm(own, templates.expand(piece.number, -1, -1), out=buffer.resize_(piece.shape))
         places = buffer.view(piece.apart).transpose(2, 3)
         if piece.batch is None:
-            made += [w.view(group.shape) for w in torch.split_copy(places.to(dtype), group.batch)]
+            places = places if dtype == group.sums else places.to(dtype)
+            made += [w.view(group.shape) for w in _apart(places, group.batch)]
             continue
         if piece.entry == len(made):
             made.append(templates.new_empty(group.shape, dtype=dtype))
@@ -123,13 +129,13 @@ def _in_pieces(group: Group, form: Tiling, scalers: Tensor, templates: Tensor, d
 
 
 def _cut(weights: Tensor, piece: Piece, group: Group) -> Tensor:
-    """A piece's place in the weights of its entry: ``(count, rows, height, columns, width)``."""
+    """A piece's place in the weights of its entry: ``(number, rows, height, columns, width)``."""
     assert piece.batch is not None and group.places is not None
-    return weights.view(group.places).narrow(0, piece.batch, piece.count).narrow(1, piece.start, piece.rows)
+    return weights.view(group.places).narrow(0, piece.batch, piece.number).narrow(1, piece.start, piece.rows)
 
 
 def _gathered(group: Group, form: Tiling, grads: Sequence[Tensor]) -> Iterator[tuple[Piece, Tensor]]:
-    """Piece by piece the gradients ``(count, tiles, size)``; the next one is written over the last."""
+    """Piece by piece the gradients ``(number, tiles, size)``; the next one is written over the last."""
     if form.height == 1 and grads[0].dtype == group.sums:  # as they lie
         entries = pieces(len(grads), group.batch, form, group.batch * form.tiles * form.size)
         yield from ((piece, grad.view(piece.shape)) for piece, grad in zip(entries, grads, strict=True))
@@ -142,11 +148,12 @@ def _gathered(group: Group, form: Tiling, grads: Sequence[Tensor]) -> Iterator[t
 
 
 def _in_memory_order(group: Group, form: Tiling, grads: Sequence[Tensor], piece: Piece) -> Tensor:
-    """A copy of a piece's gradients as they lie, ``(count, rows, height, columns, width)``.
+    """A copy of a piece's gradients as they lie, ``(number, rows, height, columns, width)``.
 
     Tiles are then taken from the cache: straight from main memory their short rows take twice as long.
     """
     if piece.batch is None:
         mine = torch.cat(grads[piece.entry : piece.entry + piece.entries])  # type: ignore[arg-type]
-        return mine.view(-1, *form).to(group.sums)
+        mine = mine if mine.dtype == group.sums else mine.to(group.sums)
+        return mine.view(-1, *form)
     return _cut(grads[piece.entry], piece, group).to(group.sums, copy=True)

@@ -88,23 +88,14 @@ def _(
 
 @torch.library.register_fake("weit_rl::compose_backward")
 def _(
-    grads: Sequence[Tensor],
-    scalers: Sequence[Tensor],
-    templates: Sequence[Tensor],
-    roles: Sequence[int],
+    grads: list[Tensor],
+    scalers: list[Tensor],
+    templates: list[Tensor],
+    roles: list[int],
     of_scalers: bool,
     of_templates: bool,
 ) -> list[Tensor]:
     return [x.new_empty(x.shape) for x in (*scalers * of_scalers, *templates * of_templates)]
-
-
-def _differentiable(name: str, function: type[torch.autograd.Function]) -> None:
-    """Register an autograd function as an operator's derivative.
-
-    ``torch.library.register_autograd`` does the same through trees of lists, which takes longer than composing a small
-    network.
-    """
-    torch.library.impl(name, "Autograd", function.of)
 
 
 class _Compose(torch.autograd.Function):
@@ -183,5 +174,7 @@ def _filled(made: Sequence[Tensor], wanted: tuple[bool, bool], entries: int, rol
     return [*before, *made, *after]
 
 
-_differentiable("weit_rl::compose", _Compose)
-_differentiable("weit_rl::compose_backward", _ComposeBackward)
+# torch.library.register_autograd does the same through trees of lists, which for a small network takes a good part of
+# the time that composing does.
+torch.library.impl("weit_rl::compose", "Autograd", _Compose.of)
+torch.library.impl("weit_rl::compose_backward", "Autograd", _ComposeBackward.of)

@@ -14,17 +14,17 @@ class Piece(NamedTuple):
     """Some entries whole, or some weights of one entry, or some rows of tiles of one weight.
 
     Attributes:
-        first, count: the weights, counted through all entries.
+        first, number: the weights, counted through all entries.
         start, rows: the rows of tiles of each of them.
         entry, entries: the first entry and how many.
         batch: where in the weights of its entry it begins, or None where the entries are whole.
         whole: whether it is all there is.
-        shape: of its tiles, one after the other: ``(count, tiles, size)``.
-        apart: of its tiles taken apart: ``(count, rows, columns, height, width)``.
+        shape: of its tiles, one after the other: ``(number, tiles, size)``.
+        apart: of its tiles taken apart: ``(number, rows, columns, height, width)``.
     """
 
     first: int
-    count: int
+    number: int
     start: int
     rows: int
     entry: int
