@@ -161,3 +161,13 @@ def test_a_bank_without_a_role_or_with_other_tiles_is_refused():
         TemplateBank.from_plan(Plan.infer(nn.Linear(4, 4)))
     with pytest.raises(UserError, match="kronecker"):
         TemplateBank.from_plan(PLAN, constraint="kroneker")
+
+
+def test_a_composed_network_is_compiled_whole_with_the_same_gradients():
+    net = composed().eval()
+    parameters = [*net.scalers.parameters(), *net.bank.parameters()]
+    results = [
+        (each(*small_inputs()) ** 2).mean() for each in (net, torch.compile(net, fullgraph=True, backend="aot_eager"))
+    ]
+    torch.testing.assert_close(*results)
+    torch.testing.assert_close(*(torch.autograd.grad(result, parameters) for result in results))
