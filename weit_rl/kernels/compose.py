@@ -178,3 +178,5 @@ def _filled(made: Sequence[Tensor], wanted: tuple[bool, bool], entries: int, rol
 # the time that composing does.
 torch.library.impl("weit_rl::compose", "Autograd", _Compose.of)
 torch.library.impl("weit_rl::compose_backward", "Autograd", _ComposeBackward.of)
+
+from weit_rl.kernels import flops  # noqa: E402,F401  (tells what the operators cost)
