@@ -260,3 +260,14 @@ def test_gpu_kernels_in_the_interpreter():
 
 def test_gpu_kernels_compile_without_spills_to_vector_stores(tmp_path):
     assert "compiled" in run_apart("compiled_kernels.py", TRITON_INTERPRET="0", TRITON_CACHE_DIR=str(tmp_path))
+
+
+def test_flops_are_counted_as_those_of_the_products():
+    from torch.utils.flop_counter import FlopCounterMode
+
+    s, t = torch.randn(3, 4, 2, 5, requires_grad=True), torch.randn(4, 8, 6, requires_grad=True)
+    with FlopCounterMode(display=False) as counter:
+        (made,) = compose([s], [t])
+        assert counter.get_total_flops() == (once := 2 * (3 * 2 * 5) * 4 * (8 * 6))
+        made.sum().backward()
+    assert counter.get_total_flops() == 3 * once
