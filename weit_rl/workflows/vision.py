@@ -1,8 +1,9 @@
-"""Networks of images that are trained: scored on their test images, drawn from, and used."""
+"""Networks of images that are trained: scored on their test images, drawn from, exported, and used."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ import torch
 from omegaconf import OmegaConf
 from torch import Tensor
 
-from weit_rl.atomic import unused, write_atomically
+from weit_rl.atomic import cannot_write, unused, write_atomically
 from weit_rl.errors import UserError
 from weit_rl.registry import unknown
 from weit_rl.tasks import kind_of
@@ -42,21 +43,46 @@ def evaluate_images(cfg: Any) -> dict[str, Any]:
 
 def sample(cfg: Any) -> dict[str, Any]:
     """Images of the classes asked for: ``images`` ``(n, C, H, W)`` uint8, ``labels``, and the ``path`` they are in."""
-    run = RunFolder.open(cfg.run)
-    if run.config.get("task") != "diffusion":
-        raise UserError(f"run={cfg.run}: is not of task=diffusion, so it draws nothing; give one that is")
+    run = diffusion_run(cfg.run)
     for name in ("images", "steps"):
         if cfg[name] < 1:
             raise UserError(f"{name}={cfg[name]}: must be 1 or more")
     net, card = network_of(run, cfg.checkpoint, device_of(cfg))
     task = task_of(run, card, OmegaConf.create({"data": None, "device": cfg.device}))
     labels = torch.tensor(labels_of(cfg.classes, card["classes"])).repeat_interleave(cfg.images)
-    images = task.sample(net, labels, cfg.steps, cfg.guidance, cfg.seed).numpy()
+    images = task.sample(net, labels, cfg.steps, cfg.guidance, cfg.seed, cfg.scheduler).numpy()
     path = unused(run.path / f"samples-{cfg.checkpoint}.npz")
     np.savez_compressed(path, images=images, labels=labels.numpy())
     write_atomically(path.with_suffix(".png"), grid_of(images, cfg.images))
     print(f"written: {path} and {path.with_suffix('.png')}, a row of pictures for each class")
     return {"images": images, "labels": labels.numpy(), "path": str(path)}
+
+
+def export_pipeline(cfg: Any) -> dict[str, Any]:
+    """A finished run as a pipeline of diffusers in a new folder, all of it or nothing; returns its ``path``."""
+    from weit_rl.vision import PixelDiTPipeline
+
+    out = Path(cfg.out).expanduser()
+    if out.exists():
+        raise UserError(f"out={out}: exists already; choose a new folder")
+    pipeline = PixelDiTPipeline.from_run(cfg.run, cfg.checkpoint, cfg.scheduler)
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        with TemporaryDirectory(dir=out.parent, prefix=".weit_rl-") as beside:
+            pipeline.save_pretrained(Path(beside) / out.name)
+            (Path(beside) / out.name).rename(out)
+    except OSError as error:
+        raise cannot_write(out, error) from error
+    print(f"written: {out}; weit_rl.vision.PixelDiTPipeline.from_pretrained reads it")
+    return {"path": str(out)}
+
+
+def diffusion_run(path: str | Path) -> RunFolder:
+    """A run that images can be drawn with; UserError for another."""
+    run = RunFolder.open(path)
+    if run.config.get("task") != "diffusion":
+        raise UserError(f"run={path}: is not of task=diffusion, so it draws nothing; give one that is")
+    return run
 
 
 def labels_of(wanted: Any, classes: list[str]) -> list[int]:
