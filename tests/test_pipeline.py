@@ -7,9 +7,6 @@ import sys
 import numpy as np
 import pytest
 import torch
-
-diffusers = pytest.importorskip("diffusers", reason="needs the extra vision: pip install 'weit_rl[vision]'")
-
 from test_diffusion import SMALL, Denoiser, task_of
 
 from weit_rl import vision
@@ -17,6 +14,8 @@ from weit_rl.errors import UserError
 from weit_rl.tasks.sampling import SCHEDULERS, scheduler_of
 from weit_rl.training.checkpoint import load_network
 from weit_rl.training.loop import Recipe, fit
+
+diffusers = pytest.importorskip("diffusers", reason="needs the extra vision: pip install 'weit_rl[vision]'")
 
 TINY = {"threads": 1, "device": "cpu", "batch_size": 16, "task": "diffusion", "size": "32x2", "init": "scratch"}
 

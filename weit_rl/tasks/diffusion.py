@@ -29,6 +29,16 @@ PARTS = ("train", "held_out", "test")
 SAMPLE = 256  # images that a network is run on where its activations are looked at
 AT_ONCE = 256  # images of a batch in evaluation
 SHOWN = 8  # images of a class in a picture
+COLUMNS = {  # of a table: of which metric, in which unit; the first three are of every evaluation
+    "PSNR of the noise (dB)": ("psnr", 1),
+    "loss": ("loss", 1),
+    "images": ("images", 1),
+    "samples": ("samples", 1),
+    "FID": ("fid", 1),
+    "KID (x 1000)": ("kid", 1000),
+    "precision (%)": ("precision", 100),
+    "recall (%)": ("recall", 100),
+}
 INPUTS = ("images", "timesteps", "labels")  # of a network, in this order
 
 
@@ -169,13 +179,8 @@ class Diffusion:
         """None: the images have no score of their own."""
 
     def row(self, name: str, metrics: dict[str, Any]) -> dict[str, Any]:
-        """One row of a table."""
-        return {
-            "": name,
-            "PSNR of the noise (dB)": metrics["psnr"],
-            "loss": metrics["loss"],
-            "images": metrics["images"],
-        }
+        """One row of a table; with what is known of drawn images, where it is."""
+        return {"": name} | {title: unit * metrics[key] for title, (key, unit) in COLUMNS.items() if key in metrics}
 
     def logged(self, metrics: dict[str, Any]) -> dict[str, float]:
         """The measure; the loss is logged as every task's is."""

@@ -33,7 +33,7 @@ class PixelDiT(DiTTransformer2DModel):
     out with a warning: its own is of sines. Copy that table into its buffer of the same name for the same answers.
     """
 
-    @functools.wraps(DiTTransformer2DModel.__init__)
+    @functools.wraps(DiTTransformer2DModel.__init__)  # type: ignore[misc]  # by whose signature diffusers reads options
     def __init__(self, *args: Any, **kwargs: Any):
         super().__init__(*args, **kwargs)
         self.pos_embed.register_buffer("pos_embed", self.pos_embed.pos_embed, persistent=True)

@@ -16,6 +16,7 @@ from weit_rl.errors import UserError
 from weit_rl.registry import unknown
 from weit_rl.tasks import kind_of
 from weit_rl.tasks.pictures import grid_of
+from weit_rl.tasks.sample_quality import Features, quality_of
 from weit_rl.training.checkpoint import load_network
 from weit_rl.training.device import device_of
 from weit_rl.training.progress import table
@@ -27,8 +28,9 @@ def evaluate_images(cfg: Any) -> dict[str, Any]:
     run = RunFolder.open(cfg.run)
     net, card = network_of(run, cfg.checkpoint, device_of(cfg))
     task = task_of(run, card, cfg)
+    quality = sample_quality(cfg, run, task, net)
     more, pictures = task.closer_look(net)
-    report = task.evaluate(net) | more
+    report = task.evaluate(net) | more | quality
     report |= {"checkpoint": cfg.checkpoint, "data": task.name, "classes": card["classes"]}
     name = unused(run.path / f"evaluation-{cfg.checkpoint}-{task.name}.json").name
     run.write_json(name, report)
@@ -36,9 +38,24 @@ def evaluate_images(cfg: Any) -> dict[str, Any]:
         write_atomically(run.path / f"{Path(name).stem}-{kind}.png", png)
         run.log_image(card.get("step", run.last_step()), f"{kind}/{cfg.checkpoint}", png)
     run.close()
-    table(f"{cfg.run}", [task.row(cfg.checkpoint, report)])
+    judge = f", drawn images by the features of {report['features']}" if quality else ""
+    table(f"{cfg.run}{judge}", [task.row(cfg.checkpoint, report)])
     print(f"written: {run.path / name}, and beside it pictures of {' and '.join(pictures)}")
     return report
+
+
+def sample_quality(cfg: Any, run: RunFolder, task: Any, net: Any) -> dict[str, Any]:
+    """How near drawn images are to the test images, by the classifier that ``cfg.features`` names; {} without one."""
+    if cfg.features is None:
+        return {}
+    diffusion_run(run.path)
+    judge, card = network_of(RunFolder.open(cfg.features), "last", device_of(cfg))
+    if card.get("task") != "classification":
+        raise UserError(f"features={cfg.features}: is not of task=classification; give a classifier of such images")
+    how = {name: cfg[name] for name in ("scheduler", "steps", "guidance")}
+    numbers = quality_of(task, net, Features(judge), cfg.samples, cfg.seed, **how)
+    named = f"{card['model']} {'x'.join(map(str, card['size'][:2]))} of {card['data']}"
+    return numbers | how | {"samples": cfg.samples, "features": named, "features_run": str(cfg.features)}
 
 
 def sample(cfg: Any) -> dict[str, Any]:
