@@ -80,6 +80,8 @@ def test_a_pipeline_of_other_libraries_is_not_loaded(saved, tmp_path):
     with pytest.raises(UserError, match="its scheduler is of 'antigravity'; only diffusers"):
         vision.PixelDiTPipeline.from_pretrained(tmp_path)
     assert "antigravity" not in sys.modules
+    with pytest.raises(UserError, match="no pipeline can be read there"):
+        vision.PixelDiTPipeline.from_pretrained(tmp_path / "nowhere", local_files_only=True)
 
 
 def test_bad_calls_are_refused(run, saved, pipeline):

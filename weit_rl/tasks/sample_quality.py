@@ -52,7 +52,7 @@ def quality_of(task: Any, net: nn.Module, features: Features, samples: int, seed
         how: they are drawn, options of the task's ``sample``.
 
     Returns:
-        ``fid``, ``kid``, ``kid_std``, ``precision`` and ``recall``, see :func:`compared`.
+        ``fid``, ``kid``, ``precision`` and ``recall``, see :func:`compared`.
 
     Raises:
         UserError: for too few images, or a classifier of others.
@@ -72,8 +72,7 @@ def compared(real: Tensor, drawn: Tensor) -> dict[str, float]:
     """Distances between two sets by their features, ``(n, features)`` and ``(m, features)`` in float64.
 
     Returns:
-        ``fid``, ``kid`` with the standard deviation ``kid_std`` over its subsets, and ``precision`` and ``recall`` as
-        shares from 0 to 1.
+        ``fid`` and ``kid``, smaller is nearer, and ``precision`` and ``recall`` as shares from 0 to 1.
     """
     distances = {**frechet_distance(real, drawn), **kernel_distance(real, drawn)}
     return distances | {"precision": covered(drawn, real), "recall": covered(real, drawn)}
@@ -103,14 +102,14 @@ def frechet_distance(real: Tensor, drawn: Tensor) -> dict[str, float]:
 
 
 def kernel_distance(real: Tensor, drawn: Tensor) -> dict[str, float]:
-    """``kid``, the mean over subsets, unbiased and so below zero at times, and ``kid_std``; always the same subsets."""
+    """``kid``, the mean over subsets, always the same ones; unbiased, and so below zero at times."""
     size = min(SUBSET, len(real), len(drawn))
     with warnings.catch_warnings(), torch.random.fork_rng(devices=[]):
         warnings.simplefilter("ignore")  # that it keeps all features: they are kept anyway
         metric = _torchmetrics().image.kid.KernelInceptionDistance(_as_they_are(real), SUBSETS, size)
         torch.manual_seed(0)  # of the subsets
-        mean, std = _updated(metric, real, drawn).compute()
-    return {"kid": float(mean), "kid_std": float(std)}
+        mean, _ = _updated(metric, real, drawn).compute()  # over subsets that share images its deviation says little
+    return {"kid": float(mean)}
 
 
 def _updated(metric: Any, real: Tensor, drawn: Tensor) -> Any:
