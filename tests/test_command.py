@@ -125,11 +125,15 @@ def test_help_names_every_option_with_default_and_a_line(verb):
 @pytest.mark.parametrize("words", [["--help"], ["sede=1"]])
 @pytest.mark.parametrize("verb", VERBS)
 def test_help_and_errors_come_at_once(verb, words, tmp_path):
+    module, _, mode = verb.partition("_")  # a config of vision is that of one of its modes
+    mode = [f"mode={mode}"] if mode else []
+    if verb == "vision_benchmark":
+        module, mode = "benchmark", ["task=classification"]
     code = f"""
 import runpy, sys, time
-sys.argv = ["weit_rl", *{words}]
+sys.argv = ["weit_rl", *{[*mode, *words]}]
 try:
-    runpy.run_module("weit_rl.{verb}", run_name="__main__")
+    runpy.run_module("weit_rl.{module}", run_name="__main__")
 except SystemExit as stop:
     heavy = {{"torch", "gymnasium", "mujoco"}} & set(sys.modules)
     print("END", stop.code, heavy, time.process_time() < 1)
