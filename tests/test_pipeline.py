@@ -73,13 +73,17 @@ def small_batch():
     return torch.randn(3, 1, 8, 8), torch.tensor([0, 400, 999]), torch.tensor([0, 9, 10])
 
 
-def test_a_pipeline_of_other_libraries_is_not_loaded(saved, tmp_path):
+def test_a_pipeline_with_code_or_of_other_libraries_is_not_loaded(saved, tmp_path):
     told = json.loads((saved / "model_index.json").read_text())
     assert told["id2label"]["3"] == "3" and told["transformer"] == ["weit_rl.vision.pipeline", "PixelDiT"]
     (tmp_path / "model_index.json").write_text(json.dumps(told | {"scheduler": ["antigravity", "Apple"]}))
     with pytest.raises(UserError, match="its scheduler is of 'antigravity'; only diffusers"):
         vision.PixelDiTPipeline.from_pretrained(tmp_path)
     assert "antigravity" not in sys.modules
+    (tmp_path / "transformer").mkdir()
+    (tmp_path / "transformer" / "diffusers.py").write_text("raise SystemExit")
+    with pytest.raises(UserError, match="has Python files in it"):
+        vision.PixelDiTPipeline.from_pretrained(tmp_path)
     with pytest.raises(UserError, match="no pipeline can be read there"):
         vision.PixelDiTPipeline.from_pretrained(tmp_path / "nowhere", local_files_only=True)
 

@@ -73,12 +73,14 @@ class PixelDiTPipeline(DiffusionPipeline):
             options: of ``DiffusionPipeline.from_pretrained``.
 
         Raises:
-            UserError: if there is none, or it names classes of other libraries than diffusers and this one.
+            UserError: if there is none, or it would run code: has files of it, or names other libraries than diffusers and this.
         """
         try:
             told = cls.load_config(path, **{name: options[name] for name in HUB if name in options})
         except OSError as error:
             raise UserError(f"{path}: no pipeline can be read there; give the folder of mode=export") from error
+        if any(Path(path).glob("*/*.py")):  # which older versions of diffusers run unasked
+            raise UserError(f"{path}: has Python files in it, which are not run; remove them or take another pipeline")
         for name, library in ((name, value[0]) for name, value in told.items() if isinstance(value, list)):
             if library not in LIBRARIES:
                 raise UserError(f"{path}: its {name} is of {library!r}; only {' and '.join(LIBRARIES)} are loaded")
