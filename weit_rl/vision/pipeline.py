@@ -73,7 +73,7 @@ class PixelDiTPipeline(DiffusionPipeline):
             options: of ``DiffusionPipeline.from_pretrained``.
 
         Raises:
-            UserError: if there is none, or it would run code: has files of it, or names other libraries than diffusers and this.
+            UserError: if there is none, or it holds Python files or names libraries besides diffusers and this one.
         """
         try:
             told = cls.load_config(path, **{name: options[name] for name in HUB if name in options})
