@@ -55,13 +55,13 @@ def jobs(task: Control, rank: int) -> dict[str, Callable[[], None]]:
     plain = task.build(Size(128, 3))
     net = WeiT(plain, TemplateBank.from_plan(task.plan, rank), task.plan)
     batch = task.batch(0)
-    slots = [(net.scalers[key], net.bank.template(s.rule.role, s.rule.tile), s)
-             for key, s in net.layout.items() if s.rule.tile]  # fmt: skip
-    upstream = [torch.ones(slot.full_shape) for _, _, slot in slots]
+    names = [name for slot in net.layout.values() if slot.rule.tile for name in slot.names]
+    factors = [*net.scalers.values(), *(net.bank.templates[role] for role in net.bank.roles())]
+    upstream = [torch.ones_like(plain.get_parameter(name)) for name in names]
 
     def compose() -> None:
-        weights = [net.constraint.compose(*slot) for slot in slots]
-        torch.autograd.grad(weights, [t for scalers, templates, _ in slots for t in (scalers, templates)], upstream)
+        weights = net.compose()
+        torch.autograd.grad([weights[name] for name in names], factors, upstream)
 
     return {
         "dense step (forward, backward)": lambda: task.loss(plain, batch).backward(),

@@ -78,9 +78,9 @@ def test_bins_are_told_apart(low, width):
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        (["env=Hopper"], "data: none ships for Hopper; name a set, data=PATH"),
+        (["env=Ant"], "data: none ships for Ant; name a set, data=PATH"),
         (["data=expertt"], "data='expertt': neither a file"),
-        (["data=expert", "env=Walker2d"], "data='expert'"),
+        (["data=expert", "env=Ant"], "data='expert'"),
         (["env=Hopper", "data={folder}"], "observation size 17, but Hopper has 11 (it was recorded in HalfCheetah-v5)"),
         (["data=/"], "not a complete Minari data set"),
         (["agent=x.zip"], "agent=x.zip: is for mode=record, and this is mode=inspect"),

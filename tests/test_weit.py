@@ -12,6 +12,7 @@ from weit_rl import Plan, TemplateBank, UserError, WeiT
 from weit_rl.constraints import CONSTRAINTS
 from weit_rl.models import MODELS
 from weit_rl.parameters import Parameters
+from weit_rl.plan import unstack
 from weit_rl.start import network_of_size
 
 PLAN = MODELS.get("dt").plan(8)
@@ -42,6 +43,26 @@ def test_materialize_gives_the_same_plain_network(constraint):
     expected = plain(*small_inputs()).detach().clone()
     trained(net)
     assert torch.equal(plain(*small_inputs()), expected)  # independent of bank and scalers
+
+
+@pytest.mark.parametrize("constraint", CONSTRAINTS.names())
+def test_composed_by_layer_and_by_slot_are_the_same(constraint):
+    net = composed(constraint, depth=3)
+    by_slot = unstack(net.weights(), net.layout)
+    for name, weight in net.compose().items():
+        torch.testing.assert_close(weight, by_slot[name])
+
+
+def test_widths_that_tiles_do_not_divide_are_cropped_alike():
+    plain = nn.Sequential(nn.Linear(20, 28), nn.ReLU(), nn.Linear(28, 20))
+    plan = Plan.infer(plain, tile=8)
+    net = WeiT(plain, TemplateBank.from_plan(plan, 4), plan)
+    by_slot = unstack(net.weights(), net.layout)
+    assert {name: weight.shape for name, weight in net.compose().items()} == {
+        name: parameter.shape for name, parameter in plain.named_parameters()
+    }
+    for name, weight in net.compose().items():
+        torch.testing.assert_close(weight, by_slot[name])
 
 
 def test_the_users_network_is_not_touched():
@@ -140,3 +161,13 @@ def test_a_bank_without_a_role_or_with_other_tiles_is_refused():
         TemplateBank.from_plan(Plan.infer(nn.Linear(4, 4)))
     with pytest.raises(UserError, match="kronecker"):
         TemplateBank.from_plan(PLAN, constraint="kroneker")
+
+
+def test_a_composed_network_is_compiled_whole_with_the_same_gradients():
+    net = composed().eval()
+    parameters = [*net.scalers.parameters(), *net.bank.parameters()]
+    results = [
+        (each(*small_inputs()) ** 2).mean() for each in (net, torch.compile(net, fullgraph=True, backend="aot_eager"))
+    ]
+    torch.testing.assert_close(*results)
+    torch.testing.assert_close(*(torch.autograd.grad(result, parameters) for result in results))

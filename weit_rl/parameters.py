@@ -26,7 +26,9 @@ class Parameters(nn.Module, Mapping[str, nn.Parameter]):
             self.register_parameter(self._keys[name], nn.Parameter(tensor))
 
     def __getitem__(self, name: str) -> nn.Parameter:
-        return self.get_parameter(self._keys[name])
+        parameter = self._parameters[self._keys[name]]  # get_parameter takes long, and every step asks for all
+        assert parameter is not None
+        return parameter
 
     def tie(self, name: str, parameter: nn.Parameter) -> None:
         """Let another module's parameter stand under a name: the two train it together."""

@@ -15,7 +15,7 @@ from weit_rl.bank import TemplateBank
 from weit_rl.constraints import Constraint
 from weit_rl.errors import UserError
 from weit_rl.parameters import Parameters
-from weit_rl.plan import Layout, Plan, stack, unstack
+from weit_rl.plan import Layout, Plan, Slot, stack, unstack
 from weit_rl.seeds import seeded
 
 
@@ -66,18 +66,23 @@ class WeiT(nn.Module):
 
     def weights(self) -> dict[str, Tensor]:
         """Every slot's full weights, stacked ``(layers, split, *part)``, with gradients."""
-        full: dict[str, Tensor] = {}
-        for key, slot in self.layout.items():
-            if slot.rule.tile is None:
-                full[key] = self.free[key]
-            else:
-                templates = self.bank.template(slot.rule.role, slot.rule.tile)
-                full[key] = self.constraint.compose(self.scalers[key], templates, slot)
-        return full
+        made = dict(zip(self.scalers, self.constraint.stacked(*self._factors()), strict=True))
+        return {key: made[key] if key in made else self.free[key] for key in self.layout}
 
     def compose(self) -> dict[str, Tensor]:
         """Every parameter of the network by its own name, with gradients."""
-        return unstack(self.weights(), self.layout)
+        made = dict(zip(self.scalers, self.constraint.by_layer(*self._factors()), strict=True))
+        named: dict[str, Tensor] = {}
+        for key, slot in self.layout.items():
+            layers = made[key] if key in made else self.free[key].reshape(-1, *slot.shape).unbind(0)
+            named.update(zip(slot.names, layers, strict=True))
+        return named
+
+    def _factors(self) -> tuple[list[Tensor], list[Tensor], list[Slot]]:
+        """Own factors, shared ones and slots of all that is composed, in the order of ``scalers``."""
+        slots = [self.layout[key] for key in self.scalers]
+        shared = [self.bank.template(slot.rule.role, slot.rule.tile or ()) for slot in slots]
+        return list(self.scalers.values()), shared, slots
 
     def own(self) -> dict[str, Tensor]:
         """The network's own factors by slot: scalers and free parameters."""

@@ -6,6 +6,7 @@ A new constraint is one file with a class that has the members of :class:`Constr
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
 import torch
@@ -16,7 +17,7 @@ from weit_rl.registry import Registry
 
 
 class Constraint(Protocol):
-    """The five things that tell one constraint from another."""
+    """What tells one constraint from another."""
 
     factored: bool
     """Whether a network's own factors count tiles (True) or are whole weights (False): what ``resize`` asks."""
@@ -36,6 +37,17 @@ class Constraint(Protocol):
 
     def compose(self, own: Tensor, shared: Tensor, slot: Slot) -> Tensor:
         """The slot's stacked weights ``(layers, split, *part)``."""
+        ...
+
+    def stacked(self, own: Sequence[Tensor], shared: Sequence[Tensor], slots: Sequence[Slot]) -> list[Tensor]:
+        """What :meth:`compose` makes, for many slots at once."""
+        ...
+
+    def by_layer(self, own: Sequence[Tensor], shared: Sequence[Tensor], slots: Sequence[Slot]) -> list[list[Tensor]]:
+        """The same as parameters: for each slot one tensor of ``slot.shape`` a layer.
+
+        Their gradients come layer by layer, and need no stacking.
+        """
         ...
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -26,6 +28,14 @@ class Identity:
     def compose(self, own: Tensor, shared: Tensor, slot: Slot) -> Tensor:
         """Nothing to do."""
         return own
+
+    def stacked(self, own: Sequence[Tensor], shared: Sequence[Tensor], slots: Sequence[Slot]) -> list[Tensor]:
+        """Nothing to do."""
+        return list(own)
+
+    def by_layer(self, own: Sequence[Tensor], shared: Sequence[Tensor], slots: Sequence[Slot]) -> list[list[Tensor]]:
+        """The layers taken apart."""
+        return [list(x.reshape(-1, *slot.shape).unbind()) for x, slot in zip(own, slots, strict=True)]
 
 
 CONSTRAINTS.add("identity", Identity())

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
 from weit_rl.constraints import CONSTRAINTS
-from weit_rl.kernels.reference import compose
+from weit_rl.kernels.compose import compose
 from weit_rl.plan import Slot
 
 
@@ -31,16 +33,51 @@ class Kronecker:
         return torch.randn(shape, generator=generator).to(weights) * (weights.std() / spread / rank**0.5)
 
     def compose(self, own: Tensor, shared: Tensor, slot: Slot) -> Tensor:
-        """All layers of the slot in one product, cropped to the weights' true shape."""
-        full = self.uncropped(own.flatten(0, 1), shared, slot.rule.tile)
-        for axis, length in enumerate(slot.part, start=1):
-            if full.shape[axis] > length:  # a slice that cuts nothing off would still cost its backward a copy
-                full = full.narrow(axis, 0, length)
-        return full.reshape(slot.full_shape)
+        """All layers of the slot, cropped to the weights' true shape."""
+        return self.stacked([own], [shared], [slot])[0]
 
-    def uncropped(self, own: Tensor, shared: Tensor, tile: tuple[int, ...] | None) -> Tensor:
-        """The weights of ``(batch, N, *grid)`` scalers, before cropping."""
-        return compose(own, self.templates(shared, tile))
+    def stacked(self, own: Sequence[Tensor], shared: Sequence[Tensor], slots: Sequence[Slot]) -> list[Tensor]:
+        """All layers of all slots in one call of the operator."""
+        scalers, templates, roles = self._factors(own, shared, slots)
+        made = compose(scalers, templates, roles)
+        return [_cropped([full], slot, slot.full_shape)[0] for full, slot in zip(made, slots, strict=True)]
+
+    def by_layer(self, own: Sequence[Tensor], shared: Sequence[Tensor], slots: Sequence[Slot]) -> list[list[Tensor]]:
+        """The same call with an entry for every layer."""
+        scalers, templates, roles = self._factors(own, shared, slots)
+        layers = [s.split(slot.rule.split) for s, slot in zip(scalers, slots, strict=True)]
+        by_layer = [role for role, parts in zip(roles, layers, strict=True) for _ in parts]
+        made = iter(compose([s for parts in layers for s in parts], templates, by_layer))
+        return [_cropped([next(made) for _ in slot.names], slot, slot.shape) for slot in slots]
+
+    def _factors(
+        self, own: Sequence[Tensor], shared: Sequence[Tensor], slots: Sequence[Slot]
+    ) -> tuple[list[Tensor], list[Tensor], list[int]]:
+        """Scalers by slot, templates by role, and the role of each slot."""
+        places: dict[int, int] = {}
+        roles = [places.setdefault(id(factors), len(places)) for factors in shared]
+        firsts = [roles.index(role) for role in range(len(places))]
+        scalers = [self.scalers(*trio) for trio in zip(own, shared, slots, strict=True)]
+        return scalers, [self.summed(shared[k], slots[k].rule.tile) for k in firsts], roles
+
+    def scalers(self, own: Tensor, shared: Tensor, slot: Slot) -> Tensor:
+        """What the operator takes as scalers: ``(layers * split, N, *grid)``."""
+        return own.flatten(0, 1)
+
+    def summed(self, shared: Tensor, tile: tuple[int, ...] | None) -> Tensor:
+        """What the operator takes as templates; they are :meth:`templates` unless the scalers hold a part of them."""
+        return self.templates(shared, tile)
+
+
+def _cropped(made: list[Tensor], slot: Slot, shape: tuple[int, ...]) -> list[Tensor]:
+    """Composed weights in the given shape, without what whole tiles add at the ends."""
+    lengths = [n * t for n, t in zip(slot.grid, slot.rule.tile or (), strict=True)]
+    if tuple(lengths) == slot.part:  # a slice that cuts nothing off would still cost its backward a copy
+        return [full if full.shape == shape else full.view(shape) for full in made]
+    made = [full.view(-1, *lengths) for full in made]
+    for axis, length in enumerate(slot.part, start=1):
+        made = [full.narrow(axis, 0, length) for full in made]
+    return [full.reshape(shape) for full in made]
 
 
 CONSTRAINTS.add("kronecker", Kronecker())

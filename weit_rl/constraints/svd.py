@@ -14,7 +14,7 @@ from torch import Tensor
 
 from weit_rl.constraints import CONSTRAINTS
 from weit_rl.constraints.kronecker import Kronecker
-from weit_rl.kernels.reference import compose
+from weit_rl.plan import Slot
 
 
 class SVD(Kronecker):
@@ -32,12 +32,20 @@ class SVD(Kronecker):
         u, v = shared.split(sides(tile), dim=1)
         return (u.unsqueeze(2) * v.unsqueeze(1)).reshape(-1, *tile)
 
-    def uncropped(self, own: Tensor, shared: Tensor, tile: tuple[int, ...] | None) -> Tensor:
-        """Without the products, an eighth of the time at rank 128: ``kron(s, u v^T) = kron(kron(s, u), v^T)``."""
+    def scalers(self, own: Tensor, shared: Tensor, slot: Slot) -> Tensor:
+        """Scalers times U, since ``kron(s, u v^T) = kron(kron(s, u), v^T)``; a row of the weight is a row of the grid.
+
+        At rank 128 it takes an eighth of the time of templates ``u v^T``.
+        """
+        assert slot.rule.tile is not None
+        u = shared.split(sides(slot.rule.tile), dim=1)[0]
+        own, u = own.flatten(0, 1), u.view(-1, 1, slot.rule.tile[0], *[1] * (len(slot.grid) - 1))
+        return (own.unsqueeze(3) * u).flatten(2, 3)
+
+    def summed(self, shared: Tensor, tile: tuple[int, ...] | None) -> Tensor:
+        """V alone, ``(rank, 1, q, ...)``."""
         assert tile is not None
-        u, v = shared.split(sides(tile), dim=1)
-        u = u.view(-1, 1, tile[0], *[1] * (len(tile) - 1))
-        return compose((own.unsqueeze(3) * u).flatten(2, 3), v.reshape(-1, 1, *tile[1:]))
+        return shared.split(sides(tile), dim=1)[1].reshape(-1, 1, *tile[1:])
 
 
 def sides(tile: tuple[int, ...]) -> list[int]:

@@ -26,7 +26,7 @@ from weit_rl.errors import Interrupted, UserError
 from weit_rl.registry import unknown
 from weit_rl.tasks import kind_of
 from weit_rl.training.progress import Progress
-from weit_rl.workflows.setup import check_numbers
+from weit_rl.workflows.setup import check_model, check_numbers
 
 MODES, REPORTS = ("run", "tune", "report"), ("markdown", "html")
 
@@ -35,6 +35,7 @@ def benchmark(cfg: Any) -> dict[str, Any]:
     """Run or go on; returns the path of the report and the number of cells."""
     check_numbers(cfg)
     kind_of(cfg).prepare(cfg)
+    check_model(cfg)
     for name, choices in {"mode": MODES, "report": REPORTS}.items():
         if cfg[name] not in choices:
             raise unknown(name, cfg[name], list(choices))

@@ -14,7 +14,7 @@ from weit_rl.tasks import kind_of
 from weit_rl.tensorfile import read_tensors
 from weit_rl.training.device import set_up_torch
 from weit_rl.training.run_folder import RunFolder
-from weit_rl.workflows.setup import check_numbers
+from weit_rl.workflows.setup import check_model, check_numbers
 
 PATHS = ("data", "bank", "source")
 
@@ -55,6 +55,7 @@ def launch(verb: str, cfg: Any, make: Callable[[Any], Run]) -> dict[str, Any]:
     if resume is not None:
         cfg = resumed_config(verb, cfg)
     check_numbers(cfg)
+    check_model(cfg)
     set_up_torch(cfg)
     for name in PATHS:
         if name in cfg:

@@ -11,7 +11,8 @@ from weit_rl.agents.evaluation import SEEDS_APART
 from weit_rl.bank import TemplateBank
 from weit_rl.bodies import bank_for
 from weit_rl.errors import UserError
-from weit_rl.models import DEFAULT
+from weit_rl.models import DEFAULT, models_of
+from weit_rl.registry import unknown
 from weit_rl.shipped import BANKS, shipped_bank
 from weit_rl.sizes import Size
 from weit_rl.start import network_of_size
@@ -48,6 +49,13 @@ def check_numbers(cfg: Any) -> None:
     for name in POSITIVE:
         if name in given and given[name] <= 0:
             raise UserError(f"{name}={given[name]}: must be more than 0")
+
+
+def check_model(cfg: Any) -> None:
+    """Raise UserError for a model that is not for the config's task; tasks of other packages have those they like."""
+    names = models_of(cfg.get("task") or "control")
+    if names and cfg.get("model") not in (None, *names):
+        raise unknown("model", str(cfg.model), names)
 
 
 def size_of(group: Any) -> Size:

@@ -1,0 +1,208 @@
+"""Composing a network's weights: the operator against the other ways to write it, and as a share of a training step.
+
+    OMP_NUM_THREADS=1 python benchmarks/kernels.py > benchmarks/results/kernels.md
+    python benchmarks/kernels.py --device cuda > benchmarks/results/kernels_cuda.md
+
+All forms get the same factors, make the weights of every layer of a transformer and take their gradients back to the
+factors, in turn within one run; the medians' ratios count. On a CPU the clock is the processor time of one thread,
+which other work on the machine disturbs least. On a GPU the second cache is flushed before every call, and bandwidth
+is the weights' bytes over the time it takes to make them, against a copy that reads and writes as many.
+"""
+
+from __future__ import annotations
+
+import argparse
+import platform
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from composing import FORMS, Factors, Form, by_einsum, by_lokr, by_operator, factors
+from torch import Tensor
+
+CPU = [(64, 2, 16, 32), (128, 3, 16, 32), (128, 3, 16, 64), (128, 3, 32, 4), (128, 3, 32, 32), (256, 2, 16, 64)]
+CPU += [(384, 2, 32, 16), (384, 2, 32, 32), (384, 2, 64, 8), (768, 1, 32, 4), (768, 1, 64, 32)]
+GPU = [
+    (192, 12, 32, 32),
+    (384, 12, 32, 16),
+    (384, 12, 32, 32),
+    (768, 12, 32, 32),
+    (768, 12, 64, 32),
+    (1024, 24, 64, 64),
+]
+ALLOCATED = 31 * 2**20  # bytes: as in a training process, larger tensors have come and gone, so memory is kept
+Job = Callable[[], Any]
+
+
+def back(form: Form, x: Factors, upstream: list[Tensor]) -> None:
+    torch.autograd.grad(form(x), x.leaves, upstream)
+
+
+def ahead(form: Form, x: Factors) -> None:
+    with torch.no_grad():
+        form(x)
+
+
+def medians(jobs: dict[str, Job], clock: Callable[[Job], float], rounds: int) -> dict[str, float]:
+    """Milliseconds of each job, timed in turn."""
+    times: dict[str, list[float]] = {name: [] for name in jobs}
+    for number in range(rounds + 2):
+        for name, job in jobs.items():
+            taken = clock(job)
+            if number >= 2:  # two rounds of warm-up
+                times[name].append(1000 * taken)
+    return {name: statistics.median(taken) for name, taken in times.items()}
+
+
+def processor_time(job: Job) -> float:
+    begin = time.process_time()
+    job()
+    return time.process_time() - begin
+
+
+def on_cpu(rounds: int) -> Iterator[str]:
+    """The tables of a CPU."""
+    torch.empty(ALLOCATED // 4).fill_(1.0)
+    yield "| width, layers, tile, N | forward, ms | with backward, ms | torch.kron | einsum | product, permute |"
+    yield "|---|---|---|---|---|---|"
+    for shape in CPU:
+        x = factors(*shape, "cpu", torch.float32)
+        upstream = [torch.randn_like(w) for w in by_operator(x)]
+        first = medians({n: partial(ahead, f, x) for n, f in FORMS.items()}, processor_time, rounds)
+        both = medians({n: partial(back, f, x, upstream) for n, f in FORMS.items()}, processor_time, rounds)
+        others = [f"{first[n] / first['operator']:.2f}, {both[n] / both['operator']:.2f}" for n in list(FORMS)[1:]]
+        own = f"{first['operator']:.2f} | {both['operator']:.2f}"
+        yield f"| {', '.join(map(str, shape))} | {own} | {' | '.join(others)} |"
+    yield "\nTimes of the other forms are times the operator's: forward, with backward.\n"
+    yield from of_a_step(rounds)
+
+
+def of_a_step(rounds: int) -> Iterator[str]:
+    """The share of a training step."""
+    from step_cost import STREAMS, jobs, recorded
+
+    from weit_rl.envs.entry import env_entry
+    from weit_rl.tasks.control import Control, ControlConfig
+
+    yield "| 128 x 3, batch 64, tile 16, N = 32 | dense step, ms | composed step | composing alone |\n|---|---|---|---|"
+    for name, options in STREAMS.items():
+        task = Control(env_entry("HalfCheetah"), recorded(), ControlConfig(batch_size=64, **options))
+        dense, composed, alone, _ = medians(jobs(task, 32), processor_time, rounds).values()
+        yield f"| {name} | {dense:.1f} | {composed / dense:.3f} | {100 * alone / dense:.1f} % |"
+
+
+def gpu_clock() -> Callable[[Job], float]:
+    """Seconds of a job on the GPU, its second cache flushed before."""
+    flush = torch.empty(4 * torch.cuda.get_device_properties(0).L2_cache_size, dtype=torch.int8, device="cuda")
+
+    def clock(job: Job) -> float:
+        begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+        flush.zero_()
+        begin.record()
+        job()
+        end.record()
+        torch.cuda.synchronize()
+        return begin.elapsed_time(end) / 1000
+
+    return clock
+
+
+def recorded_graph(job: Job) -> Job:
+    """The job as a CUDA graph: what is left when no call from Python counts."""
+    job()
+    torch.cuda.synchronize()
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        job()
+    return graph.replay
+
+
+def same_when_replayed(dtype: torch.dtype) -> bool:
+    """Whether a recorded composition follows its factors when they change in place."""
+    x, made = factors(192, 2, 32, 16, "cuda", dtype), []
+
+    def job() -> None:
+        with torch.no_grad():
+            made[:] = by_operator(x)
+
+    replay = recorded_graph(job)
+    with torch.no_grad():
+        x.scalers[0].mul_(2)
+        replay()
+        return all(torch.equal(a, b) for a, b in zip(made, by_operator(x), strict=True))
+
+
+def lokr_form() -> dict[str, Form]:
+    try:
+        import peft  # noqa: F401
+    except ImportError:
+        return {}
+    return {"PEFT LoKr": by_lokr}
+
+
+def on_gpu(rounds: int, dtype: torch.dtype) -> Iterator[str]:
+    """The table of a GPU; the operator's two times are of CUDA graphs, those of the other forms of plain calls."""
+    clock = gpu_clock()
+    forms = {**FORMS, "torch.compile of einsum": torch.compile(by_einsum), **lokr_form()}
+    yield f"{dtype}; times of the other forms are times the operator's: forward, with backward.\n"
+    names = [
+        "weights, MB",
+        "copy, GB/s",
+        "forward, us",
+        "of a copy",
+        "with backward, us",
+        "plain calls",
+        *list(forms)[1:],
+    ]
+    yield f"| width, layers, tile, N | {' | '.join(names)} |\n{'|---' * (1 + len(names))}|"
+    for shape in GPU:
+        yield row(shape, dtype, forms, clock, rounds)
+    yield f"\nA recorded CUDA graph gives what a plain call gives: {same_when_replayed(dtype)}"
+
+
+def row(shape: Any, dtype: torch.dtype, forms: Any, clock: Any, rounds: int) -> str:
+    x = factors(*shape, "cuda", dtype)
+    upstream = [torch.randn_like(w) for w in by_operator(x)]
+    size = sum(w.numel() * w.element_size() for w in upstream)
+    source, target = (torch.empty(size, dtype=torch.int8, device="cuda") for _ in range(2))
+    graphs = {"ahead": partial(ahead, by_operator, x), "both": partial(back, by_operator, x, upstream)}
+    jobs = {name: recorded_graph(job) for name, job in graphs.items()}
+    own = medians({"copy": lambda: target.copy_(source), **jobs}, clock, rounds)
+    first = medians({n: partial(ahead, f, x) for n, f in forms.items()}, clock, rounds)
+    both = medians({n: partial(back, f, x, upstream) for n, f in forms.items()}, clock, rounds)
+    written = size / own["ahead"] / (2 * size / own["copy"])  # a copy moves its bytes twice
+    others = (f"{first[n] / own['ahead']:.2f}, {both[n] / own['both']:.2f}" for n in forms)
+    numbers = (f"{size / 1e6:.1f}", f"{2 * size / own['copy'] / 1e6:.0f}", f"{1000 * own['ahead']:.1f}")
+    cells = (*numbers, f"{100 * written:.0f} %", f"{1000 * own['both']:.1f}", *others)
+    return f"| {', '.join(map(str, shape))} | {' | '.join(cells)} |"
+
+
+def processor() -> str:
+    """The name of the CPU."""
+    if Path("/proc/cpuinfo").exists():
+        names = [line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
+        return names[0].partition(":")[2].strip() if names else platform.machine()
+    return platform.processor() or platform.machine()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--dtype", choices=("float32", "bfloat16", "float16"), default="bfloat16", help="on a GPU")
+    arguments = parser.parse_args()
+    machine = torch.cuda.get_device_name() if arguments.device == "cuda" else processor()
+    options = f"--device {arguments.device} --rounds {arguments.rounds}"
+    print(f"# Composing weights\n\n    python benchmarks/kernels.py {options}\n")
+    print(f"{machine}, torch {torch.__version__}, {torch.get_num_threads()} threads\n")
+    dtype = getattr(torch, arguments.dtype)
+    for line in on_cpu(arguments.rounds) if arguments.device == "cpu" else on_gpu(arguments.rounds, dtype):
+        print(line, flush=True)
+
+
+if __name__ == "__main__":
+    main()

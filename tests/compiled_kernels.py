@@ -1,0 +1,86 @@
+"""Run by test_kernels.py: every GPU kernel compiled ahead of time, as it is launched, and what became of it."""
+
+import re
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import torch
+import triton
+from triton.backends.compiler import GPUTarget
+from triton.backends.nvidia.compiler import get_ptxas
+from triton.compiler import ASTSource
+
+from weit_rl.kernels import launch
+from weit_rl.kernels.grouping import groups
+from weit_rl.kernels.tables import launches
+from weit_rl.kernels.triton import scalers_kernel, templates_kernel, weights_kernel
+
+REGISTERS = 128
+LAYERS = 6
+CASES = [(arch, *case) for arch in (80, 90, 100) for case in ((torch.bfloat16, 64), (torch.float32, 32))]
+CASES.append((90, torch.float64, 32))
+NAMES = {torch.bfloat16: "*bf16", torch.float32: "*fp32", torch.float64: "*fp64"}
+
+
+def planned(dtype, rank, block):
+    """The launch of a transformer of width 384 and six layers, tile 32."""
+    shapes = ((3, 12, 12), (1, 12, 12), (1, 48, 12), (1, 12, 48))
+    scalers = [
+        torch.empty(split, rank, *grid, dtype=dtype, device="meta") for split, *grid in shapes for _ in range(LAYERS)
+    ]
+    templates = [torch.empty(rank, 32, 32, dtype=dtype, device="meta") for _ in shapes]
+    (plan,) = launches(groups(scalers, templates, [k // LAYERS for k in range(len(scalers))]), block)
+    return plan
+
+
+def compiled(kernel, arguments, constants, arch):
+    """PTX of a kernel for pointers to whole vectors."""
+    options = {key: constants.pop(key) for key in launch.OPTIONS}
+    constants = {key: value for key, value in constants.items() if key in kernel.arg_names}
+    signature = {name: arguments.get(name, "constexpr") for name in kernel.arg_names}
+    attributes = {}
+    for place, kind in enumerate(signature.values()):
+        places = [(place, k) for k in range(len(kind))] if isinstance(kind, tuple) else [(place,)]
+        attributes |= {key: [["tt.divisibility", 16]] for key in places if kind != "constexpr"}
+    source = ASTSource(kernel, signature, constexprs=constants, attrs=attributes)
+    return triton.compile(source, target=GPUTarget("cuda", arch, 32), options=options).asm["ptx"]
+
+
+def registers_and_spills(ptx, arch):
+    """What ptxas reports of a kernel."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "kernel.ptx"
+        path.write_text(ptx)
+        name = f"sm_{arch}a" if arch >= 90 else f"sm_{arch}"
+        words = [get_ptxas(arch).path, "-v", f"--gpu-name={name}", str(path), "-o", str(path.with_suffix(".cubin"))]
+        report = subprocess.run(words, capture_output=True, text=True, check=True).stderr
+    return int(re.search(r"Used (\d+) registers", report)[1]), int(re.search(r"(\d+) bytes spill stores", report)[1])
+
+
+def kernels(dtype, rank):
+    """Each kernel with its arguments and what it is compiled for; whether its stores lie in a row."""
+    pointer, sums = NAMES[dtype], "*fp64" if dtype == torch.float64 else "*fp32"
+    forward, backward = (planned(dtype, rank, blocks[2].tiles) for blocks in (launch.FORWARD, launch.BACKWARD))
+    entries, roles = (pointer,) * len(forward.entries), (pointer,) * len(forward.roles)
+    number = {"ROLES": len(forward.roles)}
+    ahead = {**launch.constants(forward, dtype, launch.FORWARD), **number}
+    back = {**launch.constants(backward, dtype, launch.BACKWARD), **number}
+    yield weights_kernel, {"table": "*i64", "scalers": entries, "templates": roles, "weights": entries}, ahead, True
+    yield scalers_kernel, {"table": "*i64", "grads": entries, "templates": roles, "into": entries}, back, False
+    tables = {"table": "*i64", "shares": "*i64"}
+    yield templates_kernel, {**tables, "grads": entries, "scalers": entries, "parts": sums}, back, True
+
+
+if __name__ == "__main__":
+    for arch, dtype, rank in CASES:
+        for kernel, arguments, constants, in_a_row in kernels(dtype, rank):
+            ptx = compiled(kernel, arguments, dict(constants), arch)
+            registers, spills = registers_and_spills(ptx, arch)
+            stores = set(re.findall(r"st\.global[.\w:]*", ptx))
+            print(f"sm_{arch} {dtype} {kernel.__name__}: {registers} registers, {spills} bytes spilled, {stores}")
+            assert registers <= REGISTERS and spills == 0
+            assert not in_a_row or all(re.search(r"\.v[24]\.", store) for store in stores)
+            sys.stdout.flush()
+    print("compiled")

@@ -1,0 +1,100 @@
+"""What the kernels' programs are told: rows of whole numbers that depend on shapes alone, made once for each layout."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from weit_rl.kernels.grouping import Group
+from weit_rl.kernels.tiling import Tiling
+
+ENTRIES = 64  # of one launch: each is an argument, and a program finds its own by going through them
+PROGRAMS = 512  # for the gradients of templates: enough to fill large GPUs
+
+
+@dataclass(frozen=True, eq=False)
+class Launch:
+    """Entries with templates of one shape.
+
+    Attributes:
+        entries, roles: their places in the call.
+        like: one of their groups.
+        form: how tiles lie in a weight of it.
+        rows: for each block of tiles, role by role, ``(entry, role, first tile, tiles of the entry, tiles of a weight,
+            columns, 0, 0)``, where entries and roles are counted within the launch.
+        bounds: for each role the first of its rows and the one past its last.
+    """
+
+    entries: tuple[int, ...]
+    roles: tuple[int, ...]
+    like: Group
+    form: Tiling
+    rows: tuple[tuple[int, ...], ...]
+    bounds: tuple[tuple[int, int], ...]
+
+
+@cache
+def launches(groups: tuple[Group, ...], block: int) -> tuple[Launch, ...] | None:
+    """The launches of a call, for blocks of so many tiles.
+
+    None where a weight is no matrix of tiles, or has more numbers than the kernels count.
+    """
+    alike: dict[Any, list[tuple[Group, int]]] = {}
+    for g in groups:
+        if g.form is None or g.batch * g.form.tiles * max(g.form.size, g.n) >= 2**31:
+            return None
+        key = g.n, g.form.size, g.form.width, g.dtype, g.shared_dtype
+        alike.setdefault(key, []).extend((g, entry) for entry in g.entries)
+    parts = (
+        sorted(pairs, key=lambda pair: pair[0].role)[k : k + ENTRIES]
+        for pairs in alike.values()
+        for k in range(0, len(pairs), ENTRIES)
+    )
+    return tuple(_launch(part, block) for part in parts)
+
+
+def _launch(pairs: Sequence[tuple[Group, int]], block: int) -> Launch:
+    roles = tuple(dict.fromkeys(group.role for group, _ in pairs))
+    rows: list[tuple[int, ...]] = []
+    bounds: list[tuple[int, int]] = []
+    for number, role in enumerate(roles):
+        begin = len(rows)
+        for entry, (group, _) in enumerate(pairs):
+            if group.role == role:
+                rows += _rows(entry, number, group, block)
+        bounds.append((begin, len(rows)))
+    like, entries = pairs[0][0], tuple(entry for _, entry in pairs)
+    assert like.form is not None
+    return Launch(entries, roles, like, like.form, tuple(rows), tuple(bounds))
+
+
+def _rows(entry: int, role: int, group: Group, block: int) -> Iterator[tuple[int, ...]]:
+    form = group.form
+    assert form is not None
+    tiles = group.batch * form.tiles
+    return ((entry, role, first, tiles, form.tiles, form.columns, 0, 0) for first in range(0, tiles, block))
+
+
+@cache
+def rows_on(launch: Launch, device: torch.device) -> Tensor:
+    """The table of rows on a device."""
+    return torch.tensor(launch.rows, dtype=torch.int64).to(device)
+
+
+@cache
+def shares_on(launch: Launch, blocks: int, device: torch.device) -> Tensor:
+    """The rows of each role in shares ``(roles * shares, 2)``, with ``blocks`` programs each, that keep a GPU busy."""
+    longest = max(past - begin for begin, past in launch.bounds)
+    number = min(longest, max(1, PROGRAMS // (blocks * len(launch.roles))))
+    step = -(-longest // number)
+    shares = [
+        (min(begin + k * step, past), min(begin + (k + 1) * step, past))
+        for begin, past in launch.bounds
+        for k in range(number)
+    ]
+    return torch.tensor(shares, dtype=torch.int64).to(device)

@@ -1,0 +1,157 @@
+"""The composition's kernels for NVIDIA GPUs: weights, and the gradients of scalers and of templates.
+
+Each is one launch for all entries of one template shape. What it works on is said by a row of a table, a few whole
+numbers that depend on shapes alone; where the tensors lie is said by the launch's arguments. So a step copies nothing
+to the device and can be recorded as a CUDA graph.
+
+Letters: a program has ``BLOCK_M`` tiles (``m`` counts the tiles of an entry, through its weights) and ``BLOCK_X``
+entries of a tile (``x``), and ``n`` counts templates. Addresses in weights are affine in ``m`` and ``x``, which keeps
+the stores whole vectors: a table of addresses for each block makes them single numbers. Blocks of scalers have ``m``
+last, so that a warp reads and writes neighbours, though nothing tells the compiler that they are.
+
+Imported only where Triton is there and a GPU composes.
+"""
+
+from __future__ import annotations
+
+import triton
+import triton.language as tl
+
+ROW = tl.constexpr(8)  # numbers of a table's row: entry, role, first tile, tiles, tiles of a weight, columns
+
+
+@triton.jit
+def _pick(pointers, index, COUNT: tl.constexpr):
+    """One of a launch's tensors, by a number known only on the device."""
+    chosen = pointers[0]
+    for k in tl.static_range(1, COUNT):
+        chosen = tl.where(index == k, pointers[k], chosen)
+    return chosen
+
+
+@triton.jit
+def _number(row, place: tl.constexpr):
+    return tl.load(row + place).to(tl.int32)
+
+
+@triton.jit
+def _in_scalers(m, n, weight, N: tl.constexpr):
+    """Places of scalers ``(batch, N, tiles of a weight)``."""
+    return (m // weight) * (weight * N) + m % weight + n * weight
+
+
+@triton.jit
+def _in_weights(m, x, columns, SIZE: tl.constexpr, WIDTH: tl.constexpr):
+    """Places of weights ``(rows, height, columns, width)``."""
+    tile = (m // columns) * (columns * SIZE) + (m % columns) * WIDTH
+    return tile + (x // WIDTH) * (columns * WIDTH) + x % WIDTH
+
+
+@triton.jit
+def weights_kernel(
+    table,
+    scalers,
+    templates,
+    weights,
+    N: tl.constexpr,
+    SIZE: tl.constexpr,
+    WIDTH: tl.constexpr,
+    ENTRIES: tl.constexpr,
+    ROLES: tl.constexpr,
+    BLOCK_M: tl.constexpr,
+    BLOCK_N: tl.constexpr,
+    BLOCK_X: tl.constexpr,
+    OPERAND: tl.constexpr,
+    SUM: tl.constexpr,
+):
+    """``weights[m, x] = sum_n scalers[n, m] * templates[n, x]``; a program for each row of the table and block of x."""
+    blocks: tl.constexpr = tl.cdiv(SIZE, BLOCK_X)
+    row = table + (tl.program_id(0) // blocks) * ROW
+    entry, tiles, weight, columns = _number(row, 0), _number(row, 3), _number(row, 4), _number(row, 5)
+    own, shared = _pick(scalers, entry, ENTRIES), _pick(templates, _number(row, 1), ROLES)
+    m = _number(row, 2) + tl.arange(0, BLOCK_M)
+    x = (tl.program_id(0) % blocks * BLOCK_X + tl.arange(0, BLOCK_X))[None, :]
+    total = tl.zeros((BLOCK_M, BLOCK_X), SUM)
+    for first in range(0, N, BLOCK_N):
+        n = (first + tl.arange(0, BLOCK_N))[:, None]
+        s = tl.load(own + _in_scalers(m[None, :], n, weight, N), mask=(m[None, :] < tiles) & (n < N), other=0.0)
+        t = tl.load(shared + n * SIZE + x, mask=(n < N) & (x < SIZE), other=0.0)
+        total = tl.dot(tl.trans(s.to(OPERAND)), t.to(OPERAND), total, input_precision="ieee", out_dtype=SUM)
+    out = _pick(weights, entry, ENTRIES)
+    made = total.to(out.dtype.element_ty)
+    tl.store(out + _in_weights(m[:, None], x, columns, SIZE, WIDTH), made, mask=(m[:, None] < tiles) & (x < SIZE))
+
+
+@triton.jit
+def scalers_kernel(
+    table,
+    grads,
+    templates,
+    into,
+    N: tl.constexpr,
+    SIZE: tl.constexpr,
+    WIDTH: tl.constexpr,
+    ENTRIES: tl.constexpr,
+    ROLES: tl.constexpr,
+    BLOCK_M: tl.constexpr,
+    BLOCK_N: tl.constexpr,
+    BLOCK_X: tl.constexpr,
+    OPERAND: tl.constexpr,
+    SUM: tl.constexpr,
+):
+    """``into[n, m] = sum_x templates[n, x] * grads[m, x]``; a program for each row of the table and block of n."""
+    blocks: tl.constexpr = tl.cdiv(N, BLOCK_N)
+    row = table + (tl.program_id(0) // blocks) * ROW
+    entry, tiles, weight, columns = _number(row, 0), _number(row, 3), _number(row, 4), _number(row, 5)
+    grad, shared = _pick(grads, entry, ENTRIES), _pick(templates, _number(row, 1), ROLES)
+    m = _number(row, 2) + tl.arange(0, BLOCK_M)
+    n = (tl.program_id(0) % blocks * BLOCK_N + tl.arange(0, BLOCK_N))[:, None]
+    total = tl.zeros((BLOCK_N, BLOCK_M), SUM)
+    for first in range(0, SIZE, BLOCK_X):
+        x = (first + tl.arange(0, BLOCK_X))[None, :]
+        places = _in_weights(m[:, None], x, columns, SIZE, WIDTH)
+        g = tl.load(grad + places, mask=(m[:, None] < tiles) & (x < SIZE), other=0.0)
+        t = tl.load(shared + n * SIZE + x, mask=(n < N) & (x < SIZE), other=0.0)
+        total = tl.dot(t.to(OPERAND), tl.trans(g.to(OPERAND)), total, input_precision="ieee", out_dtype=SUM)
+    out = _pick(into, entry, ENTRIES)
+    made = total.to(out.dtype.element_ty)
+    tl.store(out + _in_scalers(m[None, :], n, weight, N), made, mask=(m[None, :] < tiles) & (n < N))
+
+
+@triton.jit
+def templates_kernel(
+    table,
+    shares,
+    grads,
+    scalers,
+    parts,
+    N: tl.constexpr,
+    SIZE: tl.constexpr,
+    WIDTH: tl.constexpr,
+    ENTRIES: tl.constexpr,
+    BLOCK_M: tl.constexpr,
+    BLOCK_N: tl.constexpr,
+    BLOCK_X: tl.constexpr,
+    OPERAND: tl.constexpr,
+    SUM: tl.constexpr,
+):
+    """``parts[share, n, x] = sum_m scalers[n, m] * grads[m, x]`` over the rows of the table that a share has.
+
+    The shares of a role are added afterwards, always in the same order.
+    """
+    blocks: tl.constexpr = tl.cdiv(SIZE, BLOCK_X)
+    share, block = tl.program_id(0) // (blocks * tl.cdiv(N, BLOCK_N)), tl.program_id(0) // blocks
+    x = (tl.program_id(0) % blocks * BLOCK_X + tl.arange(0, BLOCK_X))[None, :]
+    n = (block % tl.cdiv(N, BLOCK_N) * BLOCK_N + tl.arange(0, BLOCK_N))[:, None]
+    total = tl.zeros((BLOCK_N, BLOCK_X), SUM)
+    for number in range(_number(shares + 2 * share, 0), _number(shares + 2 * share, 1)):
+        row = table + number * ROW
+        entry, tiles, weight, columns = _number(row, 0), _number(row, 3), _number(row, 4), _number(row, 5)
+        grad, own = _pick(grads, entry, ENTRIES), _pick(scalers, entry, ENTRIES)
+        m = _number(row, 2) + tl.arange(0, BLOCK_M)
+        places = _in_weights(m[:, None], x, columns, SIZE, WIDTH)
+        g = tl.load(grad + places, mask=(m[:, None] < tiles) & (x < SIZE), other=0.0)
+        s = tl.load(own + _in_scalers(m[None, :], n, weight, N), mask=(m[None, :] < tiles) & (n < N), other=0.0)
+        total = tl.dot(s.to(OPERAND), g.to(OPERAND), total, input_precision="ieee", out_dtype=SUM)
+    place = parts + share.to(tl.int64) * (N * SIZE) + n * SIZE + x
+    tl.store(place, total, mask=(n < N) & (x < SIZE))
