@@ -69,6 +69,7 @@ def test_a_run_stopped_and_resumed_is_one_never_stopped(
     assert stop.value.exit_code == (130 if how else 143)
     report = train(compose("train", [f"resume={run}"]))
     assert all(checkpoint(run, name) == checkpoint(uninterrupted, name) for name in ("start", "best", "last"))
+    assert report.pop("run_dir") == str(run)
     assert {**report, "seconds": 0} == {**json.loads((uninterrupted / "evaluation.json").read_text()), "seconds": 0}
     rows, expected = (metrics(path) for path in (run, uninterrupted))
     assert rows == expected

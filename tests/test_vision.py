@@ -128,6 +128,9 @@ def test_each_mode_has_options_of_its_own():
         (["task=diffusion", "init=scratch", "mixup=0.2"], "mixup=0.2: is for task=classification"),
         (["mode=sample"], "run: must be given"),
         (["mode=evaluate"], "run: must be given"),
+        (["mode=export", "run=nowhere"], "out: must be given"),
+        (["mode=export", "run=nowhere", "out=here"], "is no run folder"),
+        (["init=scratch", "ema=1"], "ema=1.0: must be from 0 to 0.99999"),
         (["mode=evaluate", "run=nowhere"], "is no run folder"),
     ],
 )

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from omegaconf import DictConfig
 
 CONTROL = "control"  # the task of every verb that names no other
-VISION_MODES = ("train", "pretrain", "evaluate", "sample")
+VISION_MODES = ("train", "pretrain", "evaluate", "sample", "export")
 
 
 def command(verb: str, main: Callable[[DictConfig], Any], argv: Sequence[str] | None = None) -> NoReturn:

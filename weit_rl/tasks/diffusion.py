@@ -21,6 +21,7 @@ from weit_rl.plan import Plan
 from weit_rl.registry import unknown
 from weit_rl.sizes import Size
 from weit_rl.tasks.pictures import grid_of
+from weit_rl.tasks.sampling import denoise, diffusers_schedulers, guided, scheduler_of
 from weit_rl.weit import eval_mode
 
 NAME = "diffusion"
@@ -28,6 +29,16 @@ PARTS = ("train", "held_out", "test")
 SAMPLE = 256  # images that a network is run on where its activations are looked at
 AT_ONCE = 256  # images of a batch in evaluation
 SHOWN = 8  # images of a class in a picture
+COLUMNS = {  # of a table: of which metric, in which unit; the first three are of every evaluation
+    "PSNR of the noise (dB)": ("psnr", 1),
+    "loss": ("loss", 1),
+    "images": ("images", 1),
+    "samples": ("samples", 1),
+    "FID": ("fid", 1),
+    "KID (x 1000)": ("kid", 1000),
+    "precision (%)": ("precision", 100),
+    "recall (%)": ("recall", 100),
+}
 INPUTS = ("images", "timesteps", "labels")  # of a network, in this order
 
 
@@ -85,7 +96,7 @@ class Diffusion:
         self.images = images if config.data_images is None else images.drawn(config.data_images)
         self.config, self.model, self.name = config, MODELS.get(config.model), images.name
         self.plan: Plan = self.model.plan(config.tile)
-        self.scheduler = _schedulers().DDPMScheduler(config.timesteps)
+        self.scheduler = diffusers_schedulers().DDPMScheduler(config.timesteps)
         self._epochs = Epochs(len(self.images.train), config.batch_size, config.seed)
 
     @property
@@ -168,13 +179,8 @@ class Diffusion:
         """None: the images have no score of their own."""
 
     def row(self, name: str, metrics: dict[str, Any]) -> dict[str, Any]:
-        """One row of a table."""
-        return {
-            "": name,
-            "PSNR of the noise (dB)": metrics["psnr"],
-            "loss": metrics["loss"],
-            "images": metrics["images"],
-        }
+        """One row of a table; with what is known of drawn images, where it is."""
+        return {"": name} | {title: unit * metrics[key] for title, (key, unit) in COLUMNS.items() if key in metrics}
 
     def logged(self, metrics: dict[str, Any]) -> dict[str, float]:
         """The measure; the loss is logged as every task's is."""
@@ -186,36 +192,36 @@ class Diffusion:
         return {}, {"samples": grid_of(self.sample(net, labels).numpy(), SHOWN)}
 
     @torch.no_grad()
-    def sample(self, net: nn.Module, labels: Tensor, steps: int = 50, guidance: float = 1.5, seed: int = 0) -> Tensor:
-        """Images of these labels ``(n,)`` by DDIM (arXiv 2010.02502), ``(n, C, H, W)`` uint8 on the CPU.
+    def sample(
+        self,
+        net: nn.Module,
+        labels: Tensor,
+        steps: int = 50,
+        guidance: float = 1.5,
+        seed: int = 0,
+        scheduler: str = "ddim",
+    ) -> Tensor:
+        """Images of these labels ``(n,)``, ``(n, C, H, W)`` uint8 on the CPU.
 
         Args:
             net: a plain network.
             labels: what is wanted of each image.
-            steps: of the sampler (default 50).
+            steps: of the scheduler (default 50).
             guidance: how far beyond the network's answer without a label its answer with one is followed (default 1.5;
                 1 uses the answer with the label alone).
-            seed: of the noise that it begins with.
-        """
-        sampler = _schedulers().DDIMScheduler.from_config(self.scheduler.config)
-        sampler.set_timesteps(steps)
-        shape = (len(labels), self.images.channels, self.images.image_size, self.images.image_size)
-        images = torch.randn(shape, generator=torch.Generator().manual_seed(seed)).to(self.config.device)
-        with eval_mode(net):
-            for time in sampler.timesteps:
-                noise = self._guided(net, images, time, labels.to(self.config.device), guidance)
-                # The image is clipped to [-1, 1]; were the noise not what is left beside it, too strong an answer early
-                # on, which guidance makes stronger, would lead the other way.
-                images = sampler.step(noise, time, images, use_clipped_model_output=True).prev_sample
-        return ((images.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8).cpu()
+            seed: of the noise that it begins with, and of what is added on the way.
+            scheduler: ``"ddim"`` (default), ``"ddpm"`` or ``"dpmsolver++"``.
 
-    def _guided(self, net: nn.Module, images: Tensor, time: Tensor, labels: Tensor, guidance: float) -> Tensor:
-        times = time.to(images.device).expand(len(images))
-        told = net(images, times, labels)
-        if guidance == 1:
-            return told
-        untold = net(images, times, torch.full_like(labels, self.none))
-        return untold + guidance * (told - untold)
+        Raises:
+            UserError: for another scheduler, or more steps than there are time steps.
+        """
+        how, generator = scheduler_of(scheduler, self.scheduler), torch.Generator().manual_seed(seed)
+        shape = (len(labels), self.images.channels, self.images.image_size, self.images.image_size)
+        images = torch.randn(shape, generator=generator).to(self.config.device)
+        with eval_mode(net):
+            noise = guided(net, labels.to(self.config.device), self.none, guidance)
+            images = denoise(noise, how, images, steps, generator)
+        return ((images.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8).cpu()
 
     @torch.no_grad()
     def _error(self, net: Any, part: Part, batches: int | None = None) -> float:
@@ -239,11 +245,3 @@ class Diffusion:
 
     def _on_device(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         return {name: tensor.to(self.config.device) for name, tensor in batch.items()}
-
-
-def _schedulers() -> Any:
-    try:
-        import diffusers
-    except ImportError as error:
-        raise UserError(f"diffusion needs diffusers ({error}): pip install 'weit_rl[vision]'") from error
-    return diffusers

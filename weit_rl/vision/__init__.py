@@ -6,6 +6,7 @@
     report = vision.train(data="digits", model="vit", size="small")
     vision.classify(report["run_dir"], images)
     vision.generate(vision.train(task="diffusion")["run_dir"], classes=["3", "7"])
+    vision.PixelDiTPipeline.from_run("runs/drawer").save_pretrained("drawer")    # for diffusers; mode=export
 
 Every option of ``configs/vision_<mode>.yaml`` is a keyword argument; a group is a mapping, ``size={"width": 96}``.
 """
@@ -19,16 +20,31 @@ if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor
 
-__all__ = ["classify", "evaluate", "generate", "main", "pretrain", "train"]
+    from weit_rl.vision.pipeline import PixelDiTPipeline
+
+__all__ = ["PixelDiTPipeline", "classify", "evaluate", "export", "generate", "main", "pretrain", "train"]
+
+
+def __getattr__(name: str) -> Any:
+    if name != "PixelDiTPipeline":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from weit_rl.tasks.sampling import diffusers_schedulers
+
+    diffusers_schedulers()  # which the next line needs, and which says so in a line
+    from weit_rl.vision.pipeline import PixelDiTPipeline
+
+    return PixelDiTPipeline
 
 
 def main(cfg: Any) -> dict[str, Any]:
     """Run with a composed config, whose ``mode`` says what is done; returns the numbers it prints."""
     from weit_rl.workflows.pretrain import pretrain as pretrain_
     from weit_rl.workflows.train import train as train_
-    from weit_rl.workflows.vision import evaluate_images, sample
+    from weit_rl.workflows.vision import evaluate_images, export_pipeline, sample
 
-    return {"train": train_, "pretrain": pretrain_, "evaluate": evaluate_images, "sample": sample}[cfg.mode](cfg)
+    modes = {"train": train_, "pretrain": pretrain_}
+    modes |= {"evaluate": evaluate_images, "sample": sample, "export": export_pipeline}
+    return modes[cfg.mode](cfg)
 
 
 def train(**options: Any) -> dict[str, Any]:
@@ -82,6 +98,20 @@ def generate(run: str | Path, **options: Any) -> dict[str, Any]:
         UserError: for bad input.
     """
     return _run("sample", {"run": str(run), **options})
+
+
+def export(run: str | Path, out: str | Path, **options: Any) -> dict[str, Any]:
+    """Write a finished run of ``task="diffusion"`` as a pipeline of diffusers, see :class:`PixelDiTPipeline`.
+
+    Args:
+        run: its folder.
+        out: a new folder, with ``model_index.json``, ``transformer/`` and ``scheduler/``.
+        options: others of ``configs/vision_export.yaml``.
+
+    Raises:
+        UserError: for bad input, before anything is written.
+    """
+    return _run("export", {"run": str(run), "out": str(out), **options})
 
 
 def classify(run: str | Path, images: Tensor | np.ndarray, checkpoint: str = "last") -> dict[str, Any]:

@@ -55,6 +55,7 @@ class Monitor:
         probes: int = 1,
         span: tuple[int, int] | None = None,
         warm: Any = None,
+        after: Callable[[], None] = lambda: None,
     ) -> Any:
         """Fit one stage.
 
@@ -69,6 +70,7 @@ class Monitor:
             probes: steps whose FLOPs are counted, before it begins; more than 1 where steps differ.
             span: the steps of the recipe that are done now (default: all).
             warm: fills the optimiser before the first step.
+            after: called after every step, before anything else.
         """
         if recipe.steps == 0:
             return module
@@ -79,6 +81,7 @@ class Monitor:
         with Progress(end, f"{name} stage", start) as bar:
 
             def on_step(step: int, value: float) -> None:
+                after()
                 bar.update(step, loss=value)
                 if step % LOG_EVERY == 0 or step == end:
                     self.run.log(offset + step, {f"{name}/loss": value, "time/seconds": self.seconds})

@@ -27,6 +27,7 @@ RANGES = {  # least and most; seeds and episodes end where they would meet those
     "warmup": (0, 1),
     "dropout": (0, 0.99),
     "best_fraction": (0, 1),
+    "ema": (0, 0.99999),
     "weight_decay": (0, None),
     "scaler_steps": (0, None),
     "train_steps": (0, None),

@@ -10,11 +10,13 @@ from typing import Any
 from torch import nn
 
 from weit_rl.bank import TemplateBank
+from weit_rl.errors import UserError
 from weit_rl.initializers import INITIALIZERS, Context, Initializer, Source, with_options
 from weit_rl.scaling import Segment, rescaled, rescaled_optimizer, segments
 from weit_rl.sizes import Size
 from weit_rl.tasks import kind_of
 from weit_rl.tensorfile import read_tensors
+from weit_rl.training.average import Averaged
 from weit_rl.training.checkpoint import fill_optimizer, load_network, save_network
 from weit_rl.training.loop import Recipe
 from weit_rl.training.run_folder import RunFolder
@@ -63,6 +65,8 @@ class TrainRun:
         if self.bank:
             self.task.plan = self.task.plan.with_tiles(self.bank.tiles)
         self.net: Any = self.task.build(self.size, cfg.seed)
+        self.averaged: Averaged | None = None
+        self.ema = ema_of(cfg)
         self.stages = {"scaler": 0, **{segment.name: self.scaler_steps for segment in self.segments}}
         largest = max(sum(p.numel() for p in self.task.build(s.size).parameters()) for s in self.segments)
         self.free_bytes = 20_000_000 + 100 * largest  # weights, optimiser, their atomic copies
@@ -74,7 +78,7 @@ class TrainRun:
     def __call__(self, run: RunFolder) -> dict[str, Any]:
         """Both stages and the final evaluation, written to ``run``."""
         scores = Scores(run, self.task, self.cfg)
-        monitor = Monitor(run, lambda step: scores.validate(self.net, self.card(), step))
+        monitor = Monitor(run, lambda step: scores.validate(self.judged, self.card(), step))
         self.start(run, monitor)
         self.train(monitor)
         if self.train_steps:
@@ -82,16 +86,25 @@ class TrainRun:
         save_network(run.checkpoint_path("last"), self.net, self.card())
         return self.finish(run, monitor, scores)
 
+    @property
+    def judged(self) -> Any:
+        """The network that is scored and kept."""
+        return self.averaged.average if self.averaged else self.net
+
     def train(self, monitor: Monitor) -> None:
-        """The training stage, each segment at its size."""
+        """The training stage, each segment at its size; behind it the network is the average, if there is one."""
+        if self.ema:
+            self.averaged = Averaged(self.net, self.ema)
         every = self.cfg.evaluate_every or max(1, self.train_steps // 3)
         warm, name = None, ""
         for segment in self.segments:
             if segment.first:
                 warm = self.rescale(segment.size, monitor.run.checkpoint_path(f"{name}_state"))
-            stage = (segment.name, self.scaler_steps, self.net, self.loss, self.recipe("train"))
-            monitor.stage(*stage, every=every, span=(segment.first, segment.last), warm=warm)
+            stage = (segment.name, self.scaler_steps, self.averaged or self.net, self.loss, self.recipe("train"))
+            after = self.averaged.update if self.averaged else lambda: None
+            monitor.stage(*stage, every=every, span=(segment.first, segment.last), warm=warm, after=after)
             name = segment.name
+        self.net = self.judged
 
     def rescale(self, size: Size, state: Path) -> Callable[[Any], None]:
         """Go on with a network of another size; returns what carries the optimiser's state over."""
@@ -197,3 +210,11 @@ def stage_steps(initializer: Initializer, asked: int | None) -> int:
     if initializer.stage_steps == 0 or asked is None:
         return initializer.stage_steps
     return asked
+
+
+def ema_of(cfg: Any) -> float:
+    """The decay of the average of the weights, 0 for none; UserError where it cannot be followed."""
+    decay = float(cfg.get("ema", 0.0))  # control has none
+    if decay and cfg.grow:
+        raise UserError(f"ema={decay}: an average is of one size; leave out grow or ema")
+    return decay

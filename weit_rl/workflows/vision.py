@@ -1,8 +1,9 @@
-"""Networks of images that are trained: scored on their test images, drawn from, and used."""
+"""Networks of images that are trained: scored on their test images, drawn from, exported, and used."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -10,11 +11,12 @@ import torch
 from omegaconf import OmegaConf
 from torch import Tensor
 
-from weit_rl.atomic import unused, write_atomically
+from weit_rl.atomic import cannot_write, unused, write_atomically
 from weit_rl.errors import UserError
 from weit_rl.registry import unknown
 from weit_rl.tasks import kind_of
 from weit_rl.tasks.pictures import grid_of
+from weit_rl.tasks.sample_quality import Features, quality_of
 from weit_rl.training.checkpoint import load_network
 from weit_rl.training.device import device_of
 from weit_rl.training.progress import table
@@ -26,8 +28,9 @@ def evaluate_images(cfg: Any) -> dict[str, Any]:
     run = RunFolder.open(cfg.run)
     net, card = network_of(run, cfg.checkpoint, device_of(cfg))
     task = task_of(run, card, cfg)
+    quality = sample_quality(cfg, run, task, net)
     more, pictures = task.closer_look(net)
-    report = task.evaluate(net) | more
+    report = task.evaluate(net) | more | quality
     report |= {"checkpoint": cfg.checkpoint, "data": task.name, "classes": card["classes"]}
     name = unused(run.path / f"evaluation-{cfg.checkpoint}-{task.name}.json").name
     run.write_json(name, report)
@@ -35,28 +38,68 @@ def evaluate_images(cfg: Any) -> dict[str, Any]:
         write_atomically(run.path / f"{Path(name).stem}-{kind}.png", png)
         run.log_image(card.get("step", run.last_step()), f"{kind}/{cfg.checkpoint}", png)
     run.close()
-    table(f"{cfg.run}", [task.row(cfg.checkpoint, report)])
+    judge = f", drawn images by the features of {report['features']}" if quality else ""
+    table(f"{cfg.run}{judge}", [task.row(cfg.checkpoint, report)])
     print(f"written: {run.path / name}, and beside it pictures of {' and '.join(pictures)}")
     return report
 
 
+def sample_quality(cfg: Any, run: RunFolder, task: Any, net: Any) -> dict[str, Any]:
+    """How near drawn images are to the test images, by the classifier that ``cfg.features`` names; {} without one."""
+    if cfg.features is None:
+        return {}
+    diffusion_run(run.path)
+    judge, card = network_of(RunFolder.open(cfg.features), "last", device_of(cfg))
+    if card.get("task") != "classification":
+        raise UserError(f"features={cfg.features}: is not of task=classification; give a classifier of such images")
+    how = {name: cfg[name] for name in ("scheduler", "steps", "guidance")}
+    numbers = quality_of(task, net, Features(judge), cfg.samples, cfg.seed, **how)
+    named = f"{card['model']} {'x'.join(map(str, card['size'][:2]))} of {card['data']}"
+    return numbers | how | {"samples": cfg.samples, "features": named, "features_run": str(cfg.features)}
+
+
 def sample(cfg: Any) -> dict[str, Any]:
     """Images of the classes asked for: ``images`` ``(n, C, H, W)`` uint8, ``labels``, and the ``path`` they are in."""
-    run = RunFolder.open(cfg.run)
-    if run.config.get("task") != "diffusion":
-        raise UserError(f"run={cfg.run}: is not of task=diffusion, so it draws nothing; give one that is")
+    run = diffusion_run(cfg.run)
     for name in ("images", "steps"):
         if cfg[name] < 1:
             raise UserError(f"{name}={cfg[name]}: must be 1 or more")
     net, card = network_of(run, cfg.checkpoint, device_of(cfg))
     task = task_of(run, card, OmegaConf.create({"data": None, "device": cfg.device}))
     labels = torch.tensor(labels_of(cfg.classes, card["classes"])).repeat_interleave(cfg.images)
-    images = task.sample(net, labels, cfg.steps, cfg.guidance, cfg.seed).numpy()
+    images = task.sample(net, labels, cfg.steps, cfg.guidance, cfg.seed, cfg.scheduler).numpy()
     path = unused(run.path / f"samples-{cfg.checkpoint}.npz")
     np.savez_compressed(path, images=images, labels=labels.numpy())
     write_atomically(path.with_suffix(".png"), grid_of(images, cfg.images))
     print(f"written: {path} and {path.with_suffix('.png')}, a row of pictures for each class")
     return {"images": images, "labels": labels.numpy(), "path": str(path)}
+
+
+def export_pipeline(cfg: Any) -> dict[str, Any]:
+    """A finished run as a pipeline of diffusers in a new folder, all of it or nothing; returns its ``path``."""
+    from weit_rl.vision import PixelDiTPipeline
+
+    out = Path(cfg.out).expanduser()
+    if out.exists():
+        raise UserError(f"out={out}: exists already; choose a new folder")
+    pipeline = PixelDiTPipeline.from_run(cfg.run, cfg.checkpoint, cfg.scheduler)
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        with TemporaryDirectory(dir=out.parent, prefix=".weit_rl-") as beside:
+            pipeline.save_pretrained(Path(beside) / out.name)
+            (Path(beside) / out.name).rename(out)
+    except OSError as error:
+        raise cannot_write(out, error) from error
+    print(f"written: {out}; weit_rl.vision.PixelDiTPipeline.from_pretrained reads it")
+    return {"path": str(out)}
+
+
+def diffusion_run(path: str | Path) -> RunFolder:
+    """A run that images can be drawn with; UserError for another."""
+    run = RunFolder.open(path)
+    if run.config.get("task") != "diffusion":
+        raise UserError(f"run={path}: is not of task=diffusion, so it draws nothing; give one that is")
+    return run
 
 
 def labels_of(wanted: Any, classes: list[str]) -> list[int]:

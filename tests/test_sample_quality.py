@@ -1,0 +1,123 @@
+"""FID, KID, precision and recall: what they are of sets with known answers, and of a run's images."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from weit_rl import vision
+from weit_rl.errors import UserError
+from weit_rl.tasks.sample_quality import compared, covered, frechet_distance
+
+for library in ("torchmetrics", "timm", "diffusers"):
+    pytest.importorskip(library, reason="needs the extra vision: pip install 'weit_rl[vision]'")
+
+TINY = {"threads": 1, "device": "cpu", "batch_size": 16, "size": "32x1", "init": "scratch", "train_steps": 4}
+
+
+def normal(count, seed, mean=0.0, scales=(1.0, 1.0, 1.0, 1.0)):
+    drawn = torch.randn(count, len(scales), generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    return drawn * torch.tensor(scales, dtype=torch.float64) + mean
+
+
+def test_a_set_against_itself():
+    same = compared(normal(500, 0), normal(500, 0))
+    assert same["fid"] == pytest.approx(0, abs=1e-6) and same["precision"] == same["recall"] == 1
+    assert -0.1 < same["kid"] < 0  # unbiased between two draws, and this is one
+
+
+def test_fid_of_two_gaussians_is_the_closed_form():
+    scales = (1.0, 2.0, 0.5, 3.0)
+    numbers = frechet_distance(normal(20_000, 0), normal(20_000, 1, mean=1.5, scales=scales))
+    # |mean|^2 + sum of (s - t)^2 for covariances that share their axes
+    assert numbers["fid"] == pytest.approx(4 * 1.5**2 + sum((s - 1) ** 2 for s in scales), rel=0.03)
+
+
+def test_kid_of_two_draws_of_one_distribution_is_about_zero_whatever_their_number():
+    near = compared(normal(800, 0), normal(500, 1))
+    assert abs(near["kid"]) < 0.02 and near["fid"] < 0.05 and min(near["precision"], near["recall"]) > 0.9
+    far = compared(normal(300, 0), normal(300, 1, mean=3))
+    assert far["kid"] > 100 * abs(near["kid"]) and far["kid"] > 1
+
+
+def test_precision_and_recall_of_what_is_far_apart_or_a_part():
+    far = compared(normal(100, 0), normal(100, 1, mean=50))
+    assert far["precision"] == far["recall"] == 0
+    modes = torch.cat([normal(200, 0), normal(200, 1, mean=50)])
+    part = compared(modes, normal(200, 2))  # good images, but of one half alone
+    assert part["precision"] > 0.9 and 0.4 < part["recall"] < 0.5
+
+
+def test_reach_is_the_distance_of_the_third_neighbour():
+    line = torch.arange(8.0, dtype=torch.float64)[:, None]
+    assert covered(torch.tensor([[9.9], [10.1]], dtype=torch.float64), line) == 0.5  # 7 reaches to 4, and to 10
+    assert covered(torch.tensor([[8.9], [9.1]], dtype=torch.float64), line, nearest=2) == 0.5
+
+
+def test_numbers_are_the_same_whatever_ran_before(monkeypatch):
+    monkeypatch.setattr("weit_rl.tasks.sample_quality.SUBSET", 50)
+    numbers = compared(normal(100, 0), normal(100, 1))
+    state = torch.random.get_rng_state()
+    assert numbers == compared(normal(100, 0), normal(100, 1))
+    assert torch.equal(torch.random.get_rng_state(), state)
+    torch.rand(1)
+    assert numbers == compared(normal(100, 0), normal(100, 1))
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("quality")
+    vision.train(**TINY, task="diffusion", run_dir=folder / "drawer")
+    vision.train(**TINY, data_images=200, run_dir=folder / "classifier")
+    return folder
+
+
+def test_a_run_is_compared_with_its_test_images(runs, capsys):
+    options = {"checkpoint": "last", "features": str(runs / "classifier"), "samples": 40, "steps": 2}
+    report = vision.evaluate(runs / "drawer", **options)
+    assert report["samples"] == 40 and report["images"] == 359 and report["features"] == "vit 32x1 of digits"
+    assert report["fid"] > 0 and 0 <= report["precision"] <= 1 and 0 <= report["recall"] <= 1 and report["loss"] > 0
+    shown = capsys.readouterr().out
+    assert "by the features of vit 32x1 of digits" in shown and "KID (x 1000)" in shown
+    written = json.loads((runs / "drawer" / "evaluation-last-digits.json").read_text())
+    assert written["kid"] == report["kid"] and written["scheduler"] == "ddim" and written["steps"] == 2
+    again = vision.evaluate(runs / "drawer", **options)
+    assert {name: again[name] for name in report} == report
+
+
+@pytest.mark.parametrize(
+    ("run", "options", "says"),
+    [
+        ("drawer", {"features": "drawer"}, "is not of task=classification"),
+        ("classifier", {"features": "classifier"}, "is not of task=diffusion"),
+        ("drawer", {"features": "classifier", "samples": 3}, "samples: 3 images are too few to compare, 4 or more"),
+        ("drawer", {"features": "classifier", "scheduler": "ddmp"}, "unknown scheduler 'ddmp'; did you mean ddpm"),
+    ],
+)
+def test_bad_input_is_refused(runs, run, options, says):
+    before = {path for path in runs.rglob("*") if path.is_file()}
+    with pytest.raises(UserError, match=says):
+        vision.evaluate(runs / run, checkpoint="last", **options | {"features": str(runs / options["features"])})
+    assert {path for path in runs.rglob("*") if path.is_file()} == before
+
+
+def test_a_classifier_of_other_images_does_not_fit(runs, tmp_path):
+    vision.train(**TINY, image_size=16, run_dir=tmp_path / "larger")
+    with pytest.raises(UserError, match="images of 1x8x8: this network takes 1x16x16"):
+        vision.evaluate(runs / "drawer", checkpoint="last", features=str(tmp_path / "larger"))
+
+
+@pytest.mark.parametrize("model", ["vit", "convnext"])
+def test_features_are_what_the_last_layer_sees(model):
+    from weit_rl.models import MODELS
+    from weit_rl.sizes import Size
+    from weit_rl.tasks.sample_quality import Features
+
+    torch.manual_seed(0)
+    net = MODELS.get(model).build(Size(32, 1), image_size=16, channels=3, classes=4).eval()
+    images = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (5, 3, 16, 16), dtype=np.uint8))
+    head, logits = net.get_classifier(), net(images)
+    features = Features(net)(images)
+    assert features.shape == (5, 32) and features.dtype == torch.float64
+    torch.testing.assert_close(head(features.float()), logits)

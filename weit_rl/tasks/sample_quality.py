@@ -1,0 +1,134 @@
+"""How near drawn images are to real ones, by the features that a classifier has of both.
+
+Fréchet distance (FID, arXiv 1706.08500), kernel distance (KID, arXiv 1801.01401), precision and recall (arXiv
+1904.06991). With the features of a classifier trained here, none of them compares with values that Inception's gave.
+"""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from weit_rl.errors import UserError
+
+NEAREST = 3  # neighbours by which precision and recall measure how far a set reaches, as in the paper
+LEAST = NEAREST + 1  # images of a set
+SUBSETS, SUBSET = 100, 1000  # of KID, and images of each; all where a set has fewer
+AT_ONCE = 256  # images that are drawn together, or rows of a distance matrix
+
+
+class Features(nn.Module):
+    """What a classifier gives to its last layer, ``(n, features)`` in float64.
+
+    Args:
+        net: one of timm's, as ``model=vit`` and ``convnext`` are; its last layer is taken off.
+    """
+
+    def __init__(self, net: Any):
+        super().__init__()
+        net.reset_classifier(0)
+        self.net = net.eval()
+
+    @torch.no_grad()
+    def forward(self, images: Tensor) -> Tensor:
+        """Of bytes ``(n, C, H, W)``; raises UserError for images of another shape than the classifier's."""
+        device = next(self.net.parameters()).device
+        return torch.cat([self.net(some.to(device)).double().cpu() for some in images.split(AT_ONCE)])
+
+
+def quality_of(task: Any, net: nn.Module, features: Features, samples: int, seed: int, **how: Any) -> dict[str, float]:
+    """Draws images of the test set's classes, in its shares, and compares them with it.
+
+    Args:
+        task: of diffusion.
+        net: what draws.
+        features: of a classifier of such images.
+        samples: how many are drawn.
+        seed: of the noise, and of the labels that are left over.
+        how: they are drawn, options of the task's ``sample``.
+
+    Returns:
+        ``fid``, ``kid``, ``precision`` and ``recall``, see :func:`compared`.
+
+    Raises:
+        UserError: for too few images, or a classifier of others.
+    """
+    test = task.images.test
+    for name, count in (("samples", samples), (f"the test set of {task.name}", len(test))):
+        if count < LEAST:
+            raise UserError(f"{name}: {count} images are too few to compare, {LEAST} or more are needed")
+    real = features(torch.from_numpy(test.pixels))  # first, as it shows at once whether the classifier fits
+    order = np.random.default_rng(seed).permutation(len(test))
+    labels = torch.from_numpy(np.resize(test.labels[order], samples)).split(AT_ONCE)
+    drawn = [features(task.sample(net, some, seed=seed + part, **how)) for part, some in enumerate(labels)]
+    return compared(real, torch.cat(drawn))
+
+
+def compared(real: Tensor, drawn: Tensor) -> dict[str, float]:
+    """Distances between two sets by their features, ``(n, features)`` and ``(m, features)`` in float64.
+
+    Returns:
+        ``fid`` and ``kid``, smaller is nearer, and ``precision`` and ``recall`` as shares from 0 to 1.
+    """
+    distances = {**frechet_distance(real, drawn), **kernel_distance(real, drawn)}
+    return distances | {"precision": covered(drawn, real), "recall": covered(real, drawn)}
+
+
+def covered(points: Tensor, by: Tensor, nearest: int = NEAREST) -> float:
+    """The share of points that lie within reach of a set: no further from one of it than its own neighbours are.
+
+    Precision is the share of drawn images within reach of the real ones, recall the share of real ones within reach of
+    the drawn (Kynkäänniemi et al. 2019, arXiv 1904.06991).
+
+    Args:
+        points: ``(n, features)``.
+        by: the set, ``(m, features)``, more than ``nearest``.
+        nearest: the neighbour whose distance is the reach of each of the set (default 3).
+    """
+    # the nearest of all is the point itself
+    reach = torch.cat([torch.cdist(some, by).kthvalue(nearest + 1, dim=1).values for some in by.split(AT_ONCE)])
+    inside = torch.cat([(torch.cdist(some, by) <= reach).any(1) for some in points.split(AT_ONCE)])
+    return float(inside.double().mean())
+
+
+def frechet_distance(real: Tensor, drawn: Tensor) -> dict[str, float]:
+    """``fid``: between the Gaussians of the sets' means and covariances; smaller sets look further apart."""
+    metric = _torchmetrics().image.fid.FrechetInceptionDistance(_as_they_are(real))
+    return {"fid": float(_updated(metric, real, drawn).compute())}
+
+
+def kernel_distance(real: Tensor, drawn: Tensor) -> dict[str, float]:
+    """``kid``, the mean over subsets, always the same ones; unbiased, and so below zero at times."""
+    size = min(SUBSET, len(real), len(drawn))
+    with warnings.catch_warnings(), torch.random.fork_rng(devices=[]):
+        warnings.simplefilter("ignore")  # that it keeps all features: they are kept anyway
+        metric = _torchmetrics().image.kid.KernelInceptionDistance(_as_they_are(real), SUBSETS, size)
+        torch.manual_seed(0)  # of the subsets
+        mean, _ = _updated(metric, real, drawn).compute()  # over subsets that share images its deviation says little
+    return {"kid": float(mean)}
+
+
+def _updated(metric: Any, real: Tensor, drawn: Tensor) -> Any:
+    metric.update(real, real=True)
+    metric.update(drawn, real=False)
+    return metric
+
+
+def _as_they_are(features: Tensor) -> nn.Module:
+    """torchmetrics' own network: it is given features already."""
+    net: Any = nn.Identity()
+    net.num_features = features.shape[1]
+    return net
+
+
+def _torchmetrics() -> Any:
+    try:
+        import torchmetrics.image.fid
+        import torchmetrics.image.kid
+    except ImportError as error:
+        raise UserError(f"features: need torchmetrics ({error}): pip install 'weit_rl[vision]'") from error
+    return torchmetrics

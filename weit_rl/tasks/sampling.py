@@ -1,0 +1,103 @@
+"""How images are made of noise: diffusers' schedulers, and guidance without a classifier (arXiv 2207.12598)."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from weit_rl.errors import UserError
+from weit_rl.registry import unknown
+
+SCHEDULERS: dict[str, tuple[str, dict[str, Any]]] = {  # diffusers' class, and where it is not taken as it is
+    "ddim": ("DDIMScheduler", {}),  # arXiv 2010.02502
+    "ddpm": ("DDPMScheduler", {}),  # arXiv 2006.11239
+    # its thresholding clips to [-1, 1] what the image is taken for, as the others do unasked
+    "dpmsolver++": ("DPMSolverMultistepScheduler", {"thresholding": True}),  # arXiv 2211.01095
+}
+
+
+def diffusers_schedulers() -> Any:
+    """The library; raises UserError where it is not installed."""
+    try:
+        import diffusers
+    except ImportError as error:
+        raise UserError(f"diffusion needs diffusers ({error}): pip install 'weit_rl[vision]'") from error
+    return diffusers
+
+
+def scheduler_of(name: str, trained: Any) -> Any:
+    """A scheduler of diffusers for the noise that a network was trained with.
+
+    Args:
+        name: in ``SCHEDULERS``.
+        trained: the scheduler of its training.
+
+    Raises:
+        UserError: for another name.
+    """
+    if name not in SCHEDULERS:
+        raise unknown("scheduler", name, list(SCHEDULERS))
+    kind, options = SCHEDULERS[name]
+    return getattr(diffusers_schedulers(), kind).from_config(trained.config, **options)
+
+
+def guided(
+    net: Callable[..., Tensor], labels: Tensor, none: int, guidance: float
+) -> Callable[[Tensor, Tensor], Tensor]:
+    """The noise that a network sees in images of these labels at a time, drawn away from what it sees without them.
+
+    Args:
+        net: called with images, time steps ``(n,)`` and labels ``(n,)``.
+        labels: what is wanted of each image, on the images' device.
+        none: the label that stands for none.
+        guidance: how far beyond the answer without a label that with one is followed; 1 uses the latter alone.
+    """
+
+    def noise(images: Tensor, time: Tensor) -> Tensor:
+        times = time.to(images.device).expand(len(images))
+        told = net(images, times, labels)
+        if guidance == 1:
+            return told
+        untold = net(images, times, torch.full_like(labels, none))
+        return untold + guidance * (told - untold)
+
+    return noise
+
+
+def denoise(
+    noise: Callable[[Tensor, Tensor], Tensor],
+    scheduler: Any,
+    images: Tensor,
+    steps: int,
+    generator: Any = None,
+    watched: Callable[[Tensor], Iterable[Tensor]] = iter,
+) -> Tensor:
+    """Images of noise, made clean step by step, about in [-1, 1].
+
+    Args:
+        noise: the noise in images at a time.
+        scheduler: any of diffusers', for a network that tells the noise.
+        images: ``(n, C, H, W)`` of unit variance.
+        steps: of the scheduler.
+        generator: of the noise that some schedulers add on the way (default: torch's own).
+        watched: goes through the time steps, such as a progress bar (default: unseen).
+
+    Raises:
+        UserError: for more steps than the network was trained with.
+    """
+    if steps > scheduler.config.num_train_timesteps:
+        raise UserError(f"steps={steps}: the network knows {scheduler.config.num_train_timesteps}; ask for no more")
+    scheduler.set_timesteps(steps)
+    # An image is clipped to [-1, 1]; were DDIM's noise not what is left beside it, too strong an answer early on,
+    # which guidance makes stronger, would lead the other way.
+    wanted = {"use_clipped_model_output": True, "generator": generator}
+    taken = {name: wanted[name] for name in wanted if name in inspect.signature(scheduler.step).parameters}
+    images = images * scheduler.init_noise_sigma
+    for time in watched(scheduler.timesteps):
+        seen = scheduler.scale_model_input(images, time)
+        images = scheduler.step(noise(seen, time), time, images, **taken).prev_sample
+    return images
