@@ -104,7 +104,8 @@ def test_a_far_start_trains_all_weights(bank, stage, far, whole):
 
     context = Context(PLAN, loss, fit, Recipe(5, None), head_dim=8)
     INITIALIZERS.get("weit").make(source, small_net(width=48), context, stage=stage)
-    assert seen == [(not whole, 1e-2 if far and not whole else 3e-3)]
+    usual = 1e-2 if far and not whole else 3e-3
+    assert seen == [(not whole, pytest.approx(usual * 32 / 48))]  # wider than anything sampled: slower
     assert all(torch.equal(bank.templates[role], t) for role, t in templates.items())
     with pytest.raises(UserError, match="unknown stage"):
         INITIALIZERS.get("weit").make(source, small_net(width=48), context, stage="al")

@@ -120,7 +120,7 @@ def test_each_mode_has_options_of_its_own():
         (["mode=trian"], "did you mean train"),
         (["task=clasification"], "did you mean classification"),
         (["model=vut"], "did you mean vit"),
-        (["model=dt", "init=scratch"], "unknown model of images 'dt'"),
+        (["model=dt", "init=scratch"], "unknown model 'dt'"),
         (["data=digit"], "did you mean digits"),
         (["data=CIFAR10", "init=scratch"], "CIFAR10"),
         (["mixup=-1", "init=scratch"], "mixup=-1"),
