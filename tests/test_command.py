@@ -3,6 +3,7 @@
 import errno
 import os
 import signal
+import shlex
 import subprocess
 import sys
 from importlib import resources
@@ -141,6 +142,12 @@ except SystemExit as stop:
     exit_code = 0 if "--help" in words else 2
     assert f"END {exit_code} set() True" in done.stdout, done.stdout + done.stderr
     assert not list(tmp_path.iterdir())
+
+
+def test_help_may_be_read_in_part():
+    command = f"{shlex.quote(sys.executable)} -m weit_rl.train --help | head -1"
+    done = subprocess.run(command, shell=True, capture_output=True, text=True)
+    assert done.stdout == "usage: python -m weit_rl.train [option=value ...]\n" and not done.stderr
 
 
 def _raise(error):

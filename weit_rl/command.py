@@ -35,6 +35,8 @@ def command(verb: str, main: Callable[[DictConfig], Any], argv: Sequence[str] | 
     """
     words = list(sys.argv[1:] if argv is None else argv)
     if {"-h", "--help"} & set(words):
+        if hasattr(signal, "SIGPIPE"):
+            signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # "--help | head" reads a part of it
         print(help_text(verb, words))
         sys.exit(0)
     # Unwinds the stack as Ctrl-C does, so that files are closed; the training loop puts its own handler over this one.
