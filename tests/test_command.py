@@ -2,8 +2,8 @@
 
 import errno
 import os
-import signal
 import shlex
+import signal
 import subprocess
 import sys
 from importlib import resources
