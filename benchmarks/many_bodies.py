@@ -28,23 +28,23 @@ FROZEN = yaml.safe_load((Path(__file__).parent / "frozen.yaml").read_text())
 BODIES = "[HalfCheetah, Hopper, Walker2d, Swimmer]"
 HELD_OUT = {  # body -> how its episodes are recorded; none where they ship
     "Ant": [],
-    "HalfCheetah:limbs=0.75": ["algorithm=PPO", "steps=1500000"],
+    "HalfCheetah:limbs=0.75": ["algorithm=PPO", "steps=1000000"],
     "Swimmer:links=4": [
         "algorithm=PPO",
-        "steps=1000000",
+        "steps=600000",
         "hyperparameters={n_steps: 1024, batch_size: 256, gamma: 0.9999, gae_lambda: 0.98, learning_rate: 6e-4}",
     ],
 }
 BANKS = {"many": ["constraint=kronecker"], "supernet": ["constraint=identity"]}
 PRETRAINING = [f"env={BODIES}", "steps=9500", "score_sizes=[]", "precision=medium"]
-SIZE, EPISODES, STEPS = "96x4", (1, 5, 20), (100, 300, 1000)
+SIZE, EPISODES, STEPS = "96x4", (1, 5, 20), (100, 300)
 METHODS = {  # options; a new body gets scalers (or, of the supernet, nothing) and free parameters only
     "the bank of four bodies": ["init=weit", "init_options={stage: scalers}"],
     "the bank of HalfCheetah": ["init=weit", "init_options={stage: scalers}"],
     "supernet of four bodies": ["init=supernet"],
     "scratch": ["init=scratch"],
 }
-LONGER = {"scratch": (*STEPS, 3000)}
+LONGER = {1: (1000,), 5: (1000,), 20: (1000, 3000)}  # more steps from scratch, by episodes
 FIELDS = ("body", "method", "episodes", "steps", "seed", "return_mean", "validation_loss")
 Cell = tuple[str, str, int, int, int]
 
@@ -69,7 +69,12 @@ def bank(out: Path, method: str) -> Path | None:
 def cells() -> list[Cell]:
     """All of them, first seeds first."""
     grid = product(FROZEN["seeds"], HELD_OUT, EPISODES, METHODS)
-    return [(b, m, e, steps, seed) for seed, b, e, m in grid for steps in LONGER.get(m, STEPS)]
+    return [(b, m, e, steps, seed) for seed, b, e, m in grid for steps in budgets(m, e)]
+
+
+def budgets(method: str, episodes: int) -> tuple[int, ...]:
+    """Steps of a method that learns from so many episodes."""
+    return STEPS + (LONGER[episodes] if method == "scratch" else ())
 
 
 def run_cell(cell: Cell, out: Path) -> Row:
@@ -95,7 +100,7 @@ def run(out: Path, number: int, parts: int) -> None:
 
 def table(rows: list[Row], body: str) -> Table:
     """Return by method and number of episodes against steps; the mean of the seeds there are."""
-    steps, lines = max(LONGER.values(), key=len), []
+    steps, lines = budgets("scratch", max(EPISODES)), []
     for method, episodes in product(METHODS, EPISODES):
         shown = []
         for count in steps:
@@ -123,7 +128,8 @@ def main() -> None:
 
         for body, words in [item for item in HELD_OUT.items() if item[1]][number::parts]:
             place = out / "data" / body.replace(":", "-")
-            collect(compose("collect", [f"env={body}", f"run_dir={place}", "snapshot_every=100000", *words]))
+            levels = ["levels.medium=0", "levels.random=0"]
+            collect(compose("collect", [f"env={body}", f"run_dir={place}", "snapshot_every=100000", *levels, *words]))
     elif arguments.what == "banks":
         for name, words in list(BANKS.items())[number::parts]:
             finish("pretrain", out / "banks" / name, [*PRETRAINING, *words])
