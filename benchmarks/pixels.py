@@ -14,13 +14,11 @@ import argparse
 from pathlib import Path
 
 from rows import finished
-from sizes import FROZEN, ROWS, Cell, make_banks, run
+from sizes import FROZEN, ROWS, SHORT, Cell, make_banks, run
 
 from weit_rl.command import compose
 
-SIZES = ["96x4", "160x5"]  # between the sampled widths, and beyond them
 EPISODES = 40  # of data, the best level
-BANK = ["steps=5000", "score_sizes=[]"]
 RECORDED = {  # how the data of an environment come about: drawn from what ships, or from a policy's episodes
     "HalfCheetah": ["mode=render", "data=expert", f"episodes={EPISODES}"],
     "dmc/cartpole-swingup": ["steps=40000", f"levels.expert={EPISODES}", "levels.medium=0", "levels.random=0"],
@@ -55,7 +53,7 @@ def main() -> None:
     parser.add_argument("--env", choices=RECORDED, required=True)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--model", default="conv")
-    parser.add_argument("--sizes", nargs="+", default=SIZES)
+    parser.add_argument("--sizes", nargs="+", default=SHORT["sizes"])
     parser.add_argument("--part", default="0/1", type=lambda text: tuple(map(int, text.split("/"))))
     arguments = parser.parse_args()
     out = arguments.out / arguments.env.replace("/", "-")
@@ -63,7 +61,7 @@ def main() -> None:
     if arguments.what == "data":
         record(arguments.env, out)
     elif arguments.what == "banks":
-        make_banks(results, str(recorded(out)), False, arguments.part, [*options, *BANK])
+        make_banks(results, str(recorded(out)), False, arguments.part, [*options, *SHORT["bank"]])
     elif arguments.what == "run":
         run(results, str(recorded(out)), cells(arguments.sizes), arguments.part, options)
     else:

@@ -1,12 +1,12 @@
-"""The four reported sizes: WeiT against the same network from scratch, in the same loop.
+"""The reported sizes: WeiT against the same network from scratch, in the same loop.
 
     python benchmarks/sizes.py banks --data expert --out benchmarks/results/expert [--part 0/2]
     python benchmarks/sizes.py run   --data expert --out benchmarks/results/expert [--part 0/2]
     python benchmarks/sizes.py table --out benchmarks/results/expert
 
-A cell is one training (one of WeiT is left out until its bank is there); finished cells are kept in results.csv, so a
-killed run goes on where it was, and ``--part 0/2`` and ``--part 1/2`` share the cells between two processes
-(OMP_NUM_THREADS=1 each).
+With ``--model mlp`` or ``tcn`` the same of another policy, two of the sizes, from banks of 5000 steps. A cell is one
+training (one of WeiT is left out until its bank is there); finished cells are kept in results.csv, so a killed run goes
+on where it was, and ``--part 0/2`` and ``--part 1/2`` share the cells between two processes (OMP_NUM_THREADS=1 each).
 """
 
 from __future__ import annotations
@@ -42,12 +42,17 @@ class Cell:
         return tuple(str(v) for v in (self.method, self.size, self.seed, self.scaler_steps, self.train_steps))
 
 
-def cells(sizes: list[str], one_seed: bool) -> list[Cell]:
-    """All cells, the cheap and telling ones first."""
+SHORT = {"sizes": ["96x4", "160x5"], "bank": ["steps=5000", "score_sizes=[]"]}  # other models
+
+
+def cells(sizes: list[str], one_seed: bool, long: bool = True) -> list[Cell]:
+    """All cells, the cheap and telling ones first; ``long`` ones train until convergence as well."""
     found: list[Cell] = []
     for seed in FROZEN["seeds"][: 1 if one_seed else None]:
         found += [Cell("weit", size, seed, *budget) for size in sizes for budget in FROZEN["weit"]]
         found += [Cell("scratch", size, seed, 0, steps) for steps in FROZEN["scratch"] for size in sizes]
+    if not long:
+        return found
     first, steps = FROZEN["seeds"][0], FROZEN["scratch_long"]
     found += [Cell("weit", size, first, 300, steps) for size in sizes if size == FROZEN["convergence"]]
     return found + [Cell("scratch", size, first, 0, steps) for size in sizes]
@@ -103,14 +108,18 @@ def main() -> None:
     parser.add_argument("what", choices=["banks", "run", "table"])
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--data", default="expert")
-    parser.add_argument("--sizes", nargs="+", default=FROZEN["reported"])
+    parser.add_argument("--model", default="dt")
+    parser.add_argument("--sizes", nargs="+")
     parser.add_argument("--one-seed", action="store_true")
     parser.add_argument("--part", default="0/1", type=lambda text: tuple(map(int, text.split("/"))))
     arguments = parser.parse_args()
+    long, model = arguments.model == "dt", [f"model={arguments.model}"]
+    sizes = arguments.sizes or (FROZEN["reported"] if long else SHORT["sizes"])
     if arguments.what == "banks":
-        make_banks(arguments.out, arguments.data, arguments.one_seed, arguments.part)
+        options = model if long else [*model, *SHORT["bank"]]
+        make_banks(arguments.out, arguments.data, arguments.one_seed, arguments.part, options)
     elif arguments.what == "run":
-        run(arguments.out, arguments.data, cells(arguments.sizes, arguments.one_seed), arguments.part)
+        run(arguments.out, arguments.data, cells(sizes, arguments.one_seed, long), arguments.part, model)
     else:
         from sizes_table import write_table
 
