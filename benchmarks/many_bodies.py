@@ -28,7 +28,7 @@ BODIES = "[HalfCheetah, Hopper, Walker2d, Swimmer]"
 HELD_OUT = {  # body -> how its episodes are recorded
     "Ant": [
         "algorithm=PPO",
-        "steps=4000000",
+        "steps=2457000",
         "hyperparameters={n_steps: 512, batch_size: 256, policy_kwargs: {log_std_init: -1}}",
     ],
     "HalfCheetah:limbs=0.75": ["algorithm=PPO", "steps=1000000"],
