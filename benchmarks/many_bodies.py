@@ -92,8 +92,11 @@ def run_cell(cell: Cell, out: Path) -> Row:
 
 
 def run(out: Path, number: int, parts: int) -> None:
-    """Every cell of this part that has no row yet."""
+    """Every cell of this part that has no row yet and whose data and bank are there."""
     for cell in cells()[number::parts]:
+        start, ready = bank(out, cell[1]), Path(recorded(out, cell[0])).exists()
+        if not ready or (start and not start.exists()):
+            continue
         done = {tuple(row[name] for name in FIELDS[:5]) for row in finished(out, "cells*.csv")}
         if tuple(map(str, cell)) not in done:
             append(out / f"cells-{number}.csv", FIELDS, run_cell(cell, out))
