@@ -110,8 +110,8 @@ def test_a_gpu_that_is_not_there(refused, words, verb):
 
 
 def test_a_level_that_does_not_ship(refused, words):
-    err = refused("train", *words["train"], "env=Ant", "data=expert")
-    assert "data='expert'" in err and "a level that ships for Ant (none does)" in err
+    err = refused("train", *words["train"], "env=Humanoid", "data=expert")
+    assert "data='expert'" in err and "a level that ships for Humanoid (none does)" in err
 
 
 def test_no_bank_ships_for_that_environment(refused, words):

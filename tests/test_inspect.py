@@ -78,9 +78,9 @@ def test_bins_are_told_apart(low, width):
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        (["env=Ant"], "data: none ships for Ant; name a set, data=PATH"),
+        (["env=Humanoid"], "data: none ships for Humanoid; name a set, data=PATH"),
         (["data=expertt"], "data='expertt': neither a file"),
-        (["data=expert", "env=Ant"], "data='expert'"),
+        (["data=expert", "env=Humanoid"], "data='expert'"),
         (["env=Hopper", "data={folder}"], "observation size 17, but Hopper has 11 (it was recorded in HalfCheetah-v5)"),
         (["data=/"], "not a complete Minari data set"),
         (["agent=x.zip"], "agent=x.zip: is for mode=record, and this is mode=inspect"),

@@ -76,7 +76,7 @@ def test_shipped_levels_are_found_by_name(minari_folder, monkeypatch, tmp_path):
     monkeypatch.setattr(readers, "SHIPPED", tmp_path)
     assert load_trajectories("expert", HALFCHEETAH).episodes == 3
     refuse("medium", "no", "HalfCheetah (expert)")
-    refuse("expert", "Ant (none does)", entry=env_entry("Ant"))
+    refuse("expert", "Humanoid (none does)", entry=env_entry("Humanoid"))
 
 
 def test_d4rl_layout_cuts_at_terminals_and_timeouts(tmp_path):
