@@ -86,9 +86,11 @@ def test_controls_keep_less_and_less_of_the_trained_scalers(kind):
     assert all(torch.equal(changed.templates[role], bank.templates[role]) for role in bank.roles())
 
 
-@pytest.mark.parametrize(("stage", "far", "whole"), [("auto", True, True), ("auto", False, False), ("all", False, True),
-                                                     ("scalers", True, False)])  # fmt: skip
-def test_a_far_start_trains_all_weights(bank, stage, far, whole):
+@pytest.mark.parametrize(("stage", "far", "new", "whole"), [
+    ("auto", True, False, True), ("auto", False, False, False), ("all", False, False, True),
+    ("scalers", True, False, False), ("auto", False, True, False)])  # fmt: skip
+def test_a_far_start_trains_all_weights(bank, stage, far, new, whole):
+    bank.card["new_body"] = new
     source = Source(of_width(bank, 32).materialize(), bank)
     templates = {role: t.detach().clone() for role, t in bank.templates.items()}
     inputs, seen = small_inputs(), []
@@ -104,7 +106,7 @@ def test_a_far_start_trains_all_weights(bank, stage, far, whole):
 
     context = Context(PLAN, loss, fit, Recipe(5, None), head_dim=8)
     INITIALIZERS.get("weit").make(source, small_net(width=48), context, stage=stage)
-    usual = 1e-2 if far and not whole else 3e-3
+    usual = 1e-2 if (far or new) and not whole else 3e-3
     assert seen == [(not whole, pytest.approx(usual * 32 / 48))]  # wider than anything sampled: slower
     assert all(torch.equal(bank.templates[role], t) for role, t in templates.items())
     with pytest.raises(UserError, match="unknown stage"):

@@ -49,10 +49,11 @@ def bank_for(bank: TemplateBank, body: str, net: nn.Module, plan: Plan, bound: t
         bound: how the names begin of what is bound to a body.
 
     Returns:
-        A bank that shares the templates; its own network fits ``net``.
+        A bank that shares the templates; its own network fits ``net``. Its card has ``new_body`` where parts are fresh.
     """
     fresh = parts_of(net, plan, bound)
-    return with_parts(bank, known_parts(bank, body, fresh) or fresh)
+    known = known_parts(bank, body, fresh)
+    return with_parts(bank, known or fresh, new_body=known is None)
 
 
 def parts_of(net: nn.Module, plan: Plan, bound: tuple[str, ...]) -> dict[str, Tensor]:
@@ -83,10 +84,11 @@ def numbered(bank: TemplateBank, index: int, like: Mapping[str, Tensor]) -> dict
     return parts or {name: bank.source[name] for name in like if name in bank.source}
 
 
-def with_parts(bank: TemplateBank, parts: Mapping[str, Tensor]) -> TemplateBank:
-    """A bank of one body, with what is bound to it."""
+def with_parts(bank: TemplateBank, parts: Mapping[str, Tensor], new_body: bool = True) -> TemplateBank:
+    """A bank of one body, with what is bound to it; its card says whether that is fresh."""
     shared = {name: t for name, t in bank.source.items() if not name.startswith("body.") and name not in parts}
-    return TemplateBank(dict(bank.templates), bank.card["constraint"], bank.card, {**shared, **parts})
+    card = bank.card | {"new_body": new_body}
+    return TemplateBank(dict(bank.templates), card["constraint"], card, {**shared, **parts})
 
 
 def joined(bodies: Sequence[Mapping[str, Tensor]], bound: tuple[str, ...]) -> dict[str, Tensor]:

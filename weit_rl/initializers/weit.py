@@ -71,7 +71,7 @@ def weit(
     if stage == "all" or (stage == "auto" and far):
         more = fitted(bank, source.net, target, context) if far and narrow == "fitted" else []
         return _trained(min((net.materialize(), *more), key=loss), context, slower * NEAR_LR).state_dict()
-    lr = slower * (FAR_LR if far else NEAR_LR)
+    lr = slower * (FAR_LR if far or source.bank.card.get("new_body") else NEAR_LR)
     _trained(net, context, lr, scaler_groups(net, context.recipe.lr or lr))
     return net.materialize().state_dict()
 
