@@ -1,8 +1,8 @@
-# make demo | test | check: each sets up .venv on its first call, and again when pyproject.toml has changed.
+# make demo | test | check | docs: each sets up .venv on its first call, and again when pyproject.toml has changed.
 PYTHON ?= python3
 RUN := .venv/bin/python -m
 
-.PHONY: demo test check
+.PHONY: demo test check docs
 
 demo: .venv/.installed
 	$(RUN) weit_rl.train env=HalfCheetah size=small
@@ -18,11 +18,18 @@ check: .venv/.installed-test
 	cd .venv/tree/weit_rl && ln -s ../../../weit_rl/* ../../../envs ../../../agents ../../../configs .
 	cd .venv/tree && ../bin/python -m mypy --config-file ../../pyproject.toml --cache-dir ../../.mypy_cache -p weit_rl
 
+docs: .venv/.installed-docs
+	.venv/bin/python docs/site/build.py
+
 .venv/bin/python:
 	$(PYTHON) -m venv --upgrade-deps .venv
 
 .venv/.installed: pyproject.toml | .venv/bin/python
 	$(RUN) pip install -e .
+	touch $@
+
+.venv/.installed-docs: pyproject.toml .venv/.installed
+	$(RUN) pip install -e ".[docs]"
 	touch $@
 
 # With the tools of "check", but without the large extras of "dev".

@@ -9,13 +9,12 @@ import sys
 from pathlib import Path
 
 import pytest
-import yaml
 
-from weit_rl.command import compose, help_text
+from weit_rl.command import compose
 from weit_rl.data.formats import load_formats
 from weit_rl.data.images import load_sources
 from weit_rl.envs.entry import load_families
-from weit_rl.options import config_text, options
+from weit_rl.options import options
 from weit_rl.registry import Registry
 
 ROOT = Path(__file__).parents[1]
@@ -74,3 +73,49 @@ def test_python_snippets_run(page, tmp_path, monkeypatch, registries, placed):
 @pytest.mark.parametrize(("verb", "rest"), COMMANDS)
 def test_commands_have_options_that_exist(verb, rest):
     assert compose(verb, shlex.split(rest, comments=True))
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    """The folder of the built site."""
+    for name in ("sphinx", "myst_parser", "pydata_sphinx_theme", "latex2mathml"):
+        pytest.importorskip(name, reason="the site needs more packages: pip install 'weit_rl[docs]'")
+    out = tmp_path_factory.mktemp("site")
+    done = subprocess.run([sys.executable, SITE / "build.py", out], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return out / "html"
+
+
+def test_every_link_of_the_site_leads_somewhere_and_nothing_is_loaded_from_elsewhere(site):
+    pages = {path: path.read_text() for path in site.rglob("*.html") if "_static" not in path.parts}
+    assert len(pages) > 100
+    for path, text in pages.items():
+        for link in re.findall(r'(?:href|src)="([^"#?]+)', text):
+            assert re.match(r"\w+:", link) or (path.parent / link).exists(), f"{path}: {link}"
+        assert not re.search(r'<(?:script|img)[^>]* src="http|<link[^>]* rel="stylesheet"[^>]* href="http', text), path
+
+
+def test_every_option_of_every_command_has_its_row(site):
+    stems = [path.stem for path in (ROOT / "configs").glob("*.yaml")]
+    assert len(stems) > 10
+    for stem in stems:
+        rows = re.findall(r"<tr.*?</tr>", (site / "verbs" / f"{stem}.html").read_text(), re.DOTALL)
+        told = [re.sub(r"<[^>]+>", "", row) for row in rows]
+        for option in options(stem).values():
+            first = option.help.removeprefix(f"[{option.kind}] ").split()[0]
+            assert any(re.search(rf"^\s*{re.escape(option.key)}\s", row) and first in row for row in told), option.key
+
+
+def test_every_module_has_its_page_and_formulas_are_drawn_by_the_browser(site):
+    modules = {f"weit_rl.{path.stem}" for path in (ROOT / "weit_rl").glob("*.py")} - {"weit_rl.__init__"}
+    assert modules | {"weit_rl.envs.entry", "weit_rl.agents.video"} <= {path.stem for path in (site / "api").iterdir()}
+    assert 'id="weit_rl.plan.Plan.infer"' in (site / "api" / "weit_rl.plan.html").read_text()
+    assert "<math" in (site / "docs" / "theory.html").read_text() and not list(site.rglob("*mathjax*"))
+
+
+def test_the_pictures_of_the_concepts_are_drawn_again(tmp_path):
+    done = subprocess.run([sys.executable, ROOT / "docs" / "concepts.py", tmp_path], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    kept = {path.name for path in (ROOT / "docs" / "concepts").iterdir()}
+    shown = set(re.findall(r"concepts/(\w+\.svg)", PAGES["concepts.md"]))
+    assert {path.name for path in tmp_path.iterdir()} == kept == shown

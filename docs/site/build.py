@@ -4,6 +4,7 @@ Its pages are the Markdown files of the repository, where they are, and what ``p
 are errors: a link that leads nowhere, a page in no menu, a docstring that is not well formed.
 """
 
+import re
 import shutil
 import sys
 from pathlib import Path
@@ -22,7 +23,10 @@ def stage(source: Path) -> None:
     from pages import pages
 
     shutil.copytree(ROOT, source, ignore=left_out)
-    shutil.move(source / "docs" / "index.md", source / "index.md")
+    first = source / "docs" / "index.md"  # of the site, and so not below docs
+    links = re.sub(r"\]\((?=[\w.])", "](docs/", first.read_text(encoding="utf-8"))
+    (source / "index.md").write_text(links.replace("](docs/../", "]("), encoding="utf-8")
+    first.unlink()
     for name, text in pages().items():
         (source / name).parent.mkdir(exist_ok=True)
         (source / f"{name}.md").write_text(text, encoding="utf-8")
@@ -51,5 +55,4 @@ def build(out: Path) -> int:
 if __name__ == "__main__":
     out = Path(sys.argv[1]) if len(sys.argv) > 1 else ROOT / "build" / "site"
     code = build(out.resolve())
-    print(out / "html" / "index.html" if code == 0 else "the site is not whole: see above", file=sys.stderr if code else sys.stdout)
-    sys.exit(code)
+    sys.exit(code or print(out / "html" / "index.html"))

@@ -46,7 +46,8 @@ def verb_page(stem: str) -> str:
     """What a command does, and a table of its options."""
     rows = [option_row(option) for option in options(stem).values()]
     head = "| option | type | default | what it is |\n|---|---|---|---|"
-    return "\n".join([f"# {title(stem)}\n", f"    {call(stem)} [option=value ...]\n", prose(about(stem)), "", head, *rows])
+    usage = f"    {call(stem)} [option=value ...]\n"
+    return "\n".join([f"# {title(stem)}\n", usage, prose(about(stem)), "", head, *rows])
 
 
 def option_row(option: Option) -> str:
@@ -112,7 +113,7 @@ def modules(paths: Iterable[str], package: str) -> Iterator[tuple[str, str]]:
 
 def module_page(name: str, inside: dict[str, str]) -> str:
     """A module's docstrings, and the list of its modules if it has any."""
-    members = ["   :members:", "   :show-inheritance:"] if name != weit_rl.__name__ else []  # those are in its modules
+    members = ["   :members:"] if name != weit_rl.__name__ else []  # those are in its modules
     lines = [f"# {name}\n", "```{eval-rst}", f".. automodule:: {name}", *members, "```\n"]
     if inside:
         rows = [f"| [{module}]({module}.md) | {prose(about)} |" for module, about in inside.items()]
