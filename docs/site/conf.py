@@ -37,6 +37,7 @@ html_title = "weit_rl"
 html_static_path = ["style.css"]
 html_css_files = ["style.css"]
 html_show_sourcelink = False
+html_sidebars = {"index": [], "docs/theory": [], "docs/scaling": []}  # they have no pages below them
 html_math_renderer = "mathml"
 html_theme_options = {
     "header_links_before_dropdown": 8,

@@ -11,7 +11,7 @@ def inline(writer, node):
 
 def block(writer, node):
     """A formula of its own."""
-    writer.body.append(f'<div class="math">{convert(node.astext(), display="block")}</div>')
+    writer.body.append(f'<div class="formula">{convert(node.astext(), display="block")}</div>')
     raise _skip()
 
 

@@ -25,8 +25,7 @@ def verb_pages() -> dict[str, str]:
     stems = sorted(file.name[:-5] for file in folder.iterdir() if file.name.endswith(".yaml"))
     stems.sort(key=lambda stem: stem.startswith("vision_"))
     made = {f"verbs/{stem}": verb_page(stem) for stem in stems}
-    first = {stem: about(stem).split(". ")[0].rstrip(".") for stem in stems}
-    rows = [f"| [`{call(stem)}`]({stem}.md) | {prose(first[stem])} |" for stem in stems]
+    rows = [f"| [`{call(stem).removeprefix('python -m ')}`]({stem}.md) | {prose(about(stem))} |" for stem in stems]
     made["verbs/index"] = "\n".join(
         [
             "# Commands\n",
@@ -94,7 +93,9 @@ def api_pages() -> dict[str, str]:
     about = {"weit_rl": "", **dict(modules(weit_rl.__path__, "weit_rl"))}
     inside = {name: sorted(module for module in about if module.rpartition(".")[0] == name) for name in about}
     made = {f"api/{name}": module_page(name, {module: about[module] for module in inside[name]}) for name in about}
-    made["api/index"] = made.pop("api/weit_rl").replace("# weit_rl\n", "# API reference\n", 1)
+    public = ", ".join(f"{{py:obj}}`{name} <weit_rl.{home}.{name}>`" for name, home in sorted(weit_rl._HOMES.items()))
+    head = f"# API reference\n\n`from weit_rl import ...` gives {public}. Everything else is in its module.\n"
+    made["api/index"] = made.pop("api/weit_rl").replace("# weit_rl\n", head, 1)
     return made
 
 
@@ -106,7 +107,8 @@ def modules(paths: Iterable[str], package: str) -> Iterator[tuple[str, str]]:
             continue
         spec = found.module_finder.find_spec(found.name)
         docstring = ast.get_docstring(ast.parse(Path(spec.origin).read_text(encoding="utf-8"))) or ""
-        yield name, docstring.partition("\n\n")[0].replace("\n", " ").replace("``", "")
+        if docstring:
+            yield name, docstring.partition("\n\n")[0].replace("\n", " ").replace("``", "")
         if found.ispkg:
             yield from modules(spec.submodule_search_locations, name)
 
