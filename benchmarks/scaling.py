@@ -50,13 +50,13 @@ def jobs(task: Control, width: int, depth: int, N: int) -> dict[str, Job]:
 
 
 def update(module: torch.nn.Module, loss: Callable[[], torch.Tensor]) -> Job:
-    """A whole step of AdamW."""
+    """A whole step of AdamW; it leaves no gradients, so that what it frees is what it has taken."""
     optimizer = torch.optim.AdamW([p for p in module.parameters() if p.requires_grad], fused=True)
 
     def step() -> None:
-        optimizer.zero_grad(set_to_none=True)
         loss().backward()
         optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
 
     return step
 
