@@ -18,7 +18,8 @@ check: .venv/.installed-test
 	cd .venv/tree/weit_rl && ln -s ../../../weit_rl/* ../../../envs ../../../agents ../../../configs .
 	cd .venv/tree && ../bin/python -m mypy --config-file ../../pyproject.toml --cache-dir ../../.mypy_cache -p weit_rl
 
-docs: .venv/.installed-docs
+# All modules are imported for their docstrings, so everything optional is needed too.
+docs: .venv/.installed-test
 	.venv/bin/python docs/site/build.py
 
 .venv/bin/python:
@@ -26,10 +27,6 @@ docs: .venv/.installed-docs
 
 .venv/.installed: pyproject.toml | .venv/bin/python
 	$(RUN) pip install -e .
-	touch $@
-
-.venv/.installed-docs: pyproject.toml .venv/.installed
-	$(RUN) pip install -e ".[docs]"
 	touch $@
 
 # With the tools of "check", but without the large extras of "dev".

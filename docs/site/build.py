@@ -11,7 +11,7 @@ from pathlib import Path
 
 from sphinx.cmd.build import build_main
 
-HERE = Path(__file__).parent
+HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 sys.path[:0] = [str(HERE), str(ROOT)]
 KEPT = {".md", ".png", ".svg", ".py", ".yaml", ".csv", ""}  # kinds of files that pages are made of and link to
@@ -22,7 +22,7 @@ def stage(source: Path) -> None:
     """A copy of the repository's pages and of what they show and link to, and the made pages beside them."""
     from pages import pages
 
-    shutil.copytree(ROOT, source, ignore=left_out)
+    shutil.copytree(ROOT, source, ignore=lambda folder, names: left_out(Path(folder), names, source.parent))
     first = source / "docs" / "index.md"  # of the site, and so not below docs
     links = re.sub(r"\]\((?=[\w.])", "](docs/", first.read_text(encoding="utf-8"))
     (source / "index.md").write_text(links.replace("](docs/../", "]("), encoding="utf-8")
@@ -32,15 +32,14 @@ def stage(source: Path) -> None:
         (source / f"{name}.md").write_text(text, encoding="utf-8")
 
 
-def left_out(folder: str, names: list[str]) -> list[str]:
-    """What of a folder no page needs: hidden things, what runs leave behind, weights and data."""
-    needless = {name for name in names if name.startswith(".") or name in LEFT_OUT or name.endswith(".egg-info")}
-    return [name for name in names if name in needless or not kept(Path(folder, name))]
+def left_out(folder: Path, names: list[str], out: Path) -> list[str]:
+    """What of a folder no page needs: hidden things, what runs leave behind, weights and data, the site itself."""
+    return [name for name in names if name.startswith(".") or name in LEFT_OUT or not kept(folder / name, out)]
 
 
-def kept(path: Path) -> bool:
+def kept(path: Path, out: Path) -> bool:
     """Whether a path is a folder or a kind of file that pages are made of."""
-    return path.is_dir() or path.suffix in KEPT
+    return path != out and path.suffix != ".egg-info" if path.is_dir() else path.suffix in KEPT
 
 
 def build(out: Path) -> int:
