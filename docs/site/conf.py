@@ -24,7 +24,7 @@ myst_all_links_external = False
 suppress_warnings = ["myst.header"]  # tables that scripts write begin with a second-level heading
 suppress_warnings += ["ref.python"]  # a type's short name may be that of two classes
 
-smartquotes = False  # what is typed stays what is typed
+smartquotes_action = "D"  # dashes; quotes stay as they are typed
 
 autodoc_mock_imports = ["diffusers"]  # large, and only a base class here
 autodoc_typehints_format = "short"
