@@ -1,8 +1,8 @@
-# make demo | test | check: each sets up .venv on its first call, and again when pyproject.toml has changed.
+# make demo | test | check | docs: each sets up .venv on its first call, and again when pyproject.toml has changed.
 PYTHON ?= python3
 RUN := .venv/bin/python -m
 
-.PHONY: demo test check
+.PHONY: demo test check docs
 
 demo: .venv/.installed
 	$(RUN) weit_rl.train env=HalfCheetah size=small
@@ -17,6 +17,10 @@ check: .venv/.installed-test
 	rm -rf .venv/tree && mkdir -p .venv/tree/weit_rl
 	cd .venv/tree/weit_rl && ln -s ../../../weit_rl/* ../../../envs ../../../agents ../../../configs .
 	cd .venv/tree && ../bin/python -m mypy --config-file ../../pyproject.toml --cache-dir ../../.mypy_cache -p weit_rl
+
+# All modules are imported for their docstrings, so everything optional is needed too.
+docs: .venv/.installed-test
+	.venv/bin/python docs/site/build.py
 
 .venv/bin/python:
 	$(PYTHON) -m venv --upgrade-deps .venv

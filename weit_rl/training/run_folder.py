@@ -1,6 +1,6 @@
 """RunFolder: everything one run leaves behind, in one folder.
 
-config.yaml, environment.json, metrics.csv, tensorboard/, checkpoints/*.safetensors, evaluation.json, learning_curve.png
+``config.yaml environment.json metrics.csv tensorboard/ checkpoints/*.safetensors evaluation.json learning_curve.png``
 """
 
 from __future__ import annotations
