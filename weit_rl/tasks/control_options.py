@@ -12,7 +12,7 @@ from weit_rl.envs.entry import EnvEntry, env_entry
 from weit_rl.envs.pixels import split_pixels, with_pixels
 from weit_rl.errors import UserError
 from weit_rl.models import MODELS
-from weit_rl.models.policy import POSITIONS, RTG
+from weit_rl.models.policy import ATTENTION, POSITIONS, RTG
 from weit_rl.registry import unknown
 from weit_rl.tasks import TASKS, Kind, Measure
 from weit_rl.tasks.control import Control, ControlConfig
@@ -23,7 +23,7 @@ def control_task(cfg: Any, tile: int = ControlConfig.tile) -> Control:
     """The control task of a config: environment, data, model options."""
     entry = env_entry(cfg.env)
     check_kind(cfg.model, entry)
-    for name, choices in {"rtg": RTG, "positions": POSITIONS}.items():
+    for name, choices in {"rtg": RTG, "positions": POSITIONS, "attention": ATTENTION}.items():
         if cfg[name] not in choices:
             raise unknown(name, cfg[name], list(choices))
     config = ControlConfig(
@@ -33,6 +33,8 @@ def control_task(cfg: Any, tile: int = ControlConfig.tile) -> Control:
         rtg=cfg.rtg,
         past_actions=cfg.past_actions,
         positions=cfg.positions,
+        attention=cfg.attention,
+        band=cfg.band,
         dropout=cfg.dropout,
         data_episodes=cfg.get("data_episodes"),
         best_fraction=cfg.get("best_fraction", 1.0),

@@ -32,7 +32,7 @@ RANGES = {  # least and most; seeds and episodes end where they would meet those
     "scaler_steps": (0, None),
     "train_steps": (0, None),
     "critic_warmup": (0, None),
-    **dict.fromkeys(("steps", "pretrain_steps", "batch_size", "context", "tile", "rank"), (1, None)),
+    **dict.fromkeys(("steps", "pretrain_steps", "batch_size", "context", "tile", "rank", "band"), (1, None)),
     **dict.fromkeys(("data_episodes", "evaluate_every", "threads", "workers", "agent_steps", "n_envs"), (1, None)),
 }
 BESIDE = dict.fromkeys(("size", "options", "dropout"))  # what the networks of one family may differ in
@@ -89,7 +89,7 @@ def model_of(card: Mapping[str, Any]) -> str:
 
 def bank_of(bank: TemplateBank, task: Task) -> TemplateBank:
     """The bank as one of the task's body; what is bound to a body that it does not know is fresh."""
-    same_model("bank", model_of(bank.card), task)
+    same_bank(bank, task)
     net = task.build(full_size(bank), task.config.seed)
     return bank_for(bank, task.name, net, task.plan, task.model.bound)
 
@@ -103,9 +103,23 @@ def full_size(bank: TemplateBank) -> Size:
 
 def source_of(bank: TemplateBank, task: Task) -> Any:
     """The plain network the bank was pre-trained with, its weights in it; raises UserError if the bank does not fit."""
-    same_model("bank", model_of(bank.card), task)
+    same_bank(bank, task)
     net = task.build(full_size(bank))
     return network_of_size(bank, net, net, task.plan).materialize()
+
+
+def same_bank(bank: TemplateBank, task: Task) -> None:
+    """UserError for a bank of another model or attention: of another band all would fit, and mean something else."""
+    same_model("bank", model_of(bank.card), task)
+    made, asked = (attention_of(options) for options in (bank.card.get("config", {}), vars(task.config)))
+    if made != asked:
+        raise UserError(f"bank: was made with {made}, this run asks for {asked}; make them the same")
+
+
+def attention_of(options: Mapping[str, Any]) -> str:
+    """The attention that options ask for, as words of a command; what does not say is older than the choice."""
+    attention = options.get("attention", "full")
+    return f"attention={attention}" + (f" band={options['band']}" if attention == "band" else "")
 
 
 def same_model(what: str, made: str, task: Task) -> None:
