@@ -96,12 +96,8 @@ class SequenceAgent:
         rows, last = torch.arange(len(newest), device=device), torch.as_tensor(newest).to(device)
         if self.net.attention == "band":
             seen, actions, returns, _ = inputs
-            now = (
-                seen[rows, last],
-                actions[rows, last - 1],
-                returns[rows, last],
-                torch.as_tensor(memory.time).to(rows),
-            )
+            time = torch.as_tensor(memory.time).to(rows)
+            now = (seen[rows, last], actions[rows, last - 1], returns[rows, last], time)
             acted, past = self.net.step(*now, memory.past or self.net.nothing(len(rows)))
             return acted.cpu().numpy(), past
         if (newest == newest[0]).all():  # no row is padded

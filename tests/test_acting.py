@@ -55,7 +55,7 @@ def test_what_a_band_keeps_says_what_the_window_says(options, band):
 def test_it_says_the_same_wherever_each_episode_is():
     """Rows of other ages, one of which begins again; what it was before must not be seen."""
     net = loud(small_net(**{**BANDED, "rtg": "every", "past_actions": True, "positions": "episode"}))
-    seen, actions, returns, times = whole()
+    seen, actions, returns, _ = whole()
     past = net.nothing(3)
     for t in range(8):
         now = torch.tensor([t, t, t - 4 if t >= 4 else t])

@@ -58,7 +58,7 @@ class Block(FeedForward):
         return self.attend(x[:, -tail:].contiguous(), q, keys_values, mask[-tail:])
 
     def remember(self, x: Tensor, past: Tensor, mask: Tensor, last: bool) -> tuple[Tensor, Tensor]:
-        """New tokens ``x``, or the last of them alone, behind ``past``, the keys and values ``(B, kept, 2 * width)``."""
+        """New tokens ``x``, or their last alone, behind the keys and values ``(B, kept, 2 * width)`` of ``past`` ones."""
         width, kept = x.shape[-1], past.shape[1]
         qkv = self.qkv(self.norm1(x))
         keys_values = torch.cat([past, qkv[..., width:]], dim=1)
@@ -67,7 +67,7 @@ class Block(FeedForward):
         return x, keys_values[:, keys_values.shape[1] - kept :]
 
     def attend(self, x: Tensor, q: Tensor, keys_values: Tensor, mask: Tensor | None) -> Tensor:
-        """The block for tokens ``x`` with queries ``q``, both ``(B, T, width)``, over keys and values of more tokens."""
+        """The block for tokens ``x`` with queries ``q``, ``(B, T, width)``, over keys and values of more tokens."""
         (B, T, width), head_dim = q.shape, self.head_dim
         q = q.view(B, T, -1, head_dim).transpose(1, 2)
         k, v = keys_values.view(B, -1, 2, width // head_dim, head_dim).permute(2, 0, 3, 1, 4)
@@ -89,7 +89,8 @@ class DecisionTransformer(Policy):
         context: time steps the network sees, K (default 20).
         max_steps: length of the longest episode, the rows of the time-step table (default 1000).
         positions: ``"window"`` (default) numbers the steps of a window; ``"episode"`` is the original's absolute
-            time step, a table of ``max_steps`` rows by which a network can recognise single episodes; ``"none"`` tells no step.
+            time step, a table of ``max_steps`` rows by which a network can recognise single episodes; ``"none"`` tells
+            no step.
         rtg: ``"every"`` (a return-to-go token a step), ``"latest"`` (default) or ``"none"`` (plain behaviour cloning).
         past_actions: whether past actions are tokens (default False: a policy that sees what it did learns to
             repeat it, and the sequence is half as long).
