@@ -58,7 +58,7 @@ class Block(FeedForward):
         return self.attend(x[:, -tail:].contiguous(), q, keys_values, mask[-tail:])
 
     def remember(self, x: Tensor, past: Tensor, mask: Tensor, last: bool) -> tuple[Tensor, Tensor]:
-        """New tokens ``x``, or their last alone, behind the keys and values ``(B, kept, 2 * width)`` of ``past`` ones."""
+        """New tokens ``x``, or their last alone, behind ``past`` ones: keys and values ``(B, kept, 2 * width)``."""
         width, kept = x.shape[-1], past.shape[1]
         qkv = self.qkv(self.norm1(x))
         keys_values = torch.cat([past, qkv[..., width:]], dim=1)
