@@ -13,10 +13,6 @@ from torch import Tensor, nn
 from weit_rl.envs.entry import EnvEntry
 from weit_rl.weit import eval_mode
 
-# Episode i of run seed s starts from base + SEEDS_APART s + i: disjoint, as long as s and i stay below SEEDS_APART.
-VALIDATION_SEED, TEST_SEED, SEEDS_APART = 1_000_000, 2_000_000, 1000
-COMPARISON_SEED = 8_000_000  # of episodes that no run has seen
-
 
 class History:
     """The last steps of several episodes that began together, as the network wants them.

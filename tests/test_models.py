@@ -10,9 +10,9 @@ from conftest import OPTIONS, small_inputs, small_net
 
 from weit_rl.agents.evaluation import History, rollout
 from weit_rl.bank import TemplateBank
+from weit_rl.choices import POSITIONS, RTG
 from weit_rl.errors import UserError
 from weit_rl.models import MODELS, models_of
-from weit_rl.models.policy import POSITIONS, RTG
 from weit_rl.models.tcn import KERNEL
 from weit_rl.plan import stack, unstack
 from weit_rl.reconstruction import reconstruct

@@ -14,9 +14,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from weit_rl.choices import ATTENTION, POSITIONS, RTG
 from weit_rl.models import MODELS, Model
 from weit_rl.models.band import Band, check_reach
-from weit_rl.models.policy import ATTENTION, BLOCK, BOUND, POSITIONS, RTG, FeedForward, Policy, shared_rules
+from weit_rl.models.policy import BLOCK, BOUND, FeedForward, Policy, shared_rules
 from weit_rl.plan import FIXED, Plan, Rule
 from weit_rl.sizes import Size
 

@@ -16,9 +16,6 @@ from weit_rl.errors import UserError
 from weit_rl.plan import FIXED, LAYER, Rule
 from weit_rl.sizes import Size
 
-RTG = ("latest", "every", "none")
-ATTENTION = ("full", "band")
-POSITIONS = ("window", "episode", "none")
 BAND = 4  # steps; with it six blocks see 19, and a context of 20 holds them
 BLOCK = rf"blocks\.{LAYER}\."
 BOUND = ("embed_observation", "embed_action", "head")  # to one body

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from weit_rl.agents.evaluation import SEEDS_APART
 from weit_rl.bank import TemplateBank
 from weit_rl.bodies import bank_for
 from weit_rl.errors import UserError
@@ -20,35 +18,7 @@ from weit_rl.tasks import Task, kind_of
 from weit_rl.tensorfile import read_card
 from weit_rl.training.checkpoint import load_network
 
-RANGES = {  # least and most; seeds and episodes end where they would meet those of another seed
-    "seed": (0, SEEDS_APART - 1),
-    "episodes": (1, SEEDS_APART),
-    "validation_episodes": (0, SEEDS_APART),
-    "warmup": (0, 1),
-    "dropout": (0, 0.99),
-    "best_fraction": (0, 1),
-    "ema": (0, 0.99999),
-    "weight_decay": (0, None),
-    "scaler_steps": (0, None),
-    "train_steps": (0, None),
-    "critic_warmup": (0, None),
-    **dict.fromkeys(("steps", "pretrain_steps", "batch_size", "context", "tile", "rank", "band"), (1, None)),
-    **dict.fromkeys(("data_episodes", "evaluate_every", "threads", "workers", "agent_steps", "n_envs"), (1, None)),
-}
 BESIDE = dict.fromkeys(("size", "options", "dropout"))  # what the networks of one family may differ in
-POSITIVE = ("lr", "scaler_lr", "train_lr", "grad_clip")
-
-
-def check_numbers(cfg: Any) -> None:
-    """Raise UserError for a number of a config that is out of its range."""
-    given = {name: cfg[name] for name in cfg if isinstance(cfg[name], int | float)}  # neither null nor auto
-    for name, (least, most) in RANGES.items():
-        if name in given and not least <= given[name] <= (math.inf if most is None else most):
-            wanted = f"{least} or more" if most is None else f"from {least} to {most}"
-            raise UserError(f"{name}={given[name]}: must be {wanted}")
-    for name in POSITIVE:
-        if name in given and given[name] <= 0:
-            raise UserError(f"{name}={given[name]}: must be more than 0")
 
 
 def check_model(cfg: Any) -> None:
@@ -56,14 +26,6 @@ def check_model(cfg: Any) -> None:
     names = models_of(cfg.get("task") or "control")
     if names and cfg.get("model") not in (None, *names):
         raise unknown("model", str(cfg.model), names)
-
-
-def size_of(group: Any) -> Size:
-    """The size a config asks for: a named one, with width or depth replaced where given."""
-    named = Size.parse(group.name)
-    width = named.width if group.width is None else group.width
-    depth = named.depth if group.depth is None else group.depth
-    return Size(width, depth)
 
 
 def bank_path(cfg: Any) -> Path:
