@@ -16,6 +16,7 @@ from weit_rl.errors import Interrupted, UserError
 from weit_rl.initializers import INITIALIZERS
 from weit_rl.models import models_of
 from weit_rl.options import as_config, options
+from weit_rl.shipped import shipped_bank
 
 VERBS = sorted(file.name[:-5] for file in resources.files("weit_rl.configs").iterdir() if file.name.endswith(".yaml"))
 
@@ -160,8 +161,10 @@ EARLY = [
     ("train", "data=expertt", "data='expertt': neither a file"),
     ("train", "bank=nowhere.safetensors", "nowhere.safetensors: cannot read"),
     ("train", "source=nowhere", "nowhere: cannot read"),
+    ("train", f"model=mlp bank={shipped_bank('HalfCheetah', 'dt')}", "was made for model=dt"),
+    ("train", f"positions=none attention=band bank={shipped_bank('HalfCheetah', 'dt')}", "attention=band band=4; make"),
     ("train", "resume=nowhere", "nowhere: is no run folder"),
-    ("pretrain", "env=[HalfCheetah, Hoper]", "did you mean Hopper?"),
+    ("pretrain", "env=[HalfCheetah,Hoper]", "did you mean Hopper?"),
     ("pretrain", "size=bas", "did you mean base?"),
     ("evaluate", "run=nowhere", "nowhere: is no run folder"),
     ("collect", "env=HalfChetah", "did you mean HalfCheetah?"),
@@ -175,7 +178,7 @@ import sys
 from weit_rl.command import command
 for verb, word, _ in {EARLY}:
     try:
-        command(verb, None, [word])
+        command(verb, None, word.split(' '))
     except SystemExit as stop:
         print(stop.code, file=sys.stderr)
 print({{"torch", "gymnasium", "mujoco", "matplotlib", "tensorboard"}} & set(sys.modules))

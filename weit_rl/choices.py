@@ -14,6 +14,7 @@ RTG = ("latest", "every", "none")
 POSITIONS = ("window", "episode", "none")
 ATTENTION = ("full", "band")
 PRECISIONS = ("highest", "high", "medium")  # torch's names
+DEFAULT = "dt"  # the model where nobody says which; the bank of an environment without a suffix
 CHOICES = {"rtg": RTG, "positions": POSITIONS, "attention": ATTENTION, "precision": PRECISIONS}
 RANGES = {  # least and most; seeds and episodes end where they would meet those of another seed
     "seed": (0, SEEDS_APART - 1),

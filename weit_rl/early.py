@@ -80,15 +80,20 @@ def _written(folder: str, registry: str, but: str = "\n") -> list[str]:
 
 
 def _files(cfg: Any, entries: list[EnvEntry]) -> None:
-    """Data must be there; banks and sources must be tensor files."""
+    """Data must be there; banks and sources must be tensor files, and banks made for such a network."""
     from weit_rl.data.readers import find_data, parts_of
     from weit_rl.envs.of_config import bodies
+    from weit_rl.made_for import check_bank
     from weit_rl.tensorfile import read_card
 
     for one, entry in zip(bodies(cfg) if entries else [], entries, strict=True):
         for part in parts_of(one.data, entry) if one.get("data") is not None else []:
             find_data(part, entry)
-    for name in ("bank", "source"):
-        if cfg.get(name) is not None:
-            place = Path(cfg[name]).expanduser()
-            read_card(place / "checkpoints" / "last.safetensors" if place.is_dir() else place)
+    if cfg.get("init") not in _written("initializers", "INITIALIZERS", but="needs_source=False"):
+        return
+    name = "bank" if cfg.source is None else "source"  # which alone is read then
+    if cfg[name] is not None:
+        place = Path(cfg[name]).expanduser()
+        card = read_card(place / "checkpoints" / "last.safetensors" if place.is_dir() else place)
+        if name == "bank":
+            check_bank(card, cfg)

@@ -10,10 +10,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from weit_rl.choices import DEFAULT
 from weit_rl.data import Trajectories, Windows
 from weit_rl.envs.entry import EnvEntry
 from weit_rl.errors import UserError
-from weit_rl.models import DEFAULT, MODELS
+from weit_rl.models import MODELS
 from weit_rl.models.policy import BAND
 from weit_rl.plan import Plan
 from weit_rl.sizes import Size

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from weit_rl.bank import TemplateBank
 from weit_rl.bodies import bank_for
 from weit_rl.errors import UserError
-from weit_rl.models import DEFAULT, models_of
+from weit_rl.made_for import check_bank, check_same, model_of
+from weit_rl.models import models_of
 from weit_rl.registry import unknown
 from weit_rl.shipped import BANKS, shipped_bank
 from weit_rl.sizes import Size
@@ -44,14 +44,9 @@ def bank_path(cfg: Any) -> Path:
     return path
 
 
-def model_of(card: Mapping[str, Any]) -> str:
-    """The model a bank was made for; one that does not say is older than the choice."""
-    return str(card.get("model", DEFAULT))
-
-
 def bank_of(bank: TemplateBank, task: Task) -> TemplateBank:
     """The bank as one of the task's body; what is bound to a body that it does not know is fresh."""
-    same_bank(bank, task)
+    check_bank(bank.card, vars(task.config))
     net = task.build(full_size(bank), task.config.seed)
     return bank_for(bank, task.name, net, task.plan, task.model.bound)
 
@@ -65,38 +60,16 @@ def full_size(bank: TemplateBank) -> Size:
 
 def source_of(bank: TemplateBank, task: Task) -> Any:
     """The plain network the bank was pre-trained with, its weights in it; raises UserError if the bank does not fit."""
-    same_bank(bank, task)
+    check_bank(bank.card, vars(task.config))
     net = task.build(full_size(bank))
     return network_of_size(bank, net, net, task.plan).materialize()
-
-
-def same_bank(bank: TemplateBank, task: Task) -> None:
-    """UserError for a bank of another model or attention: of another band all would fit, and mean something else."""
-    same_model("bank", model_of(bank.card), task)
-    made, asked = (attention_of(options) for options in (bank.card.get("config", {}), vars(task.config)))
-    if made != asked:
-        raise UserError(f"bank: was made with {made}, this run asks for {asked}; make them the same")
-
-
-def attention_of(options: Mapping[str, Any]) -> str:
-    """The attention that options ask for, as words of a command; what does not say is older than the choice."""
-    attention = options.get("attention", "full")
-    return f"attention={attention}" + (f" band={options['band']}" if attention == "band" else "")
-
-
-def same_model(what: str, made: str, task: Task) -> None:
-    """UserError where something was made for another model."""
-    if made != task.config.model:
-        raise UserError(
-            f"{what}: was made for model={made}, this run asks for model={task.config.model}; make them the same"
-        )
 
 
 def network_at(path: str, task: Task) -> Any:
     """The trained network of a run folder or checkpoint; raises UserError if it is of another family."""
     place = Path(path).expanduser()
     net, card = load_network(place / "checkpoints" / "last.safetensors" if place.is_dir() else place)
-    same_model(f"source={path}", card["model"], task)
+    check_same(f"source={path}", card["model"], task.config.model)
     mine = task.card(Size(64, 1))
     made, wanted = ({**{key: c.get(key) for key in mine}, **c["options"], **BESIDE} for c in (card, mine))
     if made != wanted:
