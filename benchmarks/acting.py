@@ -66,11 +66,11 @@ def main() -> None:
     command = f"python benchmarks/acting.py --rounds {arguments.rounds} --threads {arguments.threads}"
     print(heading("Acting", command, arguments.threads))
     print(f"Largest difference of an action to Hugging Face's, same weights: {difference():.1e}.\n")
-    print(
-        "| episodes at once | network | ms, median | actions a second | times Hugging Face's |\n|---|---|---|---|---|"
-    )
+    clock = "processor" if arguments.threads == 1 else "wall"
+    print(f"| episodes at once | network | {clock} ms, median | actions a second | times Hugging Face's |")
+    print("|---|---|---|---|---|")
     for batch, repeats in ((1, 10), (16, 2), (100, 1)):
-        times = interleaved(jobs(batch, repeats), arguments.rounds)
+        times = interleaved(jobs(batch, repeats), arguments.rounds, clock=clock)
         for name, seconds in times.items():
             each = statistics.median(seconds) / repeats
             print(f"| {batch} | {name} | {1000 * each:.2f} | {batch / each:,.0f} | {ratio(times[PEER], seconds):.2f} |")
