@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import statistics
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,7 @@ from weit_rl import Size
 from weit_rl.data import Trajectories
 from weit_rl.envs.entry import env_entry
 from weit_rl.tasks.control import Control, ControlConfig
+from weit_rl.training.device import set_up_torch
 
 SIZE, CONTEXT, BATCH = Size(128, 3), 20, 64
 Step = Callable[[], None]
@@ -149,6 +151,17 @@ def ours(data: Trajectories, compiled: bool = False, **options: Any) -> tuple[St
     return optimised(net, lambda: task.loss(called, task.batch(0)), fused=True), lambda: task.batch(1) and None
 
 
+def at(precision: str, step: Step) -> Step:
+    """The same step, its products at that precision (weit_rl's ``precision=``, a setting of torch)."""
+
+    def done() -> None:
+        set_up_torch(SimpleNamespace(threads=None, device="cpu", get=lambda name, usual: precision))
+        step()
+        set_up_torch(SimpleNamespace(threads=None, device="cpu", get=lambda name, usual: usual))
+
+    return done
+
+
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--rounds", type=int, default=9)
@@ -163,7 +176,10 @@ def main() -> None:
         "weit_rl, the same stream": same,
         "of this, drawing the batch": drawing,
         "weit_rl, attention=band": ours(data, **STREAM, attention="band")[0],
+        "Hugging Face, bfloat16 products": at("medium", hugging_face(data)),
+        "weit_rl, the same stream, precision=medium": at("medium", ours(data, **STREAM)[0]),
         "weit_rl, the default stream": ours(data)[0],
+        "weit_rl, the default stream, precision=medium": at("medium", ours(data)[0]),
     }
     if arguments.compile:
         jobs["weit_rl, the same stream, compiled"] = ours(data, compiled=True, **STREAM)[0]
