@@ -63,7 +63,7 @@ class SequenceAgent:
     def predict(
         self,
         observation: np.ndarray,
-        state: tuple[np.ndarray, ...] | None = None,
+        state: tuple[Any, ...] | None = None,
         episode_start: np.ndarray | None = None,
         deterministic: bool = True,
     ) -> tuple[np.ndarray, Memory]:
@@ -119,8 +119,9 @@ class SequenceAgent:
     def _later(self, memory: Memory) -> Memory:
         """One step on, with room for the newest; a memory that is full forgets its oldest step."""
         full = memory.time >= self.net.context - 1
-        kept = (np.where(_like(full, array), np.roll(array, -1, axis=1), array) for array in memory[:3])
-        moved = Memory(*kept, memory.time + 1, memory.past)
+        windows = (memory.observations, memory.actions, memory.returns_to_go)
+        seen, acted, returns = (np.where(_like(full, part), np.roll(part, -1, axis=1), part) for part in windows)
+        moved = Memory(seen, acted, returns, memory.time + 1, memory.past)
         rows, last, newest = (
             np.arange(len(full)),
             *(np.minimum(t, self.net.context - 1) for t in (memory.time, moved.time)),

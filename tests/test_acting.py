@@ -13,6 +13,7 @@ from weit_rl.choices import RTG
 from weit_rl.command import compose
 from weit_rl.errors import UserError
 from weit_rl.models import models_of
+from weit_rl.pretrain import main as pretrain
 from weit_rl.sizes import Size
 from weit_rl.train import main as train
 from weit_rl.training.checkpoint import load_network, save_network
@@ -126,15 +127,19 @@ def test_a_checkpoint_says_what_attention_its_network_has(tmp_path):
     assert torch.equal(read(*small_inputs()), net.eval()(*small_inputs()))
 
 
-def test_a_run_stores_it_and_what_it_starts_from_must_have_it(words, refused, tmp_path):
+def test_a_run_and_a_bank_store_it_and_what_starts_from_them_must_have_it(words, refused, tmp_path):
     band = ["attention=band", "band=2", "positions=none"]
     says = "bank: was made with attention=full, this run asks for attention=band band=2; make them the same"
     assert says in refused("train", *words["train"], *band)
-    train(compose("train", [*words["train"], *band, "init=scratch", "train_steps=2", "validation_episodes=0"]))
+    pretrain(compose("pretrain", [*words["pretrain"][:-1], *band, "steps=2", f"run_dir={tmp_path / 'bank'}"]))
+    given = [*words["train"][:-2], f"bank={tmp_path / 'bank' / 'bank.safetensors'}", "validation_episodes=0"]
+    other = [*given, f"run_dir={tmp_path / 'other'}"]
+    assert "was made with attention=band band=2, this run asks for attention=full" in refused("train", *other)
+    assert "asks for attention=band band=1" in refused("train", *other, *band, "band=1")
+    train(compose("train", [*given, *band, "train_steps=2", "scaler_steps=2", f"run_dir={tmp_path / 'run'}"]))
     path = tmp_path / "run" / "checkpoints" / "last.safetensors"
     assert (load_network(path)[0].attention, load_network(path)[0].band) == ("band", 2)
-    other = [*words["train"][:-1], f"run_dir={tmp_path / 'other'}", "init=bot", f"source={path}", "positions=none"]
-    assert "was made with" in refused("train", *other)
+    assert "was made with" in refused("train", *other, "init=bot", f"source={path}", "positions=none")
 
 
 class Line:

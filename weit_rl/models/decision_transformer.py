@@ -191,10 +191,11 @@ class DecisionTransformer(Policy):
     def last(self, stream: Tensor) -> Tensor:
         """``(B, 1, width)``: the last token of the stream behind all blocks."""
         x, mask = self.norm_in(stream), self.mask(stream)
-        *blocks, last = self.blocks
-        for block in blocks:
+        for block in self.blocks[:-1]:
             x = block(x, mask)
-        return last.newest(x, mask)[:, -1:]
+        last: Any = self.blocks[-1]
+        newest: Tensor = last.newest(x, mask)
+        return newest[:, -1:]
 
     def nothing(self, count: int) -> tuple[Tensor, ...]:
         """What :meth:`step` is given where ``count`` episodes begin: for every block keys and values of no past."""
@@ -222,6 +223,7 @@ class DecisionTransformer(Policy):
         if self.past_actions:
             new.insert(0, self.embed_action(action[:, None]) + self.time((times[:, None] - 1).clamp_min(0)))
         x, mask, kept = self.norm_in(torch.cat(new, dim=1)), self.tokens.newest(times), []
+        block: Any
         for number, (block, before) in enumerate(zip(self.blocks, past, strict=True)):
             x, after = block.remember(x, before, mask, last=number == len(past) - 1)
             kept.append(after)
