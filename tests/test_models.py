@@ -26,6 +26,10 @@ from weit_rl.weit import WeiT
 VARIANTS = [
     {"model": "dt", "rtg": rtg, "past_actions": past, "positions": positions}
     for rtg, past, positions in itertools.product(RTG, (False, True), POSITIONS)
+    if (rtg, positions) != ("every", "none")
+]
+VARIANTS += [
+    {"model": "dt", "attention": "band", "band": 2, "past_actions": False, "positions": "none", "rtg": "latest"}
 ]
 SINGLE = [model for model in models_of("control") if model != "dt"]  # without tokens
 PICTURES = [model for model in MODELS.names() if MODELS.get(model).sees == "pictures"]

@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from weit_rl.choices import ATTENTION, POSITIONS, RTG
+from weit_rl.errors import UserError
 from weit_rl.models import MODELS, Model
 from weit_rl.models.band import Band, check_reach
 from weit_rl.models.policy import BLOCK, BOUND, FeedForward, Policy, shared_rules
@@ -91,7 +92,7 @@ class DecisionTransformer(Policy):
         max_steps: length of the longest episode, the rows of the time-step table (default 1000).
         positions: ``"window"`` (default) numbers the steps of a window; ``"episode"`` is the original's absolute
             time step, a table of ``max_steps`` rows by which a network can recognise single episodes; ``"none"`` tells
-            no step.
+            no step, and does not go with ``rtg="every"``.
         rtg: ``"every"`` (a return-to-go token a step), ``"latest"`` (default) or ``"none"`` (plain behaviour cloning).
         past_actions: whether past actions are tokens (default False: a policy that sees what it did learns to
             repeat it, and the sequence is half as long).
@@ -117,7 +118,9 @@ class DecisionTransformer(Policy):
     embed_return: nn.Linear
 
     def check(self, size: Size) -> None:
-        """A band must fit the windows and the positions."""
+        """A band must fit the windows and the positions, and returns must not be alone in their tokens."""
+        if self.rtg == "every" and self.positions == "none":  # the norm behind would leave a multiple its direction
+            raise UserError("positions=none: rtg=every needs a position beside each return; use window or episode")
         if self.attention == "band":
             check_reach(self.band, size.depth, self.context, self.positions)
 
