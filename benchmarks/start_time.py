@@ -29,7 +29,7 @@ WORDS = {
     "data not there": ("train", "data=expertt"),
     "bank not there": ("train", "bank=nowhere.safetensors"),
     "run not there": ("evaluate", "run=nowhere"),
-    "bank of another model (found with torch)": ("train", "model=tcn", "bank={bank}"),
+    "bank made for another model": ("train", "model=tcn", "bank={bank}"),
 }
 
 

@@ -191,8 +191,10 @@ def main() -> None:
     print("|---|---|---|---|---|")
     for name, seconds in times.items():
         middle, (first, second) = statistics.median(seconds), list(times)[:2]
-        speed = f"{BATCH * (20 if 'default' in name else 60) / middle:,.0f}" if "drawing" not in name else "-"
+        speed = f"{BATCH * (20 if 'default' in name else 60) / middle:,.0f}"
         ratios = f"{ratio(times[first], seconds):.2f} | {ratio(times[second], seconds):.2f}"
+        if "drawing" in name:
+            speed, ratios = "-", "- | -"
         print(f"| {name} | {1000 * middle:.1f} | {speed} | {ratios} |")
 
 
