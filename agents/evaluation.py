@@ -13,10 +13,6 @@ from torch import Tensor, nn
 from weit_rl.envs.entry import EnvEntry
 from weit_rl.weit import eval_mode
 
-# Episode i of run seed s starts from base + SEEDS_APART s + i: disjoint, as long as s and i stay below SEEDS_APART.
-VALIDATION_SEED, TEST_SEED, SEEDS_APART = 1_000_000, 2_000_000, 1000
-COMPARISON_SEED = 8_000_000  # of episodes that no run has seen
-
 
 class History:
     """The last steps of several episodes that began together, as the network wants them.
@@ -28,13 +24,18 @@ class History:
     """
 
     def __init__(self, net: Any, observations: np.ndarray, max_steps: int):
-        episodes, self.t = len(observations), 0
+        episodes, self.t, self.net = len(observations), 0, net
         device = net.target_return.device
         self.context: int = net.context
         seen = torch.as_tensor(observations, device=device)
         self.observations = deque([seen], maxlen=net.context)  # pictures of whole episodes would be gigabytes
         self.actions = torch.zeros(episodes, max_steps + 1, net.action_dim, device=device)
         self.returns_to_go = torch.full((episodes, max_steps + 1), float(net.target_return), device=device)
+
+    def act(self, rows: Tensor) -> Tensor:
+        """``(rows, action_dim)`` for the rows still running."""
+        actions: Tensor = self.net.act(*self.window(rows))
+        return actions
 
     def window(self, rows: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """The network's arguments for the rows still running, at most ``context`` steps."""
@@ -53,6 +54,44 @@ class History:
         self.observations.append(seen)
 
 
+class Kept:
+    """What a policy with attention over a band keeps of several episodes that began together, instead of windows.
+
+    Args:
+        net: its buffers hold the target return.
+        observations: ``(episodes, observation_dim)`` at reset.
+    """
+
+    def __init__(self, net: Any, observations: np.ndarray):
+        count, device = len(observations), net.target_return.device
+        self.net, self.t, self.rows = net, 0, torch.arange(count, device=device)
+        self.seen = torch.as_tensor(observations, device=device)
+        self.actions = torch.zeros(count, net.action_dim, device=device)
+        self.returns_to_go = net.target_return.repeat(count)
+        self.past = net.nothing(count)
+
+    def act(self, rows: Tensor) -> Tensor:
+        """``(rows, action_dim)`` for the rows still running; what was kept of the others is dropped."""
+        if len(rows) < len(self.rows):
+            running = torch.isin(self.rows, rows)
+            self.rows, self.past = rows, tuple(kept[running] for kept in self.past)
+        now = (self.seen[rows], self.actions[rows], self.returns_to_go[rows], torch.full_like(rows, self.t))
+        actions, self.past = self.net.step(*now, self.past)
+        return actions
+
+    def push(self, rows: Tensor, actions: Tensor, observations: np.ndarray, rewards: np.ndarray) -> None:
+        """Take in what the rows did and saw."""
+        self.t += 1
+        self.actions[rows] = actions
+        self.returns_to_go[rows] -= torch.as_tensor(rewards).to(actions)
+        self.seen[rows] = torch.as_tensor(observations).to(self.seen)
+
+
+def memory_of(net: Any, observations: np.ndarray) -> History | Kept:
+    """What is remembered of episodes that begin with these observations."""
+    return Kept(net, observations) if net.attention == "band" else History(net, observations, net.max_steps)
+
+
 @torch.no_grad()
 def rollout(
     net: Any, envs: list[Any], seeds: list[int], on_step: Callable[[int, np.ndarray], None] = lambda t, returns: None
@@ -69,16 +108,16 @@ def rollout(
         ``(len(envs),)`` undiscounted returns.
     """
     first = np.stack([env.reset(seed=seed)[0] for env, seed in zip(envs, seeds, strict=True)])
-    history = History(net, first, net.max_steps)
+    memory = memory_of(net, first)
     returns, running = np.zeros(len(envs)), np.arange(len(envs))
     while len(running):
-        on_step(history.t, returns)
-        rows = torch.from_numpy(running).to(history.actions.device)
-        actions = net(*history.window(rows))[:, -1]
+        on_step(memory.t, returns)
+        rows = torch.from_numpy(running).to(memory.actions.device)
+        actions = memory.act(rows)
         steps = [envs[i].step(a) for i, a in zip(running, actions.cpu().numpy(), strict=True)]
         rewards = np.array([step[1] for step in steps], dtype=np.float64)
         returns[running] += rewards
-        history.push(rows, actions, np.stack([step[0] for step in steps]), rewards.astype(np.float32))
+        memory.push(rows, actions, np.stack([step[0] for step in steps]), rewards.astype(np.float32))
         running = running[[not (step[2] or step[3]) for step in steps]]
     return returns
 

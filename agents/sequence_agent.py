@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper
+from torch import Tensor
 
 from weit_rl.training.checkpoint import load_network
 
@@ -20,12 +21,14 @@ class Memory(NamedTuple):
         actions: ``(n, context, act)`` float32.
         returns_to_go: ``(n, context)`` float32, raw reward units.
         time: ``(n,)`` int64, steps of the episode that are done.
+        past: keys and values of every block, of a policy with attention over a band (default: none are kept).
     """
 
     observations: np.ndarray
     actions: np.ndarray
     returns_to_go: np.ndarray
     time: np.ndarray
+    past: tuple[Tensor, ...] = ()
 
 
 class SequenceAgent:
@@ -60,7 +63,7 @@ class SequenceAgent:
     def predict(
         self,
         observation: np.ndarray,
-        state: tuple[np.ndarray, ...] | None = None,
+        state: tuple[Any, ...] | None = None,
         episode_start: np.ndarray | None = None,
         deterministic: bool = True,
     ) -> tuple[np.ndarray, Memory]:
@@ -80,19 +83,31 @@ class SequenceAgent:
         memory = self._empty(rows) if state is None else self._later(Memory(*state))
         if episode_start is not None and state is not None:
             self._forget(memory, np.asarray(episode_start, bool))
-        newest = np.minimum(memory.time, self.net.context - 1)
-        everyone = np.arange(len(rows))
+        newest, everyone = np.minimum(memory.time, self.net.context - 1), np.arange(len(rows))
         memory.observations[everyone, newest] = rows
-        actions = self._act(memory)[everyone, newest]
+        actions, past = self._act(memory, newest)
         memory.actions[everyone, newest] = actions
-        return (actions[0] if single else actions), memory
+        return (actions[0] if single else actions), memory._replace(past=past)
 
-    def _act(self, memory: Memory) -> np.ndarray:
-        first = np.maximum(0, memory.time + 1 - self.net.context)
-        times = first[:, None] + np.arange(self.net.context)
+    def _act(self, memory: Memory, newest: np.ndarray) -> tuple[np.ndarray, tuple[Tensor, ...]]:
+        """Actions, and what a policy with attention over a band keeps; nothing of others."""
         device = self.net.target_return.device
-        inputs = (*memory[:3], times)
-        return self.net(*(torch.as_tensor(array).to(device) for array in inputs)).cpu().numpy()
+        inputs = [torch.as_tensor(array).to(device) for array in (*memory[:3], self._times(memory))]
+        rows, last = torch.arange(len(newest), device=device), torch.as_tensor(newest).to(device)
+        if self.net.attention == "band":
+            seen, actions, returns, _ = inputs
+            time = torch.as_tensor(memory.time).to(rows)
+            now = (seen[rows, last], actions[rows, last - 1], returns[rows, last], time)
+            acted, past = self.net.step(*now, memory.past or self.net.nothing(len(rows)))
+            return acted.cpu().numpy(), past
+        if (newest == newest[0]).all():  # no row is padded
+            return self.net.act(*(part[:, : newest[0] + 1] for part in inputs)).cpu().numpy(), ()
+        return self.net(*inputs)[rows, last].cpu().numpy(), ()
+
+    def _times(self, memory: Memory) -> np.ndarray:
+        """``(n, context)`` steps of the episode that the window holds."""
+        first = np.maximum(0, memory.time + 1 - self.net.context)
+        return first[:, None] + np.arange(self.net.context)
 
     def _empty(self, rows: np.ndarray) -> Memory:
         count, context = len(rows), self.net.context
@@ -104,8 +119,9 @@ class SequenceAgent:
     def _later(self, memory: Memory) -> Memory:
         """One step on, with room for the newest; a memory that is full forgets its oldest step."""
         full = memory.time >= self.net.context - 1
-        kept = (np.where(_like(full, array), np.roll(array, -1, axis=1), array) for array in memory[:3])
-        moved = Memory._make((*kept, memory.time + 1))
+        windows = (memory.observations, memory.actions, memory.returns_to_go)
+        seen, acted, returns = (np.where(_like(full, part), np.roll(part, -1, axis=1), part) for part in windows)
+        moved = Memory(seen, acted, returns, memory.time + 1, memory.past)
         rows, last, newest = (
             np.arange(len(full)),
             *(np.minimum(t, self.net.context - 1) for t in (memory.time, moved.time)),

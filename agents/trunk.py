@@ -15,8 +15,9 @@ from torch import Tensor, nn
 
 from weit_rl.bank import TemplateBank
 from weit_rl.bodies import bank_for, parts_of, seen, sizes_of, with_parts
+from weit_rl.choices import DEFAULT
 from weit_rl.errors import UserError
-from weit_rl.models import DEFAULT, MODELS
+from weit_rl.models import MODELS
 from weit_rl.registry import unknown
 from weit_rl.shipped import shipped_bank
 from weit_rl.sizes import Size

@@ -18,7 +18,6 @@ from pathlib import Path
 
 import numpy as np
 
-from weit_rl.agents.evaluation import SEEDS_APART, VALIDATION_SEED
 from weit_rl.agents.online import ALGORITHMS, environments
 from weit_rl.agents.recording import agent_actor, play, summary
 from weit_rl.atomic import write_atomically
@@ -26,6 +25,7 @@ from weit_rl.comparison.runs import finish_training
 from weit_rl.comparison.statistics import mean
 from weit_rl.comparison.tables import Table
 from weit_rl.envs.entry import env_entry
+from weit_rl.seeds import SEEDS_APART, VALIDATION_SEED
 from weit_rl.training.run_folder import RunFolder
 from weit_rl.workflows.online import PARTS
 

@@ -15,7 +15,8 @@ from functools import partial
 from typing import Any
 
 import torch
-from step_cost import interleaved, recorded
+from step_cost import recorded
+from turns import interleaved
 
 from weit_rl import Size
 from weit_rl.command import compose

@@ -10,11 +10,11 @@ from __future__ import annotations
 import argparse
 import platform
 import statistics
-import time
 from collections.abc import Callable
 
 import numpy as np
 import torch
+from turns import interleaved
 
 from weit_rl import Size, TemplateBank, WeiT
 from weit_rl.data import Trajectories
@@ -69,18 +69,6 @@ def jobs(task: Control, rank: int) -> dict[str, Callable[[], None]]:
         "composing alone (forward, backward)": compose,
         "sampling a batch": lambda: task.batch(1),
     }
-
-
-def interleaved(jobs: dict[str, Callable[[], None]], rounds: int) -> dict[str, list[float]]:
-    """Time the jobs in turn, so that a change of the machine's speed meets all of them."""
-    times: dict[str, list[float]] = {name: [] for name in jobs}
-    for number in range(rounds + 2):
-        for name, job in jobs.items():
-            begin = time.perf_counter()
-            job()
-            if number >= 2:  # two rounds of warm-up
-                times[name].append(time.perf_counter() - begin)
-    return times
 
 
 def report(name: str, seconds: dict[str, float]) -> None:

@@ -6,8 +6,8 @@ python examples/three_sizes.py            (any option of weit_rl.train, such as 
 import sys
 
 from weit_rl import Size, TemplateBank
-from weit_rl.agents.evaluation import VALIDATION_SEED
 from weit_rl.command import compose
+from weit_rl.seeds import VALIDATION_SEED
 from weit_rl.start import network_of_size
 from weit_rl.tasks.control_options import control_task
 from weit_rl.workflows.setup import bank_path, source_of

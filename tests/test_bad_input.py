@@ -24,7 +24,7 @@ TRAIN = [
     ("model=mpl", "did you mean mlp? (possible: conv, convnext_policy, dt, mlp, tcn)"),
     ("model=tcn", "bank: was made for model=dt, this run asks for model=tcn"),
     ("rtg=latst", "did you mean latest? (possible: latest, every, none)"),
-    ("positions=windows", "did you mean window? (possible: window, episode)"),
+    ("positions=windows", "did you mean window? (possible: window, episode, none)"),
     ("scaler_steps=-1", "scaler_steps=-1: must be 0 or more"),
     ("train_steps=-1", "train_steps=-1: must be 0 or more"),
     ("train_steps=many", "must be an integer"),

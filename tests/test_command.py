@@ -11,8 +11,12 @@ from importlib import resources
 import pytest
 
 from weit_rl.command import command, compose, help_text
+from weit_rl.early import _written
 from weit_rl.errors import Interrupted, UserError
+from weit_rl.initializers import INITIALIZERS
+from weit_rl.models import models_of
 from weit_rl.options import as_config, options
+from weit_rl.shipped import shipped_bank
 
 VERBS = sorted(file.name[:-5] for file in resources.files("weit_rl.configs").iterdir() if file.name.endswith(".yaml"))
 
@@ -142,6 +146,53 @@ except SystemExit as stop:
     exit_code = 0 if "--help" in words else 2
     assert f"END {exit_code} set() True" in done.stdout, done.stdout + done.stderr
     assert not list(tmp_path.iterdir())
+
+
+EARLY = [
+    ("train", "env=HalfCheeta", "did you mean HalfCheetah?"),
+    ("train", "body.legs=6", "body.legs: is of Ant"),
+    ("train", "size=smal", "did you mean small?"),
+    ("train", "size.width=100", "multiple of head_dim"),
+    ("train", "model=mpl", "did you mean mlp? (possible: conv, convnext_policy, dt, mlp, tcn)"),
+    ("train", "init=scrach", "unknown init 'scrach'; did you mean scratch? (possible: bot, direct, "),
+    ("train", "rtg=latst", "did you mean latest?"),
+    ("train", "precision=mediun", "did you mean medium?"),
+    ("train", "batch_size=0", "batch_size=0: must be 1 or more"),
+    ("train", "data=expertt", "data='expertt': neither a file"),
+    ("train", "bank=nowhere.safetensors", "nowhere.safetensors: cannot read"),
+    ("train", "source=nowhere", "nowhere: cannot read"),
+    ("train", f"model=mlp bank={shipped_bank('HalfCheetah', 'dt')}", "was made for model=dt"),
+    ("train", f"positions=none attention=band bank={shipped_bank('HalfCheetah', 'dt')}", "attention=band band=4; make"),
+    ("train", "resume=nowhere", "nowhere: is no run folder"),
+    ("pretrain", "env=[HalfCheetah,Hoper]", "did you mean Hopper?"),
+    ("pretrain", "size=bas", "did you mean base?"),
+    ("evaluate", "run=nowhere", "nowhere: is no run folder"),
+    ("collect", "env=HalfChetah", "did you mean HalfCheetah?"),
+]
+
+
+def test_wrong_words_are_answered_without_torch(tmp_path):
+    """In one process: nothing heavy is loaded by any of them."""
+    code = f"""
+import sys
+from weit_rl.command import command
+for verb, word, _ in {EARLY}:
+    try:
+        command(verb, None, word.split(' '))
+    except SystemExit as stop:
+        print(stop.code, file=sys.stderr)
+print({{"torch", "gymnasium", "mujoco", "matplotlib", "tensorboard"}} & set(sys.modules))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, timeout=60)
+    lines = done.stderr.splitlines()
+    assert lines[1::2] == ["2"] * len(EARLY) and done.stdout == "set()\n", done.stderr
+    for (verb, _, says), line in zip(EARLY, lines[::2], strict=True):
+        assert line.startswith(f"weit_rl {verb}: error: ") and says in line
+
+
+def test_what_files_say_of_names_is_what_is_registered():
+    assert _written("models", "MODELS", but='task="') == models_of("control")
+    assert sorted(_written("initializers", "INITIALIZERS")) == sorted(INITIALIZERS.names())
 
 
 def test_help_may_be_read_in_part():

@@ -11,12 +11,13 @@ import yaml
 from PIL import Image
 
 from weit_rl.agents.contact_sheet import Film, animation, contact_sheet
-from weit_rl.agents.evaluation import TEST_SEED, evaluate, summary
+from weit_rl.agents.evaluation import evaluate, summary
 from weit_rl.command import compose
 from weit_rl.comparison.recorded import RecordedRun, by_seed, recorded_runs
 from weit_rl.envs.entry import env_entry
 from weit_rl.envs.rendering import endless_floor
 from weit_rl.evaluate import main
+from weit_rl.seeds import TEST_SEED
 from weit_rl.training.checkpoint import load_network
 from weit_rl.training.learning_curve import _parts, draw_learning_curve
 from weit_rl.training.run_folder import RunFolder

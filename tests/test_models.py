@@ -10,9 +10,9 @@ from conftest import OPTIONS, small_inputs, small_net
 
 from weit_rl.agents.evaluation import History, rollout
 from weit_rl.bank import TemplateBank
+from weit_rl.choices import POSITIONS, RTG
 from weit_rl.errors import UserError
 from weit_rl.models import MODELS, models_of
-from weit_rl.models.policy import POSITIONS, RTG
 from weit_rl.models.tcn import KERNEL
 from weit_rl.plan import stack, unstack
 from weit_rl.reconstruction import reconstruct
@@ -26,6 +26,10 @@ from weit_rl.weit import WeiT
 VARIANTS = [
     {"model": "dt", "rtg": rtg, "past_actions": past, "positions": positions}
     for rtg, past, positions in itertools.product(RTG, (False, True), POSITIONS)
+    if (rtg, positions) != ("every", "none")
+]
+VARIANTS += [
+    {"model": "dt", "attention": "band", "band": 2, "past_actions": False, "positions": "none", "rtg": "latest"}
 ]
 SINGLE = [model for model in models_of("control") if model != "dt"]  # without tokens
 PICTURES = [model for model in MODELS.names() if MODELS.get(model).sees == "pictures"]

@@ -21,7 +21,7 @@ SOURCES = {  # where a file lies in the repository -> where it lies once install
 
 # Who may import whom inside weit_rl (beside itself); CONTRIBUTING.md shows it shorter. What is not listed here, the
 # verbs and their workflows, may import everything.
-BASE = {"errors", "registry", "seeds", "sizes", "atomic", "options", "tensorfile"}
+BASE = {"errors", "registry", "seeds", "sizes", "atomic", "choices", "options", "tensorfile"}
 MAY_IMPORT = {
     "errors": set(),
     "registry": {"errors"},
@@ -30,7 +30,10 @@ MAY_IMPORT = {
     "atomic": {"errors"},
     "options": {"errors", "registry"},
     "tensorfile": {"errors", "atomic"},
-    "command": BASE,
+    "choices": {"errors", "registry", "seeds", "sizes"},
+    "made_for": {"choices", "errors"},
+    "early": BASE | {"data", "envs", "made_for", "training"},
+    "command": BASE | {"early"},
     "kernels": set(),
     "plan": BASE | {"infer"},
     "infer": BASE | {"plan"},
@@ -49,7 +52,7 @@ MAY_IMPORT = {
     "regression": set(),
     "reconstruction": {"plan", "regression", "weit"},
     "models": BASE | {"plan"},
-    "shipped": {"models"},
+    "shipped": {"choices", "models"},
     "envs": BASE,
     "data": BASE | {"envs"},
     "training": BASE | {"bank", "masks", "models", "plan", "resize", "weit"},

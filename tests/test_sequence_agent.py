@@ -15,6 +15,8 @@ from weit_rl.errors import UserError
 from weit_rl.models import MODELS, models_of
 
 MODELS_AND_OPTIONS = [*((name, {}) for name in models_of("control")), ("dt", {"rtg": "every", "past_actions": True})]
+BANDED = {"attention": "band", "band": 2, "positions": "none"}
+MODELS_AND_OPTIONS += [("dt", BANDED), ("dt", {**BANDED, "rtg": "every", "past_actions": True, "positions": "episode"})]
 
 
 class Watch(gym.ObservationWrapper):

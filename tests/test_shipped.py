@@ -9,12 +9,12 @@ import pytest
 import yaml
 from conftest import TINY
 
-from weit_rl.agents.evaluation import VALIDATION_SEED
 from weit_rl.bank import TemplateBank
 from weit_rl.command import compose
 from weit_rl.data import load_trajectories
 from weit_rl.data.readers import SHIPPED, shipped_levels
 from weit_rl.envs.entry import env_entry
+from weit_rl.seeds import VALIDATION_SEED
 from weit_rl.shipped import BANKS
 from weit_rl.sizes import LADDER, Size
 from weit_rl.start import network_of_size, start_loss

@@ -10,6 +10,7 @@ from conftest import TINY_PRETRAIN, TINY_TRAIN
 
 from weit_rl.agents.recording import play, random_actor, write_minari
 from weit_rl.bank import TemplateBank
+from weit_rl.choices import size_of
 from weit_rl.command import compose
 from weit_rl.constraints import CONSTRAINTS
 from weit_rl.data import load_trajectories
@@ -24,7 +25,7 @@ from weit_rl.tensorfile import read_tensors
 from weit_rl.train import main as train
 from weit_rl.training.checkpoint import load_network
 from weit_rl.training.run_folder import RunFolder
-from weit_rl.workflows.setup import size_of, source_of
+from weit_rl.workflows.setup import source_of
 from weit_rl.workflows.train import FINAL
 
 SHORT = [*TINY_TRAIN, "scaler_steps=4", "train_steps=4", "validation_episodes=0"]  # one episode a run

@@ -12,6 +12,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from weit_rl.early import check_early
 from weit_rl.errors import Interrupted, UserError
 from weit_rl.options import REQUIRED, Option, as_config, config_text, options
 from weit_rl.registry import unknown
@@ -97,7 +98,9 @@ def help_text(verb: str, words: Sequence[str] = ()) -> str:
 def _run(verb: str, main: Callable[[DictConfig], Any], words: list[str]) -> int:
     """Call main and turn what a user may cause into one line and an exit code; a bug keeps its traceback."""
     try:
-        main(compose(verb, words))
+        config = compose(verb, words)
+        check_early(verb, config)
+        main(config)
         return 0
     except UserError as error:
         return _say(verb, f"error: {error}", 2)

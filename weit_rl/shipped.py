@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from weit_rl.models import DEFAULT, MODELS
+from weit_rl.choices import DEFAULT
+from weit_rl.models import MODELS
 
 BANKS = Path(__file__).parent / "assets" / "banks"
 

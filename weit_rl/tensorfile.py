@@ -1,6 +1,7 @@
 """Tensor files: safetensors with a JSON card and a checksum, for banks, checkpoints and training states.
 
-Reading one runs no code (no pickle), and a file that was cut short or edited is refused.
+Reading one runs no code (no pickle), and a file that was cut short or edited is refused. torch is imported where
+tensors are: cards are read without it.
 """
 
 from __future__ import annotations
@@ -8,14 +9,13 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
-from typing import Any
-
-import torch
-from safetensors import SafetensorError
-from safetensors.torch import load, save
+from typing import TYPE_CHECKING, Any
 
 from weit_rl.atomic import write_atomically
 from weit_rl.errors import UserError
+
+if TYPE_CHECKING:
+    import torch
 
 Card = dict[str, Any]
 
@@ -31,6 +31,9 @@ def write_tensors(path: str | Path, tensors: dict[str, torch.Tensor], card: Card
     Raises:
         UserError: if the disk is full or the folder not writable; an older file is untouched then.
     """
+    import torch
+    from safetensors.torch import save
+
     plain = {
         name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format) for name, tensor in tensors.items()
     }
@@ -40,6 +43,9 @@ def write_tensors(path: str | Path, tensors: dict[str, torch.Tensor], card: Card
 
 def read_tensors(path: str | Path) -> tuple[dict[str, torch.Tensor], Card]:
     """The tensors (on the CPU, sorted by name) and the card of a file; UserError unless it is whole and unchanged."""
+    from safetensors import SafetensorError
+    from safetensors.torch import load
+
     metadata = _metadata(path)
     try:
         stored = load(Path(path).read_bytes())
@@ -86,6 +92,8 @@ def _broken(path: str | Path) -> UserError:
 
 
 def _digest(card: str, tensors: dict[str, torch.Tensor]) -> str:
+    import torch
+
     digest = hashlib.sha256(card.encode())
     for name, tensor in sorted(tensors.items()):
         digest.update(json.dumps([name, str(tensor.dtype), list(tensor.shape)]).encode())

@@ -11,14 +11,13 @@ from typing import Any
 
 import numpy as np
 
+from weit_rl.choices import DEFAULT, size_of
 from weit_rl.envs.entry import EnvEntry, env_entry
 from weit_rl.errors import UserError
 from weit_rl.initializers import INITIALIZERS
-from weit_rl.models import DEFAULT
 from weit_rl.options import plain_config
 from weit_rl.training.learning_curve import Points
 from weit_rl.training.run_folder import RunFolder
-from weit_rl.workflows.setup import size_of
 from weit_rl.workflows.train import TrainRun, stage_steps
 
 PLACES = ("run_dir", "resume", "device", "threads")  # where a run was made, not what it is

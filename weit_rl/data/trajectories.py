@@ -1,4 +1,4 @@
-"""Trajectories: recorded episodes laid end to end, the numbers computed from them, and windows drawn from them."""
+"""Trajectories: recorded episodes laid end to end, and the numbers computed from them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import numpy as np
-import torch
 
 from weit_rl.errors import UserError
 
@@ -189,79 +188,6 @@ class Trajectories:
         held = min(max(1, round(validation_fraction * self.episodes)), self.episodes - 1)
         order = np.random.default_rng(seed).permutation(self.episodes)
         return self.subset(np.sort(order[held:])), self.subset(np.sort(order[:held]))
-
-
-class Windows:
-    """Draws batches of windows of up to ``context`` steps.
-
-    The last step of a window is uniform over the data set, or over a set that was drawn by its weight, and the window
-    reaches back as far as the context and the episode allow. So the first steps of episodes appear with a short past,
-    as they do when acting.
-
-    Args:
-        trajectories: the episodes to cut windows from; their arrays are copied to tensors once.
-        context: K, the longest window in steps, at least 1.
-        device: where the tensors live and the batches appear (default ``"cpu"``).
-
-    Raises:
-        UserError: if the context is shorter than 1 step.
-    """
-
-    def __init__(self, trajectories: Trajectories, context: int, device: torch.device | str = "cpu"):
-        if context < 1:
-            raise UserError(f"context={context}: must be 1 step or more")
-        self.steps, self.context, self.stack = trajectories.steps, context, trajectories.stack
-        starts, lengths = torch.from_numpy(trajectories.starts), torch.from_numpy(trajectories.lengths)
-        first = torch.repeat_interleave(starts[:-1], lengths)  # (steps,) where the episode of a step begins
-        arrays = {
-            "observations": torch.from_numpy(trajectories.observations),
-            "actions": torch.from_numpy(trajectories.actions),
-            "returns_to_go": torch.from_numpy(trajectories.returns_to_go()),
-            "timesteps": torch.arange(self.steps) - first,
-        }
-        # A last row of zeros is what padding points at: padded batches need no second pass.
-        self._tables = {k: torch.cat([v, torch.zeros_like(v[:1])]).to(device) for k, v in arrays.items()}
-        self._first = torch.cat([first, torch.tensor([self.steps])]).to(device)
-        self._offsets = torch.arange(context, device=device)
-        shares = trajectories.shares()
-        self._episodes = None if shares is None else (torch.from_numpy(shares), starts, lengths)
-
-    def sample(self, batch_size: int, generator: torch.Generator) -> dict[str, torch.Tensor]:
-        """Draw a batch of windows, real steps first, padding behind them.
-
-        Args:
-            batch_size: B, number of windows.
-            generator: source of the draws, of any device.
-
-        Returns:
-            ``observations`` (B, K, obs) and ``actions`` (B, K, act) float32, ``returns_to_go`` (B, K) float32 in
-            raw units, ``timesteps`` (B, K) int64 step inside the episode, ``mask`` (B, K) bool, True on real
-            steps. Padding is zero everywhere. Pictures are (B, K, stack * 3, height, width) uint8.
-        """
-        if self._episodes is None:
-            return self.gather(torch.randint(self.steps, (batch_size,), generator=generator, device=generator.device))
-        shares, starts, lengths = (tensor.to(generator.device) for tensor in self._episodes)
-        episodes = torch.multinomial(shares, batch_size, replacement=True, generator=generator)
-        places = torch.rand(batch_size, generator=generator, device=generator.device, dtype=torch.float64)
-        return self.gather(starts[episodes] + (places * lengths[episodes]).long())
-
-    def gather(self, last: torch.Tensor) -> dict[str, torch.Tensor]:
-        """The windows that end at these steps ``(B,)`` of the data set; the same batch as :meth:`sample`."""
-        last = last.to(self._first.device)
-        begin = torch.maximum(self._first[last], last - self.context + 1)
-        index = begin[:, None] + self._offsets  # (B, K)
-        mask = index <= last[:, None]
-        index = torch.where(mask, index, self.steps)
-        batch = {name: table[index] for name, table in self._tables.items() if name != "observations"}
-        return batch | {"observations": self._seen(index), "mask": mask}
-
-    def _seen(self, index: torch.Tensor) -> torch.Tensor:
-        """What is seen at steps ``(B, K)``; before an episode's first frame there was that frame, as when acting."""
-        if self.stack == 1:
-            return self._tables["observations"][index]
-        back = torch.arange(1 - self.stack, 1, device=index.device)
-        frames = torch.maximum(index[..., None] + back, self._first[index][..., None])
-        return self._tables["observations"][frames].flatten(2, 3)
 
 
 def _numbers(array: np.ndarray) -> np.ndarray:

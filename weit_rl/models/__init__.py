@@ -40,8 +40,6 @@ def models_of(task: str) -> list[str]:
     return [name for name in MODELS.names() if MODELS.get(name).task == task]
 
 
-DEFAULT = "dt"  # where nobody says which; the bank of an environment without a suffix
-
 from weit_rl.models import (  # noqa: E402  (each adds itself)
     conv,  # noqa: F401
     convnext,  # noqa: F401

@@ -14,10 +14,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from weit_rl.choices import ATTENTION, POSITIONS, RTG
+from weit_rl.errors import UserError
 from weit_rl.models import MODELS, Model
-from weit_rl.models.policy import BLOCK, BOUND, POSITIONS, RTG, FeedForward, Policy, shared_rules
+from weit_rl.models.band import Band, check_reach
+from weit_rl.models.policy import BLOCK, BOUND, FeedForward, Policy, shared_rules
 from weit_rl.plan import FIXED, Plan, Rule
 from weit_rl.sizes import Size
+
+TAIL = 4  # tokens that the last block works on when acting, and half the least number of rows of its products
+AT_ONCE = 2048  # tokens of which acting computes the blocks at once: what they make then stays in a CPU's caches
 
 
 class Block(FeedForward):
@@ -33,12 +39,45 @@ class Block(FeedForward):
         super().__init__(size, dropout, **mixing)
         self.head_dim = size.head_dim
 
-    def forward(self, x: Tensor) -> Tensor:
-        """``(B, T, width) -> (B, T, width)``, causal."""
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        """``(B, T, width) -> (B, T, width)``; ``mask`` ``(T, T)`` says who looks at whom (default: all at the past)."""
         B, T, _ = x.shape
         qkv = self.qkv(self.norm1(x)).view(B, T, 3, -1, self.head_dim)
         q, k, v = qkv.permute(2, 0, 3, 1, 4)  # each (B, heads, T, head_dim)
-        attended = F.scaled_dot_product_attention(q, k, v, is_causal=True)
+        return self.after(x, F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=mask is None))
+
+    def newest(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        """``(B, T, width) -> (B, tail, width)``: the last tokens alone, of all that ``mask`` ``(T, T)`` shows them.
+
+        One token would do. With some more, matrix products take the kernels that they take for all tokens, and the
+        last token comes out the same to the last bit (seen on x86-64; an episode would soon multiply the difference).
+        """
+        (B, T, width), tokens = x.shape, self.norm1(x)
+        tail = min(T, max(TAIL, 2 * TAIL // B))
+        mask = torch.ones(T, T, dtype=torch.bool, device=x.device).tril() if mask is None else mask
+        q = F.linear(tokens[:, -tail:].contiguous(), self.qkv.weight[:width], self.qkv.bias[:width])
+        keys_values = F.linear(tokens, self.qkv.weight[width:], self.qkv.bias[width:])
+        return self.attend(x[:, -tail:].contiguous(), q, keys_values, mask[-tail:])
+
+    def remember(self, x: Tensor, past: Tensor, mask: Tensor, last: bool) -> tuple[Tensor, Tensor]:
+        """New tokens ``x``, or their last alone, behind ``past`` ones: keys and values ``(B, kept, 2 * width)``."""
+        width, kept = x.shape[-1], past.shape[1]
+        qkv = self.qkv(self.norm1(x))
+        keys_values = torch.cat([past, qkv[..., width:]], dim=1)
+        new = slice(-1, None) if last else slice(None)
+        x = self.attend(x[:, new], qkv[:, new, :width], keys_values, mask[:, :, new])
+        return x, keys_values[:, keys_values.shape[1] - kept :]
+
+    def attend(self, x: Tensor, q: Tensor, keys_values: Tensor, mask: Tensor | None) -> Tensor:
+        """The block for tokens ``x`` with queries ``q``, ``(B, T, width)``, over keys and values of more tokens."""
+        (B, T, width), head_dim = q.shape, self.head_dim
+        q = q.view(B, T, -1, head_dim).transpose(1, 2)
+        k, v = keys_values.view(B, -1, 2, width // head_dim, head_dim).permute(2, 0, 3, 1, 4)
+        return self.after(x, F.scaled_dot_product_attention(q, k, v, attn_mask=mask))
+
+    def after(self, x: Tensor, attended: Tensor) -> Tensor:
+        """The rest of the block, behind ``(B, heads, T, head_dim)``."""
+        B, _, T, _ = attended.shape
         return super().forward(x + self.dropout(self.out(attended.transpose(1, 2).reshape(B, T, -1))))
 
 
@@ -52,27 +91,45 @@ class DecisionTransformer(Policy):
         context: time steps the network sees, K (default 20).
         max_steps: length of the longest episode, the rows of the time-step table (default 1000).
         positions: ``"window"`` (default) numbers the steps of a window; ``"episode"`` is the original's absolute
-            time step, a table of ``max_steps`` rows by which a network can recognise single episodes.
+            time step, a table of ``max_steps`` rows by which a network can recognise single episodes; ``"none"`` tells
+            no step, and does not go with ``rtg="every"``.
         rtg: ``"every"`` (a return-to-go token a step), ``"latest"`` (default) or ``"none"`` (plain behaviour cloning).
         past_actions: whether past actions are tokens (default False: a policy that sees what it did learns to
             repeat it, and the sequence is half as long).
         dropout: share of what each branch adds to the stream that is left out in training (default 0).
+        attention: ``"full"`` (default), over all steps of a window, or ``"band"``, over the last ``band`` of them; this
+            needs a context of ``depth * (band - 1) + 1`` steps and positions that are not the window's. What it keeps
+            of the past then gives the same actions as the window (:meth:`step`).
+        band: steps that a block sees, its own included (default 4).
+
+    Raises:
+        UserError: for an option that it does not have, or options that do not go together.
     """
 
     choices: ClassVar[Mapping[str, tuple[Any, ...]]] = {
         "rtg": RTG,
         "past_actions": (False, True),
         "positions": POSITIONS,
+        "attention": ATTENTION,
     }
 
     embed_time: nn.Embedding
     embed_action: nn.Linear
     embed_return: nn.Linear
 
+    def check(self, size: Size) -> None:
+        """A band must fit the windows and the positions, and returns must not be alone in their tokens."""
+        if self.rtg == "every" and self.positions == "none":  # the norm behind would leave a multiple its direction
+            raise UserError("positions=none: rtg=every needs a position beside each return; use window or episode")
+        if self.attention == "band":
+            check_reach(self.band, size.depth, self.context, self.positions)
+
     def embeddings(self, width: int, observation_dim: int) -> dict[str, nn.Module]:
         """Of time, states and the other tokens."""
-        rows = self.context if self.positions == "window" else self.max_steps
-        modules = {"embed_time": nn.Embedding(rows, width), "embed_observation": nn.Linear(observation_dim, width)}
+        modules: dict[str, nn.Module] = {}
+        if self.positions != "none":
+            modules["embed_time"] = nn.Embedding(self.context if self.positions == "window" else self.max_steps, width)
+        modules["embed_observation"] = nn.Linear(observation_dim, width)
         if self.past_actions:
             modules["embed_action"] = nn.Linear(self.action_dim, width)
         if self.rtg == "every":
@@ -83,19 +140,97 @@ class DecisionTransformer(Policy):
         """Attention and MLP."""
         return Block(size, dropout)
 
+    @property
+    def tokens(self) -> Band:
+        """The order of tokens in a step (return, state, action), and the steps that a band shows them."""
+        every = int(self.rtg == "every")
+        return Band(self.band, 1 + every + int(self.past_actions), every)
+
     def hidden(self, states: Tensor, actions: Tensor, returns: Tensor, timesteps: Tensor) -> Tensor:
         """The stream at the state tokens."""
-        if self.positions == "window":
-            timesteps = torch.arange(states.shape[1], device=states.device)
-        time = self.embed_time(timesteps.clamp_max(self.embed_time.num_embeddings - 1))
-        states = states + time
-        stream = [self.embed_return(returns) + time, states] if self.rtg == "every" else [states]
-        state = len(stream) - 1
+        order = self.tokens
+        x = self.through(self.stream(states, actions, returns, timesteps))
+        return x[:, order.state :: order.kinds]
+
+    def stream(self, states: Tensor, actions: Tensor, returns: Tensor, timesteps: Tensor) -> Tensor:
+        """The tokens ``(B, kinds * T, width)``; no step sees its own action, which comes after its state."""
+        time = self.time(timesteps)
+        kinds = [self.embed_return(returns) + time, states + time] if self.rtg == "every" else [states + time]
         if self.past_actions:
-            stream.append(self.embed_action(actions) + time)
-        # (B, kinds * T, width); causal, so no step sees its own action, which comes after its state
-        x = self.through(torch.stack(stream, dim=2).flatten(1, 2))
-        return x[:, state :: len(stream)]
+            kinds.append(self.embed_action(actions) + time)
+        return torch.stack(kinds, dim=2).flatten(1, 2)
+
+    def time(self, timesteps: Tensor) -> Tensor | float:
+        """What is added to every token of a step ``(B, T)``."""
+        if self.positions == "none":
+            return 0.0
+        if self.positions == "window":
+            timesteps = torch.arange(timesteps.shape[1], device=timesteps.device)
+        return self.embed_time(timesteps.clamp_max(self.embed_time.num_embeddings - 1))
+
+    def through(self, stream: Tensor) -> Tensor:
+        """The stream through all blocks."""
+        x, mask = self.norm_in(stream), self.mask(stream)
+        for block in self.blocks:
+            x = block(x, mask)
+        return x
+
+    def mask(self, stream: Tensor) -> Tensor | None:
+        """Who looks at whom in a window; None where all do that may."""
+        return self.tokens.mask(stream.shape[1], stream.device) if self.attention == "band" else None
+
+    def act(self, observations: Tensor, actions: Tensor, returns_to_go: Tensor, timesteps: Tensor) -> Tensor:
+        """As every policy's, without what only other steps need: the last block's work on them."""
+        states, returns = self.embedded(observations, returns_to_go)
+        stream = self.stream(states, actions, returns, timesteps)
+        if self.past_actions:
+            stream = stream[:, :-1]  # the action after the last state
+        parts = stream.split(max(1, AT_ONCE // stream.shape[1]))
+        x = torch.cat([self.last(part) for part in parts]) if len(parts) > 1 else self.last(stream)
+        rows = min(observations.shape[1], max(1, 2 * TAIL // len(x)))
+        x, returns = (part[:, -1:].expand(-1, rows, -1) for part in (x, returns))
+        return torch.tanh(self.head(self.told(x, returns)))[:, 0]
+
+    def last(self, stream: Tensor) -> Tensor:
+        """``(B, 1, width)``: the last token of the stream behind all blocks."""
+        x, mask = self.norm_in(stream), self.mask(stream)
+        for block in self.blocks[:-1]:
+            x = block(x, mask)
+        last: Any = self.blocks[-1]
+        newest: Tensor = last.newest(x, mask)
+        return newest[:, -1:]
+
+    def nothing(self, count: int) -> tuple[Tensor, ...]:
+        """What :meth:`step` is given where ``count`` episodes begin: for every block keys and values of no past."""
+        width, device = self.norm_in.weight.numel(), self.target_return.device
+        return tuple(torch.zeros(count, self.tokens.kept, 2 * width, device=device) for _ in self.blocks)
+
+    def step(
+        self, seen: Tensor, action: Tensor, returns_to_go: Tensor, times: Tensor, past: tuple[Tensor, ...]
+    ) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """What :meth:`act` says of whole windows, from the newest step and the past kept; for ``attention="band"``.
+
+        Args:
+            seen: ``(n, observation_dim)``, raw units.
+            action: ``(n, action_dim)``, the last one; not looked at in an episode's first step.
+            returns_to_go: ``(n,)``, raw reward units.
+            times: ``(n,)`` integers, the step inside the episode; of a past that is older nothing is seen.
+            past: what the last call returned, or :meth:`nothing`.
+
+        Returns:
+            ``(n, action_dim)`` in [-1, 1], and the past for the next call.
+        """
+        states, returns = self.embedded(seen[:, None], returns_to_go[:, None])
+        time = self.time(times[:, None])
+        new = [self.embed_return(returns) + time, states + time] if self.rtg == "every" else [states + time]
+        if self.past_actions:
+            new.insert(0, self.embed_action(action[:, None]) + self.time((times[:, None] - 1).clamp_min(0)))
+        x, mask, kept = self.norm_in(torch.cat(new, dim=1)), self.tokens.newest(times), []
+        block: Any
+        for number, (block, before) in enumerate(zip(self.blocks, past, strict=True)):
+            x, after = block.remember(x, before, mask, last=number == len(past) - 1)
+            kept.append(after)
+        return torch.tanh(self.head(self.told(x, returns)))[:, 0], tuple(kept)
 
 
 def plan(tile: int) -> Plan:

@@ -16,8 +16,7 @@ from weit_rl.errors import UserError
 from weit_rl.plan import FIXED, LAYER, Rule
 from weit_rl.sizes import Size
 
-RTG = ("latest", "every", "none")
-POSITIONS = ("window", "episode")
+BAND = 4  # steps; with it six blocks see 19, and a context of 20 holds them
 BLOCK = rf"blocks\.{LAYER}\."
 BOUND = ("embed_observation", "embed_action", "head")  # to one body
 
@@ -57,8 +56,10 @@ class Policy(nn.Module):
         rtg: how it is told the return to earn: ``"latest"`` (default), where the newest return-to-go scales and shifts
             the last hidden state (after DDT), ``"every"``, where each is a token, or ``"none"`` (behaviour cloning).
         past_actions: whether past actions are tokens (default False).
-        positions: of a step, ``"window"`` (default) or ``"episode"``.
+        positions: of a step, ``"window"`` (default), ``"episode"`` or ``"none"``.
         dropout: share of what each branch adds to the stream that is left out in training (default 0).
+        attention: ``"full"`` (default), over all steps of a window, or ``"band"``.
+        band: steps that a block with such a band sees (default 4).
 
     Raises:
         UserError: for an option that the model does not have.
@@ -68,6 +69,7 @@ class Policy(nn.Module):
         "rtg": ("latest", "none"),
         "past_actions": (False,),
         "positions": ("window",),
+        "attention": ("full",),
     }
 
     embed_observation: nn.Module
@@ -87,12 +89,17 @@ class Policy(nn.Module):
         past_actions: bool = False,
         positions: str = "window",
         dropout: float = 0.0,
+        attention: str = "full",
+        band: int = BAND,
     ):
         super().__init__()
-        for name, value in {"rtg": rtg, "past_actions": past_actions, "positions": positions}.items():
+        asked = {"rtg": rtg, "past_actions": past_actions, "positions": positions, "attention": attention}
+        for name, value in asked.items():
             self._check(name, value)
         self.context, self.max_steps, self.action_dim = context, max_steps, action_dim
+        self.attention, self.band = attention, band
         self.rtg, self.past_actions, self.positions = rtg, past_actions, positions
+        self.check(size)
         for name, module in self.embeddings(size.width, observation_dim).items():
             self.add_module(name, module)
         if rtg == "latest":
@@ -106,6 +113,9 @@ class Policy(nn.Module):
         self.register_buffer("return_scale", torch.tensor(1000.0))
         self.register_buffer("target_return", torch.tensor(0.0))
         self.apply(_init)
+
+    def check(self, size: Size) -> None:
+        """UserError for options that do not go together."""
 
     def embeddings(self, width: int, observation_dim: int) -> dict[str, nn.Module]:
         """The modules that make the stream, by name."""
@@ -135,13 +145,26 @@ class Policy(nn.Module):
         Returns:
             ``(B, T, action_dim)`` in [-1, 1], or ``(B, T, width)`` without the head.
         """
+        states, returns = self.embedded(observations, returns_to_go)
+        x = self.told(self.hidden(states, actions, returns, timesteps), returns)
+        return torch.tanh(self.head(x)) if head else x
+
+    def act(self, observations: Tensor, actions: Tensor, returns_to_go: Tensor, timesteps: Tensor) -> Tensor:
+        """``(B, action_dim)``, the last step's action of windows without padding; arguments as of :meth:`forward`."""
+        return self(observations, actions, returns_to_go, timesteps)[:, -1]
+
+    def embedded(self, observations: Tensor, returns_to_go: Tensor) -> tuple[Tensor, Tensor]:
+        """Observations ``(..., width)`` and scaled returns ``(..., 1)``, as the blocks take them."""
         states = self.embed_observation((observations - self.observation_mean) / self.observation_std)
-        returns = (returns_to_go / self.return_scale).unsqueeze(-1)
-        x = self.norm_out(self.hidden(states, actions, returns, timesteps))
+        return states, (returns_to_go / self.return_scale).unsqueeze(-1)
+
+    def told(self, x: Tensor, returns: Tensor) -> Tensor:
+        """What the head sees: the stream behind the blocks, told the return to earn where no token says it."""
+        x = self.norm_out(x)
         if self.rtg == "latest":
             scale, shift = self.modulate(returns).chunk(2, dim=-1)
             x = x * (1 + scale) + shift
-        return torch.tanh(self.head(x)) if head else x
+        return x
 
     def hidden(self, states: Tensor, actions: Tensor, returns: Tensor, timesteps: Tensor) -> Tensor:
         """``(B, T, width)`` behind the last block, from embedded states and scaled returns ``(B, T, 1)``."""

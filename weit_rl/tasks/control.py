@@ -10,10 +10,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from weit_rl.choices import DEFAULT
 from weit_rl.data import Trajectories, Windows
 from weit_rl.envs.entry import EnvEntry
 from weit_rl.errors import UserError
-from weit_rl.models import DEFAULT, MODELS
+from weit_rl.models import MODELS
+from weit_rl.models.policy import BAND
 from weit_rl.plan import Plan
 from weit_rl.sizes import Size
 from weit_rl.weit import eval_mode
@@ -34,7 +36,9 @@ class ControlConfig:
         context: time steps of a window, which the network sees (``mlp``: one by one; pictures: always 1).
         rtg: ``"latest"``, ``"every"`` (``dt``) or ``"none"``.
         past_actions: whether past actions are tokens (``dt``).
-        positions: ``"window"`` or ``"episode"`` (``dt``).
+        positions: ``"window"``, ``"episode"`` or ``"none"`` (``dt``).
+        attention: ``"full"`` or ``"band"`` (``dt``).
+        band: steps that a block with such a band sees.
         dropout: of the network in training.
         batch_size: windows a step.
         seed: of the batches.
@@ -51,6 +55,8 @@ class ControlConfig:
     rtg: str = "latest"
     past_actions: bool = False
     positions: str = "window"
+    attention: str = "full"
+    band: int = BAND
     dropout: float = 0.0
     batch_size: int = 32
     seed: int = 0
@@ -91,15 +97,18 @@ class Control:
 
     def options(self) -> dict[str, Any]:
         """What the model's constructor needs besides the size (kept in checkpoints)."""
+        config = self.config
+        banded = {"attention": config.attention, "band": config.band} if config.attention != "full" else {}
         return {
             "observation_dim": self.trajectories.observation_dim,
             "action_dim": self.trajectories.actions.shape[1],
-            "context": self.config.context,
+            "context": config.context,
             "max_steps": self.entry.episode_steps,
-            "rtg": self.config.rtg,
-            "past_actions": self.config.past_actions,
-            "positions": self.config.positions,
-            "dropout": self.config.dropout,
+            "rtg": config.rtg,
+            "past_actions": config.past_actions,
+            "positions": config.positions,
+            "dropout": config.dropout,
+            **banded,
         }
 
     def build(self, size: Size, seed: int = 0) -> nn.Module:

@@ -4,16 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from omegaconf import OmegaConf
-
+from weit_rl.choices import check_choices
 from weit_rl.data import load_trajectories
-from weit_rl.envs.bodies import with_body
 from weit_rl.envs.entry import EnvEntry, env_entry
-from weit_rl.envs.pixels import split_pixels, with_pixels
+from weit_rl.envs.of_config import bodies, name_env
 from weit_rl.errors import UserError
 from weit_rl.models import MODELS
-from weit_rl.models.policy import POSITIONS, RTG
-from weit_rl.registry import unknown
 from weit_rl.tasks import TASKS, Kind, Measure
 from weit_rl.tasks.control import Control, ControlConfig
 from weit_rl.training.device import device_of
@@ -23,9 +19,7 @@ def control_task(cfg: Any, tile: int = ControlConfig.tile) -> Control:
     """The control task of a config: environment, data, model options."""
     entry = env_entry(cfg.env)
     check_kind(cfg.model, entry)
-    for name, choices in {"rtg": RTG, "positions": POSITIONS}.items():
-        if cfg[name] not in choices:
-            raise unknown(name, cfg[name], list(choices))
+    check_choices(cfg)
     config = ControlConfig(
         model=cfg.model,
         tile=tile,
@@ -33,6 +27,8 @@ def control_task(cfg: Any, tile: int = ControlConfig.tile) -> Control:
         rtg=cfg.rtg,
         past_actions=cfg.past_actions,
         positions=cfg.positions,
+        attention=cfg.attention,
+        band=cfg.band,
         dropout=cfg.dropout,
         data_episodes=cfg.get("data_episodes"),
         best_fraction=cfg.get("best_fraction", 1.0),
@@ -54,37 +50,6 @@ def check_kind(model: str, entry: EnvEntry) -> None:
             f"model={model}: sees {sees}, and env={entry.name} gives {given}; {change}, or use model={others}"
         )
     entry.check_renderer()
-
-
-def name_env(cfg: Any) -> None:
-    """Let ``cfg.env`` say what ``cfg.body`` and ``cfg.pixels`` do: from here on these are parts of a name."""
-    if isinstance(cfg.env, str):
-        env, edge = split_pixels(cfg.env)
-        cfg.env = with_pixels(with_body(env, cfg.body), cfg.pixels or edge or False)
-    elif any(value is not None for value in cfg.body.values()):
-        raise UserError(
-            f"env={list(cfg.env)}: body.* is of a single one; write names such as Hopper:torso=1.25 instead"
-        )
-    else:
-        cfg.env = [with_pixels(split_pixels(env)[0], cfg.pixels or split_pixels(env)[1] or False) for env in cfg.env]
-    cfg.pixels = False
-    for parameter in cfg.body:
-        cfg.body[parameter] = None
-
-
-def bodies(cfg: Any) -> list[Any]:
-    """The config of each body: of several, each has its own data, or the same level."""
-    if isinstance(cfg.env, str):
-        return [cfg]
-    envs = list(cfg.env)
-    data = [cfg.data] * len(envs) if isinstance(cfg.data, str) else list(cfg.data)
-    if len(set(envs)) < len(envs) or not envs:
-        raise UserError(f"env={envs}: name each body once")
-    if len(data) != len(envs):
-        raise UserError(f"data={data}: give one set for each of the {len(envs)} bodies, in their order, or one level")
-    if cfg.data_weights is not None:
-        raise UserError("data_weights: weighs the sets of one body; leave it out where env names several")
-    return [OmegaConf.merge(cfg, {"env": env, "data": one}) for env, one in zip(envs, data, strict=True)]
 
 
 RETURN = Measure(("return_mean", "score", "return_std", "return_median"), "return")

@@ -6,10 +6,9 @@ from typing import Any
 
 import torch
 
+from weit_rl.choices import PRECISIONS
 from weit_rl.errors import UserError
 from weit_rl.registry import unknown
-
-PRECISIONS = ("highest", "high", "medium")  # torch's names
 
 
 def device_of(cfg: Any) -> str:

@@ -11,6 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from weit_rl.choices import check_numbers
 from weit_rl.command import compose
 from weit_rl.comparison import rates
 from weit_rl.comparison.cell import discard, run_cell
@@ -26,7 +27,7 @@ from weit_rl.errors import Interrupted, UserError
 from weit_rl.registry import unknown
 from weit_rl.tasks import kind_of
 from weit_rl.training.progress import Progress
-from weit_rl.workflows.setup import check_model, check_numbers
+from weit_rl.workflows.setup import check_model
 
 MODES, REPORTS = ("run", "tune", "report"), ("markdown", "html")
 

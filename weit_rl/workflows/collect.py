@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from weit_rl.envs.of_config import name_env
 from weit_rl.errors import UserError
 from weit_rl.registry import unknown
-from weit_rl.tasks.control_options import name_env
 from weit_rl.workflows.behaviour import make_behaviour_data
 from weit_rl.workflows.inspection import inspect_data
 from weit_rl.workflows.record import record_agent

@@ -11,16 +11,17 @@ from typing import Any
 
 import numpy as np
 
-from weit_rl.agents.evaluation import COMPARISON_SEED, SEEDS_APART, episode_returns, summary
+from weit_rl.agents.evaluation import episode_returns, summary
 from weit_rl.atomic import cannot_write, unused, write_atomically
+from weit_rl.choices import check_numbers
 from weit_rl.comparison.overlay import overlaid
 from weit_rl.comparison.recorded import RecordedRun, by_seed, recorded_runs
 from weit_rl.comparison.statistics import Estimate, mean
 from weit_rl.errors import UserError
 from weit_rl.registry import unknown
+from weit_rl.seeds import COMPARISON_SEED, SEEDS_APART
 from weit_rl.training.progress import table
 from weit_rl.workflows.evaluate import policy_of
-from weit_rl.workflows.setup import check_numbers
 
 CHECKPOINTS = ("best", "last")  # those that a run's own evaluation is of
 RETURNS = {"return": "return_mean", "+-": "return_std"}  # of no use beside those of another environment

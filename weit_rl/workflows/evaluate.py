@@ -5,17 +5,18 @@ from __future__ import annotations
 from typing import Any
 
 from weit_rl.agents.contact_sheet import animation, contact_sheet
-from weit_rl.agents.evaluation import SEEDS_APART, TEST_SEED, evaluate
+from weit_rl.agents.evaluation import evaluate
 from weit_rl.agents.video import record_video
 from weit_rl.atomic import unused, write_atomically
+from weit_rl.choices import check_numbers
 from weit_rl.envs.entry import EnvEntry, env_entry
 from weit_rl.errors import UserError
+from weit_rl.seeds import SEEDS_APART, TEST_SEED
 from weit_rl.tasks.control import result_row
 from weit_rl.training.checkpoint import load_network
 from weit_rl.training.device import device_of
 from weit_rl.training.progress import table
 from weit_rl.training.run_folder import RunFolder
-from weit_rl.workflows.setup import check_numbers
 
 
 def evaluate_run(cfg: Any) -> dict[str, Any]:

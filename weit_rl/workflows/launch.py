@@ -8,13 +8,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
+from weit_rl.choices import check_numbers
 from weit_rl.command import compose
 from weit_rl.errors import Interrupted, UserError
 from weit_rl.tasks import kind_of
 from weit_rl.tensorfile import read_tensors
 from weit_rl.training.device import set_up_torch
 from weit_rl.training.run_folder import RunFolder
-from weit_rl.workflows.setup import check_model, check_numbers
+from weit_rl.workflows.setup import check_model
 
 PATHS = ("data", "bank", "source")
 

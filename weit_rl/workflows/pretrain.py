@@ -10,7 +10,6 @@ from omegaconf import OmegaConf
 from torch import Tensor
 
 import weit_rl
-from weit_rl.agents.evaluation import VALIDATION_SEED
 from weit_rl.bank import TemplateBank
 from weit_rl.bodies import joined
 from weit_rl.constraints import CONSTRAINTS
@@ -19,6 +18,7 @@ from weit_rl.masks import Masks
 from weit_rl.rank import STEPS as RANK_STEPS
 from weit_rl.rank import dense, ranks_of
 from weit_rl.resize import resize
+from weit_rl.seeds import VALIDATION_SEED
 from weit_rl.sizes import Size
 from weit_rl.start import network_of_size
 from weit_rl.tasks import Task, kind_of

@@ -6,8 +6,8 @@ from typing import Any
 
 from torch import nn
 
-from weit_rl.agents.evaluation import SEEDS_APART, TEST_SEED, VALIDATION_SEED
 from weit_rl.data.readers import data_name
+from weit_rl.seeds import SEEDS_APART, TEST_SEED, VALIDATION_SEED
 from weit_rl.tasks import Task
 from weit_rl.tensorfile import read_card
 from weit_rl.training.checkpoint import load_network, save_network

@@ -10,6 +10,7 @@ from typing import Any
 from torch import nn
 
 from weit_rl.bank import TemplateBank
+from weit_rl.choices import size_of
 from weit_rl.errors import UserError
 from weit_rl.initializers import INITIALIZERS, Context, Initializer, Source, with_options
 from weit_rl.scaling import Segment, rescaled, rescaled_optimizer, segments
@@ -23,7 +24,7 @@ from weit_rl.training.run_folder import RunFolder
 from weit_rl.workflows.launch import launch
 from weit_rl.workflows.monitor import Monitor
 from weit_rl.workflows.scores import Scores
-from weit_rl.workflows.setup import bank_of, bank_path, network_at, size_of, source_of
+from weit_rl.workflows.setup import bank_of, bank_path, network_at, source_of
 
 FINAL = ("score", "flops", "seconds", "validation_loss")  # what TensorBoard's HPARAMS tab shows
 LOSS_BATCHES = 50  # of held-out windows, by which a finished network is judged beside its return

@@ -1,0 +1,61 @@
+"""The values that options may have; all of it is known without torch, so that a wrong one is answered at once."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from weit_rl.errors import UserError
+from weit_rl.registry import unknown
+from weit_rl.seeds import SEEDS_APART
+from weit_rl.sizes import Size
+
+RTG = ("latest", "every", "none")
+POSITIONS = ("window", "episode", "none")
+ATTENTION = ("full", "band")
+PRECISIONS = ("highest", "high", "medium")  # torch's names
+DEFAULT = "dt"  # the model where nobody says which; the bank of an environment without a suffix
+CHOICES = {"rtg": RTG, "positions": POSITIONS, "attention": ATTENTION, "precision": PRECISIONS}
+RANGES = {  # least and most; seeds and episodes end where they would meet those of another seed
+    "seed": (0, SEEDS_APART - 1),
+    "episodes": (1, SEEDS_APART),
+    "validation_episodes": (0, SEEDS_APART),
+    "warmup": (0, 1),
+    "dropout": (0, 0.99),
+    "best_fraction": (0, 1),
+    "ema": (0, 0.99999),
+    "weight_decay": (0, None),
+    "scaler_steps": (0, None),
+    "train_steps": (0, None),
+    "critic_warmup": (0, None),
+    **dict.fromkeys(("steps", "pretrain_steps", "batch_size", "context", "tile", "rank", "band"), (1, None)),
+    **dict.fromkeys(("data_episodes", "evaluate_every", "threads", "workers", "agent_steps", "n_envs"), (1, None)),
+}
+POSITIVE = ("lr", "scaler_lr", "train_lr", "grad_clip")
+
+
+def check_numbers(cfg: Any) -> None:
+    """Raise UserError for a number of a config that is out of its range."""
+    given = {name: cfg[name] for name in cfg if isinstance(cfg[name], int | float)}  # neither null nor auto
+    for name, (least, most) in RANGES.items():
+        if name in given and not least <= given[name] <= (math.inf if most is None else most):
+            wanted = f"{least} or more" if most is None else f"from {least} to {most}"
+            raise UserError(f"{name}={given[name]}: must be {wanted}")
+    for name in POSITIVE:
+        if name in given and given[name] <= 0:
+            raise UserError(f"{name}={given[name]}: must be more than 0")
+
+
+def check_choices(cfg: Any) -> None:
+    """Raise UserError for a word of a config that is none of those there are."""
+    for name, choices in CHOICES.items():
+        if name in cfg and cfg[name] not in choices:
+            raise unknown(name, cfg[name], list(choices))
+
+
+def size_of(group: Any) -> Size:
+    """The size a config asks for: a named one, with width or depth replaced where given."""
+    named = Size.parse(group.name)
+    width = named.width if group.width is None else group.width
+    depth = named.depth if group.depth is None else group.depth
+    return Size(width, depth)
