@@ -32,7 +32,7 @@ RANGES = {  # least and most; seeds and episodes end where they would meet those
     "scaler_steps": (0, None),
     "train_steps": (0, None),
     "critic_warmup": (0, None),
-    **dict.fromkeys(("steps", "pretrain_steps", "batch_size", "context", "tile", "rank"), (1, None)),
+    **dict.fromkeys(("steps", "pretrain_steps", "batch_size", "batch", "context", "tile", "rank"), (1, None)),
     **dict.fromkeys(("data_episodes", "evaluate_every", "threads", "workers", "agent_steps", "n_envs"), (1, None)),
 }
 BESIDE = dict.fromkeys(("size", "options", "dropout"))  # what the networks of one family may differ in
