@@ -71,15 +71,17 @@ def jobs(task: Control, rank: int) -> dict[str, Callable[[], None]]:
     }
 
 
-def interleaved(jobs: dict[str, Callable[[], None]], rounds: int) -> dict[str, list[float]]:
+def interleaved(
+    jobs: dict[str, Callable[[], None]], rounds: int, clock: Callable[[], float] = time.perf_counter
+) -> dict[str, list[float]]:
     """Time the jobs in turn, so that a change of the machine's speed meets all of them."""
     times: dict[str, list[float]] = {name: [] for name in jobs}
     for number in range(rounds + 2):
         for name, job in jobs.items():
-            begin = time.perf_counter()
+            begin = clock()
             job()
             if number >= 2:  # two rounds of warm-up
-                times[name].append(time.perf_counter() - begin)
+                times[name].append(clock() - begin)
     return times
 
 

@@ -48,7 +48,7 @@ def download(repo_id: str, filename: str, **options: Any) -> Path:
     Args:
         repo_id: ``USER/NAME``, or the path of a folder.
         filename: in it.
-        options: ``revision``, ``token``, ``cache_dir``, ``force_download`` and ``local_files_only``, as the hub has them.
+        options: ``revision``, ``token``, ``cache_dir``, ``force_download`` and ``local_files_only``, as for the hub.
 
     Raises:
         UserError: if there is no such repository, folder or file, or the hub cannot be reached.

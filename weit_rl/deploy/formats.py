@@ -60,8 +60,9 @@ def write_onnx(graph: Graph) -> bytes:
         import onnx_ir
         from onnx_ir.passes.common import ClearMetadataAndDocStringPass
 
-        how: dict[str, Any] = {"opset_version": OPSET, "verbose": False, "kwargs": dict(graph.inputs)}
-        program: Any = torch.onnx.export(exported(graph), output_names=list(graph.module(**graph.inputs)), **how)
+        how: dict[str, Any] = {"dynamo": True, "opset_version": OPSET, "verbose": False}
+        how |= {"kwargs": dict(graph.inputs), "output_names": list(graph.module(**graph.inputs))}
+        program: Any = torch.onnx.export(exported(graph), **how)
         ClearMetadataAndDocStringPass()(program.model)
         program.model.metadata_props[KEY] = json.dumps(graph.card, sort_keys=True)
         return bytes(onnx_ir.to_proto(program.model).SerializeToString(deterministic=True))

@@ -46,7 +46,7 @@ def export(cfg: Any) -> dict[str, Any]:
     report = {"file": graph.card, "run": str(run.path), "checkpoint": checkpoint, "ladder": ladder}
     report |= {name: cfg[name] for name in ("format", "quantize", "threads", "seed")}
     report |= {name: {**file.facts(), **found[i][0]} for i, (name, file) in enumerate(files.items())}
-    path, beside = places(cfg, graph, run)
+    path, beside = places(cfg, usual_path(run, graph, cfg))
     write_atomically(path, files[cfg.quantize or EXACT].data)
     write_atomically(beside, (json.dumps(report, indent=2) + "\n").encode())
     table(
@@ -119,13 +119,17 @@ def files_of(graph: Graph, cfg: Any) -> dict[str, Measured]:
     return {name: Measured.of(kind, one, graph, cfg.threads) for name, one in data.items()}
 
 
-def places(cfg: Any, graph: Graph | None = None, run: RunFolder | None = None) -> tuple[Path, Path]:
+def usual_path(run: RunFolder, graph: Graph, cfg: Any) -> Path:
+    """Where the file goes unless ``out`` says otherwise."""
+    kind = graph.card["format"].split()[1]
+    return run.path / f"{kind}{f'-{cfg.quantize}' if cfg.quantize else ''}{FORMATS.get(cfg.format).suffix}"
+
+
+def places(cfg: Any, usual: Path | None = None) -> tuple[Path, Path]:
     """Where file and report go; raises UserError if something is there and may not be replaced."""
-    if cfg.out is None and graph is not None and run is not None:
-        kind = graph.card["format"].split()[1]
-        name = f"{kind}-{cfg.quantize}" if cfg.quantize else kind
-        path = run.path / f"{name}{FORMATS.get(cfg.format).suffix}"
-        return (path, report_of(path)) if cfg.overwrite else (unused(path), unused(report_of(path)))
+    if cfg.out is None and usual is not None:
+        path = usual if cfg.overwrite else unused(usual)
+        return path, report_of(path) if cfg.overwrite else unused(report_of(path))
     path = Path(cfg.out).expanduser()
     for one in (path, report_of(path)):
         if one.is_dir() or (one.exists() and not cfg.overwrite):

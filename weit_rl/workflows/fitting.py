@@ -80,6 +80,8 @@ def largest(cfg: Any, measure: Measure) -> tuple[Size, list[dict[str, Any]]]:
     """
     limits = limits_of(cfg)
     sizes = [Size.parse(name) for name in cfg.sizes]
+    if not sizes:
+        raise UserError("sizes=[]: give at least one, ladder names or WIDTHxDEPTH")
     task = task_of(cfg, min(sizes))
     ladder = sorted((sum(p.numel() for p in task.build(size).parameters()), size) for size in sizes)
     rungs: list[Rung] = []
