@@ -1,6 +1,8 @@
 """``python -m weit_rl.export``: a file from a run or from the bank, what is known of it, an episode without torch."""
 
 import json
+import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -126,7 +128,7 @@ def test_what_cannot_keep_a_limit_by_its_weights_alone_is_not_tried(fitting):
     assert (
         str(size) == "32x1" and measured == counts[:1] and [rung["latency_ms"] for rung in ladder[1:]] == [None, None]
     )
-    assert fitting(f"limit={kilobytes}kB", "quantize=int8")[2] == counts  # a byte a weight might do
+    assert fitting(f"limit={kilobytes}kB", "quantize=int8")[2] == counts[:2]  # a byte a weight might do
 
 
 def test_a_limit_that_no_size_keeps_is_refused_with_the_smallest_ones_numbers(fitting):
@@ -192,7 +194,7 @@ BAD = [
 
 @pytest.mark.parametrize(("words", "says"), BAD, ids=[" ".join(words) for words, _ in BAD])
 def test_bad_input(refused, tiny_run, words, says):
-    assert says in refused("export", *(word.format(run=tiny_run) for word in words))
+    assert says in refused("export", *(word.replace("{run}", str(tiny_run)) for word in words))
 
 
 def test_a_run_of_an_unknown_task_and_one_of_diffusion(refused, tiny_run, tmp_path):
@@ -205,6 +207,13 @@ def test_a_run_of_an_unknown_task_and_one_of_diffusion(refused, tiny_run, tmp_pa
         "model": "dit", "size": [16, 2, 8], "options": {"image_size": 8, "channels": 3, "classes": 2}})  # fmt: skip
     (other / "config.yaml").write_text(config + "task: diffusion\n")
     assert "is of task=diffusion; python -m weit_rl.vision mode=export" in refused("export", f"run={other}")
+
+
+def test_the_commands_of_the_docs_have_options_that_exist():
+    commands = re.findall(r"^python -m weit_rl\.(\w+)(.*)$", (ROOT / "docs" / "deploy.md").read_text(), re.MULTILINE)
+    assert len(commands) > 3
+    for verb, rest in commands:
+        assert compose(verb, shlex.split(rest, comments=True))
 
 
 # --- images

@@ -43,7 +43,7 @@ MAY_IMPORT = {
     "constraints": BASE | {"kernels", "plan"},
     "parameters": set(),
     "hub": {"errors"},
-    "model_card": {"errors", "models"},
+    "model_card": {"errors", "models", "sizes"},
     "bank": BASE | {"constraints", "hub", "model_card", "parameters", "plan", "resize"},
     "weit": BASE | {"bank", "constraints", "parameters", "plan", "resize"},
     "bodies": BASE | {"bank", "plan"},

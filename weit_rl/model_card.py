@@ -7,6 +7,7 @@ from typing import Any
 
 from weit_rl.errors import UserError
 from weit_rl.models import DEFAULT
+from weit_rl.sizes import Size
 
 Card = Mapping[str, Any]
 
@@ -75,7 +76,8 @@ def _facts(card: Card) -> Iterator[str]:
         yield f"- sizes sampled in pre-training: {', '.join(card['sizes_sampled'])}"
     for name, data in _by_name(card, "data").items():
         returns = f", return {data['return_mean']:,.0f} +- {data['return_std']:,.0f}" if "return_mean" in data else ""
-        yield f"- data: {name}, {config.get('data')}, {data['episodes']} episodes{returns}"
+        source = str(config.get("data")).rsplit("/", 1)[-1]  # of a path the name alone
+        yield f"- data: {name}, {source}, {data['episodes']} episodes{returns}"
     if "flops" in card:
         yield f"- pre-training: {config.get('steps')} steps of {config.get('batch_size')}, {card['flops']:.2e} FLOPs"
     yield f"- made with: weit_rl {card.get('weit_rl', '(not said)')}, torch {made.get('torch', '(not said)')}"
@@ -95,7 +97,7 @@ def _tables(card: Card) -> Iterator[str]:
     for name, sizes in _by_name(card, "scores").items():
         columns = [key for key in COLUMNS if any(score.get(key) is not None for score in sizes.values())]
         rows = [["size", *(COLUMNS[key] for key in columns)], ["---"] * (len(columns) + 1)]
-        rows += [[size, *(_number(score.get(key)) for key in columns)] for size, score in sizes.items()]
+        rows += [[size, *(_number(sizes[size].get(key)) for key in columns)] for size in sorted(sizes, key=Size.parse)]
         grid = "\n".join(f"| {' | '.join(row)} |" for row in rows)
         yield f"## {name} without a further step\n\n{grid}"
 
@@ -127,4 +129,6 @@ def _by_name(card: Card, key: str) -> Mapping[str, Any]:
 
 
 def _number(value: Any) -> str:
-    return "-" if value is None else f"{value:,}" if isinstance(value, int) else f"{value:,.4g}"
+    if value is None:
+        return "-"
+    return f"{value:,.0f}" if isinstance(value, int) or abs(value) >= 1000 else f"{value:.4g}"

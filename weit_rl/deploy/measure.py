@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import statistics
 import time
 from collections.abc import Callable, Sequence
@@ -53,6 +54,12 @@ def median_seconds(step: Step, graph: Graph, calls: int = CALLS) -> float:
     for _ in range(WARM_UP):
         step(inputs)
     return statistics.median(_seconds(lambda: step(inputs)) for _ in range(calls))
+
+
+def busy() -> str:
+    """A remark for where other work makes calls take longer than on a free machine; empty where none is known."""
+    load, cores = getattr(os, "getloadavg", lambda: (0.0,))()[0], os.cpu_count() or 1
+    return f" (this machine is busy, load {load:.1f} on {cores} cores: calls take longer)" if load > 1.5 * cores else ""
 
 
 @torch.no_grad()

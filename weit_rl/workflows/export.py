@@ -10,7 +10,7 @@ from weit_rl.atomic import unused, write_atomically
 from weit_rl.command import compose
 from weit_rl.deploy.formats import FORMATS
 from weit_rl.deploy.graph import GRAPHS, Graph
-from weit_rl.deploy.measure import Measured
+from weit_rl.deploy.measure import Measured, busy
 from weit_rl.errors import UserError
 from weit_rl.models import MODELS
 from weit_rl.registry import unknown
@@ -42,16 +42,14 @@ def export(cfg: Any) -> dict[str, Any]:
     files = files_of(graph, cfg)
     if not files[EXACT].difference <= TOLERANCE:
         raise UserError(f"run={run.path}: answers differ by {files[EXACT].difference:.1e} once exported; not written")
-    found = scored(run, card, graph, files, cfg)
+    metrics, rows = scored(run, card, graph, files, cfg)
     report = {"file": graph.card, "run": str(run.path), "checkpoint": checkpoint, "ladder": ladder}
     report |= {name: cfg[name] for name in ("format", "quantize", "threads", "seed")}
-    report |= {name: {**file.facts(), **found[i][0]} for i, (name, file) in enumerate(files.items())}
+    report |= {name: {**file.facts(), **metrics[name]} for name, file in files.items()}
     path, beside = places(cfg, usual_path(run, graph, cfg))
     write_atomically(path, files[cfg.quantize or EXACT].data)
     write_atomically(beside, (json.dumps(report, indent=2) + "\n").encode())
-    table(
-        f"{graph.card['model']} {graph.card['size']} of {run.path}, {cfg.threads} CPU thread(s)", [r for _, r in found]
-    )
+    table(f"{graph.card['model']} {graph.card['size']} of {run.path}, {cfg.threads} CPU thread(s){busy()}", rows)
     print(f"written: {path}, and what is known of it: {beside}")
     return report | {"path": str(path)}
 

@@ -15,27 +15,29 @@ from weit_rl.tasks.control import result_row
 from weit_rl.training.run_folder import RunFolder
 from weit_rl.workflows.vision import task_of
 
-Scored = tuple[dict[str, Any], dict[str, Any]]  # metrics, and a row of a table
+Row = dict[str, Any]
 
 
-def scored(run: RunFolder, card: dict[str, Any], graph: Graph, files: Mapping[str, Measured], cfg: Any) -> list[Scored]:
-    """The metrics of each file, and a row of a table with what it costs beside them."""
-    score = accuracy if "classes" in card else returns
-    found = [score(run, card, graph, name, file, cfg) for name, file in files.items()]
-    for (_, row), file in zip(found, files.values(), strict=True):
-        row["MB"], row["ms a call"] = f"{len(file.data) / 1e6:.3g}", f"{1000 * file.seconds:.3g}"
-        row["difference"] = f"{file.difference:.1e}"
-    return found
+def scored(
+    run: RunFolder, card: Row, graph: Graph, files: Mapping[str, Measured], cfg: Any
+) -> tuple[dict[str, Row], list[Row]]:
+    """The metrics of each file, and rows of a table with what it costs beside them."""
+    score, metrics, rows = accuracy if "classes" in card else returns, {}, []
+    for name, file in files.items():
+        metrics[name], row = score(run, card, graph, name, file, cfg)
+        cost = {"MB": f"{len(file.data) / 1e6:.3g}", "ms a call": f"{1000 * file.seconds:.3g}"}
+        rows.append({**row, **cost, "difference": f"{file.difference:.1e}"})
+    return metrics, rows
 
 
-def returns(run: RunFolder, card: dict[str, Any], graph: Graph, name: str, file: Measured, cfg: Any) -> Scored:
+def returns(run: RunFolder, card: Row, graph: Graph, name: str, file: Measured, cfg: Any) -> tuple[Row, Row]:
     """Returns of the test episodes that a run of that seed ends with, played by the file."""
     entry, seed = env_entry(card["env"]), TEST_SEED + SEEDS_APART * cfg.seed
     metrics = summary(episode_returns(acting(file.step, graph), entry, cfg.episodes, seed), entry)
     return metrics, result_row(name, metrics, entry)
 
 
-def accuracy(run: RunFolder, card: dict[str, Any], graph: Graph, name: str, file: Measured, cfg: Any) -> Scored:
+def accuracy(run: RunFolder, card: Row, graph: Graph, name: str, file: Measured, cfg: Any) -> tuple[Row, Row]:
     """Metrics of the file on the test images."""
     task = task_of(run, card, OmegaConf.create({"data": None, "device": "cpu"}))
     metrics = task.evaluate(Answers(file.step, graph.batch))

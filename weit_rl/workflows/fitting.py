@@ -12,7 +12,7 @@ from torch import nn
 
 from weit_rl.command import compose
 from weit_rl.deploy.limits import Limit
-from weit_rl.deploy.measure import Measured
+from weit_rl.deploy.measure import Measured, busy
 from weit_rl.errors import UserError
 from weit_rl.sizes import Size
 from weit_rl.tasks import kind_of
@@ -90,7 +90,7 @@ def largest(cfg: Any, measure: Measure) -> tuple[Size, list[dict[str, Any]]]:
             rungs.append(_rung(task, size, parameters, limits, cfg.quantize, measure))
             bar.update(len(rungs))
     asked = " and ".join(limit.text for limit in limits)
-    table(f"{task.name}, {cfg.model}: what keeps {asked} on this machine", [rung.row() for rung in rungs])
+    table(f"{task.name}, {cfg.model}: what keeps {asked} on this machine{busy()}", [rung.row() for rung in rungs])
     kept = [size for (_, size), rung in zip(ladder, rungs, strict=True) if rung.keeps]
     if not kept:
         size, _, megabytes, latency, _ = rungs[0].row().values()

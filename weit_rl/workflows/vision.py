@@ -98,7 +98,9 @@ def diffusion_run(path: str | Path) -> RunFolder:
     """A run that images can be drawn with; UserError for another."""
     run = RunFolder.open(path)
     if run.config.get("task") != "diffusion":
-        raise UserError(f"run={path}: is not of task=diffusion, so it draws nothing; give one that is")
+        raise UserError(
+            f"run={path}: is not of task=diffusion, so it draws nothing; give one that is (weit_rl.export: others)"
+        )
     return run
 
 
