@@ -69,7 +69,7 @@ def reached(repo_id: str) -> Iterator[Any]:
     except ImportError as error:
         raise UserError(f"{repo_id}: the hub needs huggingface_hub ({error}): pip install 'weit_rl[hub]'") from error
     # the bases are what its HTTP client raises where nothing answers
-    failures = (OSError, HFValidationError, EntryNotFoundError, *HfHubHTTPError.__bases__)
+    failures: tuple[Any, ...] = (OSError, HFValidationError, EntryNotFoundError, *HfHubHTTPError.__bases__)
     try:
         yield huggingface_hub
     except failures as error:
