@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 
 import torch
 
-CLOCKS = {"wall": time.perf_counter, "processor": time.process_time}
+CLOCKS = {"wall": time.perf_counter, "processor": time.process_time, "thread": time.thread_time}
 
 
 def interleaved(
@@ -21,7 +21,7 @@ def interleaved(
         jobs: by name.
         rounds: that count.
         warm: rounds before them.
-        clock: ``"wall"``, or ``"processor"``, which other work does not stretch; for a single thread.
+        clock: ``"wall"``, or what other work does not stretch: ``"processor"`` for a single thread, and ``"thread"``.
     """
     now = CLOCKS[clock]
     times: dict[str, list[float]] = {name: [] for name in jobs}

@@ -45,7 +45,9 @@ MAY_IMPORT = {
     "masks": BASE | {"plan"},
     "constraints": BASE | {"kernels", "plan"},
     "parameters": set(),
-    "bank": BASE | {"constraints", "parameters", "plan", "resize"},
+    "hub": {"errors"},
+    "model_card": {"errors", "models", "sizes"},
+    "bank": BASE | {"constraints", "hub", "model_card", "parameters", "plan", "resize"},
     "weit": BASE | {"bank", "constraints", "parameters", "plan", "resize"},
     "bodies": BASE | {"bank", "plan"},
     "start": BASE | {"bank", "plan", "resize", "weit"},
@@ -55,6 +57,7 @@ MAY_IMPORT = {
     "shipped": {"choices", "models"},
     "envs": BASE,
     "data": BASE | {"envs"},
+    "deploy": BASE | {"envs"},
     "training": BASE | {"bank", "masks", "models", "plan", "resize", "weit"},
     "initializers": BASE
     | {"bank", "parameters", "plan", "reconstruction", "resize", "spectrum", "start", "training.loop", "weit"},

@@ -5,19 +5,22 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from torch import Tensor, nn
 
-from weit_rl.atomic import write_atomically
+from weit_rl.atomic import cannot_write, write_atomically
 from weit_rl.constraints import CONSTRAINTS
 from weit_rl.errors import UserError
+from weit_rl.hub import SCHEME, download, upload
 from weit_rl.parameters import Parameters
 from weit_rl.plan import Plan
 from weit_rl.seeds import seeded
 from weit_rl.tensorfile import read_tensors, write_tensors
 
 FORMAT = "weit_rl bank 1"
+FILE, README = "bank.safetensors", "README.md"  # in a folder or repository that is shared
 
 
 class TemplateBank(nn.Module):
@@ -102,7 +105,9 @@ class TemplateBank(nn.Module):
 
     @classmethod
     def load(cls, path: str | Path) -> TemplateBank:
-        """Read a bank; raises UserError if it is missing, damaged, edited, or no bank."""
+        """Read a bank, a file or ``hf:USER/NAME``; raises UserError if it is missing, damaged, edited, or no bank."""
+        if str(path).startswith(SCHEME):
+            return cls.from_hub(str(path).removeprefix(SCHEME))
         path = Path(path)
         tensors, card = read_tensors(path)
         if card.get("format") != FORMAT:
@@ -115,6 +120,58 @@ class TemplateBank(nn.Module):
             part, _, rest = name.partition(".")
             parts[part][rest] = tensor
         return cls(parts["templates"], card["constraint"], card, parts["source"])
+
+    def save_pretrained(self, folder: str | Path, repo_id: str | None = None) -> Path:
+        """Write the bank into a folder as it is shared: ``bank.safetensors``, ``bank.json`` and ``README.md``.
+
+        Args:
+            folder: made if it is not there.
+            repo_id: the name that the README calls it by (default: a placeholder).
+
+        Raises:
+            UserError: if it holds one of these files already, or cannot be written.
+        """
+        from weit_rl.model_card import bank_card
+
+        folder = Path(folder).expanduser()
+        text = bank_card(self.card, *([repo_id] if repo_id else []))
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise cannot_write(folder, error) from error
+        for name in (FILE, _card_path(Path(FILE)).name, README):
+            if (folder / name).exists():
+                raise UserError(f"{folder / name}: exists already; choose another folder")
+        write_atomically(folder / README, text.encode())
+        self.save(folder / FILE)
+        return folder
+
+    def push_to_hub(self, repo_id: str, commit_message: str = "Upload a template bank", **options: Any) -> str:
+        """Share the bank on the Hugging Face hub, with a model card; returns the commit's address.
+
+        Args:
+            repo_id: ``USER/NAME``; the repository is made if there is none.
+            commit_message: of the commit.
+            options: ``private``, ``token``, ``revision`` and ``create_pr`` of :func:`weit_rl.hub.upload`.
+
+        Raises:
+            UserError: if the hub cannot be reached or refuses.
+        """
+        with TemporaryDirectory() as folder:
+            return upload(self.save_pretrained(folder, repo_id), repo_id, commit_message, **options)
+
+    @classmethod
+    def from_hub(cls, repo_id: str, **options: Any) -> TemplateBank:
+        """Read a bank of the Hugging Face hub; only its safetensors are fetched, and nothing of it is run.
+
+        Args:
+            repo_id: ``USER/NAME``, or a folder that :meth:`save_pretrained` wrote.
+            options: ``revision``, ``token``, ``cache_dir``, ``force_download`` and ``local_files_only``.
+
+        Raises:
+            UserError: as :func:`weit_rl.hub.download` and :meth:`load` do.
+        """
+        return cls.load(download(repo_id, FILE, **options))
 
 
 def _card_path(bank: Path) -> Path:

@@ -120,6 +120,15 @@ class RunFolder:
         """Where the checkpoint of that name ("last", "best") lies."""
         return self.path / "checkpoints" / f"{name}.safetensors"
 
+    def existing_checkpoint(self, name: str) -> Path:
+        """Where it lies; raises UserError, naming those that there are, if the run has none of that name."""
+        path = self.checkpoint_path(name)
+        if not path.is_file():
+            names = sorted(p.stem for p in path.parent.glob("*.safetensors"))
+            have = ", ".join(name for name in names if not name.endswith("_state"))  # what a stopped stage goes on from
+            raise UserError(f"checkpoint={name}: {self.path} has none of that name (it has {have or 'none'})")
+        return path
+
     def plot_learning_curve(
         self, stages: Mapping[str, int] | None = None, behaviour_return: float | None = None
     ) -> Path:

@@ -43,13 +43,8 @@ def evaluate_run(cfg: Any) -> dict[str, Any]:
 
 def policy_of(run: RunFolder, checkpoint: str, cfg: Any) -> tuple[Any, dict[str, Any]]:
     """A network of a run with its card, on the device and asked for the return that the config wants."""
-    path = run.checkpoint_path(checkpoint)
-    if not path.is_file():
-        names = sorted(p.stem for p in path.parent.glob("*.safetensors"))
-        have = ", ".join(name for name in names if not name.endswith("_state"))  # what a stopped stage goes on from
-        raise UserError(f"checkpoint={checkpoint}: {run.path} has none of that name (it has {have or 'none'})")
     net: Any
-    net, card = load_network(path)
+    net, card = load_network(run.existing_checkpoint(checkpoint))
     net.to(device_of(cfg))
     if cfg.target_return is not None:
         net.target_return.fill_(cfg.target_return)

@@ -98,7 +98,9 @@ def diffusion_run(path: str | Path) -> RunFolder:
     """A run that images can be drawn with; UserError for another."""
     run = RunFolder.open(path)
     if run.config.get("task") != "diffusion":
-        raise UserError(f"run={path}: is not of task=diffusion, so it draws nothing; give one that is")
+        raise UserError(
+            f"run={path}: is not of task=diffusion, so it draws nothing; give one that is (weit_rl.export: others)"
+        )
     return run
 
 
@@ -114,12 +116,7 @@ def labels_of(wanted: Any, classes: list[str]) -> list[int]:
 
 def network_of(run: RunFolder, checkpoint: str, device: str) -> tuple[Any, dict[str, Any]]:
     """A network of a run with its card, on a device."""
-    path = run.checkpoint_path(checkpoint)
-    if not path.is_file():
-        names = sorted(p.stem for p in path.parent.glob("*.safetensors") if not p.stem.endswith("_state"))
-        have = ", ".join(names) or "none"
-        raise UserError(f"checkpoint={checkpoint}: {run.path} has none of that name (it has {have})")
-    net, card = load_network(path)
+    net, card = load_network(run.existing_checkpoint(checkpoint))
     if "classes" not in card:
         raise UserError(f"run={run.path}: knows no classes; score it with python -m weit_rl.evaluate run={run.path}")
     return net.to(device), card

@@ -1,0 +1,130 @@
+"""A policy in one file, acting with ONNX Runtime and NumPy alone: nothing here imports torch, nor the rest of weit_rl.
+
+    policy = OnnxPolicy("policy.onnx")
+    action = policy.act(observation)             # the first step of an episode
+    action = policy.act(observation, reward)     # every other one, with what the last action earned
+    policy.reset()                               # the next episode
+
+This file can be copied to a machine that has nothing else of weit_rl. What an output called ``next_X`` gives is the
+input ``X`` of the next call; that is all the memory there is.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+Arrays = dict[str, np.ndarray]
+KEY, NEXT = "weit_rl", "next_"  # under which the file's card lies; how outputs begin that are fed back
+DTYPES = {"tensor(float)": np.float32, "tensor(int64)": np.int64, "tensor(uint8)": np.uint8}
+
+
+class ExportedPolicy:
+    """Acts with a step function, whatever runs it, and carries the memory from step to step.
+
+    Args:
+        run: the step: inputs by name to outputs by name.
+        blank: the inputs of one row when an episode begins, ``(1, ...)``.
+        card: what the file says of itself.
+
+    Attributes:
+        batch: environments it acts in at once; None for any number.
+        target_return: the return asked for at an episode's start, raw reward units; may be set before :meth:`reset`.
+    """
+
+    def __init__(self, run: Callable[[Arrays], Mapping[str, np.ndarray]], blank: Arrays, card: Mapping[str, Any]):
+        self.run, self.blank, self.card = run, blank, dict(card)
+        self.batch: int | None = card["batch"]
+        self.target_return = float(card["target_return"])
+        self.reset()
+
+    def reset(self) -> None:
+        """Begin new episodes."""
+        self._memory: Arrays = {}
+        self._to_go = np.zeros(0, np.float32)
+
+    def act(self, observation: np.ndarray, reward: np.ndarray | float | None = None) -> np.ndarray:
+        """The action, in the environment's own units.
+
+        Args:
+            observation: ``(obs,)``, or ``(n, obs)`` of n environments that began together; pictures alike.
+            reward: what the last action earned, one number or ``(n,)``. Without it (default None) the return asked for
+                is taken to be earned in equal parts. The first step of an episode does not look at it.
+
+        Raises:
+            ValueError: for an observation of another shape, or more environments than the file was made for.
+        """
+        blank = self.blank["observation"]
+        rows = np.asarray(observation, blank.dtype)
+        single = rows.ndim == blank.ndim - 1
+        rows = rows[None] if single else rows
+        room = len(self._to_go) or self.batch or len(rows)
+        if rows.shape[1:] != blank.shape[1:] or not 0 < len(rows) <= room:
+            raise ValueError(f"observations of shape {rows.shape}: takes {(room, *blank.shape[1:])}, or fewer rows")
+        self._count_down(room, reward)
+        given = {**self._memory, "observation": padded(rows, room), "return_to_go": self._to_go}
+        outputs = self.run({name: given[name] for name in self.blank})
+        self._memory = {name.removeprefix(NEXT): array for name, array in outputs.items() if name.startswith(NEXT)}
+        action = outputs["action"][: len(rows)]
+        return action[0] if single else action
+
+    def _count_down(self, room: int, reward: np.ndarray | float | None) -> None:
+        if not len(self._to_go):  # an episode begins
+            self._memory = {name: padded(array[:0], room) for name, array in self.blank.items()}
+            self._to_go = np.full(room, self.target_return, np.float32)
+            return
+        part = self.target_return / self.card["episode_steps"]
+        earned = np.asarray(part if reward is None else reward, np.float32)
+        self._to_go = self._to_go - (earned if earned.ndim == 0 else padded(earned, room))
+
+
+class OnnxPolicy(ExportedPolicy):
+    """A policy that ``python -m weit_rl.export`` wrote.
+
+    Args:
+        path: the ``.onnx`` file.
+        threads: CPU threads (default 1: the products of small networks do not share well).
+        providers: ONNX Runtime's execution providers (default: the CPU's).
+
+    Raises:
+        ValueError: if the file is no such policy.
+    """
+
+    def __init__(self, path: str | Path, threads: int = 1, providers: tuple[str, ...] = ("CPUExecutionProvider",)):
+        session = opened(path, threads, providers)
+        card = card_of(session)
+        if "target_return" not in card:
+            raise ValueError(f"{path}: no policy that weit_rl.export wrote")
+        blank = {one.name: np.zeros((1, *one.shape[1:]), DTYPES[one.type]) for one in session.get_inputs()}
+        super().__init__(stepper(session), blank, card)
+
+
+def opened(model: str | Path | bytes, threads: int = 1, providers: tuple[str, ...] = ("CPUExecutionProvider",)) -> Any:
+    """A file, or its bytes, as a session of ONNX Runtime."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
+    given = model if isinstance(model, bytes) else str(model)
+    return onnxruntime.InferenceSession(given, options, providers=list(providers))
+
+
+def card_of(session: Any) -> dict[str, Any]:
+    """What a file says of itself."""
+    return dict(json.loads(session.get_modelmeta().custom_metadata_map.get(KEY, "{}")))
+
+
+def stepper(session: Any) -> Callable[[Arrays], Arrays]:
+    """A session as a function of named arrays."""
+    names = [output.name for output in session.get_outputs()]
+    return lambda inputs: dict(zip(names, session.run(names, inputs), strict=True))
+
+
+def padded(rows: np.ndarray, count: int) -> np.ndarray:
+    """``(count, ...)``: the rows, and zeros behind them where there is room for more."""
+    missing = count - len(rows)
+    return np.concatenate([rows, np.zeros((missing, *rows.shape[1:]), rows.dtype)]) if missing else rows

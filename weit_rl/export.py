@@ -1,0 +1,22 @@
+"""``python -m weit_rl.export``: see configs/export.yaml for the options."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from weit_rl.command import command
+
+
+def main(cfg: Any) -> dict[str, Any]:
+    """Run with a composed config (see ``weit_rl.command.compose``); returns the report."""
+    if "mode" in cfg:  # task=diffusion, whose options are those of weit_rl.vision mode=export
+        from weit_rl.vision import main as vision
+
+        return vision(cfg)
+    from weit_rl.workflows.export import export
+
+    return export(cfg)
+
+
+if __name__ == "__main__":
+    command("export", main)
