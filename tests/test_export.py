@@ -11,13 +11,13 @@ from pathlib import Path
 import pytest
 from conftest import small_net
 
-from weit_rl.agents.evaluation import SEEDS_APART, TEST_SEED
 from weit_rl.command import compose
 from weit_rl.deploy.measure import Measured, episode_returns
 from weit_rl.deploy.onnx_policy import OnnxPolicy
 from weit_rl.envs.entry import env_entry
 from weit_rl.errors import UserError
 from weit_rl.export import main as export
+from weit_rl.seeds import SEEDS_APART, TEST_SEED
 from weit_rl.train import main as train
 from weit_rl.training.checkpoint import load_network, save_network
 from weit_rl.workflows.export import places

@@ -26,8 +26,8 @@ def check_early(verb: str, cfg: Any) -> None:
     for name in ("resume", "run"):
         if cfg.get(name) is not None:
             _run_folder(cfg[name])
-    if cfg.get("resume") is not None or verb == "collect":
-        return  # the stored options count; collect has numbers of its own
+    if cfg.get("resume") is not None or verb in ("collect", "export"):
+        return  # the stored options count; collect has numbers of its own, export many that may be null
     _values(cfg)
     _names(cfg)
     _files(cfg, entries)
@@ -92,7 +92,7 @@ def _files(cfg: Any, entries: list[EnvEntry]) -> None:
     if cfg.get("init") not in _written("initializers", "INITIALIZERS", but="needs_source=False"):
         return
     name = "bank" if cfg.source is None else "source"  # which alone is read then
-    if cfg[name] is not None:
+    if cfg[name] is not None and not str(cfg[name]).startswith("hf:"):  # of the hub, loaded first
         place = Path(cfg[name]).expanduser()
         card = read_card(place / "checkpoints" / "last.safetensors" if place.is_dir() else place)
         if name == "bank":

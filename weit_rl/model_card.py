@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from weit_rl.choices import DEFAULT
 from weit_rl.errors import UserError
-from weit_rl.models import DEFAULT
 from weit_rl.sizes import Size
 
 Card = Mapping[str, Any]

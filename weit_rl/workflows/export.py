@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from weit_rl.atomic import unused, write_atomically
+from weit_rl.choices import check_numbers
 from weit_rl.command import compose
 from weit_rl.deploy.formats import FORMATS
 from weit_rl.deploy.graph import GRAPHS, Graph
@@ -21,7 +22,6 @@ from weit_rl.training.progress import table
 from weit_rl.training.run_folder import RunFolder
 from weit_rl.workflows.file_scores import scored
 from weit_rl.workflows.fitting import largest, limits_of, made, task_of
-from weit_rl.workflows.setup import check_numbers
 
 TOLERANCE = 1e-5  # of a file's answers, relative to the largest
 EXACT, INT8 = "float32", "int8"

@@ -7,10 +7,11 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from weit_rl.agents.evaluation import SEEDS_APART, TEST_SEED, summary
+from weit_rl.agents.evaluation import summary
 from weit_rl.deploy.graph import Graph
 from weit_rl.deploy.measure import Answers, Measured, acting, episode_returns
 from weit_rl.envs.entry import env_entry
+from weit_rl.seeds import SEEDS_APART, TEST_SEED
 from weit_rl.tasks.control import result_row
 from weit_rl.training.run_folder import RunFolder
 from weit_rl.workflows.vision import task_of

@@ -10,6 +10,7 @@ from typing import Any
 from omegaconf import OmegaConf
 from torch import nn
 
+from weit_rl.choices import check_numbers
 from weit_rl.command import compose
 from weit_rl.deploy.limits import Limit
 from weit_rl.deploy.measure import Measured, busy
@@ -18,7 +19,7 @@ from weit_rl.sizes import Size
 from weit_rl.tasks import kind_of
 from weit_rl.training.device import set_up_torch
 from weit_rl.training.progress import Progress, table
-from weit_rl.workflows.setup import check_model, check_numbers
+from weit_rl.workflows.setup import check_model
 from weit_rl.workflows.train import run_of, train
 
 OF_TRAIN = ("env", "model", "bank", "data", "scaler_steps", "train_steps", "target_return", "run_dir", "seed")
