@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from weit_rl.data.images import load_images, name_of
 from weit_rl.errors import UserError
+from weit_rl.models.timm_checkpoint import timm_card, timm_file
 from weit_rl.tasks import TASKS, Kind, Measure
 from weit_rl.tasks.classification import NAME as CLASSIFICATION
 from weit_rl.tasks.classification import Classification, ClassificationConfig
@@ -35,15 +37,19 @@ def image_task(cfg: Any, tile: int = ClassificationConfig.tile, *, make: Any, ta
     return make(load_images(cfg.data, cfg.image_size, cfg.channels, **where), CONFIGS[task](**options))
 
 
-def name_model(cfg: Any, *, task: str) -> None:
-    """The task's own model, where the config names none."""
+def complete(cfg: Any, *, task: str) -> None:
+    """Model and patches where the config leaves them open: those of timm's checkpoint that is its source, or usual."""
+    foreign = timm_file(Path(cfg.source).expanduser()) if cfg.get("source") else None
+    card: dict[str, Any] = timm_card(foreign) if foreign else {"model": MODELS[task], "options": {}}
     if "model" in cfg and cfg.model is None:
-        cfg.model = MODELS[task]
+        cfg.model = card["model"]
+    if foreign and cfg.patch_size is None and cfg.model == card["model"]:
+        cfg.patch_size = card["options"]["patch_size"]
 
 
 def _add(task: str, make: Any, measure: Measure) -> None:
     of_config = partial(image_task, make=make, task=task)
-    prepare = partial(name_model, task=task)
+    prepare = partial(complete, task=task)
     TASKS.add(task, Kind(of_config, lambda cfg: name_of(cfg.data), measure, prepare=prepare))
 
 

@@ -14,11 +14,10 @@ from weit_rl.errors import UserError
 from weit_rl.models import DEFAULT, models_of
 from weit_rl.registry import unknown
 from weit_rl.shipped import BANKS, shipped_bank
-from weit_rl.sizes import Size
+from weit_rl.sizes import HEAD_DIM, Size
 from weit_rl.start import network_of_size
 from weit_rl.tasks import Task, kind_of
 from weit_rl.tensorfile import read_card
-from weit_rl.training.checkpoint import load_network
 
 RANGES = {  # least and most; seeds and episodes end where they would meet those of another seed
     "seed": (0, SEEDS_APART - 1),
@@ -35,7 +34,6 @@ RANGES = {  # least and most; seeds and episodes end where they would meet those
     **dict.fromkeys(("steps", "pretrain_steps", "batch_size", "context", "tile", "rank"), (1, None)),
     **dict.fromkeys(("data_episodes", "evaluate_every", "threads", "workers", "agent_steps", "n_envs"), (1, None)),
 }
-BESIDE = dict.fromkeys(("size", "options", "dropout"))  # what the networks of one family may differ in
 POSITIVE = ("lr", "scaler_lr", "train_lr", "grad_clip")
 
 
@@ -58,12 +56,22 @@ def check_model(cfg: Any) -> None:
         raise unknown("model", str(cfg.model), names)
 
 
-def size_of(group: Any) -> Size:
-    """The size a config asks for: a named one, with width or depth replaced where given."""
-    named = Size.parse(group.name)
+def size_of(group: Any, head_dim: int = HEAD_DIM) -> Size:
+    """The size a config asks for: a named one, with width or depth replaced where given.
+
+    Args:
+        group: of the config.
+        head_dim: channels of an attention head, where the size does not say.
+    """
+    named = Size.parse(group.name, head_dim)
     width = named.width if group.width is None else group.width
     depth = named.depth if group.depth is None else group.depth
-    return Size(width, depth)
+    return Size(width, depth, named.head_dim)
+
+
+def head_dim_of(card: Mapping[str, Any]) -> int:
+    """The channels of an attention head, by the card of a bank or checkpoint."""
+    return int(card["size"][2]) if "size" in card else HEAD_DIM
 
 
 def bank_path(cfg: Any) -> Path:
@@ -116,14 +124,10 @@ def same_model(what: str, made: str, task: Task) -> None:
         )
 
 
-def network_at(path: str, task: Task) -> Any:
-    """The trained network of a run folder or checkpoint; raises UserError if it is of another family."""
-    place = Path(path).expanduser()
-    net, card = load_network(place / "checkpoints" / "last.safetensors" if place.is_dir() else place)
-    same_model(f"source={path}", card["model"], task)
-    mine = task.card(Size(64, 1))
-    made, wanted = ({**{key: c.get(key) for key in mine}, **c["options"], **BESIDE} for c in (card, mine))
-    if made != wanted:
-        made, wanted = ({key: value for key, value in c.items() if value is not None} for c in (made, wanted))
-        raise UserError(f"source={path}: was made with {made}, this run asks for {wanted}; give the same options")
-    return net.to(task.config.device)
+def same_heads(what: str, made: Size, size: Size) -> None:
+    """UserError where a size has other attention heads than what it is made from."""
+    if made.head_dim != size.head_dim:
+        raise UserError(
+            f"{what}: has heads of {made.head_dim} channels, size={size} of {size.head_dim}; "
+            f"give size={size.width}x{size.depth}x{made.head_dim}"
+        )
