@@ -29,7 +29,15 @@ for library in ("timm", "torchvision", "sklearn"):
 
 SMALL = Size(32, 1, 16)
 models = pytest.mark.parametrize("model", models_of("classification"))
-AUGMENTED = {"crop_padding": 1, "flip": True, "randaugment": 2, "mixup": 0.4}
+AUGMENTED = {
+    "crop_padding": 1,
+    "crop_scale": 0.3,
+    "flip": True,
+    "randaugment": 2,
+    "mixup": 0.4,
+    "cutmix": 1.0,
+    "erase": 0.5,
+}
 
 
 def noise(count=50, classes=4, size=8, channels=3):

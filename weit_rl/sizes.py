@@ -44,7 +44,7 @@ class Size:
 
     @classmethod
     def parse(cls, text: str, head_dim: int = HEAD_DIM) -> Size:
-        """A ladder name ("small") or a shape ("128x3", or "192x12x64" with the channels of a head) as a Size.
+        """A name ("small", "deit-ti") or a shape ("128x3", or "192x12x64" with the channels of a head) as a Size.
 
         Args:
             text: of an option.
@@ -53,13 +53,15 @@ class Size:
         Raises:
             UserError: for another text.
         """
+        if text in PUBLISHED:
+            return PUBLISHED[text]
         if text in LADDER:
             return replace(LADDER[text], head_dim=head_dim)
         numbers = text.split("x")
         if len(numbers) in (2, 3) and all(number.isdecimal() for number in numbers):
             width, depth, *heads = map(int, numbers)
             return cls(width, depth, *(heads or [head_dim]))
-        raise unknown("size", text, [*LADDER, "WIDTHxDEPTH"])
+        raise unknown("size", text, [*LADDER, *PUBLISHED, "WIDTHxDEPTH"])
 
 
 LADDER = {
@@ -68,4 +70,14 @@ LADDER = {
     "base": Size(128, 6),
     "large": Size(192, 6),
     "xlarge": Size(256, 8),
+}
+
+PUBLISHED = {  # of DeiT (arXiv 2012.12877) and DiT (arXiv 2212.09748)
+    "deit-ti": Size(192, 12, 64),
+    "deit-s": Size(384, 12, 64),
+    "deit-b": Size(768, 12, 64),
+    "dit-s": Size(384, 12, 64),
+    "dit-b": Size(768, 12, 64),
+    "dit-l": Size(1024, 24, 64),
+    "dit-xl": Size(1152, 28, 72),
 }

@@ -17,24 +17,28 @@ from weit_rl.tasks.diffusion import NAME as DIFFUSION
 from weit_rl.tasks.diffusion import Diffusion, DiffusionConfig
 from weit_rl.training.device import device_of
 
-CONFIGS: dict[str, Any] = {CLASSIFICATION: ClassificationConfig, DIFFUSION: DiffusionConfig}
+KINDS: dict[str, tuple[Any, Any]] = {
+    CLASSIFICATION: (Classification, ClassificationConfig),
+    DIFFUSION: (Diffusion, DiffusionConfig),
+}
 MODELS = {CLASSIFICATION: "vit", DIFFUSION: "dit"}  # where none is named
 
 
-def image_task(cfg: Any, tile: int = ClassificationConfig.tile, *, make: Any, task: str) -> Any:
+def image_task(cfg: Any, tile: int = ClassificationConfig.tile, *, task: str) -> Any:
     """The task of a config.
 
     Raises:
         UserError: for images, a model or numbers that do not fit, or an option that another task has.
     """
-    own = asdict(CONFIGS[task]())
-    for other in CONFIGS:
-        for name, usual in asdict(CONFIGS[other]()).items():
+    make, config = KINDS[task]
+    own = asdict(config())
+    for other, (_, others) in KINDS.items():
+        for name, usual in asdict(others()).items():
             if name not in own and name in cfg and cfg[name] != usual:
                 raise UserError(f"{name}={cfg[name]}: is for task={other}, and this is task={task}; leave it out")
     options = {name: cfg[name] for name in own if name in cfg} | {"tile": tile, "device": device_of(cfg)}
     where = {"root": cfg.data_root, "download": cfg.download, "skip_corrupt": cfg.skip_corrupt}
-    return make(load_images(cfg.data, cfg.image_size, cfg.channels, **where), CONFIGS[task](**options))
+    return make(load_images(cfg.data, cfg.image_size, cfg.channels, **where), config(**options))
 
 
 def complete(cfg: Any, *, task: str) -> None:
@@ -47,11 +51,11 @@ def complete(cfg: Any, *, task: str) -> None:
         cfg.patch_size = card["options"]["patch_size"]
 
 
-def _add(task: str, make: Any, measure: Measure) -> None:
-    of_config = partial(image_task, make=make, task=task)
+def _add(task: str, measure: Measure) -> None:
+    of_config = partial(image_task, task=task)
     prepare = partial(complete, task=task)
     TASKS.add(task, Kind(of_config, lambda cfg: name_of(cfg.data), measure, prepare=prepare))
 
 
-_add(CLASSIFICATION, Classification, Measure(("accuracy", "top5", "loss"), "accuracy", digits=1))
-_add(DIFFUSION, Diffusion, Measure(("psnr", "loss"), "PSNR of the noise", digits=2))
+_add(CLASSIFICATION, Measure(("accuracy", "top5", "loss"), "accuracy", digits=1))
+_add(DIFFUSION, Measure(("psnr", "loss"), "PSNR of the noise", digits=2))
