@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -12,9 +13,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from weit_rl.data.ahead import Ahead
 from weit_rl.data.epochs import Epochs
 from weit_rl.data.images import Images
-from weit_rl.data.images.decode import Part
+from weit_rl.data.images.parts import Part, Unread
 from weit_rl.errors import UserError
 from weit_rl.models import MODELS, models_of
 from weit_rl.plan import Plan
@@ -57,6 +59,7 @@ class DiffusionConfig:
         flip: whether half of the images are mirrored left to right.
         seed: of the batches.
         device: where networks and batches live.
+        workers: processes that read images ahead; 0 for none.
         data_images: how many training images there are, the same in every run; None takes all.
     """
 
@@ -70,6 +73,7 @@ class DiffusionConfig:
     flip: bool = False
     seed: int = 0
     device: str = "cpu"
+    workers: int = 0
     data_images: int | None = None
 
 
@@ -98,6 +102,7 @@ class Diffusion:
         self.plan: Plan = self.model.plan(config.tile)
         self.scheduler = diffusers_schedulers().DDPMScheduler(config.timesteps)
         self._epochs = Epochs(len(self.images.train), config.batch_size, config.seed)
+        self._ahead = Ahead(self._batch, config.workers)
 
     @property
     def none(self) -> int:
@@ -133,16 +138,13 @@ class Diffusion:
             ``images`` (B, C, H, W) float32, the noised ones, ``timesteps`` (B,) int64, ``labels`` (B,) int64, some of
             them none, and ``noise`` like the images, which is wanted of a network.
         """
-        generator = torch.Generator().manual_seed(self.config.seed * 1_000_003 + step)
-        batch = self._noised(self.images.train.subset(self._epochs(step)), generator, self.config.flip)
-        dropped = torch.rand(len(batch["labels"]), generator=generator) < self.config.label_dropout
-        return self._on_device(batch | {"labels": torch.where(dropped, self.none, batch["labels"])})
+        return self._on_device(self._ahead(step))
 
     def run(self, net: Any) -> None:
         """Run a network on a sample of the training images, the same for every network and seed."""
         part = self.images.train
         chosen = np.random.default_rng(0).permutation(len(part))[:SAMPLE]
-        batch = self._on_device(self._noised(part.subset(chosen), torch.Generator().manual_seed(0)))
+        batch = self._on_device(self._noised(part.read(chosen), torch.Generator().manual_seed(0)))
         net(*(batch[name] for name in INPUTS))
 
     def domains(self) -> list[Callable[[Any, int], Tensor]] | None:
@@ -168,7 +170,7 @@ class Diffusion:
         """
         if part not in PARTS:
             raise unknown("part of the images", part, list(PARTS))
-        images: Part = getattr(self.images, part)
+        images: Part | Unread = getattr(self.images, part)
         loss = self._error(net, images)
         return {"psnr": -10 * math.log10(loss), "loss": loss, "images": len(images)}
 
@@ -224,14 +226,19 @@ class Diffusion:
         return ((images.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8).cpu()
 
     @torch.no_grad()
-    def _error(self, net: Any, part: Part, batches: int | None = None) -> float:
+    def _error(self, net: Any, part: Part | Unread, batches: int | None = None) -> float:
         generator, total, count = torch.Generator().manual_seed(0), 0.0, 0
         with eval_mode(net):
-            for first in range(0, len(part), AT_ONCE)[:batches]:
-                some = part.subset(np.arange(first, min(first + AT_ONCE, len(part))))
+            for some in islice(part.chunks(AT_ONCE, self.config.workers), batches):
                 total += float(self.loss(net, self._on_device(self._noised(some, generator)))) * len(some)
                 count += len(some)
         return total / count
+
+    def _batch(self, step: int) -> dict[str, Tensor]:
+        generator = torch.Generator().manual_seed(self.config.seed * 1_000_003 + step)
+        batch = self._noised(self.images.train.read(self._epochs(step)), generator, self.config.flip)
+        dropped = torch.rand(len(batch["labels"]), generator=generator) < self.config.label_dropout
+        return batch | {"labels": torch.where(dropped, self.none, batch["labels"])}
 
     def _noised(self, part: Part, generator: torch.Generator, flip: bool = False) -> dict[str, Tensor]:
         clean, labels = torch.from_numpy(part.pixels) / 127.5 - 1, torch.from_numpy(part.labels)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from weit_rl.data.images import load_images, name_of
+from weit_rl.data.images import Images, load_images, name_of
+from weit_rl.data.images.parts import Part
 from weit_rl.errors import UserError
 from weit_rl.models.timm_checkpoint import timm_card, timm_file
 from weit_rl.tasks import TASKS, Kind, Measure
@@ -21,6 +23,7 @@ KINDS: dict[str, tuple[Any, Any]] = {
     CLASSIFICATION: (Classification, ClassificationConfig),
     DIFFUSION: (Diffusion, DiffusionConfig),
 }
+MOST_WORKERS = 8  # where nobody says how many
 MODELS = {CLASSIFICATION: "vit", DIFFUSION: "dit"}  # where none is named
 
 
@@ -36,9 +39,17 @@ def image_task(cfg: Any, tile: int = ClassificationConfig.tile, *, task: str) ->
         for name, usual in asdict(others()).items():
             if name not in own and name in cfg and cfg[name] != usual:
                 raise UserError(f"{name}={cfg[name]}: is for task={other}, and this is task={task}; leave it out")
-    options = {name: cfg[name] for name in own if name in cfg} | {"tile": tile, "device": device_of(cfg)}
     where = {"root": cfg.data_root, "download": cfg.download, "skip_corrupt": cfg.skip_corrupt}
-    return make(load_images(cfg.data, cfg.image_size, cfg.channels, **where), config(**options))
+    images = load_images(cfg.data, cfg.image_size, cfg.channels, **where)
+    options = {name: cfg[name] for name in own if name in cfg} | {"tile": tile, "device": device_of(cfg)}
+    return make(images, config(**options | {"workers": workers_of(cfg, images)}))
+
+
+def workers_of(cfg: Any, images: Images) -> int:
+    """The processes that read images ahead: as many as a config asks for, or some where images are not in memory."""
+    if cfg.get("workers") is not None:
+        return int(cfg.workers)
+    return 0 if isinstance(images.train, Part) else min(os.cpu_count() or 1, MOST_WORKERS)
 
 
 def complete(cfg: Any, *, task: str) -> None:

@@ -61,7 +61,8 @@ def quality_of(task: Any, net: nn.Module, features: Features, samples: int, seed
     for name, count in (("samples", samples), (f"the test set of {task.name}", len(test))):
         if count < LEAST:
             raise UserError(f"{name}: {count} images are too few to compare, {LEAST} or more are needed")
-    real = features(torch.from_numpy(test.pixels))  # first, as it shows at once whether the classifier fits
+    parts = test.chunks(AT_ONCE, task.config.workers)  # first, as it shows at once whether the classifier fits
+    real = torch.cat([features(torch.from_numpy(part.pixels)) for part in parts])
     order = np.random.default_rng(seed).permutation(len(test))
     labels = torch.from_numpy(np.resize(test.labels[order], samples)).split(AT_ONCE)
     drawn = [features(task.sample(net, some, seed=seed + part, **how)) for part, some in enumerate(labels)]

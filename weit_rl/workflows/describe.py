@@ -12,7 +12,7 @@ from torch.autograd.graph import saved_tensors_hooks
 from torch.utils.flop_counter import FlopCounterMode
 
 from weit_rl.data.images import Images
-from weit_rl.data.images.decode import Part
+from weit_rl.data.images.parts import Part
 from weit_rl.errors import UserError
 from weit_rl.registry import unknown
 from weit_rl.sizes import Size
