@@ -23,7 +23,8 @@ from weit_rl.plan import Plan
 from weit_rl.registry import unknown
 from weit_rl.sizes import Size
 from weit_rl.tasks.pictures import grid_of
-from weit_rl.tasks.sampling import denoise, diffusers_schedulers, guided, scheduler_of
+from weit_rl.tasks.sample_quality import Judge, check_count, quality_of
+from weit_rl.tasks.sampling import check_steps, denoise, diffusers_schedulers, guided, scheduler_of
 from weit_rl.weit import eval_mode
 
 NAME = "diffusion"
@@ -60,6 +61,11 @@ class DiffusionConfig:
         seed: of the batches.
         device: where networks and batches live.
         workers: processes that read images ahead; 0 for none.
+        features: run of a classifier, by whose features drawn images are compared with the test images; None for none.
+        samples: images that are drawn for it.
+        scheduler: of drawing, a name in ``SCHEDULERS``.
+        sampling_steps: of the scheduler.
+        guidance: how far beyond the network's answer without a label its answer with one is followed.
         data_images: how many training images there are, the same in every run; None takes all.
     """
 
@@ -74,6 +80,11 @@ class DiffusionConfig:
     seed: int = 0
     device: str = "cpu"
     workers: int = 0
+    features: str | None = None
+    samples: int = 1000
+    scheduler: str = "ddim"
+    sampling_steps: int = 50
+    guidance: float = 1.5
     data_images: int | None = None
 
 
@@ -87,7 +98,8 @@ class Diffusion:
         config: options.
 
     Raises:
-        UserError: for a model that is for something else, numbers out of their range, or without diffusers.
+        UserError: for a model that is for something else, numbers out of their range, a classifier that does not fit,
+            or without diffusers.
     """
 
     measure = "psnr"
@@ -103,6 +115,9 @@ class Diffusion:
         self.scheduler = diffusers_schedulers().DDPMScheduler(config.timesteps)
         self._epochs = Epochs(len(self.images.train), config.batch_size, config.seed)
         self._ahead = Ahead(self._batch, config.workers)
+        check_steps(config.sampling_steps, scheduler_of(config.scheduler, self.scheduler))
+        check_count("samples", config.samples)
+        self._judge = Judge(config.features, self.images, config.device) if config.features else None
 
     @property
     def none(self) -> int:
@@ -160,19 +175,20 @@ class Diffusion:
         return self._error(net, self.images.held_out, batches)
 
     def evaluate(self, net: nn.Module, episodes: int = 0, seed: int = 0, part: str = "test") -> dict[str, Any]:
-        """The denoising error on all images of a part; nothing is drawn, so episodes and seed are for others.
+        """The denoising error on all images of a part; of the test images also how near drawn ones are to them.
 
         Args:
             net: a plain network.
             episodes: not looked at.
-            seed: not looked at.
+            seed: of the images that are drawn, where there is a classifier to judge them.
             part: ``"test"`` (default), or ``"held_out"`` to choose by.
         """
         if part not in PARTS:
             raise unknown("part of the images", part, list(PARTS))
         images: Part | Unread = getattr(self.images, part)
         loss = self._error(net, images)
-        return {"psnr": -10 * math.log10(loss), "loss": loss, "images": len(images)}
+        found = {"psnr": -10 * math.log10(loss), "loss": loss, "images": len(images)}
+        return found | (self._quality(net, seed) if part == "test" else {})
 
     def settle(self, net: nn.Module) -> None:
         """Nothing: no buffer is bound to the run."""
@@ -192,6 +208,16 @@ class Diffusion:
         """No further number, and a PNG of a few images of every class."""
         labels = torch.arange(self.none).repeat_interleave(SHOWN)
         return {}, {"samples": grid_of(self.sample(net, labels).numpy(), SHOWN)}
+
+    def _quality(self, net: nn.Module, seed: int) -> dict[str, Any]:
+        if self._judge is None:
+            return {}
+        config = self.config
+        drawn: dict[str, Any] = {"scheduler": config.scheduler, "guidance": config.guidance}
+        how = (self._judge.features, config.samples, seed)
+        numbers = quality_of(self, net, *how, steps=config.sampling_steps, **drawn)
+        drawn |= {"samples": config.samples, "sampling_steps": config.sampling_steps}
+        return numbers | drawn | {"features": self._judge.name, "features_run": str(config.features)}
 
     @torch.no_grad()
     def sample(

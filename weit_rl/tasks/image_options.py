@@ -62,11 +62,13 @@ def complete(cfg: Any, *, task: str) -> None:
         cfg.patch_size = card["options"]["patch_size"]
 
 
-def _add(task: str, measure: Measure) -> None:
+def _add(task: str, measure: Measure, judge: tuple[str, ...] = ()) -> None:
     of_config = partial(image_task, task=task)
     prepare = partial(complete, task=task)
-    TASKS.add(task, Kind(of_config, lambda cfg: name_of(cfg.data), measure, prepare=prepare))
+    TASKS.add(task, Kind(of_config, lambda cfg: name_of(cfg.data), measure, prepare=prepare, judge=judge))
 
 
 _add(CLASSIFICATION, Measure(("accuracy", "top5", "loss"), "accuracy", digits=1))
-_add(DIFFUSION, Measure(("psnr", "loss"), "PSNR of the noise", digits=2))
+DRAWN = ("fid", "kid", "precision", "recall", "psnr", "loss")
+JUDGE = (f"task={CLASSIFICATION}", "model=vit", "size=small", "init=scratch", "train_steps=1000")
+_add(DIFFUSION, Measure(DRAWN, "FID", digits=2, less=True, logged="psnr"), JUDGE)

@@ -45,6 +45,12 @@ def scheduler_of(name: str, trained: Any) -> Any:
     return getattr(diffusers_schedulers(), kind).from_config(trained.config, **options)
 
 
+def check_steps(steps: int, scheduler: Any) -> None:
+    """UserError for more steps than the network of a scheduler was trained with."""
+    if steps > scheduler.config.num_train_timesteps:
+        raise UserError(f"steps={steps}: the network knows {scheduler.config.num_train_timesteps}; ask for no more")
+
+
 def guided(
     net: Callable[..., Tensor], labels: Tensor, none: int, guidance: float
 ) -> Callable[[Tensor, Tensor], Tensor]:
@@ -89,8 +95,7 @@ def denoise(
     Raises:
         UserError: for more steps than the network was trained with.
     """
-    if steps > scheduler.config.num_train_timesteps:
-        raise UserError(f"steps={steps}: the network knows {scheduler.config.num_train_timesteps}; ask for no more")
+    check_steps(steps, scheduler)
     scheduler.set_timesteps(steps)
     # An image is clipped to [-1, 1]; were DDIM's noise not what is left beside it, too strong an answer early on,
     # which guidance makes stronger, would lead the other way.

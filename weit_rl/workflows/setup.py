@@ -33,6 +33,7 @@ RANGES = {  # least and most; seeds and episodes end where they would meet those
     "critic_warmup": (0, None),
     **dict.fromkeys(("steps", "pretrain_steps", "batch_size", "context", "tile", "rank"), (1, None)),
     **dict.fromkeys(("data_episodes", "evaluate_every", "threads", "workers", "agent_steps", "n_envs"), (1, None)),
+    **dict.fromkeys(("samples", "sampling_steps"), (1, None)),
 }
 POSITIVE = ("lr", "scaler_lr", "train_lr", "grad_clip")
 
