@@ -25,8 +25,9 @@ TASKS = ["classification", "diffusion"]
 @pytest.mark.parametrize("mode", ["train", "pretrain", "describe"])
 @pytest.mark.parametrize("name", recipes())
 def test_a_recipe_goes_before_a_users_words(name, mode, task):
-    plain = compose("vision", [f"mode={mode}", f"task={task}"])
-    asked = compose("vision", [f"mode={mode}", f"task={task}", f"recipe={name}", "batch_size=7"])
+    words = [f"mode={mode}", f"task={task}", *(["autoencoder=mine"] if mode != "describe" else [])]
+    plain = compose("vision", words)
+    asked = compose("vision", [*words, f"recipe={name}", "batch_size=7"])
     changed = {key for key in plain if plain[key] != asked[key]}
     assert asked.batch_size == 7 and changed - {"recipe", "batch_size"} and asked.recipe == name
 

@@ -1,10 +1,11 @@
-"""Images of a class, in pixels: predict the noise that was added to one (DDPM, Ho et al. 2020, arXiv 2006.11239)."""
+"""Images of a class, in pixels or latents: predict the noise in one (DDPM, Ho et al. 2020, arXiv 2006.11239)."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import islice
 from typing import Any
 
@@ -22,6 +23,7 @@ from weit_rl.models import MODELS, models_of
 from weit_rl.plan import Plan
 from weit_rl.registry import unknown
 from weit_rl.sizes import Size
+from weit_rl.tasks.latents import Latents, Pixels
 from weit_rl.tasks.pictures import grid_of
 from weit_rl.tasks.sample_quality import Judge, check_count, quality_of
 from weit_rl.tasks.sampling import check_steps, denoise, diffusers_schedulers, guided, scheduler_of
@@ -61,6 +63,7 @@ class DiffusionConfig:
         seed: of the batches.
         device: where networks and batches live.
         workers: processes that read images ahead; 0 for none.
+        autoencoder: folder of an AutoencoderKL of diffusers, in whose latents images are denoised; None for pixels.
         features: run of a classifier, by whose features drawn images are compared with the test images; None for none.
         samples: images that are drawn for it.
         scheduler: of drawing, a name in ``SCHEDULERS``.
@@ -80,6 +83,7 @@ class DiffusionConfig:
     seed: int = 0
     device: str = "cpu"
     workers: int = 0
+    autoencoder: str | None = None
     features: str | None = None
     samples: int = 1000
     scheduler: str = "ddim"
@@ -112,9 +116,10 @@ class Diffusion:
         self.images = images if config.data_images is None else images.drawn(config.data_images)
         self.config, self.model, self.name = config, MODELS.get(config.model), images.name
         self.plan: Plan = self.model.plan(config.tile)
-        self.scheduler = diffusers_schedulers().DDPMScheduler(config.timesteps)
-        self._epochs = Epochs(len(self.images.train), config.batch_size, config.seed)
-        self._ahead = Ahead(self._batch, config.workers)
+        self.space = Pixels(self.images) if config.autoencoder is None else self._latents()
+        kind = diffusers_schedulers().DDPMScheduler
+        self.scheduler = kind(config.timesteps, clip_sample=self.space.bounded)
+        self._ahead = Ahead(self._batch, config.workers if self.space.bounded else 0)  # latents are in memory
         check_steps(config.sampling_steps, scheduler_of(config.scheduler, self.scheduler))
         check_count("samples", config.samples)
         self._judge = Judge(config.features, self.images, config.device) if config.features else None
@@ -127,8 +132,8 @@ class Diffusion:
     def options(self) -> dict[str, Any]:
         """What the model's constructor needs besides the size (kept in checkpoints)."""
         return {
-            "image_size": self.images.image_size,
-            "channels": self.images.channels,
+            "image_size": self.space.shape[1],
+            "channels": self.space.shape[0],
             "classes": self.none,
             "patch_size": self.config.patch_size,
             "dropout": self.config.dropout,
@@ -144,6 +149,9 @@ class Diffusion:
         """What a checkpoint must say so that the network can be built, and images made with it, again."""
         shape = [size.width, size.depth, size.head_dim]
         card = {"model": self.config.model, "size": shape, "options": self.options(), "task": NAME}
+        if self.config.autoencoder is not None:
+            pixels = {"image_size": self.images.image_size, "channels": self.images.channels}
+            card |= {"autoencoder": self.config.autoencoder, "pixels": pixels}
         return card | {"data": self.name, "classes": list(self.images.classes), "timesteps": self.config.timesteps}
 
     def batch(self, step: int) -> dict[str, Tensor]:
@@ -157,7 +165,7 @@ class Diffusion:
 
     def run(self, net: Any) -> None:
         """Run a network on a sample of the training images, the same for every network and seed."""
-        part = self.images.train
+        part = self.space.part("train")
         chosen = np.random.default_rng(0).permutation(len(part))[:SAMPLE]
         batch = self._on_device(self._noised(part.read(chosen), torch.Generator().manual_seed(0)))
         net(*(batch[name] for name in INPUTS))
@@ -172,7 +180,7 @@ class Diffusion:
 
     def validation_loss(self, net: Any, batches: int = 10) -> float:
         """The loss on up to so many batches of held-out images, with all labels and always the same noise."""
-        return self._error(net, self.images.held_out, batches)
+        return self._error(net, self.space.part("held_out"), batches)
 
     def evaluate(self, net: nn.Module, episodes: int = 0, seed: int = 0, part: str = "test") -> dict[str, Any]:
         """The denoising error on all images of a part; of the test images also how near drawn ones are to them.
@@ -185,7 +193,7 @@ class Diffusion:
         """
         if part not in PARTS:
             raise unknown("part of the images", part, list(PARTS))
-        images: Part | Unread = getattr(self.images, part)
+        images = self.space.part(part)
         loss = self._error(net, images)
         found = {"psnr": -10 * math.log10(loss), "loss": loss, "images": len(images)}
         return found | (self._quality(net, seed) if part == "test" else {})
@@ -244,12 +252,11 @@ class Diffusion:
             UserError: for another scheduler, or more steps than there are time steps.
         """
         how, generator = scheduler_of(scheduler, self.scheduler), torch.Generator().manual_seed(seed)
-        shape = (len(labels), self.images.channels, self.images.image_size, self.images.image_size)
-        images = torch.randn(shape, generator=generator).to(self.config.device)
+        images = torch.randn((len(labels), *self.space.shape), generator=generator).to(self.config.device)
         with eval_mode(net):
             noise = guided(net, labels.to(self.config.device), self.none, guidance)
             images = denoise(noise, how, images, steps, generator)
-        return ((images.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8).cpu()
+        return self.space.decode(images)
 
     @torch.no_grad()
     def _error(self, net: Any, part: Part | Unread, batches: int | None = None) -> float:
@@ -260,17 +267,23 @@ class Diffusion:
                 count += len(some)
         return total / count
 
+    def _latents(self) -> Latents:
+        config = self.config
+        return Latents(self.images, str(config.autoencoder), config.flip, config.device, config.workers)
+
+    @cached_property
+    def _epochs(self) -> Epochs:
+        return Epochs(len(self.space.part("train")), self.config.batch_size, self.config.seed)
+
     def _batch(self, step: int) -> dict[str, Tensor]:
         generator = torch.Generator().manual_seed(self.config.seed * 1_000_003 + step)
-        batch = self._noised(self.images.train.read(self._epochs(step)), generator, self.config.flip)
+        batch = self._noised(self.space.part("train").read(self._epochs(step)), generator, self.config.flip)
         dropped = torch.rand(len(batch["labels"]), generator=generator) < self.config.label_dropout
         return batch | {"labels": torch.where(dropped, self.none, batch["labels"])}
 
     def _noised(self, part: Part, generator: torch.Generator, flip: bool = False) -> dict[str, Tensor]:
-        clean, labels = torch.from_numpy(part.pixels) / 127.5 - 1, torch.from_numpy(part.labels)
-        if flip:
-            turned = torch.rand(len(clean), 1, 1, 1, generator=generator) < 0.5
-            clean = torch.where(turned, clean.flip(-1), clean)
+        turned = torch.rand(len(part), generator=generator) < 0.5 if flip else None
+        clean, labels = self.space.clean(part, turned), torch.from_numpy(part.labels)
         times = torch.randint(self.config.timesteps, (len(clean),), generator=generator)
         noise = torch.randn(clean.shape, generator=generator)
         noised = self.scheduler.add_noise(clean, noise, times)

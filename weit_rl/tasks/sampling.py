@@ -12,7 +12,7 @@ from torch import Tensor
 from weit_rl.errors import UserError
 from weit_rl.registry import unknown
 
-SCHEDULERS: dict[str, tuple[str, dict[str, Any]]] = {  # diffusers' class, and where it is not taken as it is
+SCHEDULERS: dict[str, tuple[str, dict[str, Any]]] = {  # diffusers' class, and its options for what lies in [-1, 1]
     "ddim": ("DDIMScheduler", {}),  # arXiv 2010.02502
     "ddpm": ("DDPMScheduler", {}),  # arXiv 2006.11239
     # its thresholding clips to [-1, 1] what the image is taken for, as the others do unasked
@@ -34,14 +34,15 @@ def scheduler_of(name: str, trained: Any) -> Any:
 
     Args:
         name: in ``SCHEDULERS``.
-        trained: the scheduler of its training.
+        trained: the scheduler of its training; what it clips to [-1, 1], others clip, too.
 
     Raises:
         UserError: for another name.
     """
     if name not in SCHEDULERS:
         raise unknown("scheduler", name, list(SCHEDULERS))
-    kind, options = SCHEDULERS[name]
+    kind, clipped = SCHEDULERS[name]
+    options = clipped if trained.config.clip_sample else {}
     return getattr(diffusers_schedulers(), kind).from_config(trained.config, **options)
 
 

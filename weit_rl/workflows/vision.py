@@ -117,7 +117,7 @@ def task_of(run: RunFolder, card: dict[str, Any], cfg: Any) -> Any:
     """What the run was trained for, or the same on other images."""
     changes = {"data": cfg.data or run.config.data, "device": cfg.device}
     if cfg.data is not None:
-        changes |= {name: card["options"][name] for name in ("image_size", "channels")}
+        changes |= card.get("pixels") or {name: card["options"][name] for name in ("image_size", "channels")}
     changes |= {name: cfg[own] for name, own in DRAWING.items() if own in cfg}
     task = kind_of(run.config).make(as_config({**plain_config(run.config), **changes}))
     if list(task.images.classes) != card["classes"]:
