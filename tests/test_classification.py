@@ -9,7 +9,7 @@ import torch.nn.functional as F
 
 from weit_rl.bank import TemplateBank
 from weit_rl.data.images import Images, load_images
-from weit_rl.data.images.decode import Part
+from weit_rl.data.images.parts import Part
 from weit_rl.errors import UserError
 from weit_rl.initializers import INITIALIZERS, Context, Source
 from weit_rl.masks import Masks
@@ -29,7 +29,15 @@ for library in ("timm", "torchvision", "sklearn"):
 
 SMALL = Size(32, 1, 16)
 models = pytest.mark.parametrize("model", models_of("classification"))
-AUGMENTED = {"crop_padding": 1, "flip": True, "randaugment": 2, "mixup": 0.4}
+AUGMENTED = {
+    "crop_padding": 1,
+    "crop_scale": 0.3,
+    "flip": True,
+    "randaugment": 2,
+    "mixup": 0.4,
+    "cutmix": 1.0,
+    "erase": 0.5,
+}
 
 
 def noise(count=50, classes=4, size=8, channels=3):
@@ -171,7 +179,7 @@ def test_evaluation_counts_the_first_and_the_first_five():
     task, ranks = task_of(images), [0] * 10 + [1] * 4 + [4] * 2 + [5] * 4
     result = task.evaluate(Oracle(images.test, 8, ranks), episodes=3, seed=1)
     assert (result["accuracy"], result["top5"], result["images"]) == (50, 80, 20)
-    logits = task.logits(Oracle(images.test, 8, ranks))
+    logits = task.answers(Oracle(images.test, 8, ranks))[0]
     assert result["loss"] == pytest.approx(float(F.cross_entropy(logits, torch.from_numpy(images.test.labels))))
     assert task.evaluate(Oracle(images.held_out, 8, [0] * 20), part="held_out")["accuracy"] == 100
     with pytest.raises(UserError, match="unknown part of the images 'tset'; did you mean test"):
@@ -182,7 +190,7 @@ def test_validation_is_of_held_out_images_as_they_are_and_draws_nothing():
     task = task_of(label_smoothing=0.5, dropout=0.5, drop_path=0.2, batch_size=20, **AUGMENTED)
     net = task.build(SMALL)
     labels = torch.from_numpy(task.images.held_out.labels)
-    wanted = float(F.cross_entropy(task.logits(net, "held_out"), labels))  # a batch holds all of them
+    wanted = float(F.cross_entropy(task.answers(net, "held_out")[0], labels))  # a batch holds all of them
     assert task.validation_loss(net, 2) == pytest.approx(wanted, rel=1e-5) and net.training
     assert task.evaluate(net) == task.evaluate(net)
 

@@ -8,7 +8,7 @@ from conftest import small_inputs, small_net
 
 from weit_rl.bank import TemplateBank
 from weit_rl.data.images import Images
-from weit_rl.data.images.decode import Part
+from weit_rl.data.images.parts import Part
 from weit_rl.errors import UserError
 from weit_rl.initializers import INITIALIZERS, Context, Source
 from weit_rl.masks import Masks

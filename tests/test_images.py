@@ -171,10 +171,10 @@ def test_damaged_archives_are_refused(tmp_path):
 
 def test_sizes_are_checked_before_anything_is_made(tmp_path, monkeypatch):
     data = write(tmp_path / "set.zip", tree())
-    monkeypatch.setattr(decode, "MOST_BYTES", 1000)
-    refuse("20 images of 3x10x10 .* take 0 GiB.* give a smaller image_size", data)
     monkeypatch.setattr(decode, "MOST_PIXELS", 50)
     refuse("10 x 10 pixels are more than 50", data)
+    monkeypatch.setattr(decode, "MOST_BYTES", 1000)
+    refuse("20 images .* take 0 GiB.* give image_size and channels", data)
     monkeypatch.setattr(folder, "MOST_FILE", 10)
     refuse(r"train/cat/0\.png is \d+ bytes, the most is 10", data)
 

@@ -43,9 +43,11 @@ def test_the_ladder_holds_whole_heads(name):
 def test_sizes_are_read_from_names_and_shapes():
     assert Size.parse("small") == Size.parse("128x3") == Size(128, 3)
     assert str(Size(160, 5)) == "160x5"
+    assert Size.parse("192x12x64") == Size(192, 12, 64) and str(Size(192, 12, 64)) == "192x12x64"
+    assert Size.parse("128x3", 64) == Size.parse("small", 64) == Size(128, 3, 64)
 
 
-@pytest.mark.parametrize("text", ["smal", "128", "128x", "x3", "128x3x2", "-32x2", "³x2", "axb"])
+@pytest.mark.parametrize("text", ["smal", "128", "128x", "x3", "128x3x2x1", "128x3x", "-32x2", "³x2", "axb"])
 def test_other_texts_are_no_size(text):
     with pytest.raises(UserError, match="unknown size"):
         Size.parse(text)

@@ -81,7 +81,7 @@ def test_a_run_is_compared_with_its_test_images(runs, capsys):
     shown = capsys.readouterr().out
     assert "by the features of vit 32x1 of digits" in shown and "KID (x 1000)" in shown
     written = json.loads((runs / "drawer" / "evaluation-last-digits.json").read_text())
-    assert written["kid"] == report["kid"] and written["scheduler"] == "ddim" and written["steps"] == 2
+    assert written["kid"] == report["kid"] and written["scheduler"] == "ddim" and written["sampling_steps"] == 2
     again = vision.evaluate(runs / "drawer", **options)
     assert {name: again[name] for name in report} == report
 
@@ -90,7 +90,7 @@ def test_a_run_is_compared_with_its_test_images(runs, capsys):
     ("run", "options", "says"),
     [
         ("drawer", {"features": "drawer"}, "is not of task=classification"),
-        ("classifier", {"features": "classifier"}, "is not of task=diffusion"),
+        ("classifier", {"features": "classifier"}, "is for task=diffusion, and this is task=classification"),
         ("drawer", {"features": "classifier", "samples": 3}, "samples: 3 images are too few to compare, 4 or more"),
         ("drawer", {"features": "classifier", "scheduler": "ddmp"}, "unknown scheduler 'ddmp'; did you mean ddpm"),
     ],

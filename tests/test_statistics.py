@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from weit_rl.comparison.cell import fields_of
-from weit_rl.comparison.figures import all_figures
+from weit_rl.comparison.figures import all_figures, profiles
 from weit_rl.comparison.statistics import difference, interquartile_mean, mean, mean_steps_to, profile, steps_to
 from weit_rl.comparison.tables import Reference, all_tables
 from weit_rl.tasks import Measure, kind_named
@@ -101,3 +101,22 @@ def test_other_tasks_have_their_own_words_and_digits():
     assert tables["Top-1 after 100 steps"].rows[0][1:3] == ["21.57", "50.14"]
     assert "1.43 (1.43 to 1.43), 6" in tables["weit less the other"].markdown()
     assert "What scratch reaches is 20.50." in tables["Steps to a top-1"].note
+
+
+def test_where_less_is_better_ahead_is_below():
+    rows = [{**one, "value": one["value"] and 1000 - one["value"]} for one in made_up()]  # ours is 10 below scratch
+    measure = Measure(("fid",), "FID", 1, less=True)
+    tables = {t.title: t for t in all_tables(rows, Reference(850, "the FID of scratch"), measure, "By a classifier.")}
+    table = tables["weit less the other"].markdown()
+    assert "| scratch | tie: 0.0 (-3.3 to 3.3), 6 | ahead: -10.0 (-10.0 to -10.0), 6 |" in table
+    assert "| bot |  | 150.0, 1 |" in table
+    best = tables["FID after 100 steps"]
+    assert [line[0] for line in best.rows] == ["weit", "scratch", "bot"]
+    assert best.note.endswith("Less is better. By a classifier.")
+    steps = {tuple(line[:2]): line[2:] for line in tables["Steps to a FID"].rows}
+    assert tables["Steps to a FID"].header[2:] == [
+        f"to {share} of the FID of scratch" for share in ("200%", "133%", "111%")
+    ]
+    assert steps["32x3", "weit"][0] == "0 (0 to 0)" and steps["32x3", "weit"][2] == "0 (0 to 0)"  # 900 of 944 allowed
+    assert steps_to([(0, 10.0), (99, 4.0)], 7, -1) == pytest.approx(9) and steps_to([(0, 10.0)], 9, -1) == math.inf
+    assert profiles(rows, DATA, measure).startswith(b"\x89PNG")

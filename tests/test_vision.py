@@ -167,6 +167,43 @@ def test_a_small_comparison(tmp_path):
     assert header.startswith("method,data,size,width,depth,seed,budget,accuracy,top5,steps")
 
 
+def test_a_small_comparison_of_drawn_images(tmp_path):
+    from weit_rl.benchmark import main as benchmark
+    from weit_rl.comparison.grid import Grid
+    from weit_rl.comparison.sources import Sources
+
+    vision.train(**TINY, size="32x1", init="scratch", train_steps=4, run_dir=tmp_path / "judge")
+    words = ["task=diffusion", "methods=[weit, scratch]", "sizes=[32x1]", "budgets=[0, 3]", "seeds=[0]",
+             "batch_size=8", "pretrain_steps=3", "workers=1", "samples=20", "sampling_steps=2"]  # fmt: skip
+    place = [f"run_dir={tmp_path / 'b'}", f"features={tmp_path / 'judge'}"]
+    assert benchmark(compose("benchmark", [*words, *place]))["cells"] == 4
+    text = (tmp_path / "b" / "README.md").read_text()
+    named = "20 images drawn in 2 steps against 359 test images, by the features of vit 32x1 of digits (accuracy"
+    assert "## FID after 3 steps" in text and text.count(named) == 3 and "Less is better." in text
+    header, *rows = (tmp_path / "b" / "results.csv").read_text().splitlines()
+    assert header.startswith("method,data,size,width,depth,seed,budget,fid,kid,steps") and ",psnr," in header
+    assert all(float(row.split(",")[7]) > 0 for row in rows)
+
+    grid = Grid.of(compose("benchmark", [*words, "options={image_size: 16, timesteps: 50}"]))
+    sources = Sources(grid, tmp_path, 1)
+    assert sources.needed()[0] == "judge" and f"features={tmp_path / 'judge'}" in sources.judged()
+    judge = compose("train", sources.judge_words())
+    assert (judge.task, judge.image_size, judge.data) == ("classification", 16, "digits")
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["task=classification", "samples=20"], "samples=20: task=classification draws nothing that is judged"),
+        (["task=diffusion", "features=nowhere"], "nowhere: is no run folder"),
+        (["task=diffusion", "samples=3"], "samples: 3 images are too few to compare"),
+        (["task=diffusion", "sampling_steps=2000"], "steps=2000: the network knows 1000"),
+    ],
+)
+def test_what_cannot_be_judged_is_refused_at_once(refused, words, says):
+    assert says in refused("benchmark", *words)
+
+
 PLUGIN = """
 from weit_rl.tasks import Kind, Measure
 from weit_rl.tasks import kind_named

@@ -8,7 +8,7 @@ from typing import Any
 from weit_rl.errors import UserError
 from weit_rl.registry import unknown
 from weit_rl.seeds import SEEDS_APART
-from weit_rl.sizes import Size
+from weit_rl.sizes import HEAD_DIM, Size
 
 RTG = ("latest", "every", "none")
 POSITIONS = ("window", "episode", "none")
@@ -30,6 +30,7 @@ RANGES = {  # least and most; seeds and episodes end where they would meet those
     "critic_warmup": (0, None),
     **dict.fromkeys(("steps", "pretrain_steps", "batch_size", "batch", "context", "tile", "rank", "band"), (1, None)),
     **dict.fromkeys(("data_episodes", "evaluate_every", "threads", "workers", "agent_steps", "n_envs"), (1, None)),
+    **dict.fromkeys(("samples", "sampling_steps"), (1, None)),
 }
 POSITIVE = ("lr", "scaler_lr", "train_lr", "grad_clip")
 
@@ -53,9 +54,14 @@ def check_choices(cfg: Any) -> None:
             raise unknown(name, cfg[name], list(choices))
 
 
-def size_of(group: Any) -> Size:
-    """The size a config asks for: a named one, with width or depth replaced where given."""
-    named = Size.parse(group.name)
+def size_of(group: Any, head_dim: int = HEAD_DIM) -> Size:
+    """The size a config asks for: a named one, with width or depth replaced where given.
+
+    Args:
+        group: of the config.
+        head_dim: channels of an attention head, where the size does not say.
+    """
+    named = Size.parse(group.name, head_dim)
     width = named.width if group.width is None else group.width
     depth = named.depth if group.depth is None else group.depth
-    return Size(width, depth)
+    return Size(width, depth, named.head_dim)

@@ -15,13 +15,15 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from weit_rl.early import check_early
 from weit_rl.errors import Interrupted, UserError
 from weit_rl.options import REQUIRED, Option, as_config, config_text, options
+from weit_rl.recipes import recipe_words
 from weit_rl.registry import unknown
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
 CONTROL = "control"  # the task of every verb that names no other
-VISION_MODES = ("train", "pretrain", "evaluate", "sample", "export")
+VISION = "vision_"  # what the names of config files for images begin with
+VISION_MODES = ("train", "pretrain", "evaluate", "sample", "export", "describe")
 
 
 def command(verb: str, main: Callable[[DictConfig], Any], argv: Sequence[str] | None = None) -> NoReturn:
@@ -58,7 +60,10 @@ def compose(verb: str, words: Sequence[str] = ()) -> DictConfig:
     Raises:
         UserError: for an unknown option, a value of another type, or a required option that is missing.
     """
-    table = options(config_name(verb, words))
+    name = config_name(verb, words)
+    table = options(name)
+    if name.startswith(VISION):
+        words = [*recipe_words(words, name.removeprefix(VISION), VISION_MODES), *words]
     values = {option.key: option.default for option in table.values()}
     for word in words:
         if word == f"task={CONTROL}" and verb != "vision":
@@ -80,9 +85,9 @@ def config_name(verb: str, words: Sequence[str] = ()) -> str:
     if verb == "vision" and given.get("mode", "train") not in VISION_MODES:
         raise unknown("mode", given["mode"], list(VISION_MODES))
     if verb == "vision":
-        return f"vision_{given.get('mode', 'train')}"
+        return VISION + given.get("mode", "train")
     of_vision = verb in (*VISION_MODES, "benchmark") and given.get("task", CONTROL) != CONTROL
-    return f"vision_{verb}" if of_vision else verb
+    return VISION + verb if of_vision else verb
 
 
 def help_text(verb: str, words: Sequence[str] = ()) -> str:

@@ -56,7 +56,7 @@ def _values(cfg: Any) -> None:
 
     check_numbers(cfg)
     check_choices(cfg)
-    if "size" in cfg:
+    if "size" in cfg and not (cfg.get("bank") or cfg.get("source")):  # which may have other heads
         Size.parse(cfg.size) if isinstance(cfg.size, str) else size_of(cfg.size)
 
 

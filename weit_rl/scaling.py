@@ -17,7 +17,7 @@ from weit_rl.errors import UserError
 from weit_rl.plan import STREAM, Layout, Plan, Slot, stack, unstack
 from weit_rl.resize import layer_map, resize
 from weit_rl.seeds import seeded
-from weit_rl.sizes import Size
+from weit_rl.sizes import HEAD_DIM, Size
 
 MOMENTS = ("exp_avg", "exp_avg_sq")
 
@@ -36,14 +36,19 @@ class Segment:
         return "train" if self.first == 0 else f"train-{self.size}"
 
 
-def segments(schedule: Sequence[Sequence[str]], steps: int) -> list[Segment]:
+def segments(schedule: Sequence[Sequence[str]], steps: int, head_dim: int = HEAD_DIM) -> list[Segment]:
     """The segments of ``[[0, "64x2"], [2000, "128x3"]]`` in a training of that many steps.
+
+    Args:
+        schedule: first steps and sizes.
+        steps: of the training.
+        head_dim: channels of an attention head, where the sizes do not say.
 
     Raises:
         UserError: if it does not begin at step 0, or its steps do not rise, or pass the training's end.
     """
     try:
-        pairs = [(int(step), Size.parse(str(size))) for step, size in schedule]
+        pairs = [(int(step), Size.parse(str(size), head_dim)) for step, size in schedule]
     except (ValueError, TypeError) as error:
         raise UserError(f"grow={schedule}: must be a list such as [[0, 64x2], [2000, 128x3]]") from error
     firsts = [first for first, _ in pairs]

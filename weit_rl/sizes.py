@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from weit_rl.errors import UserError
 from weit_rl.registry import unknown
+
+HEAD_DIM = 32  # where nobody says another
 
 
 @dataclass(frozen=True, order=True)
@@ -23,9 +25,11 @@ class Size:
 
     width: int
     depth: int
-    head_dim: int = 32
+    head_dim: int = HEAD_DIM
 
     def __post_init__(self) -> None:
+        if self.head_dim < 1:
+            raise UserError(f"size={self.width}x{self.depth}x{self.head_dim}: heads must have 1 channel or more")
         if self.width < self.head_dim or self.width % self.head_dim:
             low = max(self.width // self.head_dim, 1) * self.head_dim
             raise UserError(
@@ -36,17 +40,28 @@ class Size:
             raise UserError(f"size.depth={self.depth}: must be 1 or more")
 
     def __str__(self) -> str:
-        return f"{self.width}x{self.depth}"
+        return f"{self.width}x{self.depth}" + (f"x{self.head_dim}" if self.head_dim != HEAD_DIM else "")
 
     @classmethod
-    def parse(cls, text: str) -> Size:
-        """A ladder name ("small") or a shape ("128x3") as a Size."""
+    def parse(cls, text: str, head_dim: int = HEAD_DIM) -> Size:
+        """A name ("small", "deit-ti") or a shape ("128x3", or "192x12x64" with the channels of a head) as a Size.
+
+        Args:
+            text: of an option.
+            head_dim: where the text does not say (default 32).
+
+        Raises:
+            UserError: for another text.
+        """
+        if text in PUBLISHED:
+            return PUBLISHED[text]
         if text in LADDER:
-            return LADDER[text]
-        width, cross, depth = text.partition("x")
-        if cross and width.isdecimal() and depth.isdecimal():
-            return cls(int(width), int(depth))
-        raise unknown("size", text, [*LADDER, "WIDTHxDEPTH"])
+            return replace(LADDER[text], head_dim=head_dim)
+        numbers = text.split("x")
+        if len(numbers) in (2, 3) and all(number.isdecimal() for number in numbers):
+            width, depth, *heads = map(int, numbers)
+            return cls(width, depth, *(heads or [head_dim]))
+        raise unknown("size", text, [*LADDER, *PUBLISHED, "WIDTHxDEPTH"])
 
 
 LADDER = {
@@ -55,4 +70,14 @@ LADDER = {
     "base": Size(128, 6),
     "large": Size(192, 6),
     "xlarge": Size(256, 8),
+}
+
+PUBLISHED = {  # of DeiT (arXiv 2012.12877) and DiT (arXiv 2212.09748)
+    "deit-ti": Size(192, 12, 64),
+    "deit-s": Size(384, 12, 64),
+    "deit-b": Size(768, 12, 64),
+    "dit-s": Size(384, 12, 64),
+    "dit-b": Size(768, 12, 64),
+    "dit-l": Size(1024, 24, 64),
+    "dit-xl": Size(1152, 28, 72),
 }

@@ -77,7 +77,7 @@ def cell_words(cell: Cell, sources: Sources, rate: float | None) -> list[str]:
     }
     return [
         *grid.words(),
-        *grid.judged(),
+        *sources.judged(),
         *(f"{key}={value}" for key, value in options.items()),
         *method.words,
         *([f"train_lr={rate}"] if rate else []),

@@ -31,7 +31,7 @@ def all_figures(rows: Sequence[Row], reference: Reference, source_flops: float, 
     return {
         "curves": curves(rows, reference, measure.word),
         "interquartile_means": over_sizes(rows, measure.word),
-        "profiles": profiles(rows, reference),
+        "profiles": profiles(rows, reference, measure),
         "cost": cost(rows, source_flops, measure.word),
     }
 
@@ -58,17 +58,19 @@ def over_sizes(rows: Sequence[Row], word: str) -> bytes:
     return png_with_legend(figure, axes)
 
 
-def profiles(rows: Sequence[Row], reference: Reference) -> bytes:
-    """The share of cells above each share of the reference, one panel a budget."""
+def profiles(rows: Sequence[Row], reference: Reference, measure: Measure) -> bytes:
+    """The share of cells above each share of the reference (reached by its inverse, where less is better)."""
     budgets = sorted({row["budget"] for row in rows if row["method"] == OURS}) or [0]
     levels = np.linspace(0, 1.05, 106)
     figure, axes = _panels(len(budgets))
     for axis, budget in zip(axes, budgets, strict=True):
         for method in methods_of(rows):
-            values = [value / reference.value for value in values_of(rows, method, budget).values()]
+            found = values_of(rows, method, budget).values()
+            values = [(value / reference.value) ** measure.sign for value in found]
             if values:
                 axis.plot(levels, profile(values, levels.tolist()), label=method, **_style(method, marker=False))
-        axis.set(title=f"{budget} steps", xlabel=f"share of {reference.name}", ylabel="cells above it", ylim=(0, 1.03))
+        label = f"{reference.name} / {measure.word}" if measure.less else f"share of {reference.name}"
+        axis.set(title=f"{budget} steps", xlabel=label, ylabel="cells above it", ylim=(0, 1.03))
     return png_with_legend(figure, axes)
 
 

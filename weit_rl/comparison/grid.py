@@ -24,6 +24,7 @@ PROFILES: dict[str, dict[str, Any]] = {
         "episodes": 20,
     },
 }
+DRAWN = {"samples": 500, "sampling_steps": 20}  # where images are judged that networks draw
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,9 @@ class Grid:
         env: environment, where they act.
         episodes: test episodes of a cell, where they act.
         options: further ones of every run.
+        features: run of a classifier that judges drawn images; None where there is none, or one is to be trained.
+        samples: images that every network draws, where they are judged.
+        sampling_steps: of drawing one.
         data_weights: shares of the windows drawn from each of several sets; None by their numbers of steps.
         data_episodes: how many episodes there are to learn from; None for all.
         model: of every network.
@@ -78,6 +82,9 @@ class Grid:
     env: str | None = None
     episodes: int | None = None
     options: dict[str, Any] = field(default_factory=dict)
+    features: str | None = None
+    samples: int | None = None
+    sampling_steps: int | None = None
 
     @property
     def kind(self) -> Kind:
@@ -104,6 +111,7 @@ class Grid:
         chosen |= {f.name: cfg[f.name] for f in fields(cls) if cfg.get(f.name) is not None}
         plain: dict[str, Any] = {name: _plain(value) for name, value in chosen.items()}
         plain |= {} if task == "control" else {"episodes": None}
+        plain = {**(DRAWN if kind_named(task).judge else {}), **plain}
         grid = cls(**plain)
         grid.check()
         return replace(grid, sizes=tuple(str(Size.parse(size)) for size in grid.sizes))
@@ -115,6 +123,10 @@ class Grid:
             METHODS.get(method)
         for size in self.sizes:
             Size.parse(size)
+        for name in ("features", *DRAWN):
+            value = getattr(self, name)
+            if value is not None and not self.kind.judge:
+                raise UserError(f"{name}={value}: task={self.task} draws nothing that is judged; leave it out")
         for name in ("methods", "sizes", "budgets", "seeds"):
             values = getattr(self, name)
             if not values or len(set(values)) < len(values):
@@ -133,6 +145,15 @@ class Grid:
         if self.episodes is None:
             return [f"validation={str(validation > 0).lower()}"]
         return [f"episodes={self.episodes}", f"validation_episodes={validation}"]
+
+    def drawn(self, features: object = None) -> list[str]:
+        """Options by which the images are judged that a target draws; none where it draws none.
+
+        Args:
+            features: run of the classifier that judges (default: the one that was given, if one was).
+        """
+        given = {"features": features or self.features} | {name: getattr(self, name) for name in DRAWN}
+        return [f"{name}={value}" for name, value in given.items() if value is not None]
 
     def cells(self, seed: int) -> Iterator[Cell]:
         """The cells of a seed, short ones first; one whose budget is below its method's own stage does not exist."""

@@ -64,7 +64,8 @@ def trial(method: str, rate: float, sources: Sources, folder: Path, sizes: Seque
             break
     found = {"method": method, "size": row["size"], "rate": rate, "value": "", "note": row["note"]}
     if not row["note"]:
-        found["value"] = RunFolder.open(folder / row["size"]).metrics()[f"validation/{grid.kind.measure.word}"][-1][1]
+        metrics = RunFolder.open(folder / row["size"]).metrics()
+        found["value"] = metrics[f"validation/{logged(grid.kind.measure)}"][-1][1]
     return found
 
 
@@ -109,9 +110,15 @@ def rates_table(rows: Sequence[Row], measure: Measure) -> Table:
         cells = ["" if value is None else f"{value:,.{measure.digits}f}" for value in values]
         lines.append([method, size, *cells, f"{best[method]:g}" if method in best else ""])
     by = f"{EPISODES} validation episodes" if measure.word == "return" else "the validation split"
-    note = f"{measure.word.capitalize()} over {by} after the method's own stage and {STEPS} steps, one seed. "
+    word = logged(measure)
+    note = f"{word[0].upper()}{word[1:]} over {by} after the method's own stage and {STEPS} steps, one seed. "
     note += f"The best {KEPT} rates of the first size were tried on the second; the best mean of both was taken."
     return Table("Learning rates", ["method", "size", *(f"{rate:g}" for rate in GRID), "taken"], lines, note)
+
+
+def logged(measure: Measure) -> str:
+    """The metric of validations by which rates are chosen."""
+    return measure.logged or measure.word
 
 
 def _values(rows: Sequence[Row]) -> dict[tuple[str, float], dict[str, float]]:

@@ -20,6 +20,8 @@ from weit_rl.tensorfile import read_card
 from weit_rl.training.flops import step_flops
 from weit_rl.workflows.pretrain import PLACES, PretrainRun
 
+JUDGE = "judge"  # a network by whose features results are judged; the same one for all seeds
+OF_DATA = ("image_size", "channels", "data_root", "download", "skip_corrupt", "flip", "threads", "device", "workers")
 OURS = "kronecker"  # the bank whose FLOPs all sources get
 NETWORKS = ("largest", "smallest")  # of the sampled sizes: one to cut, one to grow
 RANKS = {"svd": 128, "tucker": 32}  # of whole weights; others take pre-training's default
@@ -41,12 +43,15 @@ class Sources:
     threads: int
 
     def needed(self) -> list[str]:
-        """The kinds that the methods ask for."""
+        """The kinds that the methods ask for, and the judge if one is to be trained."""
         methods = [METHODS.get(name) for name in self.grid.methods]
-        return list(dict.fromkeys(kind for method in methods for kind in kinds(method)))
+        judge = [JUDGE] if self.grid.kind.judge and not self.grid.features else []
+        return list(dict.fromkeys([*judge, *(kind for method in methods for kind in kinds(method))]))
 
     def path(self, kind: str, seed: int) -> Path:
         """Where a source lies: the file of a bank, the folder of a network's run."""
+        if kind == JUDGE:
+            return Path(self.grid.features).expanduser().absolute() if self.grid.features else self.folder / JUDGE
         place = self.folder / f"seed{seed}" / kind
         if kind in NETWORKS:
             return place
@@ -57,7 +62,9 @@ class Sources:
     def make(self, kind: str, seed: int) -> None:
         """Train a source, unless it is there already."""
         path = self.path(kind, seed)
-        if kind in NETWORKS:
+        if kind == JUDGE:
+            finish("train", path, self.judge_words())
+        elif kind in NETWORKS:
             finish("train", path, self.network_words(kind, seed))
         elif not path.exists():
             finish("pretrain", path.parent, self.bank_words(kind, seed))
@@ -77,6 +84,16 @@ class Sources:
         size, steps = sampled(cfg, kind), self.network_steps(seed, sampled(cfg, kind))
         words = [f"size={size}", "init=scratch", f"train_steps={steps}", f"dropout={cfg.dropout}"]
         return [*self._common(seed), *words, *self.grid.judged()]
+
+    def judge_words(self) -> list[str]:
+        """Options of the training of the network that judges."""
+        given = {"data": self.grid.data, "threads": self.threads, "batch_size": self.grid.batch_size}
+        given |= {name: value for name, value in self.grid.options.items() if name in OF_DATA}
+        return [*self.grid.kind.judge, *(f"{name}={value}" for name, value in given.items())]
+
+    def judged(self) -> list[str]:
+        """Options by which a target is judged at the end."""
+        return [*self.grid.judged(), *self.grid.drawn(self.path(JUDGE, 0) if self.grid.kind.judge else None)]
 
     def network_steps(self, seed: int, size: Size) -> int:
         """As many steps as the FLOPs of the bank pay for."""

@@ -64,9 +64,15 @@ def difference(
     return (mean([both]), len(both)) if both else None
 
 
-def steps_to(curve: Sequence[tuple[int, float]], wanted: float) -> float:
-    """The budget at which a curve first reaches a value, interpolated over ``log(1 + budget)``; inf if it does not."""
-    points = sorted(curve)
+def steps_to(curve: Sequence[tuple[int, float]], wanted: float, sign: int = 1) -> float:
+    """The budget at which a curve first reaches a value, interpolated over ``log(1 + budget)``; inf if it does not.
+
+    Args:
+        curve: budgets and values.
+        wanted: the value.
+        sign: -1 where less is better (default 1).
+    """
+    points, wanted = sorted((budget, sign * value) for budget, value in curve), sign * wanted
     if points and points[0][1] >= wanted:
         return float(points[0][0])
     for (b0, r0), (b1, r1) in pairwise(points):
@@ -76,8 +82,8 @@ def steps_to(curve: Sequence[tuple[int, float]], wanted: float) -> float:
     return math.inf
 
 
-def mean_steps_to(rows: Sequence[Row], method: str, size: str, wanted: float) -> Estimate:
-    """Steps to a value on the mean curve of a size, over the seeds."""
+def mean_steps_to(rows: Sequence[Row], method: str, size: str, wanted: float, sign: int = 1) -> Estimate:
+    """Steps to a value on the mean curve of a size, over the seeds; ``sign`` is -1 where less is better."""
     chosen = [row for row in rows if row["method"] == method and row["size"] == size]
     curves = [[(r["budget"], r["value"]) for r in chosen if r["seed"] == s] for s in {r["seed"] for r in chosen}]
     common = set.intersection(*({b for b, _ in curve} for curve in curves)) if curves else set()
@@ -86,7 +92,7 @@ def mean_steps_to(rows: Sequence[Row], method: str, size: str, wanted: float) ->
 
     def of(indices: np.ndarray) -> float:
         means = table[np.asarray(indices, dtype=int)].mean(axis=0)
-        return min(steps_to(list(zip(budgets, means.tolist(), strict=True)), wanted), BEYOND)
+        return min(steps_to(list(zip(budgets, means.tolist(), strict=True)), wanted, sign), BEYOND)
 
     if not budgets:
         return Estimate(math.nan, math.nan, math.nan)

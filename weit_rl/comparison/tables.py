@@ -48,11 +48,18 @@ class Table:
         return f"<h2>{html.escape(self.title)}</h2><table><tr>{head}</tr>{body}</table>{note}"
 
 
-def all_tables(rows: Sequence[Row], reference: Reference, measure: Measure) -> list[Table]:
-    """Every table there are rows for."""
+def all_tables(rows: Sequence[Row], reference: Reference, measure: Measure, judge: str = "") -> list[Table]:
+    """Every table there are rows for.
+
+    Args:
+        rows: of finished cells.
+        reference: what results are held against.
+        measure: what methods are compared by.
+        judge: says by what results are judged, below their tables; a sentence, or nothing.
+    """
     done = scored(rows)
     budgets = sorted({row["budget"] for row in done})
-    tables = [results_table(done, budget, measure) for budget in budgets]
+    tables = [results_table(done, budget, measure, judge) for budget in budgets]
     tables += [verdicts(done, budgets, measure), against_scratch(done, budgets, measure), losses(done, budgets)]
     tables += [steps_table(done, reference, measure), costs(done), undefined(rows)]
     return [table for table in tables if table.rows]
@@ -68,7 +75,7 @@ def sizes_of(rows: Sequence[Row]) -> list[str]:
     return [size for _, _, size in sorted({(row["width"], row["depth"], row["size"]) for row in rows})]
 
 
-def results_table(rows: Sequence[Row], budget: int, measure: Measure) -> Table:
+def results_table(rows: Sequence[Row], budget: int, measure: Measure, judge: str = "") -> Table:
     """Means at a budget by size, and the interquartile mean over all of them, best first."""
     sizes, found = sizes_of(rows), []
     for method in methods_of(rows):
@@ -78,29 +85,30 @@ def results_table(rows: Sequence[Row], budget: int, measure: Measure) -> Table:
             middle = interquartile_mean(by_size(values))
             whole, digits = all(cells), measure.digits
             shown = [_mean(cell, digits) for cell in cells]
-            found.append((whole, middle.value, [method, *shown, middle.text(digits) if whole else ""]))
+            found.append((whole, measure.sign * middle.value, [method, *shown, middle.text(digits) if whole else ""]))
     ordered = [row for _, _, row in sorted(found, key=lambda entry: entry[:2], reverse=True)]
     note = f"Mean {measure.word} over the seeds; iqm: interquartile mean over sizes and seeds (95 % interval)."
-    return Table(f"{measure.word.capitalize()} after {budget} steps", ["method", *sizes, "iqm"], ordered, note)
+    note += " Less is better." * measure.less + f" {judge}" * bool(judge)
+    return Table(f"{measure.title} after {budget} steps", ["method", *sizes, "iqm"], ordered, note)
 
 
 def verdicts(rows: Sequence[Row], budgets: Sequence[int], measure: Measure) -> Table:
     """Ours less each other method at every budget."""
     pairs = [(method, OURS, method) for method in methods_of(rows) if method != OURS]
-    return _differences(f"{OURS} less the other", pairs, rows, budgets, measure.digits)
+    return _differences(f"{OURS} less the other", pairs, rows, budgets, measure.digits, measure.sign)
 
 
 def against_scratch(rows: Sequence[Row], budgets: Sequence[int], measure: Measure) -> Table:
     """Each method less scratch at every budget, over the sizes that it is defined for."""
     pairs = [(method, method, "scratch") for method in methods_of(rows) if method != "scratch"]
-    return _differences("The method less scratch", pairs, rows, budgets, measure.digits)
+    return _differences("The method less scratch", pairs, rows, budgets, measure.digits, measure.sign)
 
 
 def losses(rows: Sequence[Row], budgets: Sequence[int]) -> Table:
     """Each other method's loss on held-out data less ours: finer than returns, which episodes that fall decide."""
     pairs = [(method, method, OURS) for method in methods_of(rows) if method != OURS]
     title = f"Loss on held-out data, in units of {LOSS_UNIT:g}: the other less {OURS} (ahead: {OURS} has the lower)"
-    return _differences(title, pairs, rows, budgets, 0, "validation_loss", LOSS_UNIT)
+    return _differences(title, pairs, rows, budgets, 0, 1, "validation_loss", LOSS_UNIT)
 
 
 def _differences(
@@ -109,29 +117,31 @@ def _differences(
     rows: Sequence[Row],
     budgets: Sequence[int],
     digits: int,
+    sign: int,
     *measure: Any,
 ) -> Table:
-    """Paired differences: a label, and which method less which."""
+    """Paired differences: a label, and which method less which; ``sign`` is -1 where less is better."""
     lines = []
     for label, method, other in pairs:
         found = [difference(rows, method, other, budget, *measure) for budget in budgets]
         if any(found):
-            lines.append([label, *(_verdict(one, digits) for one in found)])
+            lines.append([label, *(_verdict(one, digits, sign) for one in found)])
     note = "Mean of the paired differences over size and seed, 95 % interval, number of pairs. "
     note += "Ahead or behind: the interval leaves out zero; a single pair has none."
     return Table(title, ["method", *(f"{budget} steps" for budget in budgets)], lines, note)
 
 
 def steps_table(rows: Sequence[Row], reference: Reference, measure: Measure) -> Table:
-    """Budgets at which mean curves reach a share of the reference, ours and from scratch."""
-    lines = []
+    """Budgets at which mean curves reach a share of the reference (where less is better, its inverse)."""
+    lines, shares = [], [share**measure.sign for share in SHARES]
     for size in sizes_of(rows):
         for method in (OURS, "scratch"):
-            estimates = [mean_steps_to(rows, method, size, share * reference.value) for share in SHARES]
+            wanted = [share * reference.value for share in shares]
+            estimates = [mean_steps_to(rows, method, size, value, measure.sign) for value in wanted]
             if not any(math.isnan(estimate.value) for estimate in estimates):
                 longest = max(row["budget"] for row in rows if row["method"] == method and row["size"] == size)
                 lines.append([size, method, *(_steps(estimate, longest) for estimate in estimates)])
-    header = ["size", "method", *(f"to {share:.0%} of {reference.name}" for share in SHARES)]
+    header = ["size", "method", *(f"to {share:.0%} of {reference.name}" for share in shares)]
     note = "Interpolated over the logarithm of the budget; 95 % interval over seeds. "
     note += f"{reference.name[0].upper()}{reference.name[1:]} is {reference.value:,.{measure.digits}f}."
     return Table(f"Steps to {_a(measure.word)}", header, lines, note)
@@ -164,13 +174,14 @@ def _mean(values: Sequence[float], digits: int) -> str:
     return f"{sum(values) / len(values):,.{digits}f}" if values else "n/a"
 
 
-def _verdict(found: tuple[Estimate, int] | None, digits: int) -> str:
+def _verdict(found: tuple[Estimate, int] | None, digits: int, sign: int) -> str:
     if found is None:
         return ""
     estimate, pairs = found
     if pairs == 1:
         return f"{estimate.value:,.{digits}f}, 1"
-    word = "ahead" if estimate.low > 0 else "behind" if estimate.high < 0 else "tie"
+    low, high = sorted((sign * estimate.low, sign * estimate.high))
+    word = "ahead" if low > 0 else "behind" if high < 0 else "tie"
     return f"{word}: {estimate.text(digits)}, {pairs}"
 
 

@@ -25,10 +25,22 @@ from weit_rl.start import network_of_size
 RANK = 32  # as pre-training's default
 
 
-def svd_bank(source: Source | None, target: nn.Module, context: Context) -> Mapping[str, Tensor]:
-    """What ``init=weit`` does, with the bank of closed form of ``source.net`` instead of a pre-trained one."""
+def svd_bank(source: Source | None, target: nn.Module, context: Context, rank: int = RANK) -> Mapping[str, Tensor]:
+    """What ``init=weit`` does, with the bank of closed form of ``source.net`` instead of a pre-trained one.
+
+    Args:
+        source: any trained network.
+        target: what is wanted.
+        context: of the run.
+        rank: templates per role (default 32); as many as a tile has entries lose nothing.
+
+    Raises:
+        UserError: for no template.
+    """
     assert source is not None
-    bank = bank_from(source.net, context.plan, RANK)
+    if not isinstance(rank, int) or rank < 1:
+        raise UserError(f"rank={rank}: must be an integer, 1 or more")
+    bank = bank_from(source.net, context.plan, rank)
     net = network_of_size(bank, source.net, source.net, context.plan, context.seed).materialize()
     return weit(Source(net, bank), target, context)
 

@@ -16,20 +16,46 @@ from torch import Tensor, nn
 
 from weit_rl.errors import UserError
 from weit_rl.models import MODELS
+from weit_rl.models.convnext import DIVISORS
 from weit_rl.models.images import BUFFERS
 from weit_rl.sizes import Size
 
 IMAGE_SIZE = 224  # of ConvNeXt where nothing says so: its weights do not tell
-NESTED = ("model", "state_dict")  # what the weights lie under in some files
+HEAD_DIM = 64  # of ViT where nothing says so: that of all DeiTs
+NESTED = ("state_dict_ema", "model_ema", "state_dict", "model")  # what the weights lie under in some files, as in timm
+WRAPPED = "module."  # what names begin with that DistributedDataParallel saved
+FILES = ("model.safetensors", "pytorch_model.bin")  # of a folder of the hub
+EMBEDDINGS = ("patch_embed.proj.weight", "stem.0.weight")
 
 
-def load_timm(path: str | Path, head_dim: int = 64) -> tuple[nn.Module, dict[str, Any]]:
+def timm_file(path: Path) -> Path | None:
+    """The weights that a path names, if they are not a checkpoint of this library: a file, or one in a hub's folder.
+
+    A file that is damaged counts as ours, whose reader says what is wrong with it.
+    """
+    if path.is_dir():
+        return next((path / name for name in FILES if (path / name).is_file()), None)
+    return path if path.is_file() and (path.suffix != ".safetensors" or _is_foreign(path)) else None
+
+
+def _is_foreign(path: Path) -> bool:
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, "pt") as file:
+            return "card" not in (file.metadata() or {})
+    except (SafetensorError, OSError):
+        return False
+
+
+def load_timm(path: str | Path, head_dim: int | None = None) -> tuple[nn.Module, dict[str, Any]]:
     """The network of a timm checkpoint, as ``load_network`` gives one of ours.
 
     Args:
         path: ``*.safetensors``, or ``*.pth`` and ``*.pt`` that hold weights alone. A ``config.json`` beside it, as the
-            hub has it, tells the normaliser and the image size; without one the normaliser is 0.5.
-        head_dim: channels of an attention head, which the weights do not tell (default 64, as in all DeiTs).
+            hub has it, tells the normaliser, the image size and the architecture; without one the normaliser is 0.5.
+        head_dim: channels of an attention head, which the weights do not tell (default: as the architecture that
+            ``config.json`` names, else 64, as in all DeiTs).
 
     Returns:
         The network in evaluation mode, and its card: model, size and build options.
@@ -39,18 +65,45 @@ def load_timm(path: str | Path, head_dim: int = 64) -> tuple[nn.Module, dict[str
     """
     path = Path(path).expanduser()
     weights, told = _weights(path), _config(path.with_name("config.json"))
-    try:
-        card = _convnext_card(weights, told) if "stem.0.weight" in weights else _vit_card(weights, head_dim)
-    except KeyError as error:
+    card = _card(path, weights, told, head_dim)
+    width, _, heads = card["size"]
+    if width % heads:
         raise UserError(
-            f"{path}: has no {error}; only timm's ViT, DeiT and ConvNeXt V2 with a head are known"
-        ) from error
+            f"{path}: is {width} channels wide, which heads of {heads} do not divide; give size=WIDTHxDEPTHxHEAD"
+        )
     net = MODELS.get(card["model"]).build(Size(*card["size"]), **card["options"])
     for name, values in zip(BUFFERS, (told.get("mean"), told.get("std")), strict=True):
         if values:
             net.get_buffer(name).copy_(torch.tensor(values).view(-1, 1, 1))
     _fill(net, weights, path)
     return net.eval(), card
+
+
+def timm_card(path: Path) -> dict[str, Any]:
+    """The card alone, see :func:`load_timm`."""
+    return _card(path, _weights(path), _config(path.with_name("config.json")), None)
+
+
+def adopted(net: nn.Module, own: Any, path: str | Path) -> Any:
+    """``own``, a network of the same family and size for other images and classes, with the weights of ``net``.
+
+    Positions are interpolated as timm does it; the head stays fresh where it has another number of classes.
+
+    Raises:
+        UserError: if its patches or channels are others.
+    """
+    from timm.layers import resample_abs_pos_embed
+
+    state, wanted = net.state_dict(), own.state_dict()
+    for name in EMBEDDINGS:
+        if name in wanted and state[name].shape != wanted[name].shape:
+            (have, asked) = (f"patch_size={w.shape[-1]} and channels={w.shape[1]}" for w in (state[name], wanted[name]))
+            raise UserError(f"source={path}: was made with {have}, this run asks for {asked}; give the same options")
+    if "pos_embed" in wanted and state["pos_embed"].shape != wanted["pos_embed"].shape:
+        state["pos_embed"] = resample_abs_pos_embed(state["pos_embed"], list(own.patch_embed.grid_size))
+    fits = {name: tensor for name, tensor in state.items() if tensor.shape == wanted[name].shape}
+    own.load_state_dict({**wanted, **fits})
+    return own
 
 
 def _weights(path: Path) -> dict[str, Tensor]:
@@ -65,7 +118,8 @@ def _weights(path: Path) -> dict[str, Tensor]:
         reason = " ".join(str(error).split())[:120]
         raise UserError(f"{path}: cannot be read as weights ({reason}); give timm's .safetensors") from error
     weights = next((weights[key] for key in NESTED if key in weights), weights)
-    return {name: _plain(name, tensor) for name, tensor in weights.items() if isinstance(tensor, Tensor)}
+    named = {str(name).removeprefix(WRAPPED): tensor for name, tensor in weights.items() if isinstance(tensor, Tensor)}
+    return {name: _plain(name, tensor) for name, tensor in named.items()}
 
 
 def _plain(name: str, tensor: Tensor) -> Tensor:
@@ -74,19 +128,53 @@ def _plain(name: str, tensor: Tensor) -> Tensor:
 
 
 def _config(path: Path) -> dict[str, Any]:
+    """What the hub says of a checkpoint, all on one level."""
     try:
         told = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        return {**told, **told.get("pretrained_cfg", {})}
+    except (OSError, ValueError, TypeError, AttributeError):
         return {}
-    return dict(told.get("pretrained_cfg", told))
 
 
-def _vit_card(weights: Mapping[str, Tensor], head_dim: int) -> dict[str, Any]:
+def _card(path: Path, weights: Mapping[str, Tensor], told: Mapping[str, Any], head_dim: int | None) -> dict[str, Any]:
+    try:
+        card = _convnext_card(weights, told) if "stem.0.weight" in weights else _vit_card(weights)
+    except KeyError as error:
+        raise UserError(
+            f"{path}: has no {error}; only timm's ViT, DeiT and ConvNeXt V2 with a head are known"
+        ) from error
+    if card["model"] == "vit":
+        card["size"].append(_heads(path, _head_dim(told), head_dim))
+    return card
+
+
+def _heads(path: Path, told: int | None, asked: int | None) -> int:
+    """The channels of a head, by what is known of the checkpoint and what a run asks for."""
+    if None not in (told, asked) and told != asked:
+        raise UserError(
+            f"{path}: has heads of {told} channels, this run asks for {asked}; give size=WIDTHxDEPTHx{told}"
+        )
+    return told or asked or HEAD_DIM
+
+
+def _vit_card(weights: Mapping[str, Tensor]) -> dict[str, Any]:
     width, channels, patch, _ = weights["patch_embed.proj.weight"].shape
     patches = weights["pos_embed"].shape[1] - 1
     options = {"image_size": patch * isqrt(patches), "channels": channels, "classes": len(weights["head.weight"])}
-    size = [width, _blocks(weights, "blocks."), head_dim]
+    size = [width, _blocks(weights, "blocks.")]
     return {"model": "vit", "size": size, "options": options | {"patch_size": patch}}
+
+
+def _head_dim(told: Mapping[str, Any]) -> int | None:
+    """Of the architecture that a ``config.json`` names, if timm has it."""
+    import timm
+
+    name = told.get("architecture")
+    if not isinstance(name, str) or not timm.is_model(name):
+        return None
+    with torch.device("meta"):
+        blocks: Any = getattr(timm.create_model(name), "blocks", None)
+    return int(blocks[0].attn.head_dim) if blocks and hasattr(blocks[0], "attn") else None
 
 
 def _convnext_card(weights: Mapping[str, Tensor], told: Mapping[str, Any]) -> dict[str, Any]:
@@ -94,11 +182,15 @@ def _convnext_card(weights: Mapping[str, Tensor], told: Mapping[str, Any]) -> di
     _, channels, patch, _ = weights["stem.0.weight"].shape
     image_size = told.get("input_size", [channels, IMAGE_SIZE])[1]
     options = {"image_size": image_size, "channels": channels, "classes": classes, "patch_size": patch}
-    return {"model": "convnext", "size": [width, _blocks(weights, "stages.2.blocks."), 8], "options": options}
+    size = [width, _blocks(weights, "stages.2.blocks."), DIVISORS[0]]
+    return {"model": "convnext", "size": size, "options": options}
 
 
 def _blocks(weights: Mapping[str, Tensor], prefix: str) -> int:
-    return 1 + max(int(name.removeprefix(prefix).partition(".")[0]) for name in weights if name.startswith(prefix))
+    numbers = [int(name.removeprefix(prefix).partition(".")[0]) for name in weights if name.startswith(prefix)]
+    if not numbers:
+        raise KeyError(prefix)
+    return 1 + max(numbers)
 
 
 def _fill(net: nn.Module, weights: Mapping[str, Tensor], path: Path) -> None:

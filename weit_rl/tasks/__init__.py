@@ -99,14 +99,29 @@ class Measure:
     """What networks of a task are compared by.
 
     Attributes:
-        columns: names of metrics in a report; the first is the one that decides, and more of it is better.
+        columns: names of metrics in a report; the first is the one that decides.
         word: what tables call it.
         digits: behind the point that are shown.
+        less: whether less of it is better.
+        logged: the metric of validations on the way by which learning rates are chosen, and more of which is better;
+            empty for ``word``.
     """
 
     columns: tuple[str, ...]
     word: str
     digits: int = 0
+    less: bool = False
+    logged: str = ""
+
+    @property
+    def sign(self) -> int:
+        """What the measure is multiplied with, so that more is better."""
+        return -1 if self.less else 1
+
+    @property
+    def title(self) -> str:
+        """The word at the beginning of a sentence."""
+        return self.word[0].upper() + self.word[1:]
 
 
 @dataclass(frozen=True)
@@ -120,6 +135,8 @@ class Kind:
         subject: the option that says what it is trained on.
         prepare: brings the config into its final form, in place.
         parts: the configs of the tasks that share a bank; usually the config alone.
+        judge: options of the training of a network by whose features results are judged, where that needs one: the
+            option ``features`` names its run.
     """
 
     make: Callable[..., Any]
@@ -128,6 +145,7 @@ class Kind:
     subject: str = "data"
     prepare: Callable[[Any], None] = lambda cfg: None
     parts: Callable[[Any], list[Any]] = lambda cfg: [cfg]
+    judge: tuple[str, ...] = ()
 
 
 TASKS: Registry[Kind] = Registry("task")

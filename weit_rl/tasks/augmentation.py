@@ -17,18 +17,25 @@ class Recipe:
 
     Attributes:
         crop_padding: pixels that an image may be shifted by, with black beside it (None: an eighth of its edge, none
-            of images below 16 pixels).
+            of images below 16 pixels or where ``crop_scale`` crops).
+        crop_scale: least share of an image that is cut out and enlarged (RandomResizedCrop); 1 for no such cut.
         flip: whether half of the images are mirrored left to right.
         randaugment: operations of RandAugment (arXiv 1909.13719) an image goes through; 0 for none.
         magnitude: of these operations, from 0 to 30.
         mixup: parameter of the Beta distribution by which pairs of images are mixed (arXiv 1710.09412); 0 for none.
+        cutmix: parameter of the Beta distribution by which a part of one image is put into another (arXiv
+            1905.04899); 0 for none. With mixup, too, every batch has one of both.
+        erase: how often a rectangle of an image is made black (RandomErasing, arXiv 1708.04896).
     """
 
     crop_padding: int | None = None
+    crop_scale: float = 1.0
     flip: bool = False
     randaugment: int = 0
     magnitude: int = 9
     mixup: float = 0.0
+    cutmix: float = 0.0
+    erase: float = 0.0
 
 
 class Augment:
@@ -49,25 +56,30 @@ class Augment:
         except ImportError as error:
             raise UserError(f"classification needs torchvision ({error}): pip install 'weit_rl[vision]'") from error
         _check(recipe)
-        padding = _padding(image_size) if recipe.crop_padding is None else recipe.crop_padding
+        cut = recipe.crop_scale < 1
+        padding = _padding(image_size) * (not cut) if recipe.crop_padding is None else recipe.crop_padding
         wanted = {
+            v2.RandomResizedCrop: cut and {"size": image_size, "scale": (recipe.crop_scale, 1.0)},
             v2.RandomCrop: padding and {"size": image_size, "padding": padding},
             v2.RandomHorizontalFlip: recipe.flip and {"p": 0.5},
             v2.RandAugment: recipe.randaugment and {"num_ops": recipe.randaugment, "magnitude": recipe.magnitude},
+            v2.RandomErasing: recipe.erase and {"p": recipe.erase},
         }
         self._each = [kind(**arguments) for kind, arguments in wanted.items() if arguments]
         self._float = v2.ToDtype(torch.float32, scale=True)
-        self._mixup = v2.MixUp(alpha=recipe.mixup, num_classes=classes) if recipe.mixup else None
+        pairs = {v2.MixUp: recipe.mixup, v2.CutMix: recipe.cutmix}
+        mixes = [kind(alpha=alpha, num_classes=classes) for kind, alpha in pairs.items() if alpha]
+        self._mix = v2.RandomChoice(mixes) if len(mixes) > 1 else next(iter(mixes), None)
 
     def __call__(self, images: Tensor, labels: Tensor, seed: int) -> tuple[Tensor, Tensor]:
         """Images ``(B, C, H, W)`` uint8 and labels ``(B,)``, augmented.
 
-        With mixup the images are floats in [0, 1] and the labels shares of the classes ``(B, classes)``.
+        With mixup or cutmix the images are floats in [0, 1] and the labels shares of the classes ``(B, classes)``.
         """
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(seed)  # torch.manual_seed would reset the dropout of a GPU, too
             images = torch.stack([self._one(image) for image in images])
-            return self._mixup(self._float(images), labels) if self._mixup else (images, labels)
+            return self._mix(self._float(images), labels) if self._mix else (images, labels)
 
     def _one(self, image: Any) -> Any:
         for transform in self._each:
@@ -80,9 +92,9 @@ def _padding(image_size: int) -> int:
 
 
 def _check(recipe: Recipe) -> None:
-    least = {"crop_padding": recipe.crop_padding or 0, "randaugment": recipe.randaugment, "mixup": recipe.mixup}
-    for name, value in least.items():
-        if value < 0:
+    for name in ("crop_padding", "randaugment", "mixup", "cutmix"):
+        if (value := getattr(recipe, name) or 0) < 0:
             raise UserError(f"{name}={value}: must be 0 or more")
-    if not 0 <= recipe.magnitude <= 30:
-        raise UserError(f"magnitude={recipe.magnitude}: must be from 0 to 30")
+    for name, least, most in (("magnitude", 0, 30), ("crop_scale", 0.01, 1), ("erase", 0, 1)):
+        if not least <= (value := getattr(recipe, name)) <= most:
+            raise UserError(f"{name}={value}: must be from {least} to {most}")

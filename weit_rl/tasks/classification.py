@@ -11,9 +11,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from weit_rl.data.ahead import Ahead
 from weit_rl.data.epochs import Epochs
 from weit_rl.data.images import Images
-from weit_rl.data.images.decode import Part
+from weit_rl.data.images.parts import Part, Unread
 from weit_rl.errors import UserError
 from weit_rl.models import MODELS, models_of
 from weit_rl.plan import Plan
@@ -45,6 +46,7 @@ class ClassificationConfig(Recipe):
         label_smoothing: share of the target that all classes get alike, in training.
         seed: of the batches.
         device: where networks and batches live.
+        workers: processes that read and augment images ahead; 0 for none.
         data_images: how many training images there are, the same in every run; None takes all.
     """
 
@@ -57,6 +59,7 @@ class ClassificationConfig(Recipe):
     label_smoothing: float = 0.1
     seed: int = 0
     device: str = "cpu"
+    workers: int = 0
     data_images: int | None = None
 
 
@@ -85,6 +88,7 @@ class Classification:
         self.plan: Plan = self.model.plan(config.tile)
         self._augment = Augment(config, images.image_size, len(images.classes))
         self._epochs = Epochs(len(self.images.train), config.batch_size, config.seed)
+        self._ahead = Ahead(self._augmented, config.workers)
 
     def options(self) -> dict[str, Any]:
         """What the model's constructor needs besides the size (kept in checkpoints)."""
@@ -118,8 +122,7 @@ class Classification:
         Returns:
             ``images`` (B, C, H, W) uint8 and ``labels`` (B,) int64; with mixup floats in [0, 1] and (B, classes).
         """
-        images, labels = _tensors(self.images.train.subset(self._epochs(step)))
-        return self._on_device(*self._augment(images, labels, self._seed(step)))
+        return self._on_device(*self._ahead(step))
 
     def run(self, net: Any) -> None:
         """Run a network on a sample of the training images, the same for every network and seed."""
@@ -141,16 +144,20 @@ class Classification:
             return sum(float(F.cross_entropy(net(batch["images"]), batch["labels"])) for batch in draws) / batches
 
     @torch.no_grad()
-    def logits(self, net: nn.Module, part: str = "test") -> Tensor:
-        """What a network puts out for all images of a part, ``(n, classes)``, on the CPU.
+    def answers(self, net: nn.Module, part: str = "test") -> tuple[Tensor, Tensor]:
+        """What a network puts out for all images of a part, ``(n, classes)``, and their labels ``(n,)``, on the CPU.
 
         Args:
             net: a plain network.
             part: ``"test"`` (default), ``"held_out"`` or ``"train"``.
         """
-        images, _ = _tensors(self._part(part))
+        found = []
         with eval_mode(net):
-            return torch.cat([net(some.to(self.config.device)).cpu() for some in images.split(AT_ONCE)])
+            for some in self._part(part).chunks(AT_ONCE, self.config.workers):
+                images, labels = _tensors(some)
+                found.append((net(images.to(self.config.device)).cpu(), labels))
+        logits, labels = (torch.cat(each) for each in zip(*found, strict=True))
+        return logits, labels
 
     def evaluate(self, net: nn.Module, episodes: int = 0, seed: int = 0, part: str = "test") -> dict[str, Any]:
         """How well a network tells all images of a part; nothing is drawn, so episodes and seed are for others.
@@ -164,8 +171,7 @@ class Classification:
         Returns:
             ``accuracy`` and ``top5`` in percent, ``loss``, and ``images``, their number.
         """
-        labels = torch.from_numpy(self._part(part).labels)
-        logits = self.logits(net, part)
+        logits, labels = self.answers(net, part)
         ranked = logits.topk(min(TOP, logits.shape[1])).indices == labels[:, None]
         return {
             "accuracy": 100 * float(ranked[:, 0].double().mean()),
@@ -191,21 +197,25 @@ class Classification:
 
     def closer_look(self, net: nn.Module) -> tuple[dict[str, Any], dict[str, bytes]]:
         """Confusion matrix and calibration error on the test images, and a PNG of each."""
-        logits, labels = self.logits(net), torch.from_numpy(self.images.test.labels)
+        logits, labels = self.answers(net)
         matrix = confusion_matrix(logits, labels)
         numbers = {"confusion": matrix.tolist(), "calibration_error": calibration_error(logits, labels)}
         confusion = draw_confusion(matrix, self.images.classes)
         return numbers, {"confusion": confusion, "reliability": draw_reliability(logits, labels)}
 
-    def _part(self, name: str) -> Part:
+    def _augmented(self, step: int) -> tuple[Tensor, Tensor]:
+        images, labels = _tensors(self.images.train.read(self._epochs(step)))
+        return self._augment(images, labels, self._seed(step))
+
+    def _part(self, name: str) -> Part | Unread:
         if name not in PARTS:
             raise unknown("part of the images", name, list(PARTS))
-        part: Part = getattr(self.images, name)
+        part: Part | Unread = getattr(self.images, name)
         return part
 
-    def _drawn(self, part: Part, count: int, seed: int) -> dict[str, Tensor]:
+    def _drawn(self, part: Part | Unread, count: int, seed: int) -> dict[str, Tensor]:
         chosen = np.random.default_rng(seed).permutation(len(part))[:count]
-        return self._on_device(*_tensors(part.subset(chosen)))
+        return self._on_device(*_tensors(part.read(chosen)))
 
     def _seed(self, step: int) -> int:
         return self.config.seed * 1_000_003 + step

@@ -1,10 +1,12 @@
-"""Images of a class, in pixels: predict the noise that was added to one (DDPM, Ho et al. 2020, arXiv 2006.11239)."""
+"""Images of a class, in pixels or latents: predict the noise in one (DDPM, Ho et al. 2020, arXiv 2006.11239)."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -12,16 +14,19 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from weit_rl.data.ahead import Ahead
 from weit_rl.data.epochs import Epochs
 from weit_rl.data.images import Images
-from weit_rl.data.images.decode import Part
+from weit_rl.data.images.parts import Part, Unread
 from weit_rl.errors import UserError
 from weit_rl.models import MODELS, models_of
 from weit_rl.plan import Plan
 from weit_rl.registry import unknown
 from weit_rl.sizes import Size
+from weit_rl.tasks.latents import Latents, Pixels
 from weit_rl.tasks.pictures import grid_of
-from weit_rl.tasks.sampling import denoise, diffusers_schedulers, guided, scheduler_of
+from weit_rl.tasks.sample_quality import Judge, check_count, quality_of
+from weit_rl.tasks.sampling import check_steps, denoise, diffusers_schedulers, guided, scheduler_of
 from weit_rl.weit import eval_mode
 
 NAME = "diffusion"
@@ -57,6 +62,13 @@ class DiffusionConfig:
         flip: whether half of the images are mirrored left to right.
         seed: of the batches.
         device: where networks and batches live.
+        workers: processes that read images ahead; 0 for none.
+        autoencoder: folder of an AutoencoderKL of diffusers, in whose latents images are denoised; None for pixels.
+        features: run of a classifier, by whose features drawn images are compared with the test images; None for none.
+        samples: images that are drawn for it.
+        scheduler: of drawing, a name in ``SCHEDULERS``.
+        sampling_steps: of the scheduler.
+        guidance: how far beyond the network's answer without a label its answer with one is followed.
         data_images: how many training images there are, the same in every run; None takes all.
     """
 
@@ -70,6 +82,13 @@ class DiffusionConfig:
     flip: bool = False
     seed: int = 0
     device: str = "cpu"
+    workers: int = 0
+    autoencoder: str | None = None
+    features: str | None = None
+    samples: int = 1000
+    scheduler: str = "ddim"
+    sampling_steps: int = 50
+    guidance: float = 1.5
     data_images: int | None = None
 
 
@@ -83,7 +102,8 @@ class Diffusion:
         config: options.
 
     Raises:
-        UserError: for a model that is for something else, numbers out of their range, or without diffusers.
+        UserError: for a model that is for something else, numbers out of their range, a classifier that does not fit,
+            or without diffusers.
     """
 
     measure = "psnr"
@@ -96,8 +116,13 @@ class Diffusion:
         self.images = images if config.data_images is None else images.drawn(config.data_images)
         self.config, self.model, self.name = config, MODELS.get(config.model), images.name
         self.plan: Plan = self.model.plan(config.tile)
-        self.scheduler = diffusers_schedulers().DDPMScheduler(config.timesteps)
-        self._epochs = Epochs(len(self.images.train), config.batch_size, config.seed)
+        self.space = Pixels(self.images) if config.autoencoder is None else self._latents()
+        kind = diffusers_schedulers().DDPMScheduler
+        self.scheduler = kind(config.timesteps, clip_sample=self.space.bounded)
+        self._ahead = Ahead(self._batch, config.workers if self.space.bounded else 0)  # latents are in memory
+        check_steps(config.sampling_steps, scheduler_of(config.scheduler, self.scheduler))
+        check_count("samples", config.samples)
+        self._judge = Judge(config.features, self.images, config.device) if config.features else None
 
     @property
     def none(self) -> int:
@@ -107,8 +132,8 @@ class Diffusion:
     def options(self) -> dict[str, Any]:
         """What the model's constructor needs besides the size (kept in checkpoints)."""
         return {
-            "image_size": self.images.image_size,
-            "channels": self.images.channels,
+            "image_size": self.space.shape[1],
+            "channels": self.space.shape[0],
             "classes": self.none,
             "patch_size": self.config.patch_size,
             "dropout": self.config.dropout,
@@ -124,6 +149,9 @@ class Diffusion:
         """What a checkpoint must say so that the network can be built, and images made with it, again."""
         shape = [size.width, size.depth, size.head_dim]
         card = {"model": self.config.model, "size": shape, "options": self.options(), "task": NAME}
+        if self.config.autoencoder is not None:
+            pixels = {"image_size": self.images.image_size, "channels": self.images.channels}
+            card |= {"autoencoder": self.config.autoencoder, "pixels": pixels}
         return card | {"data": self.name, "classes": list(self.images.classes), "timesteps": self.config.timesteps}
 
     def batch(self, step: int) -> dict[str, Tensor]:
@@ -133,16 +161,13 @@ class Diffusion:
             ``images`` (B, C, H, W) float32, the noised ones, ``timesteps`` (B,) int64, ``labels`` (B,) int64, some of
             them none, and ``noise`` like the images, which is wanted of a network.
         """
-        generator = torch.Generator().manual_seed(self.config.seed * 1_000_003 + step)
-        batch = self._noised(self.images.train.subset(self._epochs(step)), generator, self.config.flip)
-        dropped = torch.rand(len(batch["labels"]), generator=generator) < self.config.label_dropout
-        return self._on_device(batch | {"labels": torch.where(dropped, self.none, batch["labels"])})
+        return self._on_device(self._ahead(step))
 
     def run(self, net: Any) -> None:
         """Run a network on a sample of the training images, the same for every network and seed."""
-        part = self.images.train
+        part = self.space.part("train")
         chosen = np.random.default_rng(0).permutation(len(part))[:SAMPLE]
-        batch = self._on_device(self._noised(part.subset(chosen), torch.Generator().manual_seed(0)))
+        batch = self._on_device(self._noised(part.read(chosen), torch.Generator().manual_seed(0)))
         net(*(batch[name] for name in INPUTS))
 
     def domains(self) -> list[Callable[[Any, int], Tensor]] | None:
@@ -155,22 +180,23 @@ class Diffusion:
 
     def validation_loss(self, net: Any, batches: int = 10) -> float:
         """The loss on up to so many batches of held-out images, with all labels and always the same noise."""
-        return self._error(net, self.images.held_out, batches)
+        return self._error(net, self.space.part("held_out"), batches)
 
     def evaluate(self, net: nn.Module, episodes: int = 0, seed: int = 0, part: str = "test") -> dict[str, Any]:
-        """The denoising error on all images of a part; nothing is drawn, so episodes and seed are for others.
+        """The denoising error on all images of a part; of the test images also how near drawn ones are to them.
 
         Args:
             net: a plain network.
             episodes: not looked at.
-            seed: not looked at.
+            seed: of the images that are drawn, where there is a classifier to judge them.
             part: ``"test"`` (default), or ``"held_out"`` to choose by.
         """
         if part not in PARTS:
             raise unknown("part of the images", part, list(PARTS))
-        images: Part = getattr(self.images, part)
+        images = self.space.part(part)
         loss = self._error(net, images)
-        return {"psnr": -10 * math.log10(loss), "loss": loss, "images": len(images)}
+        found = {"psnr": -10 * math.log10(loss), "loss": loss, "images": len(images)}
+        return found | (self._quality(net, seed) if part == "test" else {})
 
     def settle(self, net: nn.Module) -> None:
         """Nothing: no buffer is bound to the run."""
@@ -190,6 +216,16 @@ class Diffusion:
         """No further number, and a PNG of a few images of every class."""
         labels = torch.arange(self.none).repeat_interleave(SHOWN)
         return {}, {"samples": grid_of(self.sample(net, labels).numpy(), SHOWN)}
+
+    def _quality(self, net: nn.Module, seed: int) -> dict[str, Any]:
+        if self._judge is None:
+            return {}
+        config = self.config
+        drawn: dict[str, Any] = {"scheduler": config.scheduler, "guidance": config.guidance}
+        how = (self._judge.features, config.samples, seed)
+        numbers = quality_of(self, net, *how, steps=config.sampling_steps, **drawn)
+        drawn |= {"samples": config.samples, "sampling_steps": config.sampling_steps}
+        return numbers | drawn | {"features": self._judge.name, "features_run": str(config.features)}
 
     @torch.no_grad()
     def sample(
@@ -216,28 +252,38 @@ class Diffusion:
             UserError: for another scheduler, or more steps than there are time steps.
         """
         how, generator = scheduler_of(scheduler, self.scheduler), torch.Generator().manual_seed(seed)
-        shape = (len(labels), self.images.channels, self.images.image_size, self.images.image_size)
-        images = torch.randn(shape, generator=generator).to(self.config.device)
+        images = torch.randn((len(labels), *self.space.shape), generator=generator).to(self.config.device)
         with eval_mode(net):
             noise = guided(net, labels.to(self.config.device), self.none, guidance)
             images = denoise(noise, how, images, steps, generator)
-        return ((images.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8).cpu()
+        return self.space.decode(images)
 
     @torch.no_grad()
-    def _error(self, net: Any, part: Part, batches: int | None = None) -> float:
+    def _error(self, net: Any, part: Part | Unread, batches: int | None = None) -> float:
         generator, total, count = torch.Generator().manual_seed(0), 0.0, 0
         with eval_mode(net):
-            for first in range(0, len(part), AT_ONCE)[:batches]:
-                some = part.subset(np.arange(first, min(first + AT_ONCE, len(part))))
+            for some in islice(part.chunks(AT_ONCE, self.config.workers), batches):
                 total += float(self.loss(net, self._on_device(self._noised(some, generator)))) * len(some)
                 count += len(some)
         return total / count
 
+    def _latents(self) -> Latents:
+        config = self.config
+        return Latents(self.images, str(config.autoencoder), config.flip, config.device, config.workers)
+
+    @cached_property
+    def _epochs(self) -> Epochs:
+        return Epochs(len(self.space.part("train")), self.config.batch_size, self.config.seed)
+
+    def _batch(self, step: int) -> dict[str, Tensor]:
+        generator = torch.Generator().manual_seed(self.config.seed * 1_000_003 + step)
+        batch = self._noised(self.space.part("train").read(self._epochs(step)), generator, self.config.flip)
+        dropped = torch.rand(len(batch["labels"]), generator=generator) < self.config.label_dropout
+        return batch | {"labels": torch.where(dropped, self.none, batch["labels"])}
+
     def _noised(self, part: Part, generator: torch.Generator, flip: bool = False) -> dict[str, Tensor]:
-        clean, labels = torch.from_numpy(part.pixels) / 127.5 - 1, torch.from_numpy(part.labels)
-        if flip:
-            turned = torch.rand(len(clean), 1, 1, 1, generator=generator) < 0.5
-            clean = torch.where(turned, clean.flip(-1), clean)
+        turned = torch.rand(len(part), generator=generator) < 0.5 if flip else None
+        clean, labels = self.space.clean(part, turned), torch.from_numpy(part.labels)
         times = torch.randint(self.config.timesteps, (len(clean),), generator=generator)
         noise = torch.randn(clean.shape, generator=generator)
         noised = self.scheduler.add_noise(clean, noise, times)

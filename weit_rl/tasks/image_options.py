@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import asdict
 from functools import partial
+from pathlib import Path
 from typing import Any
 
-from weit_rl.data.images import load_images, name_of
+from weit_rl.data.images import Images, load_images, name_of
+from weit_rl.data.images.parts import Part
 from weit_rl.errors import UserError
+from weit_rl.models.timm_checkpoint import timm_card, timm_file
 from weit_rl.tasks import TASKS, Kind, Measure
 from weit_rl.tasks.classification import NAME as CLASSIFICATION
 from weit_rl.tasks.classification import Classification, ClassificationConfig
@@ -15,37 +19,56 @@ from weit_rl.tasks.diffusion import NAME as DIFFUSION
 from weit_rl.tasks.diffusion import Diffusion, DiffusionConfig
 from weit_rl.training.device import device_of
 
-CONFIGS: dict[str, Any] = {CLASSIFICATION: ClassificationConfig, DIFFUSION: DiffusionConfig}
+KINDS: dict[str, tuple[Any, Any]] = {
+    CLASSIFICATION: (Classification, ClassificationConfig),
+    DIFFUSION: (Diffusion, DiffusionConfig),
+}
+MOST_WORKERS = 8  # where nobody says how many
 MODELS = {CLASSIFICATION: "vit", DIFFUSION: "dit"}  # where none is named
 
 
-def image_task(cfg: Any, tile: int = ClassificationConfig.tile, *, make: Any, task: str) -> Any:
+def image_task(cfg: Any, tile: int = ClassificationConfig.tile, *, task: str) -> Any:
     """The task of a config.
 
     Raises:
         UserError: for images, a model or numbers that do not fit, or an option that another task has.
     """
-    own = asdict(CONFIGS[task]())
-    for other in CONFIGS:
-        for name, usual in asdict(CONFIGS[other]()).items():
+    make, config = KINDS[task]
+    own = asdict(config())
+    for other, (_, others) in KINDS.items():
+        for name, usual in asdict(others()).items():
             if name not in own and name in cfg and cfg[name] != usual:
                 raise UserError(f"{name}={cfg[name]}: is for task={other}, and this is task={task}; leave it out")
-    options = {name: cfg[name] for name in own if name in cfg} | {"tile": tile, "device": device_of(cfg)}
     where = {"root": cfg.data_root, "download": cfg.download, "skip_corrupt": cfg.skip_corrupt}
-    return make(load_images(cfg.data, cfg.image_size, cfg.channels, **where), CONFIGS[task](**options))
+    images = load_images(cfg.data, cfg.image_size, cfg.channels, **where)
+    options = {name: cfg[name] for name in own if name in cfg} | {"tile": tile, "device": device_of(cfg)}
+    return make(images, config(**options | {"workers": workers_of(cfg, images)}))
 
 
-def name_model(cfg: Any, *, task: str) -> None:
-    """The task's own model, where the config names none."""
+def workers_of(cfg: Any, images: Images) -> int:
+    """The processes that read images ahead: as many as a config asks for, or some where images are not in memory."""
+    if cfg.get("workers") is not None:
+        return int(cfg.workers)
+    return 0 if isinstance(images.train, Part) else min(os.cpu_count() or 1, MOST_WORKERS)
+
+
+def complete(cfg: Any, *, task: str) -> None:
+    """Model and patches where the config leaves them open: those of timm's checkpoint that is its source, or usual."""
+    foreign = timm_file(Path(cfg.source).expanduser()) if cfg.get("source") else None
+    card: dict[str, Any] = timm_card(foreign) if foreign else {"model": MODELS[task], "options": {}}
     if "model" in cfg and cfg.model is None:
-        cfg.model = MODELS[task]
+        cfg.model = card["model"]
+    if foreign and cfg.patch_size is None and cfg.model == card["model"]:
+        cfg.patch_size = card["options"]["patch_size"]
 
 
-def _add(task: str, make: Any, measure: Measure) -> None:
-    of_config = partial(image_task, make=make, task=task)
-    prepare = partial(name_model, task=task)
-    TASKS.add(task, Kind(of_config, lambda cfg: name_of(cfg.data), measure, prepare=prepare))
+def _add(task: str, measure: Measure, judge: tuple[str, ...] = ()) -> None:
+    of_config = partial(image_task, task=task)
+    prepare = partial(complete, task=task)
+    TASKS.add(task, Kind(of_config, lambda cfg: name_of(cfg.data), measure, prepare=prepare, judge=judge))
 
 
-_add(CLASSIFICATION, Classification, Measure(("accuracy", "top5", "loss"), "accuracy", digits=1))
-_add(DIFFUSION, Diffusion, Measure(("psnr", "loss"), "PSNR of the noise", digits=2))
+_add(CLASSIFICATION, Measure(("accuracy", "top5", "loss"), "accuracy", digits=1))
+DRAWN = ("fid", "kid", "precision", "recall", "psnr", "loss")
+JUDGE = (f"task={CLASSIFICATION}", "model=vit", "size=small", "init=scratch", "train_steps=1000")
+_add(DIFFUSION, Measure(DRAWN, "FID", digits=2, less=True, logged="psnr"), JUDGE)

@@ -7,13 +7,17 @@ Fréchet distance (FID, arXiv 1706.08500), kernel distance (KID, arXiv 1801.0140
 from __future__ import annotations
 
 import warnings
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from weit_rl.data.images import Images
 from weit_rl.errors import UserError
+from weit_rl.training.checkpoint import load_network
+from weit_rl.training.run_folder import RunFolder
 
 NEAREST = 3  # neighbours by which precision and recall measure how far a set reaches, as in the paper
 LEAST = NEAREST + 1  # images of a set
@@ -40,6 +44,39 @@ class Features(nn.Module):
         return torch.cat([self.net(some.to(device)).double().cpu() for some in images.split(AT_ONCE)])
 
 
+class Judge:
+    """A finished classifier, by whose features drawn images are compared with those of a test set.
+
+    Attributes:
+        features: of it.
+        name: its model, size and data.
+
+    Args:
+        run: its folder.
+        images: whose test set is meant.
+        device: where it computes.
+
+    Raises:
+        UserError: if there is no such run, it is no classifier, one of other images, or there are too few to compare.
+    """
+
+    def __init__(self, run: str, images: Images, device: str = "cpu"):
+        net, card = load_network(RunFolder.open(Path(run).expanduser()).checkpoint_path("last"))
+        if card.get("task") != "classification":
+            raise UserError(f"features={run}: is not of task=classification; give a classifier of such images")
+        check_count(f"the test set of {images.name}", len(images.test))
+        self.features = Features(net.to(device))
+        self.name = f"{card['model']} {'x'.join(map(str, card['size'][:2]))} of {card['data']}"
+        self.features(torch.zeros(1, *images.test.shape, dtype=torch.uint8))  # whether it takes such images
+        _torchmetrics()
+
+
+def check_count(name: str, count: int) -> None:
+    """UserError for too few images to compare."""
+    if count < LEAST:
+        raise UserError(f"{name}: {count} images are too few to compare, {LEAST} or more are needed")
+
+
 def quality_of(task: Any, net: nn.Module, features: Features, samples: int, seed: int, **how: Any) -> dict[str, float]:
     """Draws images of the test set's classes, in its shares, and compares them with it.
 
@@ -53,15 +90,10 @@ def quality_of(task: Any, net: nn.Module, features: Features, samples: int, seed
 
     Returns:
         ``fid``, ``kid``, ``precision`` and ``recall``, see :func:`compared`.
-
-    Raises:
-        UserError: for too few images, or a classifier of others.
     """
     test = task.images.test
-    for name, count in (("samples", samples), (f"the test set of {task.name}", len(test))):
-        if count < LEAST:
-            raise UserError(f"{name}: {count} images are too few to compare, {LEAST} or more are needed")
-    real = features(torch.from_numpy(test.pixels))  # first, as it shows at once whether the classifier fits
+    parts = test.chunks(AT_ONCE, task.config.workers)
+    real = torch.cat([features(torch.from_numpy(part.pixels)) for part in parts])
     order = np.random.default_rng(seed).permutation(len(test))
     labels = torch.from_numpy(np.resize(test.labels[order], samples)).split(AT_ONCE)
     drawn = [features(task.sample(net, some, seed=seed + part, **how)) for part, some in enumerate(labels)]

@@ -12,7 +12,7 @@ from torch import Tensor
 from weit_rl.errors import UserError
 from weit_rl.registry import unknown
 
-SCHEDULERS: dict[str, tuple[str, dict[str, Any]]] = {  # diffusers' class, and where it is not taken as it is
+SCHEDULERS: dict[str, tuple[str, dict[str, Any]]] = {  # diffusers' class, and its options for what lies in [-1, 1]
     "ddim": ("DDIMScheduler", {}),  # arXiv 2010.02502
     "ddpm": ("DDPMScheduler", {}),  # arXiv 2006.11239
     # its thresholding clips to [-1, 1] what the image is taken for, as the others do unasked
@@ -34,15 +34,22 @@ def scheduler_of(name: str, trained: Any) -> Any:
 
     Args:
         name: in ``SCHEDULERS``.
-        trained: the scheduler of its training.
+        trained: the scheduler of its training; what it clips to [-1, 1], others clip, too.
 
     Raises:
         UserError: for another name.
     """
     if name not in SCHEDULERS:
         raise unknown("scheduler", name, list(SCHEDULERS))
-    kind, options = SCHEDULERS[name]
+    kind, clipped = SCHEDULERS[name]
+    options = clipped if trained.config.clip_sample else {}
     return getattr(diffusers_schedulers(), kind).from_config(trained.config, **options)
+
+
+def check_steps(steps: int, scheduler: Any) -> None:
+    """UserError for more steps than the network of a scheduler was trained with."""
+    if steps > scheduler.config.num_train_timesteps:
+        raise UserError(f"steps={steps}: the network knows {scheduler.config.num_train_timesteps}; ask for no more")
 
 
 def guided(
@@ -89,8 +96,7 @@ def denoise(
     Raises:
         UserError: for more steps than the network was trained with.
     """
-    if steps > scheduler.config.num_train_timesteps:
-        raise UserError(f"steps={steps}: the network knows {scheduler.config.num_train_timesteps}; ask for no more")
+    check_steps(steps, scheduler)
     scheduler.set_timesteps(steps)
     # An image is clipped to [-1, 1]; were DDIM's noise not what is left beside it, too strong an answer early on,
     # which guidance makes stronger, would lead the other way.

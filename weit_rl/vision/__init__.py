@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from weit_rl.vision.pipeline import PixelDiTPipeline
 
-__all__ = ["PixelDiTPipeline", "classify", "evaluate", "export", "generate", "main", "pretrain", "train"]
+__all__ = ["PixelDiTPipeline", "classify", "describe", "evaluate", "export", "generate", "main", "pretrain", "train"]
 
 
 def __getattr__(name: str) -> Any:
@@ -38,12 +38,14 @@ def __getattr__(name: str) -> Any:
 
 def main(cfg: Any) -> dict[str, Any]:
     """Run with a composed config, whose ``mode`` says what is done; returns the numbers it prints."""
+    from weit_rl.workflows.describe import describe as describe_
     from weit_rl.workflows.pretrain import pretrain as pretrain_
     from weit_rl.workflows.train import train as train_
     from weit_rl.workflows.vision import evaluate_images, export_pipeline, sample
 
     modes = {"train": train_, "pretrain": pretrain_}
     modes |= {"evaluate": evaluate_images, "sample": sample, "export": export_pipeline}
+    modes |= {"describe": describe_}
     return modes[cfg.mode](cfg)
 
 
@@ -112,6 +114,18 @@ def export(run: str | Path, out: str | Path, **options: Any) -> dict[str, Any]:
         UserError: for bad input, before anything is written.
     """
     return _run("export", {"run": str(run), "out": str(out), **options})
+
+
+def describe(**options: Any) -> dict[str, Any]:
+    """What networks of some sizes cost, without making them; ``sizes``, by the name of each its numbers.
+
+    Args:
+        options: of ``configs/vision_describe.yaml``, such as ``recipe="imagenet"``.
+
+    Raises:
+        UserError: for bad input.
+    """
+    return _run("describe", options)
 
 
 def classify(run: str | Path, images: Tensor | np.ndarray, checkpoint: str = "last") -> dict[str, Any]:

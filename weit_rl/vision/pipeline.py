@@ -103,6 +103,8 @@ class PixelDiTPipeline(DiffusionPipeline):
         from weit_rl.workflows.vision import diffusion_run, network_of
 
         net, card = network_of(diffusion_run(run), checkpoint, "cpu")
+        if "autoencoder" in card:
+            raise UserError(f"run={run}: draws latents of {card['autoencoder']}; only runs in pixels are exported")
         how = scheduler_of(scheduler, DDPMScheduler(card["timesteps"]))
         return cls(PixelDiT.of(net), how, {str(number): name for number, name in enumerate(card["classes"])})
 

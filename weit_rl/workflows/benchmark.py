@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import os
 import re
@@ -20,14 +21,15 @@ from weit_rl.comparison.grid import Grid
 from weit_rl.comparison.page import write_html, write_markdown
 from weit_rl.comparison.pool import Job, in_parallel
 from weit_rl.comparison.results import Results, scored
-from weit_rl.comparison.sources import Sources
+from weit_rl.comparison.sources import JUDGE, Sources
 from weit_rl.comparison.tables import Reference, all_tables
 from weit_rl.data.readers import data_name
 from weit_rl.errors import Interrupted, UserError
 from weit_rl.registry import unknown
-from weit_rl.tasks import kind_of
+from weit_rl.tasks import kind_named, kind_of
 from weit_rl.training.progress import Progress
 from weit_rl.workflows.setup import check_model
+from weit_rl.workflows.train import TrainRun
 
 MODES, REPORTS = ("run", "tune", "report"), ("markdown", "html")
 
@@ -59,7 +61,7 @@ class Comparison:
     def __init__(self, cfg: Any):
         self.cfg, self.grid = cfg, Grid.of(cfg)
         self.kind = self.grid.kind
-        self.task = self.kind.make(compose("train", self.grid.words()))
+        self.task = self.kind.make(compose("train", [*self.grid.words(), *self.grid.drawn()]))
         slug = re.sub(r"[^\w-]+", "-", self.task.name)
         self.folder = Path(cfg.run_dir or f"runs/benchmark-{slug}-{cfg.profile}").expanduser()
         self.results = Results(self.folder, self.grid)
@@ -128,7 +130,7 @@ class Comparison:
     def report(self) -> dict[str, Any]:
         """Tables and plots of the rows there are."""
         trials = rates.read_rates(self.folder)
-        tables = all_tables(self.results.rows, self.reference, self.kind.measure)
+        tables = all_tables(self.results.rows, self.reference, self.kind.measure, self.judge)
         tables += [rates.rates_table(trials, self.kind.measure)] if trials else []
         done = scored(self.results.rows)
         if not tables:
@@ -154,6 +156,20 @@ class Comparison:
         mean = sum(values) / len(values) if values else math.nan
         return Reference(mean, f"the {word} of {longest} steps from scratch")
 
+    @property
+    def judge(self) -> str:
+        """By what results are judged, where a network does it, as a sentence."""
+        path = self.sources.path(JUDGE, 0) / TrainRun.result
+        if not self.kind.judge or not path.exists():
+            return ""
+        report = json.loads(path.read_text())
+        named = f"{report['model']} {report['size']} of {report['data']}"
+        score = f"{kind_named(report['task']).measure.word} on the test images {report['accuracy']:.1f}"
+        return (
+            f"{self.grid.samples} images drawn in {self.grid.sampling_steps} steps against "
+            f"{report['images']} test images, by the features of {named} ({score})."
+        )
+
     @cached_property
     def source_flops(self) -> float:
         """What the source of a method costs."""
@@ -163,6 +179,7 @@ class Comparison:
         """What a reader must know of the conditions."""
         grid, cells = self.grid, len(scored(self.results.rows))
         judged = "the test images" if grid.episodes is None else f"{grid.episodes} test episodes"
+        judge = [f"{self.kind.measure.title}: {self.judge}"] if self.judge else []
         return [
             f"{cells} cells, judged by {judged} each, batches of {grid.batch_size}. A budget is "
             "every gradient step spent on a target, a method's own stage in it, with its own finished schedule. "
@@ -171,4 +188,5 @@ class Comparison:
             f"Every source, bank or network, was trained on the same data for {self.source_flops:.3g} FLOPs "
             f"({grid.pretrain_steps} steps of WeiT's bank); where a method can start from the largest sampled size or "
             "the smallest, it takes the one of lower first loss.",
+            *judge,
         ]

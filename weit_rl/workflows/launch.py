@@ -17,7 +17,7 @@ from weit_rl.training.device import set_up_torch
 from weit_rl.training.run_folder import RunFolder
 from weit_rl.workflows.setup import check_model
 
-PATHS = ("data", "bank", "source")
+PATHS = ("data", "bank", "source", "features", "autoencoder")
 
 
 class Run(Protocol):

@@ -34,7 +34,7 @@ from weit_rl.workflows.setup import bank_of
 
 LICENCE = "Apache-2.0"
 PROBES = 50  # steps whose FLOPs are averaged: they depend on the sizes drawn
-PLACES = ("run_dir", "resume", "device", "threads")  # where a bank is made, not what it is
+PLACES = ("run_dir", "resume", "device", "threads", "workers")  # where a bank is made, not what it is
 
 
 def pretrain(cfg: Any) -> dict[str, Any]:

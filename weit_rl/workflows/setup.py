@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from weit_rl.bank import TemplateBank
 from weit_rl.bodies import bank_for
 from weit_rl.errors import UserError
-from weit_rl.made_for import check_bank, check_same, model_of
+from weit_rl.made_for import check_bank, model_of
 from weit_rl.models import models_of
 from weit_rl.registry import unknown
 from weit_rl.shipped import BANKS, shipped_bank
-from weit_rl.sizes import Size
+from weit_rl.sizes import HEAD_DIM, Size
 from weit_rl.start import network_of_size
 from weit_rl.tasks import Task, kind_of
 from weit_rl.tensorfile import read_card
-from weit_rl.training.checkpoint import load_network
-
-BESIDE = dict.fromkeys(("size", "options", "dropout"))  # what the networks of one family may differ in
 
 
 def check_model(cfg: Any) -> None:
@@ -26,6 +24,11 @@ def check_model(cfg: Any) -> None:
     names = models_of(cfg.get("task") or "control")
     if names and cfg.get("model") not in (None, *names):
         raise unknown("model", str(cfg.model), names)
+
+
+def head_dim_of(card: Mapping[str, Any]) -> int:
+    """The channels of an attention head, by the card of a bank or checkpoint."""
+    return int(card["size"][2]) if "size" in card else HEAD_DIM
 
 
 def bank_path(cfg: Any) -> Path:
@@ -65,14 +68,10 @@ def source_of(bank: TemplateBank, task: Task) -> Any:
     return network_of_size(bank, net, net, task.plan).materialize()
 
 
-def network_at(path: str, task: Task) -> Any:
-    """The trained network of a run folder or checkpoint; raises UserError if it is of another family."""
-    place = Path(path).expanduser()
-    net, card = load_network(place / "checkpoints" / "last.safetensors" if place.is_dir() else place)
-    check_same(f"source={path}", card["model"], task.config.model)
-    mine = task.card(Size(64, 1))
-    made, wanted = ({**{key: c.get(key) for key in mine}, **c["options"], **BESIDE} for c in (card, mine))
-    if made != wanted:
-        made, wanted = ({key: value for key, value in c.items() if value is not None} for c in (made, wanted))
-        raise UserError(f"source={path}: was made with {made}, this run asks for {wanted}; give the same options")
-    return net.to(task.config.device)
+def same_heads(what: str, made: Size, size: Size) -> None:
+    """UserError where a size has other attention heads than what it is made from."""
+    if made.head_dim != size.head_dim:
+        raise UserError(
+            f"{what}: has heads of {made.head_dim} channels, size={size} of {size.head_dim}; "
+            f"give size={size.width}x{size.depth}x{made.head_dim}"
+        )

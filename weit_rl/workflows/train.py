@@ -24,7 +24,8 @@ from weit_rl.training.run_folder import RunFolder
 from weit_rl.workflows.launch import launch
 from weit_rl.workflows.monitor import Monitor
 from weit_rl.workflows.scores import Scores
-from weit_rl.workflows.setup import bank_of, bank_path, network_at, source_of
+from weit_rl.workflows.setup import bank_of, bank_path, full_size, head_dim_of, same_heads, source_of
+from weit_rl.workflows.source import card_at, network_at
 
 FINAL = ("score", "flops", "seconds", "validation_loss")  # what TensorBoard's HPARAMS tab shows
 LOSS_BATCHES = 50  # of held-out windows, by which a finished network is judged beside its return
@@ -54,14 +55,13 @@ class TrainRun:
     result = "evaluation.json"
 
     def __init__(self, cfg: Any):
-        self.cfg, fixed = cfg, Segment(0, cfg.train_steps, size_of(cfg.size))
-        self.segments = segments(cfg.grow, cfg.train_steps) if cfg.grow else [fixed]
-        self.size = self.segments[0].size
-        self.initializer = INITIALIZERS.get(cfg.init)
+        self.cfg, self.initializer = cfg, INITIALIZERS.get(cfg.init)
         self.make = with_options(cfg.init, self.initializer, cfg.init_options)
         self.train_steps = cfg.train_steps
         self.scaler_steps = stage_steps(self.initializer, cfg.scaler_steps)
         self.bank = TemplateBank.load(bank_path(cfg)) if self.initializer.needs_source and not cfg.source else None
+        self.segments = self._segments()
+        self.size = self.segments[0].size
         self.task: Any = kind_of(cfg).make(cfg)
         if self.bank:
             self.task.plan = self.task.plan.with_tiles(self.bank.tiles)
@@ -197,13 +197,20 @@ class TrainRun:
             "parameters": sum(p.numel() for p in self.net.parameters()),
         }
 
+    def _segments(self) -> list[Segment]:
+        begun = self.bank.card if self.bank else card_at(self.cfg.source) if self.initializer.needs_source else {}
+        if self.cfg.grow:
+            return segments(self.cfg.grow, self.cfg.train_steps, head_dim_of(begun))
+        return [Segment(0, self.cfg.train_steps, size_of(self.cfg.size, head_dim_of(begun)))]
+
     def _source(self) -> Source | None:
         if self.bank:
+            same_heads("bank", full_size(self.bank), self.size)
             bank = bank_of(self.bank, self.task).to(self.task.config.device)
             return Source(source_of(bank, self.task), bank)
         if not self.initializer.needs_source:
             return None
-        return Source(network_at(self.cfg.source, self.task))
+        return Source(network_at(self.cfg.source, self.task, self.size))
 
 
 def stage_steps(initializer: Initializer, asked: int | None) -> int:

@@ -13,14 +13,17 @@ from torch import Tensor
 
 from weit_rl.atomic import cannot_write, unused, write_atomically
 from weit_rl.errors import UserError
+from weit_rl.options import as_config, plain_config
 from weit_rl.registry import unknown
 from weit_rl.tasks import kind_of
 from weit_rl.tasks.pictures import grid_of
-from weit_rl.tasks.sample_quality import Features, quality_of
 from weit_rl.training.checkpoint import load_network
 from weit_rl.training.device import device_of
 from weit_rl.training.progress import table
 from weit_rl.training.run_folder import RunFolder
+
+DRAWING = {name: name for name in ("features", "samples", "scheduler", "guidance")} | {"sampling_steps": "steps"}
+"""Options of training by those of evaluation that stand in their place."""
 
 
 def evaluate_images(cfg: Any) -> dict[str, Any]:
@@ -28,9 +31,8 @@ def evaluate_images(cfg: Any) -> dict[str, Any]:
     run = RunFolder.open(cfg.run)
     net, card = network_of(run, cfg.checkpoint, device_of(cfg))
     task = task_of(run, card, cfg)
-    quality = sample_quality(cfg, run, task, net)
     more, pictures = task.closer_look(net)
-    report = task.evaluate(net) | more | quality
+    report = task.evaluate(net, seed=cfg.seed) | more
     report |= {"checkpoint": cfg.checkpoint, "data": task.name, "classes": card["classes"]}
     name = unused(run.path / f"evaluation-{cfg.checkpoint}-{task.name}.json").name
     run.write_json(name, report)
@@ -38,24 +40,10 @@ def evaluate_images(cfg: Any) -> dict[str, Any]:
         write_atomically(run.path / f"{Path(name).stem}-{kind}.png", png)
         run.log_image(card.get("step", run.last_step()), f"{kind}/{cfg.checkpoint}", png)
     run.close()
-    judge = f", drawn images by the features of {report['features']}" if quality else ""
+    judge = f", drawn images by the features of {report['features']}" if "features" in report else ""
     table(f"{cfg.run}{judge}", [task.row(cfg.checkpoint, report)])
     print(f"written: {run.path / name}, and beside it pictures of {' and '.join(pictures)}")
     return report
-
-
-def sample_quality(cfg: Any, run: RunFolder, task: Any, net: Any) -> dict[str, Any]:
-    """How near drawn images are to the test images, by the classifier that ``cfg.features`` names; {} without one."""
-    if cfg.features is None:
-        return {}
-    diffusion_run(run.path)
-    judge, card = network_of(RunFolder.open(cfg.features), "last", device_of(cfg))
-    if card.get("task") != "classification":
-        raise UserError(f"features={cfg.features}: is not of task=classification; give a classifier of such images")
-    how = {name: cfg[name] for name in ("scheduler", "steps", "guidance")}
-    numbers = quality_of(task, net, Features(judge), cfg.samples, cfg.seed, **how)
-    named = f"{card['model']} {'x'.join(map(str, card['size'][:2]))} of {card['data']}"
-    return numbers | how | {"samples": cfg.samples, "features": named, "features_run": str(cfg.features)}
 
 
 def sample(cfg: Any) -> dict[str, Any]:
@@ -65,7 +53,7 @@ def sample(cfg: Any) -> dict[str, Any]:
         if cfg[name] < 1:
             raise UserError(f"{name}={cfg[name]}: must be 1 or more")
     net, card = network_of(run, cfg.checkpoint, device_of(cfg))
-    task = task_of(run, card, OmegaConf.create({"data": None, "device": cfg.device}))
+    task = task_of(run, card, OmegaConf.create({"data": None, "device": cfg.device, "features": None}))
     labels = torch.tensor(labels_of(cfg.classes, card["classes"])).repeat_interleave(cfg.images)
     images = task.sample(net, labels, cfg.steps, cfg.guidance, cfg.seed, cfg.scheduler).numpy()
     path = unused(run.path / f"samples-{cfg.checkpoint}.npz")
@@ -126,8 +114,9 @@ def task_of(run: RunFolder, card: dict[str, Any], cfg: Any) -> Any:
     """What the run was trained for, or the same on other images."""
     changes = {"data": cfg.data or run.config.data, "device": cfg.device}
     if cfg.data is not None:
-        changes |= {name: card["options"][name] for name in ("image_size", "channels")}
-    task = kind_of(run.config).make(OmegaConf.merge(run.config, changes))
+        changes |= card.get("pixels") or {name: card["options"][name] for name in ("image_size", "channels")}
+    changes |= {name: cfg[own] for name, own in DRAWING.items() if own in cfg}
+    task = kind_of(run.config).make(as_config({**plain_config(run.config), **changes}))
     if list(task.images.classes) != card["classes"]:
         have, known = (", ".join(names) for names in (task.images.classes, card["classes"]))
         raise UserError(f"data={cfg.data}: has the classes {have}, the run knows {known}; give images of the same ones")

@@ -1,7 +1,8 @@
 """Labelled images: each kind of source is one file of this folder, which is found by itself.
 
-A set is held in memory as bytes, in three parts. Training and choosing see ``train`` and ``held_out``; ``test`` is for
-the verdict. Where a source does not say which images are for which, the same ones are drawn in every run.
+A set has three parts, held in memory as bytes or, where a part is too large for that (``decode.MOST_BYTES``), decoded
+image by image when they are needed. Training and choosing see ``train`` and ``held_out``; ``test`` is for the verdict.
+Where a source does not say which images are for which, the same ones are drawn in every run.
 """
 
 from __future__ import annotations
@@ -11,18 +12,21 @@ import os
 import pkgutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from weit_rl.data.images.decode import Part, Reading
+from weit_rl.data.images.decode import Reading
+from weit_rl.data.images.parts import Part, Unread
 from weit_rl.errors import UserError
 from weit_rl.registry import Registry, unknown
 
 DEFAULT = "digits"
 SPLIT_SEED = 0  # the same images are held out in every run
 TEST, HELD_OUT = 0.2, 0.1  # shares of each class, where a source has no such parts
+MOST_HELD_OUT = 10_000  # images that are taken away from the training to choose by
 
 
 class Read(NamedTuple):
@@ -34,7 +38,7 @@ class Read(NamedTuple):
         licence: what is known of the images' licence.
     """
 
-    parts: Mapping[str, Part]
+    parts: Mapping[str, Part | Unread]
     classes: Sequence[str]
     licence: str
 
@@ -71,24 +75,31 @@ class Images:
 
     name: str
     classes: tuple[str, ...]
-    train: Part
-    held_out: Part
-    test: Part
+    train: Part | Unread
+    held_out: Part | Unread
+    test: Part | Unread
     licence: str
 
     @property
     def channels(self) -> int:
         """Of an image, 1 or 3."""
-        return self.train.pixels.shape[1]
+        return self.train.shape[0]
 
     @property
     def image_size(self) -> int:
         """Edge in pixels."""
-        return self.train.pixels.shape[2]
+        return self.train.shape[1]
 
     def statistics(self) -> tuple[np.ndarray, np.ndarray]:
-        """Mean and standard deviation of the training images' channels, ``(channels, 1, 1)`` each, pixels in [0, 1]."""
-        flat = self.train.pixels.transpose(1, 0, 2, 3).reshape(self.channels, -1)
+        """Mean and standard deviation of the training images' channels, ``(channels, 1, 1)`` each, pixels in [0, 1].
+
+        Where these are not in memory, of a sample of them.
+        """
+        return self._statistics
+
+    @cached_property
+    def _statistics(self) -> tuple[np.ndarray, np.ndarray]:
+        flat = self.train.sample().pixels.transpose(1, 0, 2, 3).reshape(self.channels, -1)
         counts = np.stack([np.bincount(channel, minlength=256) for channel in flat])  # exact, and without a float copy
         values, shares = np.arange(256) / 255, counts / flat.shape[1]
         mean = shares @ values
@@ -123,7 +134,8 @@ def load_images(
         image_size: edge in pixels that all are brought to, the shorter edge scaled and the middle cut out (default: as
             they are, and all must be squares of one size).
         channels: 1 or 3, that all are brought to (default: as they are, and all must have the same).
-        skip_corrupt: leave images out that cannot be read (default: refuse the set, naming the first).
+        skip_corrupt: leave images out that cannot be read (default: refuse the set, naming the first; of a part that
+            is decoded when it is needed, refuse the batch).
         root: the folder of torchvision's data sets (default: ``weit_rl/images`` in the user's cache).
         download: whether a set that is not there may be downloaded (default False).
 
@@ -154,16 +166,16 @@ def load_sources() -> Registry[Source]:
     return SOURCES
 
 
-def _split(data: str, parts: dict[str, Part]) -> dict[str, Part]:
+def _split(data: str, parts: dict[str, Part | Unread]) -> dict[str, Part | Unread]:
     """All three parts; one that is missing is taken from the training images."""
-    for name, share in (("test", TEST), ("held_out", HELD_OUT)):
+    for name, share, most in (("test", TEST, 1.0), ("held_out", HELD_OUT, MOST_HELD_OUT / len(parts["train"]))):
         if name not in parts:
-            taken = _of_each_class(parts["train"].labels, share)
+            taken = _of_each_class(parts["train"].labels, min(share, most))
             parts |= {name: parts["train"].subset(taken), "train": parts["train"].subset(~taken)}
     for name, part in parts.items():
         if not len(part):
             raise UserError(f"data {data}: no image is left for {name}; give every class a few more")
-        shape, wanted = part.pixels.shape[1:], parts["train"].pixels.shape[1:]
+        shape, wanted = part.shape, parts["train"].shape
         if shape != wanted:
             have, other = ("x".join(map(str, one)) for one in (shape, wanted))
             raise UserError(f"data {data}: {name} has images of {have}, train of {other}; give image_size and channels")

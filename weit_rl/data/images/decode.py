@@ -2,55 +2,29 @@
 
 from __future__ import annotations
 
+import contextlib
+import math
 import struct
 import warnings
 import zipfile
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 from PIL import Image, ImageOps
 
+from weit_rl.data.images.parts import Item, Part, Unread
 from weit_rl.errors import UserError
 
 MOST_PIXELS = 64_000_000  # of a single image
-MOST_BYTES = 8 * 2**30  # of a set in memory
+MOST_BYTES = 2 * 2**30  # of a part of a set in memory; images of a larger one are decoded when they are needed
 GREY = ("1", "L", "LA", "I", "I;16", "F")  # PIL's modes of one channel
 MODES = {1: "L", 3: "RGB"}
 CORRUPT = (OSError, SyntaxError, ValueError, EOFError, KeyError, RuntimeError, struct.error, zlib.error,
            zipfile.BadZipFile, Image.DecompressionBombError)  # fmt: skip
 """What reading a damaged file raises, in PIL and in zipfile."""
-
-
-class Item(NamedTuple):
-    """An image that was not read yet: its name for error messages, its label, and what opens it."""
-
-    where: str
-    label: int
-    open: Callable[[], Image.Image]
-
-
-@dataclass(frozen=True)
-class Part:
-    """Labelled images.
-
-    Attributes:
-        pixels: ``(n, channels, height, width)`` uint8.
-        labels: ``(n,)`` int64.
-    """
-
-    pixels: np.ndarray
-    labels: np.ndarray
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-    def subset(self, chosen: np.ndarray) -> Part:
-        """Those of these indices, or of this mask."""
-        return Part(self.pixels[chosen], self.labels[chosen])
 
 
 @dataclass(frozen=True)
@@ -73,19 +47,38 @@ class Reading:
         """``(channels, height, width)`` uint8."""
         if image.width * image.height > MOST_PIXELS:
             raise ValueError(f"{image.width} x {image.height} pixels are more than {MOST_PIXELS}")
-        channels = self.channels or (1 if image.mode in GREY else 3)
+        channels = self.channels or _channels(image)
         image = image.convert(MODES[channels])
         if self.image_size is not None and image.size != (self.image_size, self.image_size):
             image = ImageOps.fit(image, (self.image_size, self.image_size), Image.Resampling.BICUBIC)
         return np.asarray(image).reshape(image.height, image.width, channels).transpose(2, 0, 1)
 
-    def part(self, items: Sequence[Item]) -> Part:
-        """All images of a part.
+    def part(self, items: Sequence[Item]) -> Part | Unread:
+        """All images of a part, in memory where they fit there.
 
         Raises:
-            UserError: naming an image that cannot be read or has another shape than the first; if they are too many.
+            UserError: naming an image that cannot be read or has another shape than the first; if they are too many
+                for the memory and it is not known which shape they are brought to.
         """
-        pixels, labels, skipped = np.empty((0, 0, 0, 0), np.uint8), list[int](), list[str]()
+        count = len(items) * math.prod(self._shape(items))
+        if count <= MOST_BYTES:
+            return self.read(items)
+        if self.image_size is None or self.channels is None:
+            raise UserError(
+                f"{len(items)} images (such as {items[0].where}) take {count / 2**30:.0f} GiB, and up to "
+                f"{MOST_BYTES / 2**30:.0f} GiB are held in memory; give image_size and channels, so that they are "
+                "decoded when they are needed"
+            )
+        labels = np.array([item.label for item in items], np.int64)
+        return Unread(items, np.arange(len(items)), labels, self._shape(items), self._some)
+
+    def read(self, items: Sequence[Item]) -> Part:
+        """These images, in memory.
+
+        Raises:
+            UserError: naming one that cannot be read or has another shape than the first.
+        """
+        pixels, labels, skipped = np.empty((0, *self._shape(())), np.uint8), list[int](), list[str]()
         for item in items:
             try:
                 array = self.array(item.open())
@@ -93,13 +86,33 @@ class Reading:
                 skipped.append(_corrupt(item.where, error, self.skip_corrupt))
                 continue
             if not labels:
-                pixels = _room(len(items), array.shape, item.where)
+                pixels = np.empty((len(items), *array.shape), np.uint8)
             _check_shape(array.shape, pixels.shape[1:], item.where)
             pixels[len(labels)] = array
             labels.append(item.label)
         if skipped:
             warnings.warn(f"{len(skipped)} corrupt images left out, such as {skipped[0]}", stacklevel=2)
         return Part(pixels[: len(labels)], np.array(labels, np.int64))
+
+    def _some(self, items: Sequence[Item]) -> Part:
+        part = self.read(items)
+        if not len(part):
+            raise UserError(f"image {items[0].where} and {len(items) - 1} others beside it: none can be read")
+        return part
+
+    def _shape(self, items: Sequence[Item]) -> tuple[int, int, int]:
+        """Of the images, by the options or the header of the first that has one."""
+        if self.image_size is not None:
+            return self.channels or 3, self.image_size, self.image_size
+        for item in items:
+            with contextlib.suppress(*CORRUPT):
+                image = item.open()
+                return self.channels or _channels(image), image.height, image.width
+        return 0, 0, 0
+
+
+def _channels(image: Image.Image) -> int:
+    return 1 if image.mode in GREY else 3
 
 
 def _corrupt(where: str, error: Exception, skip: bool) -> str:
@@ -109,16 +122,6 @@ def _corrupt(where: str, error: Exception, skip: bool) -> str:
             f"image {where}: cannot be read ({reason}); replace it, or leave such out with skip_corrupt=true"
         )
     return where
-
-
-def _room(count: int, shape: tuple[int, ...], where: str) -> np.ndarray:
-    if count * np.prod(shape, dtype=float) > MOST_BYTES:
-        size = count * np.prod(shape, dtype=float) / 2**30
-        raise UserError(
-            f"{count} images of {'x'.join(map(str, shape))} (such as {where}) take {size:.0f} GiB, and a set is held "
-            f"in memory, {MOST_BYTES / 2**30:.0f} GiB at most; give a smaller image_size"
-        )
-    return np.empty((count, *shape), np.uint8)
 
 
 def _check_shape(shape: tuple[int, ...], wanted: tuple[int, ...], where: str) -> None:

@@ -6,7 +6,8 @@ import numpy as np
 from PIL import Image
 
 from weit_rl.data.images import SOURCES, Read, Source, missing
-from weit_rl.data.images.decode import Item, Reading
+from weit_rl.data.images.decode import Reading
+from weit_rl.data.images.parts import Item
 
 NAME = "digits"
 LICENCE = "CC BY 4.0 (Alpaydin and Kaynak 1998, Optical Recognition of Handwritten Digits, UCI, doi 10.24432/C50P49)"

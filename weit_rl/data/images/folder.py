@@ -7,17 +7,19 @@ never more than it said.
 from __future__ import annotations
 
 import io
+import os
 import re
 import zipfile
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from PIL import Image
 
 from weit_rl.data.images import SOURCES, Read, Source
-from weit_rl.data.images.decode import Item, Reading
+from weit_rl.data.images.decode import Reading
+from weit_rl.data.images.parts import Item
 from weit_rl.errors import UserError
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".ppm", ".pgm", ".tif", ".tiff", ".webp")
@@ -27,8 +29,8 @@ LAYOUT = "lay them out as CLASS/IMAGE.jpg, or as train/CLASS/IMAGE.jpg and test/
 MOST_FILE = 64 * 2**20  # bytes of a file in an archive
 LICENCE = "not known (files of the user)"
 Path_ = tuple[str, ...]
-Files = Mapping[Path_, Callable[[], Any]]
-"""By its path inside the set, what gives a file that PIL can open."""
+Files = Mapping[Path_, "str | Callable[[], Any]"]
+"""By its path inside the set, a file's path on the disk, or what gives it as PIL can open it."""
 
 
 def accepts(data: str) -> bool:
@@ -42,19 +44,21 @@ def read(data: str, how: Reading) -> Read:
     path = Path(data).expanduser()
     if not path.exists():
         raise UserError(f"data {data}: there is no such file or folder; check the path")
-    with _folder(path) if path.is_dir() else _archive(path) as files:
-        tree = _parts(data, sorted(_inside(list(files)).items()))
-        classes = sorted({name for members in tree.values() for name, _ in members})
-        _check_classes(data, classes, tree)
-        parts = {part: how.part(_items(data, members, classes, files)) for part, members in tree.items()}
+    files = _folder(path) if path.is_dir() else _archive(path)
+    tree = _parts(data, sorted(_inside(list(files)).items()))
+    classes = sorted({name for members in tree.values() for name, _ in members})
+    _check_classes(data, classes, tree)
+    parts = {part: how.part(_items(data, members, classes, files)) for part, members in tree.items()}
     return Read(parts, classes, LICENCE)
 
 
 def _items(data: str, members: list[tuple[str, Path_]], classes: list[str], files: Files) -> list[Item]:
-    return [
-        Item(f"{data}: {'/'.join(path)}", classes.index(name), lambda path=path: Image.open(files[path]()))  # type: ignore[misc]
-        for name, path in members
-    ]
+    labels = {name: label for label, name in enumerate(classes)}
+    return [Item(f"{data}: {'/'.join(path)}", labels[name], partial(_open, files[path])) for name, path in members]
+
+
+def _open(file: str | Callable[[], Any]) -> Image.Image:
+    return Image.open(file if isinstance(file, str) else file())
 
 
 def _inside(paths: list[Path_]) -> dict[Path_, Path_]:
@@ -93,25 +97,41 @@ def _check_classes(data: str, classes: list[str], tree: Mapping[str, list[tuple[
         )
 
 
-@contextmanager
-def _folder(path: Path) -> Iterator[Files]:
+def _folder(path: Path) -> Files:
     found = (file for file in path.rglob("*") if _wanted(file.relative_to(path).parts))
-    yield {file.relative_to(path).parts: lambda file=file: file for file in found if file.is_file()}  # type: ignore[misc]
+    return {file.relative_to(path).parts: str(file) for file in found if file.is_file()}
 
 
-@contextmanager
-def _archive(path: Path) -> Iterator[Files]:
+def _archive(path: Path) -> Files:
+    archive = Archive(path)
     try:
-        archive = zipfile.ZipFile(path)
+        members = archive.here().infolist()
     except (OSError, zipfile.BadZipFile, NotImplementedError) as error:
         raise UserError(f"data {path}: not a whole .zip ({error}); copy it or make it again") from error
-    with archive:
-        entries = {_safe(path, entry): entry for entry in archive.infolist() if not entry.is_dir()}
-        yield {
-            place: lambda entry=entry: io.BytesIO(_bytes(archive, entry))  # type: ignore[misc]
-            for place, entry in entries.items()
-            if _wanted(place)
-        }
+    entries = {_safe(path, entry): entry for entry in members if not entry.is_dir()}
+    return {place: partial(archive.file, entry) for place, entry in entries.items() if _wanted(place)}
+
+
+class Archive:
+    """A .zip that every process opens for itself: a file that was open before a fork has one place for all of them.
+
+    Args:
+        path: of the archive.
+    """
+
+    def __init__(self, path: Path):
+        self.path, self._opened = path, dict[int, zipfile.ZipFile]()
+
+    def here(self) -> zipfile.ZipFile:
+        """As this process has it open."""
+        if os.getpid() not in self._opened:
+            self._opened = {os.getpid(): zipfile.ZipFile(self.path)}
+        return self._opened[os.getpid()]
+
+    def file(self, entry: zipfile.ZipInfo) -> io.BytesIO:
+        """What is in a file, and never more than the archive said."""
+        with self.here().open(entry) as file:
+            return io.BytesIO(file.read(entry.file_size))
 
 
 def _safe(archive: Path, entry: zipfile.ZipInfo) -> Path_:
@@ -124,11 +144,6 @@ def _safe(archive: Path, entry: zipfile.ZipInfo) -> Path_:
     if entry.flag_bits & 1:
         raise UserError(f"data {archive}: {name} is encrypted; make the archive again without a password")
     return tuple(part for part in name.split("/") if part not in ("", "."))
-
-
-def _bytes(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> bytes:
-    with archive.open(entry) as file:
-        return file.read(entry.file_size)
 
 
 def _wanted(place: Path_) -> bool:

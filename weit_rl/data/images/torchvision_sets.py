@@ -8,7 +8,8 @@ from __future__ import annotations
 from typing import Any
 
 from weit_rl.data.images import SOURCES, Read, Source, missing
-from weit_rl.data.images.decode import Item, Reading
+from weit_rl.data.images.decode import Reading
+from weit_rl.data.images.parts import Item
 from weit_rl.errors import UserError
 
 BY_FLAG = {"train": {"train": True}, "test": {"train": False}}

@@ -1,0 +1,48 @@
+"""The trained network that a run names as its source: of another run, a checkpoint of ours, or one of timm's."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from weit_rl.errors import UserError
+from weit_rl.made_for import check_same
+from weit_rl.models.timm_checkpoint import adopted, load_timm, timm_card, timm_file
+from weit_rl.sizes import Size
+from weit_rl.tasks import Task
+from weit_rl.tensorfile import read_card
+from weit_rl.training.checkpoint import load_network
+from weit_rl.workflows.setup import same_heads
+
+BESIDE = dict.fromkeys(("size", "options", "dropout"))  # what the networks of one family may differ in
+
+
+def card_at(path: str) -> dict[str, Any]:
+    """What a source says of itself."""
+    place = Path(path).expanduser()
+    foreign = timm_file(place)
+    return timm_card(foreign) if foreign else read_card(_checkpoint(place))
+
+
+def network_at(path: str, task: Task, size: Size) -> Any:
+    """The trained network of a source, for networks of a size; raises UserError if it is of another family."""
+    place = Path(path).expanduser()
+    foreign = timm_file(place)
+    net, card = load_timm(foreign, size.head_dim) if foreign else load_network(_checkpoint(place))
+    check_same(f"source={path}", card["model"], task.config.model)
+    same_heads(f"source={path}", Size(*card["size"]), size)
+    if foreign:
+        return adopted(net, task.build(Size(*card["size"]), task.config.seed), path)
+    _same_options(path, card, task.card(size))
+    return net.to(task.config.device)
+
+
+def _checkpoint(place: Path) -> Path:
+    return place / "checkpoints" / "last.safetensors" if place.is_dir() else place
+
+
+def _same_options(path: str, card: dict[str, Any], mine: dict[str, Any]) -> None:
+    made, wanted = ({**{key: c.get(key) for key in mine}, **c["options"], **BESIDE} for c in (card, mine))
+    if made != wanted:
+        made, wanted = ({key: value for key, value in c.items() if value is not None} for c in (made, wanted))
+        raise UserError(f"source={path}: was made with {made}, this run asks for {wanted}; give the same options")
