@@ -47,7 +47,7 @@ MAY_IMPORT = {
     "constraints": BASE | {"kernels", "plan"},
     "parameters": set(),
     "hub": {"errors"},
-    "model_card": {"errors", "models", "sizes"},
+    "model_card": {"choices", "errors", "models", "sizes"},
     "bank": BASE | {"constraints", "hub", "model_card", "parameters", "plan", "resize"},
     "weit": BASE | {"bank", "constraints", "parameters", "plan", "resize"},
     "bodies": BASE | {"bank", "plan"},
