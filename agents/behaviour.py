@@ -79,8 +79,7 @@ def train_behaviour(config: BehaviourConfig, make_env: Callable[[], Any], folder
     """
     agent = make_behaviour(config, make_env)
     folder.mkdir(parents=True, exist_ok=True)
-    if (folder / STATE).exists():
-        load_training_state(agent, folder / STATE)
+    load_training_state(agent, folder / STATE)
     with Progress(config.steps, f"{config.algorithm} training", agent.num_timesteps) as bar:
         _train(agent, config, folder, bar)
     return folder

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +21,14 @@ from weit_rl.errors import UserError
 Card = dict[str, Any]
 
 
-def write_tensors(path: str | Path, tensors: dict[str, torch.Tensor], card: Card) -> None:
+def write_tensors(path: str | Path, tensors: dict[str, torch.Tensor], card: Card, keep: bool = False) -> None:
     """Write tensors and their card atomically; tensors may share memory, be strided or live on any device.
 
     Args:
         path: the file, by custom ``*.safetensors``; its folder must exist.
         tensors: by name; dtype, shape and every bit are kept.
         card: whatever JSON can hold: where the tensors come from, sizes, settings.
+        keep: whether an older file is kept as ``*.previous``, for :func:`newest` (default False).
 
     Raises:
         UserError: if the disk is full or the folder not writable; an older file is untouched then.
@@ -35,7 +37,34 @@ def write_tensors(path: str | Path, tensors: dict[str, torch.Tensor], card: Card
         name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format) for name, tensor in tensors.items()
     }
     text = json.dumps(card, sort_keys=True)
-    write_atomically(path, _in_order(save(plain, metadata={"card": text, "sha256": _digest(text, plain)})))
+    data = _in_order(save(plain, metadata={"card": text, "sha256": _digest(text, plain)}))
+    write_atomically(path, data, previous(Path(path)) if keep else None)
+
+
+def previous(path: Path) -> Path:
+    """What ``write_tensors(..., keep=True)`` calls the file before this one."""
+    return path.with_suffix(".previous")
+
+
+def newest(path: Path) -> Path | None:
+    """Of a file that is written with ``keep`` and the one before it, the newest that is whole; None if there is none.
+
+    Raises:
+        UserError: if what is there is damaged.
+    """
+    damage: UserError | None = None
+    for place in (path, previous(path)):
+        try:
+            if place.exists():
+                read_tensors(place)
+                if damage:
+                    warnings.warn(f"{damage}; {place.name}, the one before it, is taken instead", stacklevel=2)
+                return place
+        except UserError as error:
+            damage = damage or error
+    if damage:
+        raise damage
+    return None
 
 
 def read_tensors(path: str | Path) -> tuple[dict[str, torch.Tensor], Card]:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from weit_rl.errors import UserError
 from weit_rl.models import MODELS
 from weit_rl.sizes import Size
-from weit_rl.tensorfile import read_tensors, write_tensors
+from weit_rl.tensorfile import newest, read_tensors, write_tensors
 
 NETWORK = "weit_rl network 1"
 TRAINING = "weit_rl training state 1"
@@ -35,13 +35,20 @@ def load_network(path: Path) -> tuple[nn.Module, dict[str, Any]]:
 
 
 def save_training(path: Path, module: nn.Module, optimizer: torch.optim.Optimizer, step: int) -> None:
-    """Write module and optimiser after ``step`` finished steps."""
+    """Write module and optimiser after ``step`` finished steps; the state before this one is kept, too."""
     tensors = {f"module.{name}": t.detach() for name, t in module.state_dict().items()}
-    write_tensors(path, tensors | flatten_optimizer(optimizer), {"format": TRAINING, "step": step})
+    write_tensors(path, tensors | flatten_optimizer(optimizer), {"format": TRAINING, "step": step}, keep=True)
 
 
-def load_training(path: Path, module: nn.Module, optimizer: torch.optim.Optimizer) -> int:
-    """Fill module and optimiser; returns the number of finished steps."""
+def load_training(path: Path, module: nn.Module, optimizer: torch.optim.Optimizer) -> int | None:
+    """Fill module and optimiser from the newest state that is whole; returns the number of finished steps.
+
+    Without a state that is None. A damaged one is replaced by the one before it, which is then the newest.
+    """
+    if (place := newest(path)) is None:
+        return None
+    if place != path:
+        place.replace(path)
     tensors, card = read_tensors(path)
     if card.get("format") != TRAINING:
         raise UserError(f"{path}: not a training state (format {card.get('format')!r})")

@@ -83,11 +83,12 @@ def fit(
     optimizer = torch.optim.AdamW(groups, lr=recipe.lr, weight_decay=recipe.weight_decay, betas=(0.9, 0.99), fused=True)
     peaks = [group["lr"] for group in optimizer.param_groups]
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
-    begin, end = span or (0, recipe.steps)
-    if checkpoint and checkpoint.exists():
-        begin = load_training(checkpoint, module, optimizer)
-    elif warm:
-        warm(optimizer)
+    first, end = span or (0, recipe.steps)
+    begin = load_training(checkpoint, module, optimizer) if checkpoint else None
+    if begin is None:
+        begin = first
+        if warm:
+            warm(optimizer)
     devices = list(range(torch.cuda.device_count()))
     with stop_signal() as stopped, torch.random.fork_rng(devices):
         for step in range(begin, end):

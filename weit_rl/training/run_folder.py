@@ -15,14 +15,16 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from weit_rl.atomic import cannot_write, write_atomically
+from weit_rl.atomic import cannot_write, is_unfinished, write_atomically
 from weit_rl.errors import UserError
+from weit_rl.lock import LOCK, locked
 from weit_rl.options import as_config, plain_config
 from weit_rl.training.environment import describe_environment
 from weit_rl.training.learning_curve import draw_learning_curve
 from weit_rl.training.metrics import MetricsLog
 
 if TYPE_CHECKING:
+    from filelock import BaseFileLock
     from omegaconf import DictConfig
 
 CONFIG, ENVIRONMENT = "config.yaml", "environment.json"
@@ -36,8 +38,8 @@ class RunFolder:
         config: the run's composed config.
     """
 
-    def __init__(self, path: Path, resume_step: int | None = None):
-        self.path = path
+    def __init__(self, path: Path, resume_step: int | None = None, lock: BaseFileLock | None = None):
+        self.path, self._lock = path, lock
         self.config: DictConfig = as_config(yaml.safe_load((path / CONFIG).read_text(encoding="utf-8")))
         self._metrics = MetricsLog(path, resume_step)
 
@@ -45,7 +47,7 @@ class RunFolder:
     def create(
         cls, path: str | Path | None, verb: str, cfg: DictConfig, seed: int, free_bytes: int = 200_000_000
     ) -> RunFolder:
-        """Make a new run folder and write config.yaml and environment.json.
+        """Make a new run folder, for this process alone, and write config.yaml and environment.json.
 
         Args:
             path: the folder (default None: ``runs/<verb>-<env>-<size>-<init>-s<seed>-<timestamp>``).
@@ -60,24 +62,26 @@ class RunFolder:
         folder = Path(path).expanduser() if path else _default_folder(verb, cfg, seed)
         _check(folder, free_bytes)
         try:
-            (folder / "checkpoints").mkdir(parents=True)
+            (folder / "checkpoints").mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise cannot_write(folder, error) from error
-        write_atomically(
-            folder / CONFIG, yaml.safe_dump(plain_config(cfg), sort_keys=False, allow_unicode=True).encode()
-        )
-        run = cls(folder)
-        run.write_json(ENVIRONMENT, describe_environment(seed))
-        return run
+        lock = locked(folder)
+        write_atomically(folder / ENVIRONMENT, _json(describe_environment(seed)))
+        text = yaml.safe_dump(plain_config(cfg), sort_keys=False, allow_unicode=True)
+        write_atomically(folder / CONFIG, text.encode())  # last: a folder without one holds no run
+        return cls(folder, lock=lock)
 
     @classmethod
-    def open(cls, path: str | Path, resume_step: int | None = None) -> RunFolder:
+    def open(
+        cls, path: str | Path, resume_step: int | None = None, lock: BaseFileLock | None = None
+    ) -> RunFolder:
         """An existing run folder.
 
         Args:
             path: the folder.
             resume_step: the step of the checkpoint the run goes on from; metrics beyond it are dropped, since they
                 will be made again. None (default) changes nothing.
+            lock: of the folder, which is given back by :meth:`close` (default: none is held).
 
         Raises:
             UserError: if there is no run in that folder.
@@ -86,7 +90,7 @@ class RunFolder:
             if not (Path(path) / name).is_file():
                 raise UserError(f"{path}: is no run folder (it has no {name}); give the path that a run printed")
         try:
-            return cls(Path(path), resume_step)
+            return cls(Path(path), resume_step, lock)
         except (yaml.YAMLError, ValueError, TypeError) as error:
             raise UserError(f"{path}: its config.yaml or metrics.csv was damaged; restore it or start anew") from error
 
@@ -113,8 +117,7 @@ class RunFolder:
 
     def write_json(self, name: str, data: Any) -> None:
         """Write a JSON file such as "evaluation.json" atomically; numpy numbers and paths are welcome."""
-        text = json.dumps(data, indent=2, default=_plain)
-        write_atomically(self.path / name, (text + "\n").encode())
+        write_atomically(self.path / name, _json(data))
 
     def checkpoint_path(self, name: str) -> Path:
         """Where the checkpoint of that name ("last", "best") lies."""
@@ -134,18 +137,29 @@ class RunFolder:
         return path
 
     def close(self) -> None:
-        """Flush and close TensorBoard's file."""
-        self._metrics.close()
+        """Flush and close TensorBoard's file; others may work in the folder from now on."""
+        try:
+            self._metrics.close()
+        finally:
+            if self._lock:
+                self._lock.release()
 
 
 def _check(folder: Path, free_bytes: int) -> None:
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+    if folder.exists() and not (folder.is_dir() and _holds_nothing(folder)):
         raise UserError(f"run_dir={folder}: exists already; choose another run_dir, or go on with resume={folder}")
     existing = next(parent for parent in [folder, *folder.absolute().parents] if parent.exists())
     free = shutil.disk_usage(existing).free
     if free < free_bytes:
         need = f"needs {free_bytes / 1e6:.0f} MB of disk space and {free / 1e6:.0f} MB are free"
         raise UserError(f"run_dir={folder}: {need}; free some or choose another run_dir")
+
+
+def _holds_nothing(folder: Path) -> bool:
+    """Whether a folder is empty, but for what a process left that was killed before it wrote the config."""
+    begun = (folder / "checkpoints", folder / ENVIRONMENT, folder / LOCK)
+    rest = {path for path in folder.iterdir() if path not in begun and not is_unfinished(path)}
+    return not rest and not any((folder / "checkpoints").glob("*"))
 
 
 def _default_folder(verb: str, cfg: DictConfig, seed: int) -> Path:
@@ -170,6 +184,10 @@ def _flat(values: Mapping[str, Any], group: str = "") -> dict[str, Any]:
         elif value is not None:
             flat[group + name] = value if isinstance(value, str | int | float) else str(value)
     return flat
+
+
+def _json(data: Any) -> bytes:
+    return (json.dumps(data, indent=2, default=_plain) + "\n").encode()
 
 
 def _plain(value: Any) -> Any:

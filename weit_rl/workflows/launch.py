@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from weit_rl.command import compose
+from weit_rl.atomic import remove_unfinished
 from weit_rl.errors import Interrupted, UserError
+from weit_rl.lock import locked
 from weit_rl.tasks import kind_of
-from weit_rl.tensorfile import read_tensors
+from weit_rl.tensorfile import newest, read_card, read_tensors
 from weit_rl.training.device import set_up_torch
 from weit_rl.training.run_folder import RunFolder
 from weit_rl.workflows.setup import check_model, check_numbers
@@ -64,9 +66,7 @@ def launch(verb: str, cfg: Any, make: Callable[[Any], Run]) -> dict[str, Any]:
     if resume is None:
         folder = RunFolder.create(cfg.run_dir, verb, cfg, cfg.seed, run.free_bytes)
     else:
-        folder = RunFolder.open(resume, last_step(Path(resume), run.stages))
-        if (folder.path / run.result).exists():
-            raise UserError(f"resume={resume}: that run is finished ({folder.path / run.result} exists)")
+        folder = taken_up(Path(resume), run)
     with resumable(folder, f"{verb} task={cfg.task}" if "task" in cfg else verb):
         return run(folder)
 
@@ -84,11 +84,28 @@ def resumed_config(verb: str, cfg: Any) -> Any:
     return stored
 
 
+def taken_up(path: Path, run: Run) -> RunFolder:
+    """The folder of a run to go on with, for this process alone; UserError if the run is finished or at work."""
+    lock = locked(path)
+    try:
+        if (path / run.result).exists():
+            raise UserError(f"resume={path}: that run is finished ({path / run.result} exists)")
+        (path / "checkpoints").mkdir(exist_ok=True)
+        remove_unfinished(path / "checkpoints")
+        return RunFolder.open(path, last_step(path, run.stages), lock)
+    except BaseException:
+        lock.release()
+        raise
+
+
 def last_step(run_path: Path, stages: dict[str, int]) -> int:
     """The global step a stopped run goes on from; ``stages`` gives each stage's first global step."""
     # All are read whole, so that a damaged one is found before metrics.csv is cut at that step.
-    cards = {path.stem: read_tensors(path)[1] for path in sorted((run_path / "checkpoints").glob("*.safetensors"))}
-    steps = [offset + cards[f"{name}_state"]["step"] for name, offset in stages.items() if f"{name}_state" in cards]
+    folder = run_path / "checkpoints"
+    found = {name: newest(folder / f"{name}_state.safetensors") for name in stages}
+    for path in set(folder.glob("*.safetensors")) - {folder / f"{name}_state.safetensors" for name in stages}:
+        read_tensors(path)
+    steps = [offset + read_card(state)["step"] for name, offset in stages.items() if (state := found[name])]
     return steps[-1] if steps else 0
 
 

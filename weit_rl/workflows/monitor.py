@@ -6,13 +6,13 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from weit_rl.tensorfile import read_card
+from weit_rl.tensorfile import newest, read_card
 from weit_rl.training.flops import flops_of, step_flops
 from weit_rl.training.loop import Recipe, fit
 from weit_rl.training.progress import Progress
 from weit_rl.training.run_folder import RunFolder
 
-LOG_EVERY = 10
+LOG_EVERY, BESIDE = 10, "beside/flops"
 
 
 class Monitor:
@@ -39,9 +39,13 @@ class Monitor:
         return sum(values[-1][1] for name, values in self.run.metrics().items() if name.endswith("/flops"))
 
     def counted(self, call: Callable[[], Any]) -> None:
-        """Count what an initialiser does beside its stage; a resumed run does it again, and counts it once."""
+        """Count what an initialiser does beside its stage."""
         self._beside += flops_of(call)
-        self.run.log(0, {"beside/flops": self._beside})
+
+    def log_beside(self) -> None:
+        """Log what was counted; a resumed run that does it again does not log it twice."""
+        if self._beside and BESIDE not in self.run.metrics():
+            self.run.log(0, {BESIDE: self._beside})
 
     def stage(
         self,
@@ -76,7 +80,7 @@ class Monitor:
             return module
         begin, end = span or (0, recipe.steps)
         checkpoint = self.run.checkpoint_path(f"{name}_state")
-        start = read_card(checkpoint)["step"] if checkpoint.exists() else begin
+        start = read_card(done)["step"] if (done := newest(checkpoint)) else begin
         flops = (end - begin) * step_flops(module, loss, min(probes, recipe.steps))
         with Progress(end, f"{name} stage", start) as bar:
 

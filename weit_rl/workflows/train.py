@@ -15,7 +15,7 @@ from weit_rl.initializers import INITIALIZERS, Context, Initializer, Source, wit
 from weit_rl.scaling import Segment, rescaled, rescaled_optimizer, segments
 from weit_rl.sizes import Size
 from weit_rl.tasks import kind_of
-from weit_rl.tensorfile import read_tensors
+from weit_rl.tensorfile import newest, read_tensors
 from weit_rl.training.average import Averaged
 from weit_rl.training.checkpoint import fill_optimizer, load_network, save_network
 from weit_rl.training.loop import Recipe
@@ -109,7 +109,7 @@ class TrainRun:
     def rescale(self, size: Size, state: Path) -> Callable[[Any], None]:
         """Go on with a network of another size; returns what carries the optimiser's state over."""
         target = self.task.build(size, self.cfg.seed)
-        moments = rescaled_optimizer(read_tensors(state)[0], self.net, target, self.task.plan)
+        moments = rescaled_optimizer(read_tensors(newest(state) or state)[0], self.net, target, self.task.plan)
         target.load_state_dict(rescaled(self.net, target, self.task.plan, self.cfg.seed))
         self.net, self.size = target, size
         return lambda optimizer: fill_optimizer(optimizer, moments)
@@ -130,6 +130,7 @@ class TrainRun:
         context.run = lambda net: monitor.counted(lambda: self.task.run(net))
         self.net.load_state_dict(self.make(self.source, self.net, context))
         self.task.settle(self.net)
+        monitor.log_beside()
 
     def begun(self) -> nn.Module:
         """What the initialiser makes without a step."""
