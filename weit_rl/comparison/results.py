@@ -94,9 +94,10 @@ def scored(rows: Sequence[Row]) -> list[Row]:
 
 
 def _typed(row: Row, kind: Kind) -> Row:
-    """Numbers as numbers; what is empty stays empty."""
+    """Numbers as numbers; what is empty, or not defined as a score without references, is empty."""
     kinds = dict.fromkeys(measured(kind), float) | dict.fromkeys((*COUNTS, "steps"), int)
-    typed = {key: kinds[key](value) if key in kinds and value != "" else value for key, value in row.items()}
+    given = {key: "" if value is None else value for key, value in row.items()}
+    typed = {key: kinds[key](value) if key in kinds and value != "" else value for key, value in given.items()}
     return typed | {"value": typed[kind.measure.columns[0]]}
 
 
