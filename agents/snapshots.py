@@ -34,7 +34,7 @@ def load_snapshot(agent: Any, path: Path) -> Any:
 
 
 def save_training_state(agent: Any, path: Path) -> None:
-    """Write everything needed to go on: networks, optimisers, replay buffer, counters; the state before is kept, too."""
+    """Write networks, optimisers, replay buffer, counters: all to go on from; the state before this one is kept."""
     tensors: dict[str, torch.Tensor] = {f"policy.{k}": v for k, v in agent.policy.state_dict().items()}
     for name, optimizer in _optimizers(agent).items():
         tensors |= flatten_optimizer(optimizer, name)

@@ -39,8 +39,10 @@ TRAIN = [*TINY, "size=96x3", "validation_episodes=2"]
 BANK = [*TINY, "size=64x2", "widths=[32, 64]", "depths=[1, 2]", "score_sizes=[32x1]", "rank=4"]
 COMPARED = [*TINY[:2], "threads=1", "episodes=1", "methods=[weit, scratch]", "sizes=[32x1]", "seeds=[0]", "workers=1"]
 POLICY = "{learning_starts: 50, policy_kwargs: {net_arch: [8]}, buffer_size: 2000, batch_size: 16}"
-COLLECTED = ["env=Reacher", "steps=400", "n_envs=2", "snapshot_every=100", f"hyperparameters={POLICY}",
-             "levels.expert=3", "levels.medium=2", "levels.random=2", "selection_episodes=1", "evaluation_episodes=1"]  # fmt: skip
+COLLECTED = [
+    "env=Reacher", "steps=400", "n_envs=2", "snapshot_every=100", f"hyperparameters={POLICY}",
+    "levels.expert=3", "levels.medium=2", "levels.random=2", "selection_episodes=1", "evaluation_episodes=1",
+]  # fmt: skip
 
 
 class Work(NamedTuple):
@@ -199,7 +201,7 @@ def prepare(folder: Path) -> tuple[Path, Path]:
             rows.append((observation, action, reward, False, step == 49))
             observation = after
     with h5py.File(folder / "data.hdf5", "w") as file:
-        for name, column in zip(("observations", "actions", "rewards", "terminals", "timeouts"), zip(*rows), strict=True):  # noqa: B905
+        for name, column in zip(ARRAYS, zip(*rows, strict=True), strict=True):
             file[name] = np.asarray(column)
     words = [*BANK, f"data={folder / 'data.hdf5'}", "steps=20"]
     pid = begin(lambda: finish("pretrain", folder / "bank", words), folder / "log.txt")
@@ -215,8 +217,8 @@ def main() -> None:
     parser.add_argument("--every", type=int, default=1, help="of the writes, every so many")
     arguments = parser.parse_args()
     rng, rows = random.Random(0), []
-    with tempfile.TemporaryDirectory(prefix="kills") as place:
-        folder = Path(place)
+    with tempfile.TemporaryDirectory(prefix="kills") as temporary:
+        folder = Path(temporary)
         inputs = prepare(folder)
         chosen = {name: work for name, work in works(*inputs).items() if name in (arguments.only or works(*inputs))}
         for number, (name, work) in enumerate(chosen.items()):
@@ -225,7 +227,9 @@ def main() -> None:
             rows.append([name, "random moments", *killed_at_random(work, share, folder / name, rng)])
         for name, work in short_works(*inputs).items() if arguments.writes else ():
             (folder / f"{name} writes").mkdir()
-            rows.append([name, "every sync and rename", *killed_at_writes(work, folder / f"{name} writes", arguments.every)])
+            rows.append(
+                [name, "every sync and rename", *killed_at_writes(work, folder / f"{name} writes", arguments.every)]
+            )
     header = ["command", "killed at", "kills", "runs", "moment, % of a run (least, median, most)", "other ends"]
     print(Table("Killed and gone on with", header, rows, "").markdown())
     sys.exit(any(row[-1] for row in rows))

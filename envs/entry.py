@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import weit_rl.envs
 from weit_rl.envs.action_box import ActionBox
 from weit_rl.envs.camera import check_drawable, renderer
+from weit_rl.envs.crashes import ends_at_crash
 from weit_rl.envs.flat_spaces import check_spaces, flat_float32
 from weit_rl.envs.pixels import STACK, WORD, frames, seen_in_pictures, split_pixels
 from weit_rl.envs.reference_returns import reference
@@ -60,6 +61,8 @@ class EnvEntry:
     def make(self, **kwargs: Any) -> gymnasium.Env:
         """Make the environment with flat float32 observations, or stacked pictures, and actions in [-1, 1].
 
+        Episodes end where the simulation fails (see :func:`weit_rl.envs.crashes.ends_at_crash`).
+
         Args:
             **kwargs: passed on to Gymnasium, such as ``render_mode="rgb_array"``.
 
@@ -69,7 +72,8 @@ class EnvEntry:
         """
         env = self._make_own(**kwargs)
         box = check_spaces(env, self.name)
-        return box.rescaled(seen_in_pictures(env, self.name, self.pixels) if self.pixels else flat_float32(env))
+        seen = seen_in_pictures(env, self.name, self.pixels) if self.pixels else flat_float32(env)
+        return ends_at_crash(box.rescaled(seen), self.name)
 
     @functools.cached_property
     def own_spaces(self) -> tuple[Box, Box]:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import secrets
 from pathlib import Path
 
-from weit_rl.errors import UserError
+from weit_rl.errors import CannotWrite
 
+DISK = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO}
 TEMPORARY = (".weit_rl-", ".tmp")  # how the name of a file that is being written begins and ends
 
 
@@ -22,7 +24,7 @@ def write_atomically(path: str | Path, data: bytes, keep: Path | None = None) ->
             of this name alone.
 
     Raises:
-        UserError: if the folder cannot be written or the disk is full; an older file is untouched then.
+        CannotWrite: if the folder cannot be written or the disk is full; an older file is untouched then.
     """
     path = Path(path)
     # In the same folder, since os.replace is atomic within one file system only; a random name, since runs may race.
@@ -73,6 +75,12 @@ def _sync_folder(folder: Path) -> None:
             os.close(descriptor)
 
 
-def cannot_write(path: str | Path, error: OSError) -> UserError:
+def cannot_write(path: str | Path, error: OSError) -> CannotWrite:
     """The one-line error for a file or folder that could not be written."""
-    return UserError(f"{path}: cannot write ({error.strerror}); free some space there or choose another folder")
+    reason = error.strerror or " ".join(str(error).split())
+    return CannotWrite(f"{path}: cannot write ({reason}); free some space there or choose another folder")
+
+
+def is_of_disk(error: BaseException | None) -> bool:
+    """Whether an error tells of a disk that takes no more, not of a bug."""
+    return isinstance(error, OSError) and error.errno in DISK

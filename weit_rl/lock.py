@@ -5,13 +5,23 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from weit_rl.atomic import cannot_write
+from weit_rl.atomic import cannot_write, is_unfinished
 from weit_rl.errors import UserError
 
 if TYPE_CHECKING:
     from filelock import BaseFileLock
 
 LOCK = ".lock"
+
+
+def holds_nothing(folder: Path, *begun: str) -> bool:
+    """Whether there is nothing in a folder but what a process left that was killed before it got anywhere.
+
+    Args:
+        folder: exists.
+        begun: names of what such a process may have made, besides a lock and unfinished files.
+    """
+    return all(path.name in (LOCK, *begun) or is_unfinished(path) for path in folder.iterdir())
 
 
 def locked(folder: Path) -> BaseFileLock:

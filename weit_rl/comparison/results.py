@@ -8,14 +8,18 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from io import StringIO
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from weit_rl.atomic import cannot_write, write_atomically
 from weit_rl.comparison.cell import Row, fields_of, measured
 from weit_rl.comparison.grid import Cell, Grid
 from weit_rl.errors import UserError
+from weit_rl.lock import holds_nothing, locked
 from weit_rl.tasks import Kind
 from weit_rl.training.environment import describe_environment
+
+if TYPE_CHECKING:
+    from filelock import BaseFileLock
 
 RESULTS, SETTINGS = "results.csv", "grid.json"
 COUNTS = ("width", "depth", "seed", "budget")
@@ -40,18 +44,21 @@ class Results:
 
     def __init__(self, folder: Path, grid: Grid):
         self.folder, self._settings = folder, json.loads(json.dumps(asdict(grid)))
-        if folder.is_file() or (folder.exists() and any(folder.iterdir())):
+        if folder.is_file() or (folder.exists() and not holds_nothing(folder)):
             _check(folder, self._settings)
         self.kind = grid.kind
         self.rows = read(folder / RESULTS, self.kind)
 
-    def begin(self) -> None:
-        """Make the folder, if there is none."""
+    def begin(self) -> BaseFileLock:
+        """Make the folder, if there is none; gives its lock, and knows the rows of whoever had it before."""
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise cannot_write(self.folder, error) from error
+        lock = locked(self.folder)
+        self.rows = read(self.folder / RESULTS, self.kind)
         write_atomically(self.folder / SETTINGS, (json.dumps(self._settings, indent=2) + "\n").encode())
+        return lock
 
     def has(self, cell: Cell) -> bool:
         """Whether a cell is finished."""

@@ -39,6 +39,19 @@ class Recipe:
     save_every: int = 100
 
 
+class NotFinite(UserError):
+    """A loss, or its gradient, that is no number.
+
+    Args:
+        message: one line for the user.
+        step: of the recipe, from 0 on.
+    """
+
+    def __init__(self, message: str, step: int):
+        super().__init__(message)
+        self.step = step
+
+
 def learning_rate(recipe: Recipe, step: int) -> float:
     """The factor on every group's peak rate at a step (0-based)."""
     warm = max(1, round(recipe.warmup * recipe.steps))
@@ -73,7 +86,7 @@ def fit(
         ``module``, trained.
 
     Raises:
-        UserError: if the loss or its gradient is not finite (the last checkpoint stays as it was).
+        NotFinite: if the loss or its gradient is not finite (the last checkpoint stays as it was).
         Interrupted: on SIGINT or SIGTERM, after saving the checkpoint.
     """
     if recipe.steps == 0:
@@ -114,9 +127,10 @@ def _update(
     value.backward()
     norm = nn.utils.clip_grad_norm_(parameters, clip)
     if not torch.isfinite(value + norm):
-        raise UserError(
+        raise NotFinite(
             f"the loss is {value.item()}, its gradient's norm {norm.item()} at step {step}: lower the learning rate "
-            "or check the data; the checkpoint before this step is kept"
+            "or check the data; the checkpoint before this step is kept",
+            step,
         )
     optimizer.step()
     return float(value.detach())

@@ -8,7 +8,7 @@ from io import BytesIO, StringIO
 from pathlib import Path
 from typing import Any
 
-from weit_rl.atomic import write_atomically
+from weit_rl.atomic import cannot_write, write_atomically
 
 HEADER = ("step", "name", "value")
 
@@ -32,8 +32,11 @@ class MetricsLog:
         """Append one row for each value; the file is complete after every call."""
         rows = [(step, name, float(value)) for name, value in values.items()]
         text = _csv_text(rows if self._file.exists() else [HEADER, *rows])
-        with open(self._file, "a", encoding="utf-8", newline="") as file:
-            file.write(text)
+        try:
+            with open(self._file, "a", encoding="utf-8", newline="") as file:
+                file.write(text)
+        except OSError as error:
+            raise cannot_write(self._file, error) from error
         for _, name, value in rows:
             self._writer().add_scalar(name, value, step)
 

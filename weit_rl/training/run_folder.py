@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from weit_rl.atomic import cannot_write, is_unfinished, write_atomically
+from weit_rl.atomic import cannot_write, write_atomically
 from weit_rl.errors import UserError
-from weit_rl.lock import LOCK, locked
+from weit_rl.lock import holds_nothing, locked
 from weit_rl.options import as_config, plain_config
 from weit_rl.training.environment import describe_environment
 from weit_rl.training.learning_curve import draw_learning_curve
@@ -72,9 +72,7 @@ class RunFolder:
         return cls(folder, lock=lock)
 
     @classmethod
-    def open(
-        cls, path: str | Path, resume_step: int | None = None, lock: BaseFileLock | None = None
-    ) -> RunFolder:
+    def open(cls, path: str | Path, resume_step: int | None = None, lock: BaseFileLock | None = None) -> RunFolder:
         """An existing run folder.
 
         Args:
@@ -146,7 +144,7 @@ class RunFolder:
 
 
 def _check(folder: Path, free_bytes: int) -> None:
-    if folder.exists() and not (folder.is_dir() and _holds_nothing(folder)):
+    if folder.exists() and not (folder.is_dir() and _is_new(folder)):
         raise UserError(f"run_dir={folder}: exists already; choose another run_dir, or go on with resume={folder}")
     existing = next(parent for parent in [folder, *folder.absolute().parents] if parent.exists())
     free = shutil.disk_usage(existing).free
@@ -155,11 +153,9 @@ def _check(folder: Path, free_bytes: int) -> None:
         raise UserError(f"run_dir={folder}: {need}; free some or choose another run_dir")
 
 
-def _holds_nothing(folder: Path) -> bool:
+def _is_new(folder: Path) -> bool:
     """Whether a folder is empty, but for what a process left that was killed before it wrote the config."""
-    begun = (folder / "checkpoints", folder / ENVIRONMENT, folder / LOCK)
-    rest = {path for path in folder.iterdir() if path not in begun and not is_unfinished(path)}
-    return not rest and not any((folder / "checkpoints").glob("*"))
+    return holds_nothing(folder, "checkpoints", ENVIRONMENT) and not any((folder / "checkpoints").glob("*"))
 
 
 def _default_folder(verb: str, cfg: DictConfig, seed: int) -> Path:

@@ -8,9 +8,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
+from weit_rl.atomic import cannot_write, is_of_disk, remove_unfinished
 from weit_rl.command import compose
-from weit_rl.atomic import remove_unfinished
-from weit_rl.errors import Interrupted, UserError
+from weit_rl.errors import CannotWrite, Interrupted, UserError, stopped
 from weit_rl.lock import locked
 from weit_rl.tasks import kind_of
 from weit_rl.tensorfile import newest, read_card, read_tensors
@@ -110,7 +110,7 @@ def last_step(run_path: Path, stages: dict[str, int]) -> int:
 
 
 class resumable:
-    """Context: a stop inside becomes one line that says how to go on."""
+    """Context: a stop inside, or a disk that takes no more, becomes one line that says how to go on."""
 
     def __init__(self, run: RunFolder, verb: str):
         self.run, self.hint = run, f"go on with: python -m weit_rl.{verb} {shlex.quote(f'resume={run.path}')}"
@@ -123,4 +123,8 @@ class resumable:
         if isinstance(error, Interrupted):
             raise Interrupted(f"{error}; {self.hint}", error.exit_code) from None
         if isinstance(error, KeyboardInterrupt | SystemExit):  # between two stages, where no loop holds signals back
-            raise Interrupted(f"interrupted; {self.hint}", getattr(error, "code", 130)) from None
+            raise stopped(error, f"interrupted; {self.hint}") from None
+        if is_of_disk(error):
+            error = cannot_write(error.filename or self.run.path, error)
+        if isinstance(error, CannotWrite):
+            raise CannotWrite(f"{error}, then {self.hint}") from error

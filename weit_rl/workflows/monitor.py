@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
+from weit_rl.errors import UserError
 from weit_rl.tensorfile import newest, read_card
+from weit_rl.training.bad_batch import write_batch
 from weit_rl.training.flops import flops_of, step_flops
-from weit_rl.training.loop import Recipe, fit
+from weit_rl.training.loop import NotFinite, Recipe, fit
 from weit_rl.training.progress import Progress
 from weit_rl.training.run_folder import RunFolder
 
 LOG_EVERY, BESIDE = 10, "beside/flops"
+BAD_BATCH = "bad_batch.safetensors"
 
 
 class Monitor:
@@ -20,11 +23,12 @@ class Monitor:
 
     Args:
         run: the run's folder.
+        tasks: whose losses are minimised.
         validate: called with the global step when a validation is due.
     """
 
-    def __init__(self, run: RunFolder, validate: Callable[[int], None] = lambda step: None):
-        self.run, self.validate, self._beside = run, validate, 0.0
+    def __init__(self, run: RunFolder, tasks: Sequence[Any] = (), validate: Callable[[int], None] = lambda step: None):
+        self.run, self.tasks, self.validate, self._beside = run, tasks, validate, 0.0
         earlier = run.metrics().get("time/seconds", [(0, 0.0)])
         self._began = time.monotonic() - earlier[-1][1]
 
@@ -94,4 +98,9 @@ class Monitor:
                 if every and step % every == 0 and step < recipe.steps:
                     self.validate(offset + step)
 
-            return fit(module, loss, recipe, groups, on_step, checkpoint, (begin, end), warm)
+            try:
+                return fit(module, loss, recipe, groups, on_step, checkpoint, (begin, end), warm)
+            except NotFinite as error:
+                path = self.run.path / BAD_BATCH
+                write_batch(path, self.tasks, loss, name, error.step)
+                raise UserError(f"{name} stage: {error}; the batch is in {path}") from error

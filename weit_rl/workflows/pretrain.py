@@ -90,7 +90,7 @@ class PretrainRun:
 
     def __call__(self, run: RunFolder) -> dict[str, Any]:
         """Fit, score, save."""
-        monitor = Monitor(run)
+        monitor = Monitor(run, self.tasks)
         if self.cfg.rank == "auto":
             self.fresh(self.choose(monitor))
         groups = [{"params": list(self.bank.parameters())}, {"params": self.shared.own(), "weight_decay": 0.0}]

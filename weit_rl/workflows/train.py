@@ -78,7 +78,7 @@ class TrainRun:
     def __call__(self, run: RunFolder) -> dict[str, Any]:
         """Both stages and the final evaluation, written to ``run``."""
         scores = Scores(run, self.task, self.cfg)
-        monitor = Monitor(run, lambda step: scores.validate(self.judged, self.card(), step))
+        monitor = Monitor(run, [self.task], lambda step: scores.validate(self.judged, self.card(), step))
         self.start(run, monitor)
         self.train(monitor)
         if self.train_steps:
