@@ -45,13 +45,11 @@ class Crashes:
     """The methods of a Gymnasium wrapper that looks for crashes; see :func:`ends_at_crash`."""
 
     env: Any
+    _last: Any
 
     def __init__(self, env: Any, name: str):
         super().__init__(env)  # type: ignore[call-arg]
-        shape = env.observation_space.shape or ()
-        # inf * 0 is no number either, and a product overflows nowhere; pictures are always numbers
-        self._zeros = np.zeros(shape, np.float32) if len(shape) == 1 else None
-        self._name, self._steps, self._last = name, 0, np.zeros(shape)
+        self._name, self._steps, self._last = name, 0, None
 
     def reset(self, **kwargs: Any) -> tuple[Any, dict[str, Any]]:
         """As the environment's own."""
@@ -69,8 +67,7 @@ class Crashes:
             return self._crashed(" ".join(f"{type(error).__name__}: {error}".split())[:200])
         if mujoco_warnings.unstable != unstable:
             return self._crashed("MuJoCo: the simulation is unstable")
-        seen = 0.0 if self._zeros is None else float(self._zeros @ observation)
-        if not math.isfinite(seen + float(reward)):
+        if not (math.isfinite(reward) and np.isfinite(observation).all()):
             return self._crashed("an observation or a reward that is no number")
         self._last = observation
         return observation, reward, terminated, truncated, info

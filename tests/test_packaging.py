@@ -21,13 +21,14 @@ SOURCES = {  # where a file lies in the repository -> where it lies once install
 
 # Who may import whom inside weit_rl (beside itself); CONTRIBUTING.md shows it shorter. What is not listed here, the
 # verbs and their workflows, may import everything.
-BASE = {"errors", "registry", "seeds", "sizes", "atomic", "options", "tensorfile"}
+BASE = {"errors", "registry", "seeds", "sizes", "atomic", "lock", "options", "tensorfile"}
 MAY_IMPORT = {
     "errors": set(),
     "registry": {"errors"},
     "sizes": {"errors", "registry"},
     "seeds": set(),
     "atomic": {"errors"},
+    "lock": {"errors", "atomic"},
     "options": {"errors", "registry"},
     "tensorfile": {"errors", "atomic"},
     "command": BASE,

@@ -1,6 +1,18 @@
 """Data: offline trajectories, the readers of their file formats, and the windows cut from them."""
 
-from weit_rl.data.readers import load_trajectories
-from weit_rl.data.trajectories import Statistics, Trajectories, Windows
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from weit_rl.data.readers import load_trajectories
+    from weit_rl.data.trajectories import Statistics, Trajectories, Windows
 
 __all__ = ["Statistics", "Trajectories", "Windows", "load_trajectories"]
+
+
+def __getattr__(name: str) -> Any:
+    """Public names resolve on first use: the process in which files are read needs no torch."""
+    if name not in __all__:
+        raise AttributeError(f"module 'weit_rl.data' has no attribute {name!r}")
+    home = "readers" if name == "load_trajectories" else "trajectories"
+    return getattr(import_module(f"weit_rl.data.{home}"), name)
