@@ -32,6 +32,7 @@ from weit_rl.collect import main as collect
 from weit_rl.command import compose
 from weit_rl.comparison.runs import finish
 from weit_rl.comparison.tables import Table
+from weit_rl.data.formats.d4rl import ARRAYS
 from weit_rl.envs.entry import env_entry
 
 TINY = ["env=Reacher", "batch_size=4", "context=5", "threads=1", "episodes=2"]

@@ -19,6 +19,7 @@ from weit_rl.envs.flat_spaces import check_spaces, flat_float32
 from weit_rl.envs.pixels import STACK, WORD, frames, seen_in_pictures, split_pixels
 from weit_rl.envs.reference_returns import reference
 from weit_rl.envs.rendering import load_triton_first
+from weit_rl.errors import UserError
 from weit_rl.registry import Registry, unknown
 
 if TYPE_CHECKING:
@@ -169,6 +170,26 @@ def env_entry(name: str) -> EnvEntry:
         shown += [f"{prefix}:ID" for prefix in OPEN.names() if prefix not in names]
         raise unknown("environment", name, names, shown)
     return ENVS.get(name)
+
+
+def entry_of_file(name: Any, where: str, asked: Any = None) -> EnvEntry:
+    """The entry of an environment that a file names.
+
+    Args:
+        name: what the file says.
+        where: the file, for the error.
+        asked: what the user names, who may trust a module (default None: nothing).
+
+    Raises:
+        UserError: for no name of an environment, and for one whose module would be imported and run, unless the user
+            asks for the same.
+    """
+    if not isinstance(name, str):
+        raise UserError(f"{where}: names no environment, but {name!r:.60}")
+    env, _ = split_pixels(name)
+    if env.startswith("gym:") and env.count(":") > 1 and name != asked:
+        raise UserError(f"{where}: its environment imports a module; if you trust it, say so with env={name}")
+    return env_entry(name)
 
 
 @functools.cache

@@ -87,7 +87,7 @@ def test_a_disk_that_is_full_when_metrics_are_written(whole, tiny_data, tmp_path
 
     with monkeypatch.context() as patch:
         patch.setattr("weit_rl.training.metrics.open", full, raising=False)
-        with pytest.raises(CannotWrite, match="metrics.csv: cannot write"):
+        with pytest.raises(CannotWrite, match=r"metrics.csv: cannot write"):
             start(tiny_data, run)
     train(compose("train", [f"resume={run}"]))
     assert is_as(run, whole)
@@ -159,7 +159,7 @@ def trained(path, steps):
     return fit(net, regression(net), Recipe(20, save_every=4), checkpoint=path, span=(0, steps))
 
 
-@pytest.mark.parametrize("damage", [lambda data: data[:-9], lambda data: data[:-9] + b"x" + data[-8:], lambda data: b""])
+@pytest.mark.parametrize("damage", [lambda data: data[:-9], lambda data: data[:-9] + b"x" + data[-8:], lambda _: b""])
 def test_the_state_before_a_damaged_one_is_gone_on_from(damage, tmp_path):
     path, plain = tmp_path / "train_state.safetensors", tmp_path / "plain.safetensors"
     trained(path, 12)
@@ -178,7 +178,7 @@ def test_without_a_good_state_nothing_is_guessed(tmp_path):
         write_tensors(path, {}, {}, keep=True)
     for one in (path, path.with_suffix(".previous")):
         one.write_bytes(b"broken")
-    with pytest.raises(UserError, match="x.safetensors: not a whole"):
+    with pytest.raises(UserError, match=r"x.safetensors: not a whole"):
         newest(path)
 
 
@@ -231,7 +231,7 @@ def die(number):
 
 
 def test_a_worker_that_dies_is_one_line(tmp_path):
-    with pytest.raises(UserError, match="a process was killed, .*; what is finished is kept, go on with the same"):
+    with pytest.raises(UserError, match=r"a process was killed, .*; what is finished is kept, go on with the same"):
         list(pool.in_parallel({"a": (die, (1,)), "b": (die, (2,))}, 2, tmp_path))
 
 
@@ -298,7 +298,7 @@ def test_a_clock_that_jumps_changes_nothing(whole, tiny_data, tmp_path, monkeypa
     report = train(compose("train", [f"resume={run}"]))
     assert is_as(run, whole) and 0 < report["seconds"] < 600
     seconds = [value for _, value in RunFolder.open(run).metrics()["time/seconds"]]
-    assert seconds == sorted(seconds) and 0 <= seconds[0]
+    assert seconds == sorted(seconds) and seconds[0] >= 0
 
 
 def test_a_loss_that_is_no_number_keeps_the_batch(tiny_data, tmp_path, monkeypatch):

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from weit_rl.errors import UserError
 from weit_rl.registry import unknown
 
+DEEPEST = 4096  # blocks; nobody asks for more, but a file from a stranger may
+
 
 @dataclass(frozen=True, order=True)
 class Size:
@@ -34,6 +36,8 @@ class Size:
             )
         if self.depth < 1:
             raise UserError(f"size.depth={self.depth}: must be 1 or more")
+        if self.depth > DEEPEST:
+            raise UserError(f"size.depth={self.depth}: must be {DEEPEST} at most")
 
     def __str__(self) -> str:
         return f"{self.width}x{self.depth}"

@@ -14,13 +14,14 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from io import BufferedReader
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 
 import numpy as np
 
-from weit_rl.data.limits import limit_process, most_bytes
 from weit_rl.errors import UserError
+from weit_rl.limits import limit_process, most_bytes
 
 Episode = tuple[np.ndarray, np.ndarray, np.ndarray]
 MOST_HEADER = 256 * 2**20  # bytes of what comes before the arrays
@@ -39,7 +40,7 @@ def read_isolated(name: str, path: Path) -> tuple[list[Episode], dict[str, Any]]
     with subprocess.Popen(words, stdout=subprocess.PIPE, env=os.environ | ONE_THREAD, **quiet) as process:
         assert process.stdout is not None
         try:
-            return _received(process.stdout, most_bytes(path), path)
+            return _received(cast(BufferedReader, process.stdout), most_bytes(path))
         except (ValueError, TypeError, KeyError, MemoryError, RecursionError) as error:
             raise _crashed(path, _ended(process), error) from error
         except BaseException:
@@ -47,7 +48,7 @@ def read_isolated(name: str, path: Path) -> tuple[list[Episode], dict[str, Any]]
             raise
 
 
-def _received(pipe: BinaryIO, most: int, path: Path) -> tuple[list[Episode], dict[str, Any]]:
+def _received(pipe: BufferedReader, most: int) -> tuple[list[Episode], dict[str, Any]]:
     header = json.loads(pipe.readline(MOST_HEADER))
     if "error" in header:
         raise UserError(str(header["error"]))
@@ -60,9 +61,9 @@ def _received(pipe: BinaryIO, most: int, path: Path) -> tuple[list[Episode], dic
     return list(zip(arrays, arrays, arrays, strict=True)), dict(header["info"])
 
 
-def _array(pipe: BinaryIO, dtype: np.dtype, shape: tuple[int, ...]) -> np.ndarray:
+def _array(pipe: BufferedReader, dtype: np.dtype, shape: tuple[int, ...]) -> np.ndarray:
     array = np.empty(shape, dtype)
-    if array.nbytes and pipe.readinto(memoryview(array).cast("B")) != array.nbytes:  # type: ignore[attr-defined]
+    if array.nbytes and pipe.readinto(array.data.cast("B")) != array.nbytes:
         raise ValueError("ends early")
     return array
 
@@ -104,7 +105,7 @@ def main() -> None:
         kinds = [(array.dtype.str, array.shape) for array in arrays]
         pipe.write(json.dumps({"info": info, "arrays": kinds}, default=str).encode() + b"\n")
         for array in arrays:
-            pipe.write(memoryview(array).cast("B") if array.nbytes else b"")
+            pipe.write(array.data.cast("B") if array.nbytes else b"")
 
 
 @contextlib.contextmanager

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from weit_rl.atomic import cannot_write, write_atomically
+from weit_rl.errors import UserError
 
 HEADER = ("step", "name", "value")
 
@@ -84,12 +85,20 @@ class MetricsLog:
         return self._board
 
     def _rows(self) -> list[tuple[int, str, float]]:
-        """The rows of metrics.csv; half a row at the end, left by a run that was killed, is passed over."""
+        """The rows of metrics.csv; half a row at the end, left by a run that was killed, is passed over.
+
+        Raises:
+            UserError: for other rows that are no step, name and value.
+        """
         if not self._file.exists():
             return []
-        whole, _, _ = self._file.read_text(encoding="utf-8").rpartition("\n")
-        rows = list(csv.reader(whole.splitlines()))[1:]
-        return [(int(step), name, float(value)) for step, name, value in rows]
+        try:
+            whole, _, _ = self._file.read_text(encoding="utf-8").rpartition("\n")
+            rows = list(csv.reader(whole.splitlines()))[1:]
+            return [(int(step), name, float(value)) for step, name, value in rows]
+        except (ValueError, csv.Error) as error:
+            reason = " ".join(str(error).split())[:100]
+            raise UserError(f"{self._file}: was damaged ({reason}); restore it or start anew") from error
 
 
 def _csv_text(rows: Iterable[Iterable[Any]]) -> str:

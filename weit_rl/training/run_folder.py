@@ -18,7 +18,7 @@ import yaml
 from weit_rl.atomic import cannot_write, write_atomically
 from weit_rl.errors import UserError
 from weit_rl.lock import holds_nothing, locked
-from weit_rl.options import as_config, plain_config
+from weit_rl.options import as_config, check_values, plain_config
 from weit_rl.training.environment import describe_environment
 from weit_rl.training.learning_curve import draw_learning_curve
 from weit_rl.training.metrics import MetricsLog
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from omegaconf import DictConfig
 
 CONFIG, ENVIRONMENT = "config.yaml", "environment.json"
+MOST_CONFIG = 1_000_000  # bytes
 
 
 class RunFolder:
@@ -40,7 +41,7 @@ class RunFolder:
 
     def __init__(self, path: Path, resume_step: int | None = None, lock: BaseFileLock | None = None):
         self.path, self._lock = path, lock
-        self.config: DictConfig = as_config(yaml.safe_load((path / CONFIG).read_text(encoding="utf-8")))
+        self.config: DictConfig = as_config(_read_config(path / CONFIG))
         self._metrics = MetricsLog(path, resume_step)
 
     @classmethod
@@ -89,7 +90,7 @@ class RunFolder:
                 raise UserError(f"{path}: is no run folder (it has no {name}); give the path that a run printed")
         try:
             return cls(Path(path), resume_step, lock)
-        except (yaml.YAMLError, ValueError, TypeError) as error:
+        except (yaml.YAMLError, ValueError, TypeError, RecursionError) as error:
             raise UserError(f"{path}: its config.yaml or metrics.csv was damaged; restore it or start anew") from error
 
     def log(self, step: int, values: Mapping[str, float]) -> None:
@@ -141,6 +142,34 @@ class RunFolder:
         finally:
             if self._lock:
                 self._lock.release()
+
+
+def checked(config: DictConfig, verb: str, path: str | Path) -> DictConfig:
+    """The config of a run, if its values are of the kinds of the verb's options; else UserError."""
+    try:
+        check_values(plain_config(config), verb)
+    except UserError as error:
+        raise UserError(f"{path}: its config.yaml was damaged, {error}; restore it or start anew") from error
+    return config
+
+
+class _PlainLoader(yaml.SafeLoader):
+    """YAML without aliases, by which a small file can stand for a huge one, or for one without an end."""
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        if self.check_event(yaml.AliasEvent):
+            raise yaml.YAMLError("aliases are not read")
+        return super().compose_node(parent, index)
+
+
+def _read_config(path: Path) -> dict[str, Any]:
+    """The options of a config.yaml; ValueError or YAMLError if it is none."""
+    if path.stat().st_size > MOST_CONFIG:
+        raise ValueError(f"more than {MOST_CONFIG} bytes")
+    config = yaml.load(path.read_text(encoding="utf-8"), _PlainLoader)
+    if not isinstance(config, dict) or not all(isinstance(key, str) for key in config):
+        raise ValueError("no mapping of options")
+    return config
 
 
 def _check(folder: Path, free_bytes: int) -> None:

@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from weit_rl.atomic import cannot_write, is_of_disk, remove_unfinished
-from weit_rl.command import compose
+from weit_rl.command import compose, config_name
+from weit_rl.envs.entry import entry_of_file
 from weit_rl.errors import CannotWrite, Interrupted, UserError, stopped
 from weit_rl.lock import locked
 from weit_rl.tasks import kind_of
 from weit_rl.tensorfile import newest, read_card, read_tensors
 from weit_rl.training.device import set_up_torch
-from weit_rl.training.run_folder import RunFolder
+from weit_rl.training.run_folder import RunFolder, checked
 from weit_rl.workflows.setup import check_model, check_numbers
 
 PATHS = ("data", "bank", "source")
@@ -78,10 +79,18 @@ def resumed_config(verb: str, cfg: Any) -> Any:
     kind_of(default).prepare(default)
     if set(stored) != set(default):
         raise UserError(f"resume={cfg.resume}: was not made by weit_rl.{verb}, or by another version of it")
+    checked(stored, config_name(verb, [f"task={cfg.task}"] if "task" in cfg else []), cfg.resume)
+    for name in _texts(stored.get("env")):
+        entry_of_file(name, cfg.resume, name if name in _texts(cfg.get("env")) else None)
     other = [key for key in cfg if key != "resume" and cfg[key] != default[key] and cfg[key] != stored[key]]
     if other:
         raise UserError(f"resume={cfg.resume}: goes on with its own options; leave out {', '.join(other)}")
     return stored
+
+
+def _texts(value: Any) -> list[Any]:
+    """One or several as a list; none as an empty one."""
+    return [] if value is None else [value] if isinstance(value, str) else list(value)
 
 
 def taken_up(path: Path, run: Run) -> RunFolder:

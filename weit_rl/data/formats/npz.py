@@ -12,8 +12,8 @@ import numpy as np
 from numpy.lib import format as npy
 
 from weit_rl.data.formats import FORMATS, Episode, Format, before_each, check_shapes, unreadable
-from weit_rl.data.limits import most_bytes
 from weit_rl.errors import UserError
+from weit_rl.limits import most_bytes
 
 NAMES = {  # ours, then what others call the same
     "observations": ("observations", "observation", "obs", "states", "state"),

@@ -15,7 +15,7 @@ def most_bytes(path: Path) -> int:
 
     HDF5 and zip files say how large their arrays are; one of a few bytes may say terabytes.
     """
-    return min(_memory(), FREE + RATIO * size_of(path))
+    return min(memory(), FREE + RATIO * size_of(path))
 
 
 def size_of(path: Path) -> int:
@@ -44,7 +44,7 @@ def _lower(what: int, most: int) -> None:
     resource.setrlimit(what, (limit, limit))
 
 
-def _memory() -> int:
+def memory() -> int:
     """Bytes of memory of this machine."""
     if "SC_PHYS_PAGES" not in getattr(os, "sysconf_names", {}):
         return 64 * 2**30
