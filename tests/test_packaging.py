@@ -21,7 +21,7 @@ SOURCES = {  # where a file lies in the repository -> where it lies once install
 
 # Who may import whom inside weit_rl (beside itself); CONTRIBUTING.md shows it shorter. What is not listed here, the
 # verbs and their workflows, may import everything.
-BASE = {"errors", "registry", "seeds", "sizes", "atomic", "limits", "lock", "options", "tensorfile"}
+BASE = {"errors", "registry", "seeds", "sizes", "atomic", "jsonfile", "limits", "lock", "options", "tensorfile"}
 MAY_IMPORT = {
     "errors": set(),
     "registry": {"errors"},
@@ -30,6 +30,7 @@ MAY_IMPORT = {
     "atomic": {"errors"},
     "lock": {"errors", "atomic"},
     "limits": set(),
+    "jsonfile": {"errors"},
     "options": {"errors", "registry"},
     "tensorfile": {"errors", "atomic"},
     "command": BASE,

@@ -10,6 +10,7 @@ An indented block is a group (``size.width``). The comment lines on top say what
 
 from __future__ import annotations
 
+import functools
 import math
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -92,6 +93,7 @@ def config_text(verb: str) -> str:
     return (resources.files("weit_rl.configs") / f"{verb}.yaml").read_text(encoding="utf-8")
 
 
+@functools.cache
 def options(verb: str) -> dict[str, Option]:
     """All options of a verb by their key, in the order of its config file."""
     from hydra import compose, initialize_config_module

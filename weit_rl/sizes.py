@@ -28,6 +28,8 @@ class Size:
     head_dim: int = 32
 
     def __post_init__(self) -> None:
+        if self.head_dim < 1:
+            raise UserError(f"head_dim={self.head_dim}: must be 1 or more")
         if self.width < self.head_dim or self.width % self.head_dim:
             low = max(self.width // self.head_dim, 1) * self.head_dim
             raise UserError(

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load, save
 
 from weit_rl.atomic import write_atomically
@@ -72,7 +71,9 @@ def read_tensors(path: str | Path) -> tuple[dict[str, torch.Tensor], Card]:
     metadata = _metadata(path)
     try:
         stored = load(Path(path).read_bytes())
-    except (SafetensorError, KeyError, ValueError, RuntimeError) as error:
+    except OSError as error:
+        raise UserError(f"{path}: cannot read ({error.strerror}); check the path") from error
+    except Exception as error:  # of safetensors, and of torch for what it does not know
         raise _broken(path) from error
     tensors = dict(sorted(stored.items()))
     if _digest(metadata["card"], tensors) != metadata["sha256"]:
@@ -93,10 +94,12 @@ def _metadata(path: str | Path) -> dict[str, str]:
             if length > Path(path).stat().st_size:
                 raise _broken(path)
             metadata = json.loads(file.read(length))["__metadata__"]
+        if not isinstance(json.loads(metadata["card"]), dict) or not isinstance(metadata["sha256"], str):
+            raise _broken(path)
         return {"card": metadata["card"], "sha256": metadata["sha256"]}
     except OSError as error:
         raise UserError(f"{path}: cannot read ({error.strerror}); check the path") from error
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise _broken(path) from error
 
 

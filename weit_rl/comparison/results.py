@@ -14,6 +14,7 @@ from weit_rl.atomic import cannot_write, write_atomically
 from weit_rl.comparison.cell import Row, fields_of, measured
 from weit_rl.comparison.grid import Cell, Grid
 from weit_rl.errors import UserError
+from weit_rl.jsonfile import read_json
 from weit_rl.lock import holds_nothing, locked
 from weit_rl.tasks import Kind
 from weit_rl.training.environment import describe_environment
@@ -86,8 +87,17 @@ def read(path: Path, kind: Kind) -> list[Row]:
     """The rows of a results.csv, numbers as numbers; none where there is no such file."""
     if not path.exists():
         return []
-    with path.open(newline="", encoding="utf-8") as file:
-        return [_typed(row, kind) for row in csv.DictReader(file)]
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            return [_typed(row, kind) for row in csv.DictReader(file)]
+    except (ValueError, KeyError, TypeError, csv.Error) as error:
+        raise damaged(path, error) from error
+
+
+def damaged(path: Path, error: Exception) -> UserError:
+    """The error for a table of a comparison that holds something else."""
+    reason = " ".join(f"{type(error).__name__}: {error}".split())[:100]
+    return UserError(f"{path}: was damaged ({reason}); restore it, or remove it to make its rows again")
 
 
 def key_of(row: Row) -> tuple[str, str, int, int]:
@@ -111,7 +121,7 @@ def _typed(row: Row, kind: Kind) -> Row:
 def _check(folder: Path, settings: dict[str, Any]) -> None:
     if not (folder / SETTINGS).is_file():
         raise UserError(f"run_dir={folder}: holds other files and no {SETTINGS}; choose another run_dir")
-    before = json.loads((folder / SETTINGS).read_text())
+    before = read_json(folder / SETTINGS)
     other = [key for key in settings if key not in MAY_DIFFER and settings[key] != before.get(key, NEW.get(key))]
     if other:
         raise UserError(f"run_dir={folder}: was made with another {', '.join(other)}; choose another run_dir")

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from omegaconf import OmegaConf
-
 from weit_rl.data import load_trajectories
 from weit_rl.envs.bodies import with_body
 from weit_rl.envs.entry import EnvEntry, env_entry
@@ -13,6 +11,7 @@ from weit_rl.envs.pixels import split_pixels, with_pixels
 from weit_rl.errors import UserError
 from weit_rl.models import MODELS
 from weit_rl.models.policy import POSITIONS, RTG
+from weit_rl.options import as_config, plain_config
 from weit_rl.registry import unknown
 from weit_rl.tasks import TASKS, Kind, Measure
 from weit_rl.tasks.control import Control, ControlConfig
@@ -84,7 +83,7 @@ def bodies(cfg: Any) -> list[Any]:
         raise UserError(f"data={data}: give one set for each of the {len(envs)} bodies, in their order, or one level")
     if cfg.data_weights is not None:
         raise UserError("data_weights: weighs the sets of one body; leave it out where env names several")
-    return [OmegaConf.merge(cfg, {"env": env, "data": one}) for env, one in zip(envs, data, strict=True)]
+    return [as_config(plain_config(cfg) | {"env": env, "data": one}) for env, one in zip(envs, data, strict=True)]
 
 
 RETURN = Measure(("return_mean", "score", "return_std", "return_median"), "return")

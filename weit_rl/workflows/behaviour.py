@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 from omegaconf import OmegaConf
 
 from weit_rl.agents.behaviour import BehaviourConfig, train_behaviour
-from weit_rl.agents.levels import LEVEL_SEEDS, LEVELS, LevelRecorder, choose, read_json
+from weit_rl.agents.levels import LEVEL_SEEDS, LEVELS, LevelRecorder, choose
 from weit_rl.atomic import cannot_write, write_atomically
 from weit_rl.envs.entry import env_entry
 from weit_rl.errors import UserError, stopped
+from weit_rl.jsonfile import read_json
 from weit_rl.lock import holds_nothing, locked
 from weit_rl.registry import unknown
 

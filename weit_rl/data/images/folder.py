@@ -11,13 +11,14 @@ import re
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from PIL import Image
 
 from weit_rl.data.images import SOURCES, Read, Source
-from weit_rl.data.images.decode import Item, Reading
+from weit_rl.data.images.decode import FORMATS, Item, Reading
 from weit_rl.errors import UserError
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".ppm", ".pgm", ".tif", ".tiff", ".webp")
@@ -51,10 +52,10 @@ def read(data: str, how: Reading) -> Read:
 
 
 def _items(data: str, members: list[tuple[str, Path_]], classes: list[str], files: Files) -> list[Item]:
-    return [
-        Item(f"{data}: {'/'.join(path)}", classes.index(name), lambda path=path: Image.open(files[path]()))  # type: ignore[misc]
-        for name, path in members
-    ]
+    def open_image(path: Path_) -> Image.Image:
+        return Image.open(files[path](), formats=FORMATS)
+
+    return [Item(f"{data}: {'/'.join(path)}", classes.index(name), partial(open_image, path)) for name, path in members]
 
 
 def _inside(paths: list[Path_]) -> dict[Path_, Path_]:
@@ -103,8 +104,9 @@ def _folder(path: Path) -> Iterator[Files]:
 def _archive(path: Path) -> Iterator[Files]:
     try:
         archive = zipfile.ZipFile(path)
-    except (OSError, zipfile.BadZipFile, NotImplementedError) as error:
-        raise UserError(f"data {path}: not a whole .zip ({error}); copy it or make it again") from error
+    except Exception as error:  # BadZipFile, and whatever else zipfile stumbles over
+        reason = " ".join(str(error).split())[:120]
+        raise UserError(f"data {path}: not a whole .zip ({reason}); copy it or make it again") from error
     with archive:
         entries = {_safe(path, entry): entry for entry in archive.infolist() if not entry.is_dir()}
         yield {
