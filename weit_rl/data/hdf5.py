@@ -19,18 +19,18 @@ def check_hdf5(file: Any, path: Path) -> None:
 
     claimed = 0
 
-    def follow(name: bytes, link: Any) -> None:
-        if link.type == h5py.h5l.TYPE_EXTERNAL:
-            raise ValueError(f"{name.decode(errors='replace')} leads to another file")
+    def leads_away(name: bytes, link: Any) -> str | None:
+        return name.decode(errors="replace") if link.type == h5py.h5l.TYPE_EXTERNAL else None
 
-    def look(name: str, node: Any) -> None:
+    def lies_elsewhere(name: str, node: Any) -> str | None:
         nonlocal claimed
-        if isinstance(node, h5py.Dataset):
-            if node.external or node.is_virtual:
-                raise ValueError(f"{name} lies in another file")
-            claimed += int(node.nbytes)
+        if not isinstance(node, h5py.Dataset):
+            return None
+        claimed += int(node.nbytes)
+        return name if node.external or node.is_virtual else None
 
-    file.id.links.visit(follow, info=True)
-    file.visititems(look)
+    # An answer ends the visit; an error would have to pass through the library.
+    if elsewhere := file.id.links.visit(leads_away, info=True) or file.visititems(lies_elsewhere):
+        raise ValueError(f"{elsewhere} lies in another file")
     if claimed > most_bytes(path):
         raise ValueError(f"it says that it holds {claimed:,} bytes, which cannot be")

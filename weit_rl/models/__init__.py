@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import nn
 
-from weit_rl.models.room import check_room, shapes_of
+from weit_rl.models.room import check_room
 from weit_rl.plan import Plan
 from weit_rl.registry import Registry
 from weit_rl.sizes import Size
@@ -36,7 +36,7 @@ class Model:
 
     def make(self, size: Size, **options: Any) -> nn.Module:
         """Build a network; UserError, before any memory is taken, if this machine has too little."""
-        check_room(shapes_of(lambda: self.build(size, **options)), f"size={size}")
+        check_room(lambda: self.build(size, **options), f"size={size}")
         return self.build(size, **options)
 
 

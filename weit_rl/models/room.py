@@ -32,9 +32,14 @@ def shapes_of(build: Callable[[], nn.Module]) -> dict[str, tuple[int, ...]]:
         return {name: tuple(tensor.shape) for name, tensor in build().state_dict().items()}
 
 
-def check_room(shapes: dict[str, tuple[int, ...]], what: str) -> None:
-    """UserError if a network of these shapes takes more memory than this machine has."""
-    numbers = sum(torch.Size(shape).numel() for shape in shapes.values())
+def check_room(build: Callable[[], nn.Module], what: str) -> None:
+    """UserError if what ``build()`` would give takes more memory than this machine has."""
+    try:
+        numbers = sum(torch.Size(shape).numel() for shape in shapes_of(build).values())
+    except RuntimeError as error:
+        if "overflow" not in str(error):
+            raise
+        raise UserError(f"{what}: no machine has memory for such a network; take less") from error
     if numbers * BYTES > memory():
         need, have = (f"{size / 1e9:,.0f} GB" for size in (numbers * BYTES, memory()))
         raise UserError(f"{what}: a network of {numbers:,} numbers takes {need}, this machine has {have}; take less")
