@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import random
+import tempfile
 import zipfile
 from collections.abc import Callable
 from functools import cache
@@ -219,7 +220,8 @@ READERS: dict[str, tuple[Any, ...]] = {
 
 def in_tensors(data: bytes, rng: random.Random, warp: Spoil, spoil: Spoil) -> bytes:
     """Another card or other tensors, with a checksum that is right."""
-    place = Path("/tmp") / f"fuzz{rng.random()}{FILE}"
+    folder = tempfile.TemporaryDirectory(prefix="fuzz")
+    place = Path(folder.name) / FILE
     try:
         place.write_bytes(data)
         tensors, card = read_tensors(place)
@@ -236,7 +238,7 @@ def in_tensors(data: bytes, rng: random.Random, warp: Spoil, spoil: Spoil) -> by
     except Exception:  # another file of this kind, or a card that JSON cannot hold
         return bytes(spoil(data, rng))
     finally:
-        place.unlink(missing_ok=True)
+        folder.cleanup()
 
 
 def in_json(data: bytes, rng: random.Random, warp: Spoil, spoil: Spoil) -> bytes:
