@@ -44,7 +44,7 @@ COLLECTED = [
     "levels.expert=3", "levels.medium=2", "levels.random=2", "selection_episodes=1", "evaluation_episodes=1",
 ]  # fmt: skip
 
-NOTE = "Reacher; networks of 32 x 1 to 96 x 3, 120 to 270 steps; moments drawn evenly over the length of a run."
+NOTE = "Reacher; networks of 32 x 1 to 96 x 3, 20 to 150 steps; moments are drawn evenly over the length of a run."
 
 
 class Work(NamedTuple):
@@ -57,9 +57,9 @@ class Work(NamedTuple):
 def works(data: Path, bank: Path) -> dict[str, Work]:
     """The commands, by name."""
     source, start = f"data={data}", [f"data={data}", f"bank={bank}"]
-    pretrain = [*BANK, source, "steps=250"]
-    scaler = [*TRAIN, *start, "scaler_steps=250", "train_steps=0"]
-    train = [*TRAIN, *start, "scaler_steps=20", "train_steps=250", "evaluate_every=60"]
+    pretrain = [*BANK, source, "steps=130"]  # a state is written every 100
+    scaler = [*TRAIN, *start, "scaler_steps=130", "train_steps=0"]
+    train = [*TRAIN, *start, "scaler_steps=20", "train_steps=130", "evaluate_every=60"]
     compared = [*COMPARED, source, "pretrain_steps=6", "budgets=[0, 60]"]
     return {
         "pretrain": Work(lambda run: finish("pretrain", run, pretrain), outcome),
