@@ -79,8 +79,8 @@ def train_behaviour(config: BehaviourConfig, make_env: Callable[[], Any], folder
     """
     agent = make_behaviour(config, make_env)
     folder.mkdir(parents=True, exist_ok=True)
-    if (folder / STATE).exists():
-        load_training_state(agent, folder / STATE)
+    if load_training_state(agent, folder / STATE):
+        _keep_snapshot(agent, folder)  # killed between the two
     with Progress(config.steps, f"{config.algorithm} training", agent.num_timesteps) as bar:
         _train(agent, config, folder, bar)
     return folder
@@ -101,10 +101,17 @@ def _train(agent: Any, config: BehaviourConfig, folder: Path, bar: Progress) -> 
         agent.learn(steps, callback=callbacks, reset_num_timesteps=False, log_interval=1000)
         episodes = [float(info["r"]) for info in agent.ep_info_buffer]
         row = [agent.num_timesteps, float(np.mean(episodes)) if episodes else 0.0, time.monotonic() - started]
-        save_snapshot(agent, folder / f"snapshot_{agent.num_timesteps:08d}.safetensors")
         save_training_state(agent, folder / STATE)
         _append(folder / PROGRESS, row)
+        _keep_snapshot(agent, folder)
         print(f"{config.algorithm} {row[0]} steps: training return {row[1]:.0f}, {row[2]:.0f} s", flush=True)
+
+
+def _keep_snapshot(agent: Any, folder: Path) -> None:
+    """The snapshot of a state; one that is there is not made again."""
+    path = folder / f"snapshot_{agent.num_timesteps:08d}.safetensors"
+    if not path.exists():
+        save_snapshot(agent, path)
 
 
 def _check_numbers(algorithm: type, options: dict[str, Any]) -> None:

@@ -14,7 +14,7 @@ from weit_rl.agents.recording import Act, agent_actor, play, random_actor, summa
 from weit_rl.agents.snapshots import load_snapshot
 from weit_rl.atomic import write_atomically
 from weit_rl.envs.entry import EnvEntry
-from weit_rl.errors import UserError
+from weit_rl.jsonfile import read_json
 
 LEVELS = ("expert", "medium", "random")
 # First environment seeds; policies trained on the data are validated and tested on seeds from 1,000,000 to 2,999,999.
@@ -35,14 +35,6 @@ def choose(returns: dict[int, float]) -> dict[str, int]:
     halfway = (returns[expert] + min(returns.values())) / 2
     medium = min(returns, key=lambda steps: abs(returns[steps] - halfway))
     return {"expert": expert, "medium": medium, "random": 0}
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """A mapping that a run wrote; UserError if it is damaged."""
-    try:
-        return dict(json.loads(path.read_text()).items())
-    except (OSError, ValueError, AttributeError) as error:  # AttributeError: no mapping
-        raise UserError(f"{path}: was damaged; restore it or start anew in another run_dir") from error
 
 
 class LevelRecorder:

@@ -69,7 +69,12 @@ def _play_together(act: Act, entry: EnvEntry, seeds: Sequence[int]) -> list[Epis
     while running:
         actions = act(np.stack([seen[i][-1] for i in running])).astype(np.float32)
         for i, action in zip(running, actions, strict=True):
-            observation, reward, terminated, truncated, _ = envs[i].step(action)
+            observation, reward, terminated, truncated, info = envs[i].step(action)
+            if "crashed" in info:  # a step that is no part of the recording
+                if not steps[i]:
+                    raise UserError(f"{entry.name}: the episode of seed {seeds[i]} failed in its first step")
+                steps[i][-1] = (*steps[i][-1][:2], True, False)
+                continue
             seen[i].append(observation)
             steps[i].append((action, reward, terminated, truncated))
         running = [i for i in running if not (steps[i][-1][2] or steps[i][-1][3])]

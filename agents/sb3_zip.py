@@ -38,6 +38,7 @@ ALGORITHMS = {
         "stable_baselines3", "stable_baselines3.common.policies", lambda s: not {"clip_range", "cg_damping"} & set(s)
     ),
 }
+MOST_SETTINGS = 64 * 2**20  # bytes
 SPACES = ("observation_space", "action_space")
 
 
@@ -49,6 +50,8 @@ def read_settings(path: Path) -> Settings:
     """
     try:
         with zipfile.ZipFile(path) as file:
+            if file.getinfo("data").file_size > MOST_SETTINGS:
+                raise ValueError(f"settings of more than {MOST_SETTINGS} bytes")
             settings = json.loads(file.read("data"))
             named = {name: settings[name] for name in (*SPACES, "policy_class")}
             file.getinfo("policy.pth")

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from weit_rl.errors import UserError
-from weit_rl.tensorfile import Card, read_tensors, write_tensors
+from weit_rl.tensorfile import Card, newest, read_tensors, write_tensors
 from weit_rl.training.checkpoint import fill_optimizer, flatten_optimizer
 
 SNAPSHOT, TRAINING = "weit_rl snapshot 1", "weit_rl behaviour training 1"
@@ -34,7 +34,7 @@ def load_snapshot(agent: Any, path: Path) -> Any:
 
 
 def save_training_state(agent: Any, path: Path) -> None:
-    """Write everything needed to go on: networks, optimisers, replay buffer, counters (atomically)."""
+    """Write networks, optimisers, replay buffer, counters: all to go on from; the state before this one is kept."""
     tensors: dict[str, torch.Tensor] = {f"policy.{k}": v for k, v in agent.policy.state_dict().items()}
     for name, optimizer in _optimizers(agent).items():
         tensors |= flatten_optimizer(optimizer, name)
@@ -49,11 +49,21 @@ def save_training_state(agent: Any, path: Path) -> None:
         filled = buffer.buffer_size if buffer.full else buffer.pos
         tensors |= {f"buffer.{name}": torch.from_numpy(getattr(buffer, name)[:filled]) for name in _BUFFER}
         counters |= {"pos": buffer.pos, "full": buffer.full}
-    write_tensors(path, tensors, {"format": TRAINING, **counters})
+    write_tensors(path, tensors, {"format": TRAINING, **counters}, keep=True)
 
 
-def load_training_state(agent: Any, path: Path) -> None:
-    """The inverse of :func:`save_training_state`; UserError if the file is damaged."""
+def load_training_state(agent: Any, path: Path) -> bool:
+    """The inverse of :func:`save_training_state`, from the newest state that is whole; False if there is none.
+
+    Raises:
+        UserError: if all that is there is damaged.
+    """
+    with _explained(path):
+        place = newest(path)
+    if place is None:
+        return False
+    if place != path:
+        place.replace(path)
     with _reading(path, TRAINING) as (tensors, card):
         agent.policy.load_state_dict({k[7:]: v for k, v in tensors.items() if k.startswith("policy.")})
         if _entropy(agent) is not None:
@@ -69,6 +79,7 @@ def load_training_state(agent: Any, path: Path) -> None:
         for name, value in card.get("rewards", {}).items():
             setattr(agent.get_vec_normalize_env().ret_rms, name, np.float64(value))
         agent.num_timesteps, agent._n_updates = card["step"], card["updates"]
+    return True
 
 
 _BUFFER = ("observations", "next_observations", "actions", "rewards", "dones", "timeouts")
@@ -96,12 +107,18 @@ def _entropy(agent: Any) -> Any:
 @contextmanager
 def _reading(path: Path, kind: str) -> Iterator[tuple[dict[str, torch.Tensor], Card]]:
     """The tensors and the card of a file; what goes wrong with them becomes one line."""
-    anew = "or start anew in another run_dir"
-    try:
+    with _explained(path):
         tensors, card = read_tensors(path)
         if card.get("format") != kind:
             raise UserError(f"{path}: holds no {kind} (format {card.get('format')!r}); restore it")
         yield tensors, card
+
+
+@contextmanager
+def _explained(path: Path) -> Iterator[None]:
+    anew = "or start anew in another run_dir"
+    try:
+        yield
     except UserError as error:
         raise UserError(f"{error}, {anew}") from error
     except (RuntimeError, KeyError, ValueError) as error:

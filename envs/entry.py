@@ -14,10 +14,12 @@ from typing import TYPE_CHECKING, Any
 import weit_rl.envs
 from weit_rl.envs.action_box import ActionBox
 from weit_rl.envs.camera import check_drawable, renderer
+from weit_rl.envs.crashes import ends_at_crash
 from weit_rl.envs.flat_spaces import check_spaces, flat_float32
 from weit_rl.envs.pixels import STACK, WORD, frames, seen_in_pictures, split_pixels
 from weit_rl.envs.reference_returns import reference
 from weit_rl.envs.rendering import load_triton_first
+from weit_rl.errors import UserError
 from weit_rl.registry import Registry, unknown
 
 if TYPE_CHECKING:
@@ -60,6 +62,8 @@ class EnvEntry:
     def make(self, **kwargs: Any) -> gymnasium.Env:
         """Make the environment with flat float32 observations, or stacked pictures, and actions in [-1, 1].
 
+        Episodes end where the simulation fails (see :func:`weit_rl.envs.crashes.ends_at_crash`).
+
         Args:
             **kwargs: passed on to Gymnasium, such as ``render_mode="rgb_array"``.
 
@@ -69,7 +73,8 @@ class EnvEntry:
         """
         env = self._make_own(**kwargs)
         box = check_spaces(env, self.name)
-        return box.rescaled(seen_in_pictures(env, self.name, self.pixels) if self.pixels else flat_float32(env))
+        seen = seen_in_pictures(env, self.name, self.pixels) if self.pixels else flat_float32(env)
+        return ends_at_crash(box.rescaled(seen), self.name)
 
     @functools.cached_property
     def own_spaces(self) -> tuple[Box, Box]:
@@ -165,6 +170,26 @@ def env_entry(name: str) -> EnvEntry:
         shown += [f"{prefix}:ID" for prefix in OPEN.names() if prefix not in names]
         raise unknown("environment", name, names, shown)
     return ENVS.get(name)
+
+
+def entry_of_file(name: Any, where: str, asked: Any = None) -> EnvEntry:
+    """The entry of an environment that a file names.
+
+    Args:
+        name: what the file says.
+        where: the file, for the error.
+        asked: what the user names, who may trust a module (default None: nothing).
+
+    Raises:
+        UserError: for no name of an environment, and for one whose module would be imported and run, unless the user
+            asks for the same.
+    """
+    if not isinstance(name, str):
+        raise UserError(f"{where}: names no environment, but {name!r:.60}")
+    env, _ = split_pixels(name)
+    if env.startswith("gym:") and env.count(":") > 1 and name != asked:
+        raise UserError(f"{where}: its environment imports a module; if you trust it, say so with env={name}")
+    return env_entry(name)
 
 
 @functools.cache

@@ -5,6 +5,8 @@ from __future__ import annotations
 import sys
 import warnings
 
+unstable = 0  # how often it has said that a simulation is
+
 
 def watch_mujoco() -> None:
     """Hear MuJoCo's warnings from now on."""
@@ -16,8 +18,10 @@ def watch_mujoco() -> None:
 def on_warning(message: str) -> None:
     """Pass one on, unless it is about how a body that comes with the simulator was written down."""
     # Gymnasium's HalfCheetah says this each time; without a handler it also leaves MUJOCO_LOG.TXT behind.
+    global unstable
     if "'settotalmass' is deprecated" in message:
         return
+    unstable += "unstable" in message
     try:
         warnings.warn(f"MuJoCo: {message}", RuntimeWarning, stacklevel=2)
     except RuntimeWarning as warning:  # warnings are errors here, but an exception inside C ends the process

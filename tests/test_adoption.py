@@ -137,7 +137,7 @@ def test_a_stopped_run_goes_on_from_its_checkpoint(tmp_path, monkeypatch):
         (["source=vit", "channels=3", "init=weit"], "needs a pre-trained bank"),
         (["source=odd", "channels=3", "size=64x2"], "48 channels wide, which heads of 64 do not divide"),
         (["source=text.safetensors"], "text.safetensors: not a whole weit_rl tensor file"),
-        (["source=text.pth"], "text.pth: cannot be read as weights"),
+        (["source=text.pth"], "text.pth: is a pickle"),
         (["source=nothing.safetensors"], "nothing.safetensors: cannot read"),
         (["source=headless.safetensors"], "has no 'head.weight'"),
         (["source=other.safetensors"], "has no 'patch_embed.proj.weight'"),

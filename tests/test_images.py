@@ -217,8 +217,10 @@ def test_the_hubs_sets_are_read_by_the_types_of_their_columns(monkeypatch):
     refuse("data=hf:mine: needs datasets .*pip install datasets", "hf:mine")
     features = {"img": type("Image", (), {})(), "label": type("ClassLabel", (), {"names": ["no", "yes"]})()}
     found = {"train": Rows([0, 1] * 10, features), "test": Rows([-1] * 4, features)}  # labels kept back by its makers
-    fake = types.SimpleNamespace(load_dataset=lambda name: found)
+    fake = types.SimpleNamespace(load_dataset=lambda name: found, __version__="3.6.0")
     monkeypatch.setitem(sys.modules, "datasets", fake)
+    refuse(r"datasets 3\.6\.0 can run a set's own code; install 4 or newer", "hf:org/mine")
+    fake.__version__ = "4.0.0"
     images = load_images("hf:org/mine")
     assert images.classes == ("no", "yes") and images.licence == "MIT" and images.name == "hf:org/mine"
     assert [len(part) for part in (images.train, images.held_out, images.test)] == [14, 2, 4]

@@ -21,13 +21,28 @@ SOURCES = {  # where a file lies in the repository -> where it lies once install
 
 # Who may import whom inside weit_rl (beside itself); CONTRIBUTING.md shows it shorter. What is not listed here, the
 # verbs and their workflows, may import everything.
-BASE = {"errors", "registry", "seeds", "sizes", "atomic", "choices", "options", "tensorfile"}
+BASE = {
+    "errors",
+    "registry",
+    "seeds",
+    "sizes",
+    "atomic",
+    "choices",
+    "jsonfile",
+    "limits",
+    "lock",
+    "options",
+    "tensorfile",
+}
 MAY_IMPORT = {
     "errors": set(),
     "registry": {"errors"},
     "sizes": {"errors", "registry"},
     "seeds": set(),
     "atomic": {"errors"},
+    "lock": {"errors", "atomic"},
+    "limits": set(),
+    "jsonfile": {"errors"},
     "options": {"errors", "registry"},
     "tensorfile": {"errors", "atomic"},
     "choices": {"errors", "registry", "seeds", "sizes"},

@@ -276,7 +276,7 @@ def test_timms_checkpoints_are_adopted(model, kind, tmp_path):
         torch.save({"model": plain.state_dict()}, path)
     told = {"mean": [0.1, 0.2, 0.3], "std": [0.5, 0.6, 0.7], "input_size": [3, 8, 8]}
     (tmp_path / "config.json").write_text(json.dumps({"pretrained_cfg": told}))
-    net, card = load_timm(path, head_dim=8)
+    net, card = load_timm(path, head_dim=8, allow_pickle=kind == "pth")
     assert card["model"] == model and card["size"] == [16, 2, 8] and card["options"]["classes"] == 2
     x = torch.from_numpy(
         (pixels.numpy() / 255 - np.reshape(told["mean"], (3, 1, 1))) / np.reshape(told["std"], (3, 1, 1))
@@ -288,8 +288,10 @@ def test_other_files_are_no_checkpoints(tmp_path):
     with pytest.raises(UserError, match="cannot be read as weights"):
         load_timm(tmp_path / "none.safetensors")
     torch.save(small_net("vit"), tmp_path / "pickled.pth")
-    with pytest.raises(UserError, match="cannot be read as weights"):
+    with pytest.raises(UserError, match="is a pickle; give timm's"):
         load_timm(tmp_path / "pickled.pth")
+    with pytest.raises(UserError, match="cannot be read as weights"):
+        load_timm(tmp_path / "pickled.pth", allow_pickle=True)
     save_file({"x": torch.zeros(1)}, tmp_path / "x.safetensors")
     with pytest.raises(UserError, match=r"has no 'patch_embed\.proj\.weight'"):
         load_timm(tmp_path / "x.safetensors")

@@ -115,11 +115,16 @@ class TemplateBank(nn.Module):
                 f"{path}: not a template bank (format {card.get('format')!r}); make one with weit_rl.pretrain"
             )
         _check_card(_card_path(path), card)
-        parts: dict[str, dict[str, Tensor]] = {"templates": {}, "source": {}}
-        for name, tensor in tensors.items():
-            part, _, rest = name.partition(".")
-            parts[part][rest] = tensor
-        return cls(parts["templates"], card["constraint"], card, parts["source"])
+        try:
+            _check_kinds(card)
+            parts: dict[str, dict[str, Tensor]] = {"templates": {}, "source": {}}
+            for name, tensor in tensors.items():
+                part, _, rest = name.partition(".")
+                parts[part][rest] = tensor
+            return cls(parts["templates"], card["constraint"], card, parts["source"])
+        except (KeyError, ValueError, TypeError, RuntimeError) as error:  # a card may say anything
+            reason = " ".join(f"{error}".split())[:200]
+            raise UserError(f"{path}: its card does not go with its tensors ({reason}); get the bank again") from error
 
     def save_pretrained(self, folder: str | Path, repo_id: str | None = None) -> Path:
         """Write the bank into a folder as it is shared: ``bank.safetensors``, ``bank.json`` and ``README.md``.
@@ -174,6 +179,21 @@ class TemplateBank(nn.Module):
         return cls.load(download(repo_id, FILE, **options))
 
 
+def _check_kinds(card: Mapping[str, Any]) -> None:
+    """TypeError for an entry of a card that is used and of another kind than it has to be."""
+    counts = card.get("size", [1, 1, 1])
+    texts = [card["constraint"], card.get("model", ""), *_several(card.get("names", []))]
+    texts += _several(card.get("sizes_sampled", []))
+    if len(counts) != 3 or not all(type(count) is int and count > 0 for count in counts):
+        raise TypeError(f"size {counts!r:.60}")
+    if not all(isinstance(text, str) for text in texts) or not isinstance(card.get("config", {}), dict):
+        raise TypeError("texts and options of other kinds")
+
+
+def _several(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
+
+
 def _card_path(bank: Path) -> Path:
     return bank.with_suffix(".json") if bank.suffix == ".safetensors" else bank.with_name(bank.name + ".json")
 
@@ -183,7 +203,7 @@ def _check_card(path: Path, card: dict[str, Any]) -> None:
         return
     try:
         same = json.loads(path.read_text()) == card
-    except ValueError:
+    except (ValueError, RecursionError):
         same = False
     if not same:
         raise UserError(f"{path}: was edited, it no longer says what its bank's own card says; restore or delete it")

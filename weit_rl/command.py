@@ -6,12 +6,12 @@ things inside ``main``: then ``--help`` and a misspelt option are answered at on
 
 from __future__ import annotations
 
-import errno
 import signal
 import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from weit_rl.atomic import is_of_disk
 from weit_rl.early import check_early
 from weit_rl.errors import Interrupted, UserError
 from weit_rl.options import REQUIRED, Option, as_config, config_text, options
@@ -113,10 +113,15 @@ def _run(verb: str, main: Callable[[DictConfig], Any], words: list[str]) -> int:
         return _say(verb, str(stop), stop.exit_code)
     except KeyboardInterrupt:
         return _say(verb, "interrupted", 130)
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+    except SystemExit as stop:
+        if stop.code != 143:
             raise
-        return _say(verb, f"error: {error.filename or 'disk'}: no space left; free some and start again", 2)
+        return _say(verb, "stopped by SIGTERM", 143)
+    except OSError as error:
+        if not is_of_disk(error):
+            raise
+        where = error.filename or "disk"
+        return _say(verb, f"error: {where}: {error.strerror}; free some space there or choose another place", 2)
 
 
 def _say(verb: str, line: str, code: int) -> int:

@@ -12,6 +12,10 @@ class NotDefined(UserError):
     """What was asked for lies outside what a method is defined for, such as a wider target of one that only cuts."""
 
 
+class CannotWrite(UserError):
+    """A file or folder that could not be written, as on a full disk: what was written before is whole and stays."""
+
+
 class Interrupted(Exception):
     """A command was stopped from outside and has saved what is needed to go on.
 
@@ -23,3 +27,8 @@ class Interrupted(Exception):
     def __init__(self, message: str, exit_code: int = 130):
         super().__init__(message)
         self.exit_code = exit_code
+
+
+def stopped(stop: BaseException, message: str) -> Interrupted:
+    """What a command raises in the place of Ctrl-C's or SIGTERM's exception, which knows no way to go on."""
+    return Interrupted(message, getattr(stop, "exit_code", getattr(stop, "code", 130)))

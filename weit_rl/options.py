@@ -10,9 +10,10 @@ An indented block is a group (``size.width``). The comment lines on top say what
 
 from __future__ import annotations
 
+import functools
 import math
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib import resources
 from typing import TYPE_CHECKING, Any
@@ -59,12 +60,40 @@ class Option:
         except (ValueError, TypeError, KeyError, yaml.YAMLError) as error:
             raise UserError(f"{self.key}={text}: must be {phrase}") from error
 
+    def accepts(self, value: Any) -> bool:
+        """Whether a value, as a config that was written holds it, is of the option's kind."""
+        if value is None:
+            return self.default is None
+        if self.kind == "list" and self.default:
+            return isinstance(value, list) and all(_IS[_kind(self.default[0])](item) for item in value)
+        return _IS[self.kind](value)
+
+
+def check_values(values: Mapping[str, Any], verb: str) -> None:
+    """Check a config from a file, nested, against the options of a verb; what is none of them is passed over.
+
+    Raises:
+        UserError: for a value of another type than its option's.
+    """
+    for key, option in options(verb).items():
+        place: Any = values
+        for group in key.split("."):
+            if not isinstance(place, Mapping):
+                raise UserError(f"{key}: must be in a group of options, not in {str(place)[:60]}")
+            if group not in place:  # from before there was such an option
+                break
+            place = place[group]
+        else:
+            if not option.accepts(place):
+                raise UserError(f"{key}={str(place)[:60]}: must be {_KINDS[option.kind][0]}")
+
 
 def config_text(verb: str) -> str:
     """The text of ``configs/<verb>.yaml``."""
     return (resources.files("weit_rl.configs") / f"{verb}.yaml").read_text(encoding="utf-8")
 
 
+@functools.cache
 def options(verb: str) -> dict[str, Option]:
     """All options of a verb by their key, in the order of its config file."""
     from hydra import compose, initialize_config_module
@@ -166,6 +195,39 @@ def _mapping(text: str) -> Any:
     return OmegaConf.to_container(OmegaConf.create(text))  # its reader knows 3e-4 as a number, yaml's does not
 
 
+def _is_integer(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_number(value: Any) -> bool:
+    return (_is_integer(value) or isinstance(value, float)) and math.isfinite(value)
+
+
+def _all(kind: Callable[[Any], bool]) -> Callable[[Any], bool]:
+    return lambda value: isinstance(value, list) and all(map(kind, value))
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+def _is_mapping(value: Any) -> bool:
+    return isinstance(value, dict) and all(map(_is_text, value))
+
+
+_IS: dict[str, Callable[[Any], bool]] = {
+    "text": _is_text,
+    "texts": lambda value: _is_text(value) or _all(_is_text)(value),
+    "integer": _is_integer,
+    "count": lambda value: _is_integer(value) or value == "auto",
+    "number": _is_number,
+    "boolean": lambda value: isinstance(value, bool),
+    "edge": lambda value: isinstance(value, int),
+    "list": lambda value: isinstance(value, list),
+    "integers": _all(_is_integer),
+    "numbers": _all(_is_number),
+    "mapping": _is_mapping,
+}
 _KINDS: dict[str, tuple[str, Callable[[str], Any]]] = {
     "text": ("a text", str),
     "texts": ("a text, or a list such as [a, b]", _texts),

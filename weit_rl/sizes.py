@@ -8,6 +8,7 @@ from weit_rl.errors import UserError
 from weit_rl.registry import unknown
 
 HEAD_DIM = 32  # where nobody says another
+DEEPEST = 4096  # blocks; nobody asks for more, but a file from a stranger may
 
 
 @dataclass(frozen=True, order=True)
@@ -38,6 +39,8 @@ class Size:
             )
         if self.depth < 1:
             raise UserError(f"size.depth={self.depth}: must be 1 or more")
+        if self.depth > DEEPEST:
+            raise UserError(f"size.depth={self.depth}: must be {DEEPEST} at most")
 
     def __str__(self) -> str:
         return f"{self.width}x{self.depth}" + (f"x{self.head_dim}" if self.head_dim != HEAD_DIM else "")

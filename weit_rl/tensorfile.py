@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,13 +21,14 @@ if TYPE_CHECKING:
 Card = dict[str, Any]
 
 
-def write_tensors(path: str | Path, tensors: dict[str, torch.Tensor], card: Card) -> None:
+def write_tensors(path: str | Path, tensors: dict[str, torch.Tensor], card: Card, keep: bool = False) -> None:
     """Write tensors and their card atomically; tensors may share memory, be strided or live on any device.
 
     Args:
         path: the file, by custom ``*.safetensors``; its folder must exist.
         tensors: by name; dtype, shape and every bit are kept.
         card: whatever JSON can hold: where the tensors come from, sizes, settings.
+        keep: whether an older file is kept as ``*.previous``, for :func:`newest` (default False).
 
     Raises:
         UserError: if the disk is full or the folder not writable; an older file is untouched then.
@@ -38,18 +40,46 @@ def write_tensors(path: str | Path, tensors: dict[str, torch.Tensor], card: Card
         name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format) for name, tensor in tensors.items()
     }
     text = json.dumps(card, sort_keys=True)
-    write_atomically(path, _in_order(save(plain, metadata={"card": text, "sha256": _digest(text, plain)})))
+    data = _in_order(save(plain, metadata={"card": text, "sha256": _digest(text, plain)}))
+    write_atomically(path, data, previous(Path(path)) if keep else None)
+
+
+def previous(path: Path) -> Path:
+    """What ``write_tensors(..., keep=True)`` calls the file before this one."""
+    return path.with_suffix(".previous")
+
+
+def newest(path: Path) -> Path | None:
+    """Of a file that is written with ``keep`` and the one before it, the newest that is whole; None if there is none.
+
+    Raises:
+        UserError: if what is there is damaged.
+    """
+    damage: UserError | None = None
+    for place in (path, previous(path)):
+        try:
+            if place.exists():
+                read_tensors(place)
+                if damage:
+                    warnings.warn(f"{damage}; {place.name}, the one before it, is taken instead", stacklevel=2)
+                return place
+        except UserError as error:
+            damage = damage or error
+    if damage:
+        raise damage
+    return None
 
 
 def read_tensors(path: str | Path) -> tuple[dict[str, torch.Tensor], Card]:
     """The tensors (on the CPU, sorted by name) and the card of a file; UserError unless it is whole and unchanged."""
-    from safetensors import SafetensorError
     from safetensors.torch import load
 
     metadata = _metadata(path)
     try:
         stored = load(Path(path).read_bytes())
-    except (SafetensorError, KeyError, ValueError, RuntimeError) as error:
+    except OSError as error:
+        raise UserError(f"{path}: cannot read ({error.strerror}); check the path") from error
+    except Exception as error:  # of safetensors, and of torch for what it does not know
         raise _broken(path) from error
     tensors = dict(sorted(stored.items()))
     if _digest(metadata["card"], tensors) != metadata["sha256"]:
@@ -70,10 +100,12 @@ def _metadata(path: str | Path) -> dict[str, str]:
             if length > Path(path).stat().st_size:
                 raise _broken(path)
             metadata = json.loads(file.read(length))["__metadata__"]
+        if not isinstance(json.loads(metadata["card"]), dict) or not isinstance(metadata["sha256"], str):
+            raise _broken(path)
         return {"card": metadata["card"], "sha256": metadata["sha256"]}
     except OSError as error:
         raise UserError(f"{path}: cannot read ({error.strerror}); check the path") from error
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise _broken(path) from error
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import multiprocessing
 import os
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -34,20 +35,34 @@ def in_parallel(jobs: Mapping[str, Job], workers: int, logs: Path) -> Iterator[t
         for name, job in jobs.items():
             yield name, logged(job, logs / f"{name}.txt")
         return
-    pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"))  # a fork would share torch's threads
+    spawn = multiprocessing.get_context("spawn")  # a fork would share torch's threads
+    pool = ProcessPoolExecutor(workers, spawn, end_with_parent)
     try:
         futures = {pool.submit(logged, job, logs / f"{name}.txt"): name for name, job in jobs.items()}
         for future in as_completed(futures):
             try:
                 yield futures[future], future.result()
             except BrokenProcessPool as error:
-                raise UserError("a process was killed, perhaps for lack of memory; use fewer workers") from error
+                told = "a process was killed, perhaps for lack of memory; what is finished is kept"
+                raise UserError(f"{told}, go on with the same command and fewer workers") from error
     except BaseException:
         pool.shutdown(wait=False, cancel_futures=True)
         for process in multiprocessing.active_children():
             process.terminate()
         raise
     pool.shutdown()
+
+
+def end_with_parent() -> None:
+    """Let a process of the pool end when the one that started it is killed: its next one would meet it at work."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+
+    def watch() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def logged(job: Job, log: Path) -> Any:

@@ -18,6 +18,7 @@ from weit_rl.comparison.cell import Row, run_cell
 from weit_rl.comparison.grid import Cell
 from weit_rl.comparison.methods import METHODS
 from weit_rl.comparison.pool import Job
+from weit_rl.comparison.results import damaged
 from weit_rl.comparison.sources import Sources
 from weit_rl.comparison.tables import Table
 from weit_rl.tasks import Measure
@@ -82,8 +83,18 @@ def read_rates(folder: Path) -> list[Row]:
     """The trials so far."""
     if not (folder / FILE).exists():
         return []
-    with (folder / FILE).open(newline="", encoding="utf-8") as file:
-        return [{**row, "rate": float(row["rate"])} for row in csv.DictReader(file)]
+    try:
+        with (folder / FILE).open(newline="", encoding="utf-8") as file:
+            return [_typed(row) for row in csv.DictReader(file)]
+    except (ValueError, KeyError, TypeError, csv.Error) as error:
+        raise damaged(folder / FILE, error) from error
+
+
+def _typed(row: Row) -> Row:
+    """The rate as a number; ValueError or KeyError for a row that lacks something."""
+    if row["value"] != "":
+        float(row["value"])
+    return {**{name: str(row[name]) for name in FIELDS}, "rate": float(row["rate"])}
 
 
 def best_rates(rows: Sequence[Row]) -> dict[str, float]:

@@ -12,15 +12,16 @@ from typing import Any
 import numpy as np
 
 from weit_rl.choices import DEFAULT, size_of
-from weit_rl.envs.entry import EnvEntry, env_entry
+from weit_rl.envs.entry import EnvEntry, entry_of_file
 from weit_rl.errors import UserError
 from weit_rl.initializers import INITIALIZERS
 from weit_rl.options import plain_config
 from weit_rl.training.learning_curve import Points
-from weit_rl.training.run_folder import RunFolder
+from weit_rl.training.run_folder import RunFolder, checked
 from weit_rl.workflows.train import TrainRun, stage_steps
 
 PLACES = ("run_dir", "resume", "device", "threads")  # where a run was made, not what it is
+MEASURES = ("return_mean", "return_std", "score", "flops", "seconds")
 NEEDED = ("env", "size", "init", "train_steps", "seed")  # what only training runs have
 
 
@@ -29,6 +30,7 @@ class RecordedRun:
 
     Args:
         path: its folder.
+        env: environment whose module may be imported (default None: none may).
 
     Attributes:
         folder: the same, opened.
@@ -39,12 +41,13 @@ class RecordedRun:
         UserError: if it is no run folder, one of another command, or damaged.
     """
 
-    def __init__(self, path: str):
+    def __init__(self, path: str, env: str | None = None):
         self.path, self.folder = Path(path).expanduser(), RunFolder.open(Path(path).expanduser())
         if any(key not in self.folder.config for key in NEEDED):
             raise UserError(f"{path}: is no run of weit_rl.train, and only those can be compared")
         self.config, self.metrics = plain_config(self.folder.config), self.folder.metrics()
-        self.entry: EnvEntry = env_entry(self.config["env"])
+        checked(self.folder.config, "train", path)
+        self.entry: EnvEntry = entry_of_file(self.config["env"], path, env)
         self.report = _report(self.path / TrainRun.result)
 
     @property
@@ -83,8 +86,8 @@ class RecordedRun:
             "checkpoint": ("best" if best else "last") if report else None,
             "steps": min(done, self.offline_steps),
             "online_steps": max(0, done - self.offline_steps) or None,
-            **{key: scored.get(key) for key in ("return_mean", "return_std", "score")},
-            **{key: report.get(key) for key in ("flops", "seconds")},
+            **{key: scored.get(key) for key in MEASURES[:3]},
+            **{key: report.get(key) for key in MEASURES[3:]},
         }
 
     def training_loss(self) -> Points:
@@ -110,15 +113,19 @@ class RecordedRun:
         return np.interp(steps, [step for step, _ in known], [seconds for _, seconds in known])
 
 
-def recorded_runs(paths: Sequence[str]) -> dict[str, RecordedRun]:
+def recorded_runs(paths: Sequence[str], env: str | None = None) -> dict[str, RecordedRun]:
     """Runs by the names of their folders, or by their paths where names are not enough.
+
+    Args:
+        paths: of the folders.
+        env: see :class:`RecordedRun`.
 
     Raises:
         UserError: for fewer than two, or for one given twice.
     """
     if len(paths) < 2:
         raise UserError(f"compare={','.join(paths)}: needs at least two run folders, compare=[RUN, RUN]")
-    runs = [RecordedRun(path) for path in paths]
+    runs = [RecordedRun(path, env) for path in paths]
     places = [run.path.resolve() for run in runs]
     if len(set(places)) < len(places):
         raise UserError(f"compare: {next(p for p in places if places.count(p) > 1)} is given twice; name each run once")
@@ -139,6 +146,16 @@ def _report(path: Path) -> dict[str, Any] | None:
         return None
     try:
         report = json.loads(path.read_text(encoding="utf-8"))
+        best = report.get("best")
+        for found in (report, best or {}):
+            _check_numbers(found)
         return {**report}
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, AttributeError, RecursionError) as error:
         raise UserError(f"{path}: is no JSON file of weit_rl.train; restore it") from error
+
+
+def _check_numbers(report: dict[str, Any]) -> None:
+    """TypeError for a measure that is no number."""
+    for name in MEASURES:
+        if not isinstance(report.get(name), int | float | None):
+            raise TypeError(name)

@@ -8,14 +8,19 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from io import StringIO
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from weit_rl.atomic import cannot_write, write_atomically
 from weit_rl.comparison.cell import Row, fields_of, measured
 from weit_rl.comparison.grid import Cell, Grid
 from weit_rl.errors import UserError
+from weit_rl.jsonfile import read_json
+from weit_rl.lock import holds_nothing, locked
 from weit_rl.tasks import Kind
 from weit_rl.training.environment import describe_environment
+
+if TYPE_CHECKING:
+    from filelock import BaseFileLock
 
 RESULTS, SETTINGS = "results.csv", "grid.json"
 COUNTS = ("width", "depth", "seed", "budget")
@@ -40,18 +45,21 @@ class Results:
 
     def __init__(self, folder: Path, grid: Grid):
         self.folder, self._settings = folder, json.loads(json.dumps(asdict(grid)))
-        if folder.is_file() or (folder.exists() and any(folder.iterdir())):
+        if folder.is_file() or (folder.exists() and not holds_nothing(folder)):
             _check(folder, self._settings)
         self.kind = grid.kind
         self.rows = read(folder / RESULTS, self.kind)
 
-    def begin(self) -> None:
-        """Make the folder, if there is none."""
+    def begin(self) -> BaseFileLock:
+        """Make the folder, if there is none; gives its lock, and knows the rows of whoever had it before."""
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise cannot_write(self.folder, error) from error
+        lock = locked(self.folder)
+        self.rows = read(self.folder / RESULTS, self.kind)
         write_atomically(self.folder / SETTINGS, (json.dumps(self._settings, indent=2) + "\n").encode())
+        return lock
 
     def has(self, cell: Cell) -> bool:
         """Whether a cell is finished."""
@@ -79,8 +87,17 @@ def read(path: Path, kind: Kind) -> list[Row]:
     """The rows of a results.csv, numbers as numbers; none where there is no such file."""
     if not path.exists():
         return []
-    with path.open(newline="", encoding="utf-8") as file:
-        return [_typed(row, kind) for row in csv.DictReader(file)]
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            return [_typed(row, kind) for row in csv.DictReader(file)]
+    except (ValueError, KeyError, TypeError, csv.Error) as error:
+        raise damaged(path, error) from error
+
+
+def damaged(path: Path, error: Exception) -> UserError:
+    """The error for a table of a comparison that holds something else."""
+    reason = " ".join(f"{type(error).__name__}: {error}".split())[:100]
+    return UserError(f"{path}: was damaged ({reason}); restore it, or remove it to make its rows again")
 
 
 def key_of(row: Row) -> tuple[str, str, int, int]:
@@ -94,16 +111,17 @@ def scored(rows: Sequence[Row]) -> list[Row]:
 
 
 def _typed(row: Row, kind: Kind) -> Row:
-    """Numbers as numbers; what is empty stays empty."""
+    """Numbers as numbers; what is empty, or not defined as a score without references, is empty."""
     kinds = dict.fromkeys(measured(kind), float) | dict.fromkeys((*COUNTS, "steps"), int)
-    typed = {key: kinds[key](value) if key in kinds and value != "" else value for key, value in row.items()}
+    given = {key: "" if value is None else value for key, value in row.items()}
+    typed = {key: kinds[key](value) if key in kinds and value != "" else value for key, value in given.items()}
     return typed | {"value": typed[kind.measure.columns[0]]}
 
 
 def _check(folder: Path, settings: dict[str, Any]) -> None:
     if not (folder / SETTINGS).is_file():
         raise UserError(f"run_dir={folder}: holds other files and no {SETTINGS}; choose another run_dir")
-    before = json.loads((folder / SETTINGS).read_text())
+    before = read_json(folder / SETTINGS)
     other = [key for key in settings if key not in MAY_DIFFER and settings[key] != before.get(key, NEW.get(key))]
     if other:
         raise UserError(f"run_dir={folder}: was made with another {', '.join(other)}; choose another run_dir")

@@ -1,20 +1,19 @@
 """Data: offline trajectories, the readers of their file formats, and the windows cut from them."""
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from weit_rl.data.readers import load_trajectories
-from weit_rl.data.trajectories import Statistics, Trajectories
-
 if TYPE_CHECKING:
+    from weit_rl.data.readers import load_trajectories
+    from weit_rl.data.trajectories import Statistics, Trajectories
     from weit_rl.data.windows import Windows
 
 __all__ = ["Statistics", "Trajectories", "Windows", "load_trajectories"]
 
 
 def __getattr__(name: str) -> Any:
-    """Windows are tensors; what is wrong with data is found without loading torch."""
-    if name != "Windows":
+    """Public names resolve on first use: the process in which files are read needs no torch."""
+    if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from weit_rl.data.windows import Windows
-
-    return Windows
+    home = {"load_trajectories": "readers", "Windows": "windows"}.get(name, "trajectories")
+    return getattr(import_module(f"weit_rl.data.{home}"), name)

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from torch import nn
 
+from weit_rl.models.room import check_room
 from weit_rl.plan import Plan
 from weit_rl.registry import Registry
+from weit_rl.sizes import Size
 
 
 @dataclass(frozen=True)
@@ -30,6 +33,11 @@ class Model:
     sees: str = "states"
     window: int | None = None
     task: str = "control"
+
+    def make(self, size: Size, **options: Any) -> nn.Module:
+        """Build a network; UserError, before any memory is taken, if this machine has too little."""
+        check_room(lambda: self.build(size, **options), f"size={size}")
+        return self.build(size, **options)
 
 
 MODELS: Registry[Model] = Registry("model")

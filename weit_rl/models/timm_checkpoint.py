@@ -18,6 +18,7 @@ from weit_rl.errors import UserError
 from weit_rl.models import MODELS
 from weit_rl.models.convnext import DIVISORS
 from weit_rl.models.images import BUFFERS
+from weit_rl.models.room import shapes_of
 from weit_rl.sizes import Size
 
 IMAGE_SIZE = 224  # of ConvNeXt where nothing says so: its weights do not tell
@@ -48,7 +49,9 @@ def _is_foreign(path: Path) -> bool:
         return False
 
 
-def load_timm(path: str | Path, head_dim: int | None = None) -> tuple[nn.Module, dict[str, Any]]:
+def load_timm(
+    path: str | Path, head_dim: int | None = None, allow_pickle: bool = False
+) -> tuple[nn.Module, dict[str, Any]]:
     """The network of a timm checkpoint, as ``load_network`` gives one of ours.
 
     Args:
@@ -56,6 +59,8 @@ def load_timm(path: str | Path, head_dim: int | None = None) -> tuple[nn.Module,
             hub has it, tells the normaliser, the image size and the architecture; without one the normaliser is 0.5.
         head_dim: channels of an attention head, which the weights do not tell (default: as the architecture that
             ``config.json`` names, else 64, as in all DeiTs).
+        allow_pickle: whether a ``*.pth`` or ``*.pt`` is read, which are pickles: torch reads nothing but tensors out of
+            them, and versions of torch have had holes there; only for files you trust (default False).
 
     Returns:
         The network in evaluation mode, and its card: model, size and build options.
@@ -64,24 +69,30 @@ def load_timm(path: str | Path, head_dim: int | None = None) -> tuple[nn.Module,
         UserError: if there is no such file, or it holds no weights of these families and variants.
     """
     path = Path(path).expanduser()
-    weights, told = _weights(path), _config(path.with_name("config.json"))
+    weights, told = _weights(path, allow_pickle), _config(path.with_name("config.json"))
     card = _card(path, weights, told, head_dim)
     width, _, heads = card["size"]
     if width % heads:
         raise UserError(
             f"{path}: is {width} channels wide, which heads of {heads} do not divide; give size=WIDTHxDEPTHxHEAD"
         )
-    net = MODELS.get(card["model"]).build(Size(*card["size"]), **card["options"])
-    for name, values in zip(BUFFERS, (told.get("mean"), told.get("std")), strict=True):
-        if values:
-            net.get_buffer(name).copy_(torch.tensor(values).view(-1, 1, 1))
-    _fill(net, weights, path)
+    try:
+        model, size = MODELS.get(card["model"]), Size(*card["size"])
+        _check_shapes(shapes_of(lambda: model.build(size, **card["options"])), weights)
+        net = model.build(size, **card["options"])
+        for name, values in zip(BUFFERS, (told.get("mean"), told.get("std")), strict=True):
+            if values:
+                net.get_buffer(name).copy_(torch.tensor(values).view(-1, 1, 1))
+        net.load_state_dict(dict(weights))
+    except Exception as error:  # weights of any shapes
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(f"{path}: {reason}; only timm's ViT, DeiT and ConvNeXt V2 with a head are known") from error
     return net.eval(), card
 
 
 def timm_card(path: Path) -> dict[str, Any]:
     """The card alone, see :func:`load_timm`."""
-    return _card(path, _weights(path), _config(path.with_name("config.json")), None)
+    return _card(path, _weights(path, False), _config(path.with_name("config.json")), None)
 
 
 def adopted(net: nn.Module, own: Any, path: str | Path) -> Any:
@@ -106,9 +117,11 @@ def adopted(net: nn.Module, own: Any, path: str | Path) -> Any:
     return own
 
 
-def _weights(path: Path) -> dict[str, Tensor]:
+def _weights(path: Path, allow_pickle: bool) -> dict[str, Tensor]:
     from safetensors.torch import load_file
 
+    if path.suffix != ".safetensors" and not allow_pickle:
+        raise UserError(f"{path}: is a pickle; give timm's .safetensors, or allow_pickle=True for a file you trust")
     try:
         if path.suffix == ".safetensors":
             weights: Any = load_file(path)
@@ -132,14 +145,14 @@ def _config(path: Path) -> dict[str, Any]:
     try:
         told = json.loads(path.read_text(encoding="utf-8"))
         return {**told, **told.get("pretrained_cfg", {})}
-    except (OSError, ValueError, TypeError, AttributeError):
+    except (OSError, ValueError, TypeError, AttributeError, RecursionError):  # none, or another program's
         return {}
 
 
 def _card(path: Path, weights: Mapping[str, Tensor], told: Mapping[str, Any], head_dim: int | None) -> dict[str, Any]:
     try:
         card = _convnext_card(weights, told) if "stem.0.weight" in weights else _vit_card(weights)
-    except KeyError as error:
+    except (KeyError, ValueError, IndexError, TypeError) as error:
         raise UserError(
             f"{path}: has no {error}; only timm's ViT, DeiT and ConvNeXt V2 with a head are known"
         ) from error
@@ -193,11 +206,11 @@ def _blocks(weights: Mapping[str, Tensor], prefix: str) -> int:
     return 1 + max(numbers)
 
 
-def _fill(net: nn.Module, weights: Mapping[str, Tensor], path: Path) -> None:
-    own = {name: tuple(p.shape) for name, p in net.named_parameters()}
+def _check_shapes(wanted: Mapping[str, tuple[int, ...]], weights: Mapping[str, Tensor]) -> None:
+    """ValueError, before memory is taken for a network, if its parameters are others."""
+    own = {name: shape for name, shape in wanted.items() if name not in BUFFERS}
     given = {name: tuple(tensor.shape) for name, tensor in weights.items()}
     wrong = sorted(name for name in own.keys() | given.keys() if own.get(name) != given.get(name))
     if wrong:
         name = wrong[0]
-        raise UserError(f"{path}: another variant, {name} is {given.get(name)} there and {own.get(name)} in ours")
-    net.load_state_dict(dict(weights))
+        raise ValueError(f"another variant, {name} is {given.get(name)} there and {own.get(name)} in ours")

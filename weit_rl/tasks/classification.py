@@ -105,7 +105,7 @@ class Classification:
         """A fresh network with the training images' normaliser in its buffers."""
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(seed)
-            net = self.model.build(size, **self.options())
+            net = self.model.make(size, **self.options())
         for name, value in zip(("image_mean", "image_std"), self.images.statistics(), strict=True):
             net.get_buffer(name).copy_(torch.from_numpy(value))
         return net.to(self.config.device)

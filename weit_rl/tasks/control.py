@@ -115,7 +115,7 @@ class Control:
         """A fresh network with the data's normaliser and target return in its buffers."""
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            net = self.model.build(size, **self.options())
+            net = self.model.make(size, **self.options())
         for name, value in zip(NORMALISER, self.trajectories.statistics(), strict=True):
             getattr(net, name).copy_(torch.as_tensor(value))
         self.settle(net)

@@ -143,7 +143,7 @@ class Diffusion:
         """A fresh network."""
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(seed)
-            return self.model.build(size, **self.options()).to(self.config.device)
+            return self.model.make(size, **self.options()).to(self.config.device)
 
     def card(self, size: Size) -> dict[str, Any]:
         """What a checkpoint must say so that the network can be built, and images made with it, again."""

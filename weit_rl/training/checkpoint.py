@@ -11,8 +11,9 @@ from torch import Tensor, nn
 
 from weit_rl.errors import UserError
 from weit_rl.models import MODELS
+from weit_rl.models.room import shapes_of
 from weit_rl.sizes import Size
-from weit_rl.tensorfile import read_tensors, write_tensors
+from weit_rl.tensorfile import newest, read_tensors, write_tensors
 
 NETWORK = "weit_rl network 1"
 TRAINING = "weit_rl training state 1"
@@ -29,25 +30,61 @@ def load_network(path: Path) -> tuple[nn.Module, dict[str, Any]]:
     tensors, card = read_tensors(path)
     if card.get("format") != NETWORK:
         raise UserError(f"{path}: not a network checkpoint (format {card.get('format')!r})")
-    net = MODELS.get(card["model"]).build(Size(*card["size"]), **card["options"])
-    net.load_state_dict(tensors)
+    try:
+        net = _described(card, {name: tuple(tensor.shape) for name, tensor in tensors.items()})
+        net.load_state_dict(tensors)
+    except Exception as error:  # a card may say anything
+        reason = " ".join(f"{error}".split())[:200]
+        raise UserError(
+            f"{path}: its card tells of another network than its tensors ({reason}); make it again"
+        ) from error
     return net.eval(), card
 
 
+def _described(card: dict[str, Any], shapes: dict[str, tuple[int, ...]]) -> nn.Module:
+    """The network that a card tells of; ValueError, before memory is taken for it, if its tensors are others."""
+    model, size = MODELS.get(card["model"]), Size(*card["size"])
+    if size.depth > len(shapes):
+        raise ValueError(f"{size.depth} blocks in {len(shapes)} tensors")
+    wanted = shapes_of(lambda: model.build(size, **card["options"]))
+    wrong = sorted(name for name in wanted.keys() | shapes.keys() if wanted.get(name) != shapes.get(name))
+    if wrong:
+        raise ValueError(f"{wrong[0]} is {shapes.get(wrong[0])}, not {wanted.get(wrong[0])}")
+    return model.build(size, **card["options"])
+
+
 def save_training(path: Path, module: nn.Module, optimizer: torch.optim.Optimizer, step: int) -> None:
-    """Write module and optimiser after ``step`` finished steps."""
+    """Write module and optimiser after ``step`` finished steps; the state before this one is kept, too."""
     tensors = {f"module.{name}": t.detach() for name, t in module.state_dict().items()}
-    write_tensors(path, tensors | flatten_optimizer(optimizer), {"format": TRAINING, "step": step})
+    write_tensors(path, tensors | flatten_optimizer(optimizer), {"format": TRAINING, "step": step}, keep=True)
 
 
-def load_training(path: Path, module: nn.Module, optimizer: torch.optim.Optimizer) -> int:
-    """Fill module and optimiser; returns the number of finished steps."""
+def load_training(path: Path, module: nn.Module, optimizer: torch.optim.Optimizer) -> int | None:
+    """Fill module and optimiser from the newest state that is whole; returns the number of finished steps.
+
+    Without a state that is None. A damaged one is replaced by the one before it, which is then the newest.
+    """
+    if (place := newest(path)) is None:
+        return None
+    if place != path:
+        place.replace(path)
     tensors, card = read_tensors(path)
     if card.get("format") != TRAINING:
         raise UserError(f"{path}: not a training state (format {card.get('format')!r})")
-    module.load_state_dict({name[7:]: t for name, t in tensors.items() if name.startswith("module.")})
-    fill_optimizer(optimizer, tensors)
-    return int(card["step"])
+    try:
+        module.load_state_dict({name[7:]: t for name, t in tensors.items() if name.startswith("module.")})
+        fill_optimizer(optimizer, tensors)
+        return step_of(card)
+    except (RuntimeError, ValueError, KeyError, TypeError) as error:
+        reason = " ".join(f"{error}".split())[:200]
+        raise UserError(f"{path}: is the state of another stage ({reason}); restore it or start anew") from error
+
+
+def step_of(card: dict[str, Any]) -> int:
+    """The number of finished steps that a training state tells; ValueError if it tells none."""
+    if type(step := card.get("step")) is not int or step < 0:
+        raise ValueError(f"step {step!r}")
+    return step
 
 
 def flatten_optimizer(optimizer: torch.optim.Optimizer, name: str = "optimizer") -> dict[str, Tensor]:

@@ -39,6 +39,19 @@ class Recipe:
     save_every: int = 100
 
 
+class NotFinite(UserError):
+    """A loss, or its gradient, that is no number.
+
+    Args:
+        message: one line for the user.
+        step: of the recipe, from 0 on.
+    """
+
+    def __init__(self, message: str, step: int):
+        super().__init__(message)
+        self.step = step
+
+
 def learning_rate(recipe: Recipe, step: int) -> float:
     """The factor on every group's peak rate at a step (0-based)."""
     warm = max(1, round(recipe.warmup * recipe.steps))
@@ -73,7 +86,7 @@ def fit(
         ``module``, trained.
 
     Raises:
-        UserError: if the loss or its gradient is not finite (the last checkpoint stays as it was).
+        NotFinite: if the loss or its gradient is not finite (the last checkpoint stays as it was).
         Interrupted: on SIGINT or SIGTERM, after saving the checkpoint.
     """
     if recipe.steps == 0:
@@ -83,11 +96,12 @@ def fit(
     optimizer = torch.optim.AdamW(groups, lr=recipe.lr, weight_decay=recipe.weight_decay, betas=(0.9, 0.99), fused=True)
     peaks = [group["lr"] for group in optimizer.param_groups]
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
-    begin, end = span or (0, recipe.steps)
-    if checkpoint and checkpoint.exists():
-        begin = load_training(checkpoint, module, optimizer)
-    elif warm:
-        warm(optimizer)
+    first, end = span or (0, recipe.steps)
+    begin = load_training(checkpoint, module, optimizer) if checkpoint else None
+    if begin is None:
+        begin = first
+        if warm:
+            warm(optimizer)
     devices = list(range(torch.cuda.device_count()))
     with stop_signal() as stopped, torch.random.fork_rng(devices):
         for step in range(begin, end):
@@ -113,9 +127,10 @@ def _update(
     value.backward()
     norm = nn.utils.clip_grad_norm_(parameters, clip)
     if not torch.isfinite(value + norm):
-        raise UserError(
+        raise NotFinite(
             f"the loss is {value.item()}, its gradient's norm {norm.item()} at step {step}: lower the learning rate "
-            "or check the data; the checkpoint before this step is kept"
+            "or check the data; the checkpoint before this step is kept",
+            step,
         )
     optimizer.step()
     return float(value.detach())

@@ -8,7 +8,8 @@ from io import BytesIO, StringIO
 from pathlib import Path
 from typing import Any
 
-from weit_rl.atomic import write_atomically
+from weit_rl.atomic import cannot_write, write_atomically
+from weit_rl.errors import UserError
 
 HEADER = ("step", "name", "value")
 
@@ -32,8 +33,11 @@ class MetricsLog:
         """Append one row for each value; the file is complete after every call."""
         rows = [(step, name, float(value)) for name, value in values.items()]
         text = _csv_text(rows if self._file.exists() else [HEADER, *rows])
-        with open(self._file, "a", encoding="utf-8", newline="") as file:
-            file.write(text)
+        try:
+            with open(self._file, "a", encoding="utf-8", newline="") as file:
+                file.write(text)
+        except OSError as error:
+            raise cannot_write(self._file, error) from error
         for _, name, value in rows:
             self._writer().add_scalar(name, value, step)
 
@@ -81,12 +85,20 @@ class MetricsLog:
         return self._board
 
     def _rows(self) -> list[tuple[int, str, float]]:
-        """The rows of metrics.csv; half a row at the end, left by a run that was killed, is passed over."""
+        """The rows of metrics.csv; half a row at the end, left by a run that was killed, is passed over.
+
+        Raises:
+            UserError: for other rows that are no step, name and value.
+        """
         if not self._file.exists():
             return []
-        whole, _, _ = self._file.read_text(encoding="utf-8").rpartition("\n")
-        rows = list(csv.reader(whole.splitlines()))[1:]
-        return [(int(step), name, float(value)) for step, name, value in rows]
+        try:
+            whole, _, _ = self._file.read_text(encoding="utf-8").rpartition("\n")
+            rows = list(csv.reader(whole.splitlines()))[1:]
+            return [(int(step), name, float(value)) for step, name, value in rows]
+        except (ValueError, csv.Error) as error:
+            reason = " ".join(str(error).split())[:100]
+            raise UserError(f"{self._file}: was damaged ({reason}); restore it or start anew") from error
 
 
 def _csv_text(rows: Iterable[Iterable[Any]]) -> str:

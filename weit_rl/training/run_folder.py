@@ -17,15 +17,18 @@ import yaml
 
 from weit_rl.atomic import cannot_write, write_atomically
 from weit_rl.errors import UserError
-from weit_rl.options import as_config, plain_config
+from weit_rl.lock import holds_nothing, locked
+from weit_rl.options import as_config, check_values, plain_config
 from weit_rl.training.environment import describe_environment
 from weit_rl.training.learning_curve import draw_learning_curve
 from weit_rl.training.metrics import MetricsLog
 
 if TYPE_CHECKING:
+    from filelock import BaseFileLock
     from omegaconf import DictConfig
 
 CONFIG, ENVIRONMENT = "config.yaml", "environment.json"
+MOST_CONFIG = 1_000_000  # bytes
 
 
 class RunFolder:
@@ -36,16 +39,16 @@ class RunFolder:
         config: the run's composed config.
     """
 
-    def __init__(self, path: Path, resume_step: int | None = None):
-        self.path = path
-        self.config: DictConfig = as_config(yaml.safe_load((path / CONFIG).read_text(encoding="utf-8")))
+    def __init__(self, path: Path, resume_step: int | None = None, lock: BaseFileLock | None = None):
+        self.path, self._lock = path, lock
+        self.config: DictConfig = as_config(_read_config(path / CONFIG))
         self._metrics = MetricsLog(path, resume_step)
 
     @classmethod
     def create(
         cls, path: str | Path | None, verb: str, cfg: DictConfig, seed: int, free_bytes: int = 200_000_000
     ) -> RunFolder:
-        """Make a new run folder and write config.yaml and environment.json.
+        """Make a new run folder, for this process alone, and write config.yaml and environment.json.
 
         Args:
             path: the folder (default None: ``runs/<verb>-<env>-<size>-<init>-s<seed>-<timestamp>``).
@@ -60,24 +63,24 @@ class RunFolder:
         folder = Path(path).expanduser() if path else _default_folder(verb, cfg, seed)
         _check(folder, free_bytes)
         try:
-            (folder / "checkpoints").mkdir(parents=True)
+            (folder / "checkpoints").mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise cannot_write(folder, error) from error
-        write_atomically(
-            folder / CONFIG, yaml.safe_dump(plain_config(cfg), sort_keys=False, allow_unicode=True).encode()
-        )
-        run = cls(folder)
-        run.write_json(ENVIRONMENT, describe_environment(seed))
-        return run
+        lock = locked(folder)
+        write_atomically(folder / ENVIRONMENT, _json(describe_environment(seed)))
+        text = yaml.safe_dump(plain_config(cfg), sort_keys=False, allow_unicode=True)
+        write_atomically(folder / CONFIG, text.encode())  # last: a folder without one holds no run
+        return cls(folder, lock=lock)
 
     @classmethod
-    def open(cls, path: str | Path, resume_step: int | None = None) -> RunFolder:
+    def open(cls, path: str | Path, resume_step: int | None = None, lock: BaseFileLock | None = None) -> RunFolder:
         """An existing run folder.
 
         Args:
             path: the folder.
             resume_step: the step of the checkpoint the run goes on from; metrics beyond it are dropped, since they
                 will be made again. None (default) changes nothing.
+            lock: of the folder, which is given back by :meth:`close` (default: none is held).
 
         Raises:
             UserError: if there is no run in that folder.
@@ -86,8 +89,8 @@ class RunFolder:
             if not (Path(path) / name).is_file():
                 raise UserError(f"{path}: is no run folder (it has no {name}); give the path that a run printed")
         try:
-            return cls(Path(path), resume_step)
-        except (yaml.YAMLError, ValueError, TypeError) as error:
+            return cls(Path(path), resume_step, lock)
+        except (yaml.YAMLError, ValueError, TypeError, RecursionError) as error:
             raise UserError(f"{path}: its config.yaml or metrics.csv was damaged; restore it or start anew") from error
 
     def log(self, step: int, values: Mapping[str, float]) -> None:
@@ -113,8 +116,7 @@ class RunFolder:
 
     def write_json(self, name: str, data: Any) -> None:
         """Write a JSON file such as "evaluation.json" atomically; numpy numbers and paths are welcome."""
-        text = json.dumps(data, indent=2, default=_plain)
-        write_atomically(self.path / name, (text + "\n").encode())
+        write_atomically(self.path / name, _json(data))
 
     def checkpoint_path(self, name: str) -> Path:
         """Where the checkpoint of that name ("last", "best") lies."""
@@ -143,18 +145,55 @@ class RunFolder:
         return path
 
     def close(self) -> None:
-        """Flush and close TensorBoard's file."""
-        self._metrics.close()
+        """Flush and close TensorBoard's file; others may work in the folder from now on."""
+        try:
+            self._metrics.close()
+        finally:
+            if self._lock:
+                self._lock.release()
+
+
+def checked(config: DictConfig, verb: str, path: str | Path) -> DictConfig:
+    """The config of a run, if its values are of the kinds of the verb's options; else UserError."""
+    try:
+        check_values(plain_config(config), verb)
+    except UserError as error:
+        raise UserError(f"{path}: its config.yaml was damaged, {error}; restore it or start anew") from error
+    return config
+
+
+class _PlainLoader(yaml.SafeLoader):
+    """YAML without aliases, by which a small file can stand for a huge one, or for one without an end."""
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        if self.check_event(yaml.AliasEvent):
+            raise yaml.YAMLError("aliases are not read")
+        return super().compose_node(parent, index)
+
+
+def _read_config(path: Path) -> dict[str, Any]:
+    """The options of a config.yaml; ValueError or YAMLError if it is none."""
+    if path.stat().st_size > MOST_CONFIG:
+        raise ValueError(f"more than {MOST_CONFIG} bytes")
+    config = yaml.load(path.read_text(encoding="utf-8"), _PlainLoader)
+    if not isinstance(config, dict) or not all(isinstance(key, str) for key in config):
+        raise ValueError("no mapping of options")
+    return config
 
 
 def _check(folder: Path, free_bytes: int) -> None:
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+    if folder.exists() and not (folder.is_dir() and _is_new(folder)):
         raise UserError(f"run_dir={folder}: exists already; choose another run_dir, or go on with resume={folder}")
     existing = next(parent for parent in [folder, *folder.absolute().parents] if parent.exists())
     free = shutil.disk_usage(existing).free
     if free < free_bytes:
         need = f"needs {free_bytes / 1e6:.0f} MB of disk space and {free / 1e6:.0f} MB are free"
         raise UserError(f"run_dir={folder}: {need}; free some or choose another run_dir")
+
+
+def _is_new(folder: Path) -> bool:
+    """Whether a folder is empty, but for what a process left that was killed before it wrote the config."""
+    return holds_nothing(folder, "checkpoints", ENVIRONMENT) and not any((folder / "checkpoints").glob("*"))
 
 
 def _default_folder(verb: str, cfg: DictConfig, seed: int) -> Path:
@@ -179,6 +218,10 @@ def _flat(values: Mapping[str, Any], group: str = "") -> dict[str, Any]:
         elif value is not None:
             flat[group + name] = value if isinstance(value, str | int | float) else str(value)
     return flat
+
+
+def _json(data: Any) -> bytes:
+    return (json.dumps(data, indent=2, default=_plain) + "\n").encode()
 
 
 def _plain(value: Any) -> Any:

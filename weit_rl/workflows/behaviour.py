@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import json
+import shlex
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from omegaconf import OmegaConf
 
 from weit_rl.agents.behaviour import BehaviourConfig, train_behaviour
-from weit_rl.agents.levels import LEVEL_SEEDS, LEVELS, LevelRecorder, choose, read_json
+from weit_rl.agents.levels import LEVEL_SEEDS, LEVELS, LevelRecorder, choose
 from weit_rl.atomic import cannot_write, write_atomically
 from weit_rl.envs.entry import env_entry
-from weit_rl.errors import UserError
+from weit_rl.errors import UserError, stopped
+from weit_rl.jsonfile import read_json
+from weit_rl.lock import holds_nothing, locked
 from weit_rl.registry import unknown
+
+if TYPE_CHECKING:
+    from filelock import BaseFileLock
 
 BEHAVIOUR = ("algorithm", "steps", "n_envs", "seed", "snapshot_every", "hyperparameters")
 SETTINGS = ("env", *BEHAVIOUR, "levels", "selection_episodes", "evaluation_episodes")  # what a run folder is made with
@@ -57,13 +63,19 @@ def make_behaviour_data(cfg: Any) -> dict[str, Any]:
     # Before anything is written, since it refuses a bad algorithm or hyperparameter.
     recorder = LevelRecorder(entry, config, run_dir, cfg.selection_episodes, cfg.evaluation_episodes)
     _check_disk(run_dir, config.steps, getattr(recorder.agent, "buffer_size", 0))
-    _open(run_dir, settings)
-    train_behaviour(config, entry.states.make, run_dir / "behaviour")
-    steps = choose(recorder.selection_returns())
-    for level, episodes in settings["levels"].items():
-        if episodes:
+    lock = _open(run_dir, settings)
+    try:
+        train_behaviour(config, entry.states.make, run_dir / "behaviour")
+        steps = choose(recorder.selection_returns())
+        levels = {level: episodes for level, episodes in settings["levels"].items() if episodes}
+        for level, episodes in levels.items():
             recorder.record(level, steps[level], episodes)
-    return {level: recorder.report(level) for level, episodes in settings["levels"].items() if episodes}
+        return {level: recorder.report(level) for level in levels}
+    except (KeyboardInterrupt, SystemExit) as stop:
+        again = shlex.quote(f"run_dir={run_dir}")
+        raise stopped(stop, f"stopped; the same command goes on from its last snapshot ({again})") from None
+    finally:
+        lock.release()
 
 
 def _check(settings: dict[str, Any]) -> None:
@@ -86,7 +98,7 @@ def _check_folder(run_dir: Path, settings: dict[str, Any]) -> None:
     try:
         if run_dir.exists() and not run_dir.is_dir():
             raise UserError(f"run_dir={run_dir}: is a file; choose another run_dir")
-        if not run_dir.exists() or not any(run_dir.iterdir()):
+        if not run_dir.exists() or holds_nothing(run_dir):
             return
         if not (run_dir / STATE).exists():
             raise UserError(f"run_dir={run_dir}: holds other files and no {STATE}; choose another run_dir")
@@ -108,10 +120,12 @@ def _check_disk(run_dir: Path, steps: int, buffer_size: int) -> None:
         raise UserError(f"run_dir={run_dir}: {space}; free some or choose another run_dir")
 
 
-def _open(run_dir: Path, settings: dict[str, Any]) -> None:
+def _open(run_dir: Path, settings: dict[str, Any]) -> BaseFileLock:
     try:
         run_dir.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise cannot_write(run_dir, error) from error
+    lock = locked(run_dir)
     if not (run_dir / STATE).exists():
         write_atomically(run_dir / STATE, json.dumps(settings, indent=2).encode())
+    return lock

@@ -24,7 +24,7 @@ from weit_rl.comparison.results import Results, scored
 from weit_rl.comparison.sources import JUDGE, Sources
 from weit_rl.comparison.tables import Reference, all_tables
 from weit_rl.data.readers import data_name
-from weit_rl.errors import Interrupted, UserError
+from weit_rl.errors import Interrupted, UserError, stopped
 from weit_rl.registry import unknown
 from weit_rl.tasks import kind_named, kind_of
 from weit_rl.training.progress import Progress
@@ -46,9 +46,8 @@ def benchmark(cfg: Any) -> dict[str, Any]:
     try:
         return comparison()
     except (Interrupted, KeyboardInterrupt, SystemExit) as stop:
-        code = getattr(stop, "exit_code", getattr(stop, "code", 130))
         again = shlex.quote(f"run_dir={comparison.folder}")
-        raise Interrupted(f"stopped; the same command goes on with what is left ({again})", code) from None
+        raise stopped(stop, f"stopped; the same command goes on with what is left ({again})") from None
 
 
 class Comparison:
@@ -69,19 +68,29 @@ class Comparison:
         self.workers = cfg.workers or max(1, (os.cpu_count() or 1) // cfg.threads)
 
     def __call__(self) -> dict[str, Any]:
-        """What the mode says, then the report."""
-        if self.cfg.mode != "report":
-            self.results.begin()
+        """What the mode says, then the report; whatever works in the folder has it for itself."""
+        if self.cfg.mode == "report":
+            return self.report()
+        lock = self.results.begin()
+        try:
+            self.make()
+            return self.report()
+        finally:
+            lock.release()
+
+    def make(self) -> None:
+        """The trials or cells that are not there yet."""
         if self.cfg.mode == "tune":
             self.tune()
         if self.cfg.mode == "run":
             for seed in self.grid.seeds:
                 self.run(seed)
-        return self.report()
 
     def run(self, seed: int) -> None:
         """The sources and cells of a seed that are not there yet."""
         chosen = rates.best_rates(rates.read_rates(self.folder))
+        for cell in filter(self.results.has, self.grid.cells(seed)):
+            discard(self.place(cell.name))  # killed before it was
         cells = {cell.name: cell for cell in self.grid.cells(seed) if not self.results.has(cell)}
         if not cells:
             return

@@ -9,7 +9,7 @@ from weit_rl.agents.evaluation import evaluate
 from weit_rl.agents.video import record_video
 from weit_rl.atomic import unused, write_atomically
 from weit_rl.choices import check_numbers
-from weit_rl.envs.entry import EnvEntry, env_entry
+from weit_rl.envs.entry import EnvEntry, entry_of_file
 from weit_rl.errors import UserError
 from weit_rl.seeds import SEEDS_APART, TEST_SEED
 from weit_rl.tasks.control import result_row
@@ -28,7 +28,7 @@ def evaluate_run(cfg: Any) -> dict[str, Any]:
         raise UserError("fresh, out: belong to compare=[RUN, RUN]; leave them out")
     run = RunFolder.open(cfg.run)
     net, card = policy_of(run, cfg.checkpoint, cfg)
-    entry = env_entry(card["env"])
+    entry = entry_of_file(card.get("env"), cfg.run, cfg.env)
     if cfg.video:
         film(run, net, card, entry, cfg)
     report: dict[str, Any] = {**evaluate(net, entry, cfg.episodes, TEST_SEED + SEEDS_APART * cfg.seed)}

@@ -8,13 +8,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
+from weit_rl.atomic import cannot_write, is_of_disk, remove_unfinished
 from weit_rl.choices import check_numbers
-from weit_rl.command import compose
-from weit_rl.errors import Interrupted, UserError
+from weit_rl.command import compose, config_name
+from weit_rl.envs.entry import entry_of_file
+from weit_rl.errors import CannotWrite, Interrupted, UserError, stopped
+from weit_rl.lock import locked
 from weit_rl.tasks import kind_of
-from weit_rl.tensorfile import read_tensors
+from weit_rl.tensorfile import newest, read_card, read_tensors
 from weit_rl.training.device import set_up_torch
-from weit_rl.training.run_folder import RunFolder
+from weit_rl.training.run_folder import RunFolder, checked
 from weit_rl.workflows.setup import check_model
 
 PATHS = ("data", "bank", "source", "features", "autoencoder")
@@ -65,9 +68,7 @@ def launch(verb: str, cfg: Any, make: Callable[[Any], Run]) -> dict[str, Any]:
     if resume is None:
         folder = RunFolder.create(cfg.run_dir, verb, cfg, cfg.seed, run.free_bytes)
     else:
-        folder = RunFolder.open(resume, last_step(Path(resume), run.stages))
-        if (folder.path / run.result).exists():
-            raise UserError(f"resume={resume}: that run is finished ({folder.path / run.result} exists)")
+        folder = taken_up(Path(resume), run)
     with resumable(folder, f"{verb} task={cfg.task}" if "task" in cfg else verb):
         return run(folder)
 
@@ -79,22 +80,47 @@ def resumed_config(verb: str, cfg: Any) -> Any:
     kind_of(default).prepare(default)
     if set(stored) != set(default):
         raise UserError(f"resume={cfg.resume}: was not made by weit_rl.{verb}, or by another version of it")
+    checked(stored, config_name(verb, [f"task={cfg.task}"] if "task" in cfg else []), cfg.resume)
+    for name in _texts(stored.get("env")):
+        entry_of_file(name, cfg.resume, name if name in _texts(cfg.get("env")) else None)
     other = [key for key in cfg if key != "resume" and cfg[key] != default[key] and cfg[key] != stored[key]]
     if other:
         raise UserError(f"resume={cfg.resume}: goes on with its own options; leave out {', '.join(other)}")
     return stored
 
 
+def _texts(value: Any) -> list[Any]:
+    """One or several as a list; none as an empty one."""
+    return [] if value is None else [value] if isinstance(value, str) else list(value)
+
+
+def taken_up(path: Path, run: Run) -> RunFolder:
+    """The folder of a run to go on with, for this process alone; UserError if the run is finished or at work."""
+    lock = locked(path)
+    try:
+        if (path / run.result).exists():
+            raise UserError(f"resume={path}: that run is finished ({path / run.result} exists)")
+        (path / "checkpoints").mkdir(exist_ok=True)
+        remove_unfinished(path / "checkpoints")
+        return RunFolder.open(path, last_step(path, run.stages), lock)
+    except BaseException:
+        lock.release()
+        raise
+
+
 def last_step(run_path: Path, stages: dict[str, int]) -> int:
     """The global step a stopped run goes on from; ``stages`` gives each stage's first global step."""
     # All are read whole, so that a damaged one is found before metrics.csv is cut at that step.
-    cards = {path.stem: read_tensors(path)[1] for path in sorted((run_path / "checkpoints").glob("*.safetensors"))}
-    steps = [offset + cards[f"{name}_state"]["step"] for name, offset in stages.items() if f"{name}_state" in cards]
+    folder = run_path / "checkpoints"
+    found = {name: newest(folder / f"{name}_state.safetensors") for name in stages}
+    for path in set(folder.glob("*.safetensors")) - {folder / f"{name}_state.safetensors" for name in stages}:
+        read_tensors(path)
+    steps = [offset + read_card(state)["step"] for name, offset in stages.items() if (state := found[name])]
     return steps[-1] if steps else 0
 
 
 class resumable:
-    """Context: a stop inside becomes one line that says how to go on."""
+    """Context: a stop inside, or a disk that takes no more, becomes one line that says how to go on."""
 
     def __init__(self, run: RunFolder, verb: str):
         self.run, self.hint = run, f"go on with: python -m weit_rl.{verb} {shlex.quote(f'resume={run.path}')}"
@@ -107,4 +133,8 @@ class resumable:
         if isinstance(error, Interrupted):
             raise Interrupted(f"{error}; {self.hint}", error.exit_code) from None
         if isinstance(error, KeyboardInterrupt | SystemExit):  # between two stages, where no loop holds signals back
-            raise Interrupted(f"interrupted; {self.hint}", getattr(error, "code", 130)) from None
+            raise stopped(error, f"interrupted; {self.hint}") from None
+        if is_of_disk(error):
+            error = cannot_write(error.filename or self.run.path, error)
+        if isinstance(error, CannotWrite):
+            raise CannotWrite(f"{error}, then {self.hint}") from error

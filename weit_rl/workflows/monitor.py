@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from weit_rl.tensorfile import read_card
+from weit_rl.errors import UserError
+from weit_rl.tensorfile import newest, read_card
+from weit_rl.training.bad_batch import write_batch
 from weit_rl.training.flops import flops_of, step_flops
-from weit_rl.training.loop import Recipe, fit
+from weit_rl.training.loop import NotFinite, Recipe, fit
 from weit_rl.training.progress import Progress
 from weit_rl.training.run_folder import RunFolder
 
-LOG_EVERY = 10
+LOG_EVERY, BESIDE = 10, "beside/flops"
+BAD_BATCH = "bad_batch.safetensors"
 
 
 class Monitor:
@@ -20,11 +23,12 @@ class Monitor:
 
     Args:
         run: the run's folder.
+        tasks: whose losses are minimised.
         validate: called with the global step when a validation is due.
     """
 
-    def __init__(self, run: RunFolder, validate: Callable[[int], None] = lambda step: None):
-        self.run, self.validate, self._beside = run, validate, 0.0
+    def __init__(self, run: RunFolder, tasks: Sequence[Any] = (), validate: Callable[[int], None] = lambda step: None):
+        self.run, self.tasks, self.validate, self._beside = run, tasks, validate, 0.0
         earlier = run.metrics().get("time/seconds", [(0, 0.0)])
         self._began = time.monotonic() - earlier[-1][1]
 
@@ -39,9 +43,13 @@ class Monitor:
         return sum(values[-1][1] for name, values in self.run.metrics().items() if name.endswith("/flops"))
 
     def counted(self, call: Callable[[], Any]) -> None:
-        """Count what an initialiser does beside its stage; a resumed run does it again, and counts it once."""
+        """Count what an initialiser does beside its stage."""
         self._beside += flops_of(call)
-        self.run.log(0, {"beside/flops": self._beside})
+
+    def log_beside(self) -> None:
+        """Log what was counted; a resumed run that does it again does not log it twice."""
+        if self._beside and BESIDE not in self.run.metrics():
+            self.run.log(0, {BESIDE: self._beside})
 
     def stage(
         self,
@@ -76,7 +84,7 @@ class Monitor:
             return module
         begin, end = span or (0, recipe.steps)
         checkpoint = self.run.checkpoint_path(f"{name}_state")
-        start = read_card(checkpoint)["step"] if checkpoint.exists() else begin
+        start = read_card(done)["step"] if (done := newest(checkpoint)) else begin
         flops = (end - begin) * step_flops(module, loss, min(probes, recipe.steps))
         with Progress(end, f"{name} stage", start) as bar:
 
@@ -90,4 +98,9 @@ class Monitor:
                 if every and step % every == 0 and step < recipe.steps:
                     self.validate(offset + step)
 
-            return fit(module, loss, recipe, groups, on_step, checkpoint, (begin, end), warm)
+            try:
+                return fit(module, loss, recipe, groups, on_step, checkpoint, (begin, end), warm)
+            except NotFinite as error:
+                path = self.run.path / BAD_BATCH
+                write_batch(path, self.tasks, loss, name, error.step)
+                raise UserError(f"{name} stage: {error}; the batch is in {path}") from error

@@ -45,8 +45,7 @@ class OnlineRun(TrainRun):
         if not begun.exists():
             save_network(begun, self.net, self.card())
         agent = self.agent(checkpoint=str(begun))
-        if state.exists():
-            load_training_state(agent, state)
+        load_training_state(agent, state)
         self.begin()
         with Progress(self.cfg.agent_steps, f"{self.cfg.agent} online", agent.num_timesteps) as bar:
             self.learn(agent, monitor, bar)

@@ -90,7 +90,7 @@ class PretrainRun:
 
     def __call__(self, run: RunFolder) -> dict[str, Any]:
         """Fit, score, save."""
-        monitor = Monitor(run)
+        monitor = Monitor(run, self.tasks)
         if self.cfg.rank == "auto":
             self.fresh(self.choose(monitor))
         groups = [{"params": list(self.bank.parameters())}, {"params": self.shared.own(), "weight_decay": 0.0}]
@@ -99,9 +99,9 @@ class PretrainRun:
         self.bank.source = joined([source_tensors(net) for net in self.nets], self.task.model.bound)
         self.bank.card |= {**self.card(), "flops": monitor.flops}
         self.bank.card["scores"] = self.scores()
-        self.bank.save(run.path / self.result)
         reference = self.task.reference()
         run.plot_learning_curve(self.stages, reference and reference[self.task.measure])
+        self.bank.save(run.path / self.result)  # last: it tells a finished run
         print(f"bank: {run.path / self.result}")
         return self.bank.card | {"run_dir": str(run.path)}
 

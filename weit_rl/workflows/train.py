@@ -16,7 +16,7 @@ from weit_rl.initializers import INITIALIZERS, Context, Initializer, Source, wit
 from weit_rl.scaling import Segment, rescaled, rescaled_optimizer, segments
 from weit_rl.sizes import Size
 from weit_rl.tasks import kind_of
-from weit_rl.tensorfile import read_tensors
+from weit_rl.tensorfile import newest, read_tensors
 from weit_rl.training.average import Averaged
 from weit_rl.training.checkpoint import fill_optimizer, load_network, save_network
 from weit_rl.training.loop import Recipe
@@ -79,7 +79,7 @@ class TrainRun:
     def __call__(self, run: RunFolder) -> dict[str, Any]:
         """Both stages and the final evaluation, written to ``run``."""
         scores = Scores(run, self.task, self.cfg)
-        monitor = Monitor(run, lambda step: scores.validate(self.judged, self.card(), step))
+        monitor = Monitor(run, [self.task], lambda step: scores.validate(self.judged, self.card(), step))
         self.start(run, monitor)
         self.train(monitor)
         if self.train_steps:
@@ -110,7 +110,7 @@ class TrainRun:
     def rescale(self, size: Size, state: Path) -> Callable[[Any], None]:
         """Go on with a network of another size; returns what carries the optimiser's state over."""
         target = self.task.build(size, self.cfg.seed)
-        moments = rescaled_optimizer(read_tensors(state)[0], self.net, target, self.task.plan)
+        moments = rescaled_optimizer(read_tensors(newest(state) or state)[0], self.net, target, self.task.plan)
         target.load_state_dict(rescaled(self.net, target, self.task.plan, self.cfg.seed))
         self.net, self.size = target, size
         return lambda optimizer: fill_optimizer(optimizer, moments)
@@ -131,6 +131,7 @@ class TrainRun:
         context.run = lambda net: monitor.counted(lambda: self.task.run(net))
         self.net.load_state_dict(self.make(self.source, self.net, context))
         self.task.settle(self.net)
+        monitor.log_beside()
 
     def begun(self) -> nn.Module:
         """What the initialiser makes without a step."""

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from omegaconf import OmegaConf
 from torch import Tensor
 
 from weit_rl.atomic import cannot_write, unused, write_atomically
@@ -20,7 +19,7 @@ from weit_rl.tasks.pictures import grid_of
 from weit_rl.training.checkpoint import load_network
 from weit_rl.training.device import device_of
 from weit_rl.training.progress import table
-from weit_rl.training.run_folder import RunFolder
+from weit_rl.training.run_folder import RunFolder, checked
 
 DRAWING = {name: name for name in ("features", "samples", "scheduler", "guidance")} | {"sampling_steps": "steps"}
 """Options of training by those of evaluation that stand in their place."""
@@ -53,7 +52,7 @@ def sample(cfg: Any) -> dict[str, Any]:
         if cfg[name] < 1:
             raise UserError(f"{name}={cfg[name]}: must be 1 or more")
     net, card = network_of(run, cfg.checkpoint, device_of(cfg))
-    task = task_of(run, card, OmegaConf.create({"data": None, "device": cfg.device, "features": None}))
+    task = task_of(run, card, as_config({"data": None, "device": cfg.device, "features": None}))
     labels = torch.tensor(labels_of(cfg.classes, card["classes"])).repeat_interleave(cfg.images)
     images = task.sample(net, labels, cfg.steps, cfg.guidance, cfg.seed, cfg.scheduler).numpy()
     path = unused(run.path / f"samples-{cfg.checkpoint}.npz")
@@ -85,7 +84,7 @@ def export_pipeline(cfg: Any) -> dict[str, Any]:
 def diffusion_run(path: str | Path) -> RunFolder:
     """A run that images can be drawn with; UserError for another."""
     run = RunFolder.open(path)
-    if run.config.get("task") != "diffusion":
+    if checked(run.config, "vision_train", path).get("task") != "diffusion":
         raise UserError(
             f"run={path}: is not of task=diffusion, so it draws nothing; give one that is (weit_rl.export: others)"
         )
@@ -116,7 +115,8 @@ def task_of(run: RunFolder, card: dict[str, Any], cfg: Any) -> Any:
     if cfg.data is not None:
         changes |= card.get("pixels") or {name: card["options"][name] for name in ("image_size", "channels")}
     changes |= {name: cfg[own] for name, own in DRAWING.items() if own in cfg}
-    task = kind_of(run.config).make(as_config({**plain_config(run.config), **changes}))
+    config = plain_config(checked(run.config, "vision_train", run.path))
+    task = kind_of(run.config).make(as_config(config | changes))
     if list(task.images.classes) != card["classes"]:
         have, known = (", ".join(names) for names in (task.images.classes, card["classes"]))
         raise UserError(f"data={cfg.data}: has the classes {have}, the run knows {known}; give images of the same ones")

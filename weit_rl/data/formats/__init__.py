@@ -10,9 +10,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from weit_rl.data.isolated import read_isolated
 from weit_rl.errors import UserError
 from weit_rl.registry import Registry
 
+OWN = Path(__file__).resolve().parents[2] / "assets"  # what ships can be trusted
 Episode = tuple[np.ndarray, np.ndarray, np.ndarray]  # observations, actions, rewards of equal length
 
 
@@ -26,11 +28,14 @@ class Format(NamedTuple):
             (``env_id``, ``level``, ``algorithm`` where they are known, ``reset_seeds`` of the episodes). Raises
             UserError, of :func:`check_shapes` or :func:`unreadable`, for what is wrong with it. It must not load what
             can run code.
+        native: whether a library in C parses it, which a hostile file may crash: it is read in a process of its own
+            then (default False).
     """
 
     what: str
     accepts: Callable[[Path], bool]
     read: Callable[[Path], tuple[list[Episode], dict[str, Any]]]
+    native: bool = False
 
 
 FORMATS: Registry[Format] = Registry("data format")
@@ -57,7 +62,8 @@ def read_episodes(path: Path) -> tuple[list[Episode], dict[str, Any]]:
     if name is None:
         kinds = ", ".join(f"not a complete {one.what}" for one in formats.values())
         raise UserError(f"data {path}: {kinds}; give one of these, or record or download it again")
-    episodes, info = formats[name].read(path)
+    apart = formats[name].native and not path.resolve().is_relative_to(OWN)
+    episodes, info = read_isolated(name, path) if apart else formats[name].read(path)
     return episodes, info | {"format": name}
 
 

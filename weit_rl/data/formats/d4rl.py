@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from weit_rl.data.formats import FORMATS, Episode, Format, check_shapes, unreadable
+from weit_rl.data.hdf5 import check_hdf5
 from weit_rl.errors import UserError
 
 WHAT = "HDF5 file"
@@ -33,15 +34,22 @@ def read(path: Path) -> tuple[list[Episode], dict[str, Any]]:
 
     try:
         with h5py.File(path) as file:
+            check_hdf5(file, path)
             missing = [name for name in ARRAYS if name not in file]
-            arrays = {name: file[name][()] for name in ARRAYS if not missing}
-            info = {k: v.item() if isinstance(v, np.generic) else v for k, v in file.attrs.items()}
+            arrays = {name: np.asarray(file[name]) for name in ARRAYS if not missing}
+            info = {key: _plain(value) for key, value in file.attrs.items()}
     except Exception as error:
         raise unreadable(path, WHAT, error) from error
     if missing:
         raise UserError(f"data {path}: no array {', '.join(missing)}; D4RL's layout has {', '.join(ARRAYS)}")
     check_shapes(arrays, str(path))
     return _cut(arrays), info
+
+
+def _plain(value: Any) -> Any:
+    """As JSON holds it."""
+    value = value.tolist() if isinstance(value, np.ndarray | np.generic) else value
+    return value if isinstance(value, str | int | float | bool | list) else str(value)
 
 
 def _cut(arrays: dict[str, np.ndarray]) -> list[Episode]:
@@ -54,4 +62,4 @@ def _cut(arrays: dict[str, np.ndarray]) -> list[Episode]:
     return [(arrays["observations"][s], arrays["actions"][s], arrays["rewards"][s]) for s in spans]
 
 
-FORMATS.add("d4rl", Format(WHAT, accepts, read))
+FORMATS.add("d4rl", Format(WHAT, accepts, read, native=True))

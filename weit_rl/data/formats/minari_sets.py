@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from weit_rl.data.formats import FORMATS, Episode, Format, before_each, check_shapes, unreadable
+from weit_rl.data.hdf5 import check_hdf5
 
 WHAT = "Minari data set"
 FILES = ("main_data.hdf5", "metadata.json")
@@ -22,9 +23,13 @@ def read(folder: Path) -> tuple[list[Episode], dict[str, Any]]:
     """Every episode and the metadata of a Minari data set, given its folder or the ``data`` in it."""
     inner = folder / "data"
     try:
+        import h5py
         import minari
 
-        dataset = minari.MinariDataset(inner if inner.is_dir() else folder)
+        inner = inner if inner.is_dir() else folder
+        with h5py.File(inner / FILES[0]) as file:
+            check_hdf5(file, inner)
+        dataset = minari.MinariDataset(inner)
         recorded = list(dataset.iterate_episodes())
         seeds = [one.get("seed") for one in dataset.storage.get_episode_metadata(dataset.episode_indices)]
         info = {k: sorted(v) if isinstance(v, set) else v for k, v in dataset.storage.metadata.items()}
@@ -43,4 +48,4 @@ def _episode(episode: Any, folder: Path) -> Episode:
     return arrays["observations"], arrays["actions"], arrays["rewards"]
 
 
-FORMATS.add("minari", Format(WHAT, accepts, read))
+FORMATS.add("minari", Format(WHAT, accepts, read, native=True))

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
-import struct
 import warnings
-import zipfile
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,9 +19,7 @@ MOST_PIXELS = 64_000_000  # of a single image
 MOST_BYTES = 2 * 2**30  # of a part of a set in memory; images of a larger one are decoded when they are needed
 GREY = ("1", "L", "LA", "I", "I;16", "F")  # PIL's modes of one channel
 MODES = {1: "L", 3: "RGB"}
-CORRUPT = (OSError, SyntaxError, ValueError, EOFError, KeyError, RuntimeError, struct.error, zlib.error,
-           zipfile.BadZipFile, Image.DecompressionBombError)  # fmt: skip
-"""What reading a damaged file raises, in PIL and in zipfile."""
+FORMATS = ("JPEG", "PNG", "BMP", "GIF", "PPM", "TIFF", "WEBP")  # PIL knows more: for EPS it runs another program
 
 
 @dataclass(frozen=True)
@@ -82,7 +77,7 @@ class Reading:
         for item in items:
             try:
                 array = self.array(item.open())
-            except CORRUPT as error:
+            except Exception as error:  # whatever PIL and zipfile raise for a file that is damaged
                 skipped.append(_corrupt(item.where, error, self.skip_corrupt))
                 continue
             if not labels:
@@ -105,7 +100,7 @@ class Reading:
         if self.image_size is not None:
             return self.channels or 3, self.image_size, self.image_size
         for item in items:
-            with contextlib.suppress(*CORRUPT):
+            with contextlib.suppress(Exception):
                 image = item.open()
                 return self.channels or _channels(image), image.height, image.width
         return 0, 0, 0

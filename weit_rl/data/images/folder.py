@@ -18,7 +18,7 @@ from typing import Any
 from PIL import Image
 
 from weit_rl.data.images import SOURCES, Read, Source
-from weit_rl.data.images.decode import Reading
+from weit_rl.data.images.decode import FORMATS, Reading
 from weit_rl.data.images.parts import Item
 from weit_rl.errors import UserError
 
@@ -58,7 +58,7 @@ def _items(data: str, members: list[tuple[str, Path_]], classes: list[str], file
 
 
 def _open(file: str | Callable[[], Any]) -> Image.Image:
-    return Image.open(file if isinstance(file, str) else file())
+    return Image.open(file if isinstance(file, str) else file(), formats=FORMATS)
 
 
 def _inside(paths: list[Path_]) -> dict[Path_, Path_]:
@@ -106,8 +106,9 @@ def _archive(path: Path) -> Files:
     archive = Archive(path)
     try:
         members = archive.here().infolist()
-    except (OSError, zipfile.BadZipFile, NotImplementedError) as error:
-        raise UserError(f"data {path}: not a whole .zip ({error}); copy it or make it again") from error
+    except Exception as error:  # BadZipFile, and whatever else zipfile stumbles over
+        reason = " ".join(str(error).split())[:120]
+        raise UserError(f"data {path}: not a whole .zip ({reason}); copy it or make it again") from error
     entries = {_safe(path, entry): entry for entry in members if not entry.is_dir()}
     return {place: partial(archive.file, entry) for place, entry in entries.items() if _wanted(place)}
 

@@ -10,6 +10,7 @@ from weit_rl.data.images.parts import Item
 from weit_rl.errors import UserError
 
 PREFIX = "hf:"
+SAFE = 4  # the first version of datasets that runs no code of a set
 PARTS = {"train": "train", "validation": "held_out", "valid": "held_out", "val": "held_out", "test": "test"}
 
 
@@ -19,6 +20,10 @@ def read(data: str, how: Reading) -> Read:
         import datasets
     except ImportError as error:
         raise missing(data, "datasets", error) from error
+    if int(datasets.__version__.partition(".")[0]) < SAFE:
+        raise UserError(
+            f"data={data}: datasets {datasets.__version__} can run a set's own code; install {SAFE} or newer"
+        )
     try:
         found = datasets.load_dataset(data.removeprefix(PREFIX))
     except Exception as error:  # of whatever the hub, the network or the files raise

@@ -1,0 +1,97 @@
+"""Simulations that fail inside an episode: it ends there, with a warning, and whatever plays goes on."""
+
+import gymnasium
+import numpy as np
+import pytest
+from conftest import small_net
+from gymnasium import spaces
+
+from weit_rl.agents.evaluation import rollout
+from weit_rl.agents.recording import play
+from weit_rl.envs.crashes import ends_at_crash
+from weit_rl.envs.entry import EnvEntry, env_entry
+from weit_rl.errors import UserError
+
+BOX = spaces.Box(-1, 1, (2,), np.float32)
+
+
+class Broken(gymnasium.Env):
+    """Fails in its fourth step, if its seed is odd, in one of several ways."""
+
+    observation_space, action_space = spaces.Box(-np.inf, np.inf, (5,), np.float32), BOX
+    how, at = "error", 4
+
+    def reset(self, seed=None, options=None):
+        super().reset(seed=seed)
+        self.seed, self.steps = seed or 0, 0
+        return np.zeros(5, np.float32), {}
+
+    def step(self, action):
+        self.steps += 1
+        observation, reward = np.full(5, self.steps, np.float32), 1.0
+        if self.steps == self.at and self.seed % 2:
+            if self.how == "error":
+                raise ZeroDivisionError("in the\nsolver")
+            reward = np.nan if self.how == "reward" else reward
+            observation[3] = {"nan": np.nan, "inf": -np.inf}.get(self.how, 0)
+        return observation, reward, False, self.steps == 6, {}
+
+
+def make_broken(gym_id, **kwargs):
+    return Broken()
+
+
+ENTRY = EnvEntry("Broken", "Broken-v0", f"{__name__}:make_broken", episode_steps=6)
+WAYS = {"error": r"ZeroDivisionError: in the solver", "nan": "no number", "inf": "no number", "reward": "no number"}
+
+
+@pytest.fixture(params=WAYS)
+def reason(request, monkeypatch):
+    monkeypatch.setattr(Broken, "how", request.param)
+    return rf"Broken: the simulation failed in step 4 of an episode \(.*{WAYS[request.param]}.*\); it ends there"
+
+
+def test_an_evaluation_counts_what_was_earned(reason):
+    envs = [ENTRY.make() for _ in range(3)]
+    with pytest.warns(RuntimeWarning, match=reason):
+        assert rollout(small_net("mlp", max_steps=6), envs, [0, 1, 2]).tolist() == [6, 3, 6]
+
+
+def test_a_recording_ends_before_the_step_that_failed(reason):
+    with pytest.warns(RuntimeWarning, match=reason):
+        whole, cut = play(lambda seen: np.zeros((len(seen), 2)), ENTRY, [0, 1])
+    assert len(whole.rewards) == 6 and not whole.terminated
+    assert len(cut.rewards) == len(cut.actions) == 3 and cut.observations.tolist() == [[i] * 5 for i in range(4)]
+    assert cut.terminated
+
+
+def test_an_episode_without_a_single_step_is_not_recorded(monkeypatch):
+    monkeypatch.setattr(Broken, "at", 1)
+    with pytest.warns(RuntimeWarning), pytest.raises(UserError, match="episode of seed 3 failed in its first step"):
+        play(lambda seen: np.zeros((len(seen), 2)), ENTRY, [2, 3])
+
+
+@pytest.mark.parametrize("name", ["HalfCheetah", "Hopper", "HalfCheetah:limbs=0.9", "gym:Ant-v5", "dmc/cheetah-run"])
+def test_mujoco_does_not_go_on_from_where_it_put_the_body_back(name):
+    if name.startswith("dmc"):
+        pytest.importorskip("dm_control", reason="dm_control is not installed")
+    env = env_entry(name).make()
+    action = np.zeros(env.action_space.shape, np.float32)
+    env.reset(seed=0)
+    before = env.step(action)[0]
+    data = env.unwrapped.data
+    (data if hasattr(data, "qvel") else data.ptr).qvel[:] = 1e12
+    with pytest.warns(RuntimeWarning, match=rf"{name}: the simulation failed in step 2 of an episode \(.*"):
+        observation, reward, terminated, truncated, info = env.step(action)
+    assert (reward, terminated, truncated) == (0, True, False) and info["crashed"]
+    assert np.array_equal(observation, before)
+    first, _ = env.reset(seed=0)  # and the next episode is a good one
+    assert np.isfinite(first).all() and not env.step(action)[2]
+
+
+def test_a_good_step_passes_untouched():
+    plain, guarded = (make(Broken()) for make in (lambda env: env, lambda env: ends_at_crash(env, "x")))
+    for env in (plain, guarded):
+        env.reset(seed=2)
+    for _ in range(6):
+        assert all(np.array_equal(*pair) for pair in zip(plain.step(0), guarded.step(0), strict=True))

@@ -1,0 +1,26 @@
+"""Two hundred spoiled files: each is read, or refused in one line of our own error (benchmarks/fuzz.py: thousands)."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from weit_rl.data.formats import read_episodes
+
+sys.path.append(str(Path(__file__).parents[1] / "benchmarks"))
+import fuzz
+import samples
+
+PLACES = {"D4RL's HDF5": "x.hdf5", "Minari": "set"}  # read in processes of their own, which take a while to begin
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("name", samples.READERS)
+def test_spoiled_files_are_read_or_refused(name, tmp_path):
+    if name.startswith("timm"):
+        pytest.importorskip("timm", reason="pip install 'weit_rl[vision]'")
+    reader, count = fuzz.READERS[name], 17
+    if reader.native:
+        reader, count = fuzz.Reader(reader.make, lambda folder: read_episodes(folder / PLACES[name])), 5
+    found = fuzz.fuzz(reader, count, tmp_path, seed=1)
+    assert found.keys() <= {"read", "refused"} and found["refused"], "\n".join(found)
