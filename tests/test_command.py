@@ -220,7 +220,7 @@ def test_what_main_raises_becomes_a_line_and_an_exit_code(error, code, line, exi
 
 def test_a_full_disk_is_a_line_too(exit_of):
     code, err = exit_of(lambda config: _raise(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "metrics.csv")))
-    assert code == 2 and "metrics.csv: no space left" in err and err.count("\n") == 1
+    assert code == 2 and "metrics.csv: No space left" in err and err.count("\n") == 1
 
 
 def test_a_bug_keeps_its_traceback():

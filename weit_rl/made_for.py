@@ -12,7 +12,10 @@ from weit_rl.errors import UserError
 def check_bank(card: Mapping[str, Any], asked: Mapping[str, Any]) -> None:
     """UserError for a bank of another model or attention: of another band all would fit, and mean something else."""
     check_same("bank", model_of(card), asked["model"])
-    attention, wanted = attention_of(card.get("config", {})), attention_of(asked)
+    options = card.get("config", {})
+    if not isinstance(options, Mapping):
+        raise UserError("bank: its card does not go with its tensors; get the bank again")
+    attention, wanted = attention_of(options), attention_of(asked)
     if attention != wanted:
         raise UserError(f"bank: was made with {attention}, this run asks for {wanted}; make them the same")
 
