@@ -25,6 +25,7 @@ from safetensors.torch import save_file
 from weit_rl.agents.recording import Episode, write_minari
 from weit_rl.agents.sb3_zip import algorithm_of, check_sizes, read_settings
 from weit_rl.bank import TemplateBank
+from weit_rl.choices import check_numbers
 from weit_rl.command import compose
 from weit_rl.comparison.cell import fields_of
 from weit_rl.comparison.grid import Grid
@@ -47,7 +48,7 @@ from weit_rl.training.run_folder import RunFolder
 from weit_rl.weit import WeiT
 from weit_rl.workflows.launch import resumed_config
 from weit_rl.workflows.pretrain import source_tensors
-from weit_rl.workflows.setup import bank_of, check_numbers, source_of
+from weit_rl.workflows.setup import bank_of, source_of
 
 FILE = "x.safetensors"
 Spoil = Callable[[Any, random.Random], Any]
