@@ -27,13 +27,19 @@ MOST_WORKERS = 8  # where nobody says how many
 MODELS = {CLASSIFICATION: "vit", DIFFUSION: "dit"}  # where none is named
 
 
-def image_task(cfg: Any, tile: int = ClassificationConfig.tile, *, task: str) -> Any:
+def image_task(cfg: Any, tile: int = ClassificationConfig.tile, *, task: str, make: Any = None) -> Any:
     """The task of a config.
+
+    Args:
+        cfg: of a command.
+        tile: edge of the templates.
+        task: whose options the config has.
+        make: the task from images and its own config (default: the class of ``task``).
 
     Raises:
         UserError: for images, a model or numbers that do not fit, or an option that another task has.
     """
-    make, config = KINDS[task]
+    usual_make, config = KINDS[task]
     own = asdict(config())
     for other, (_, others) in KINDS.items():
         for name, usual in asdict(others()).items():
@@ -42,7 +48,7 @@ def image_task(cfg: Any, tile: int = ClassificationConfig.tile, *, task: str) ->
     where = {"root": cfg.data_root, "download": cfg.download, "skip_corrupt": cfg.skip_corrupt}
     images = load_images(cfg.data, cfg.image_size, cfg.channels, **where)
     options = {name: cfg[name] for name in own if name in cfg} | {"tile": tile, "device": device_of(cfg)}
-    return make(images, config(**options | {"workers": workers_of(cfg, images)}))
+    return (make or usual_make)(images, config(**options | {"workers": workers_of(cfg, images)}))
 
 
 def workers_of(cfg: Any, images: Images) -> int:
