@@ -22,6 +22,8 @@ ALLOWED = {  # file, what it does -> why it may
     ("envs/camera.py", "import by name"): TABLES,
     ("envs/body_environment.py", "import by name"): "Gymnasium's own table",
     ("envs/any_gymnasium.py", "import by name"): "the module of gym:MODULE:ID, which only a user may name",
+    ("weit_rl/bank.py", "load"): "its own, of safetensors",
+    ("weit_rl/deploy/formats.py", "load"): "of torch.export, bytes that were written just before",
     ("agents/sb3_agent.py", "import by name"): TABLES,
     ("agents/sb3_agent.py", "load"): "agents of Stable-Baselines3, with allow_pickle=true",
     ("benchmarks/resize_agents.py", "load"): "agents that it made itself",

@@ -104,19 +104,18 @@ def test_a_saved_one_starts_any_size(tmp_path):
     net = small_net(width=32)
     path = svd_bank.bank_from(net, PLAN, 100, size=Size(32, 2, 8)).save(tmp_path / "bank.safetensors")
     bank = TemplateBank.load(path)
-    assert bank.card["size"] == [32, 2, 8] and bank.card["sizes_sampled"] == ["32x2"]
+    assert bank.card["size"] == [32, 2, 8] and bank.card["sizes_sampled"] == ["32x2x8"]
     (wide,) = starts(bank, small_net(width=32, seed=1), small_net(width=64, seed=2), PLAN)
     torch.testing.assert_close(wide(*small_inputs()), net(*small_inputs()), rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize(("rank", "steps", "same"), [(64, 0, True), (4, 0, False), (64, 5, False)])
-def test_the_initialiser_gives_the_source_back_or_trains_what_is_its_own(rank, steps, same, monkeypatch):
-    monkeypatch.setattr(svd_bank, "RANK", rank)
+def test_the_initialiser_gives_the_source_back_or_trains_what_is_its_own(rank, steps, same):
     source, target, inputs = small_net(), small_net(seed=4), small_inputs()
     source.target_return.fill_(7)
     goal = torch.zeros_like(inputs[1])
     context = Context(PLAN, lambda net, step: (net(*inputs) - goal).square().mean(), fit, Recipe(steps, 1e-2))
-    target.load_state_dict(svd_bank.svd_bank(Source(source), target, context))
+    target.load_state_dict(svd_bank.svd_bank(Source(source), target, context, rank=rank))
     state = target.state_dict()
     near = [torch.allclose(state[name], tensor, rtol=1e-5, atol=1e-5) for name, tensor in source.state_dict().items()]
     assert all(near) == same and state["target_return"] == 7 and context.spent == {"steps": steps}

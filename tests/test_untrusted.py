@@ -261,19 +261,19 @@ def test_a_config_that_is_no_config(text, tiny_run, tmp_path):
 
 def test_a_checkpoint_names_a_module_only_with_the_users_word(tiny_run, tmp_path, refused, monkeypatch):
     run = shutil.copytree(tiny_run, tmp_path / "run")
-    name = "gym:a_module_of_mine:HalfCheetah-v5"
+    name = "gym:a_strangers_module:HalfCheetah-v5"
     for path in (run / "checkpoints").glob("*.safetensors"):
         tensors, card = read_tensors(path)
         write_tensors(path, tensors, card | {"env": name})
     says = f"its environment imports a module; if you trust it, say so with env={name}"
     assert says in refused("evaluate", f"run={run}", "episodes=1", folder=run)
     assert says in refused("evaluate", f"run={run}", "episodes=1", "env=gym:other:HalfCheetah-v5", folder=run)
-    (tmp_path / "a_module_of_mine.py").write_text("LOADED = True")
+    (tmp_path / "a_strangers_module.py").write_text("LOADED = True")
     monkeypatch.syspath_prepend(tmp_path)
     from weit_rl.envs.entry import entry_of_file
 
-    assert "a_module_of_mine" not in sys.modules
-    assert entry_of_file(name, "x", name).gym_id == "HalfCheetah-v5" and "a_module_of_mine" in sys.modules
+    assert "a_strangers_module" not in sys.modules
+    assert entry_of_file(name, "x", name).gym_id == "HalfCheetah-v5" and "a_strangers_module" in sys.modules
 
 
 # --- images and agents

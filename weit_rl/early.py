@@ -87,7 +87,9 @@ def _files(cfg: Any, entries: list[EnvEntry]) -> None:
     from weit_rl.tensorfile import read_card
 
     for one, entry in zip(bodies(cfg) if entries else [], entries, strict=True):
-        for part in parts_of(one.data, entry) if one.get("data") is not None else []:
+        if one.get("data") is None or entry.pixels:  # that pictures cannot be seen or drawn is said before that
+            continue
+        for part in parts_of(one.data, entry):
             find_data(part, entry)
     if cfg.get("init") not in _written("initializers", "INITIALIZERS", but="needs_source=False"):
         return
