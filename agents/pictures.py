@@ -39,7 +39,7 @@ class Replay:
         self.frames, self.seconds = 0, 0.0
 
     def __call__(self, episodes: Iterable[Episode]) -> Iterator[Episode]:
-        """The same episodes, with ``(T + 1, 3, edge, edge)`` uint8 observations.
+        """The same episodes, with ``(T + 1, 3, edge, edge)`` uint8 observations, and their states beside these.
 
         Raises:
             UserError: if one goes another way than recorded.
@@ -61,14 +61,16 @@ class Replay:
     def _drawn(self, env: Any, episode: Episode) -> Episode:
         observation, _ = env.reset(seed=episode.seed)
         camera = camera_of(self.entry.name, env.unwrapped, self.entry.pixels or 0)
-        pictures = [camera.picture(env.unwrapped)]
+        pictures, states = [camera.picture(env.unwrapped)], [observation]
         self._compare(observation, episode, 0)
         terminated = False
         for step, action in enumerate(episode.actions, start=1):
             observation, _, terminated, *_ = env.step(action)
             self._compare(observation, episode, step)
             pictures.append(camera.picture(env.unwrapped))
-        return replace(episode, observations=np.stack(pictures), terminated=bool(terminated))
+            states.append(observation)
+        seen, beside = np.stack(pictures), np.stack(states)
+        return replace(episode, observations=seen, states=beside, terminated=bool(terminated))
 
     def _compare(self, observation: np.ndarray, episode: Episode, step: int) -> None:
         if step == len(episode.observations):

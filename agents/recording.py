@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import shutil
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -11,6 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from weit_rl.data.formats.minari_sets import STATES
 from weit_rl.envs.entry import EnvEntry
 from weit_rl.errors import UserError
 
@@ -29,6 +31,7 @@ class Episode:
         actions: ``(T, act)`` float32, in [-1, 1].
         rewards: ``(T,)`` float32.
         terminated: ended by the task, not by the time limit.
+        states: beside frames, ``(T + 1, obs)`` float32 (default None).
     """
 
     seed: int
@@ -36,6 +39,7 @@ class Episode:
     actions: np.ndarray
     rewards: np.ndarray
     terminated: bool
+    states: np.ndarray | None = None
 
 
 def agent_actor(agent: Any, deterministic: bool) -> Act:
@@ -127,7 +131,8 @@ def _buffer(episode: Episode) -> Any:
     ends = np.zeros((2, len(episode.rewards)), bool)
     ends[0 if episode.terminated else 1, -1] = True
     arrays = {name: getattr(episode, name) for name in ("observations", "actions", "rewards")}
-    return EpisodeBuffer(seed=episode.seed, terminations=ends[0], truncations=ends[1], **arrays)
+    infos = None if episode.states is None else {STATES: episode.states}
+    return EpisodeBuffer(seed=episode.seed, terminations=ends[0], truncations=ends[1], infos=infos, **arrays)
 
 
 def _compress(path: Path) -> None:
@@ -137,9 +142,12 @@ def _compress(path: Path) -> None:
     small = path.with_suffix(".small")
     with h5py.File(path) as source, h5py.File(small, "w", track_order=True) as target:
         for name, group in source.items():
-            copy = target.create_group(name)
-            copy.attrs.update(group.attrs)
-            for key, array in group.items():
-                options = {"compression": "gzip", "compression_opts": 9, "shuffle": True, "chunks": array.shape}
-                copy.create_dataset(key, data=array[()], **options)
+            target.create_group(name).attrs.update(group.attrs)
+            group.visititems(functools.partial(_copy_compressed, target[name]))
     small.replace(path)
+
+
+def _copy_compressed(target: Any, key: str, found: Any) -> None:
+    if hasattr(found, "shape"):
+        options = {"compression": "gzip", "compression_opts": 9, "shuffle": True, "chunks": found.shape}
+        target.create_dataset(key, data=found[()], **options)

@@ -16,7 +16,7 @@ from weit_rl.envs.action_box import ActionBox
 from weit_rl.envs.camera import check_drawable, renderer
 from weit_rl.envs.crashes import ends_at_crash
 from weit_rl.envs.flat_spaces import check_spaces, flat_float32
-from weit_rl.envs.pixels import STACK, WORD, frames, seen_in_pictures, split_pixels
+from weit_rl.envs.pixels import BESIDE, STACK, WORD, frames, seen_in_both, seen_in_pictures, split_pixels
 from weit_rl.envs.reference_returns import reference
 from weit_rl.envs.rendering import load_triton_first
 from weit_rl.errors import UserError
@@ -41,6 +41,7 @@ class EnvEntry:
         source: where the reference returns are from.
         packages: the packages a recording depends on.
         pixels: edge of the pictures it is seen in, pixels; None where it is seen by its state (default).
+        with_state: whether its state is seen beside the pictures (default False).
     """
 
     name: str
@@ -52,6 +53,7 @@ class EnvEntry:
     source: str = ""
     packages: tuple[str, ...] = ("gymnasium", "mujoco")
     pixels: int | None = None
+    with_state: bool = False
 
     @classmethod
     def of(cls, name: str, gym_id: str, entry_point: str, episode_steps: int, **more: Any) -> EnvEntry:
@@ -60,7 +62,7 @@ class EnvEntry:
         return cls(name, gym_id, entry_point, random_return, expert_return, episode_steps, source, **more)
 
     def make(self, **kwargs: Any) -> gymnasium.Env:
-        """Make the environment with flat float32 observations, or stacked pictures, and actions in [-1, 1].
+        """Make the environment with flat float32 observations, stacked pictures, or both, and actions in [-1, 1].
 
         Episodes end where the simulation fails (see :func:`weit_rl.envs.crashes.ends_at_crash`).
 
@@ -73,7 +75,9 @@ class EnvEntry:
         """
         env = self._make_own(**kwargs)
         box = check_spaces(env, self.name)
-        seen = seen_in_pictures(env, self.name, self.pixels) if self.pixels else flat_float32(env)
+        view = seen_in_both if self.with_state else seen_in_pictures
+        seen = flat_float32(env) if self.with_state or not self.pixels else env
+        seen = view(seen, self.name, self.pixels) if self.pixels else seen
         return ends_at_crash(box.rescaled(seen), self.name)
 
     @functools.cached_property
@@ -108,6 +112,16 @@ class EnvEntry:
     def states(self) -> EnvEntry:
         """The same environment seen by its state; itself, where it is."""
         return env_entry(split_pixels(self.name)[0]) if self.pixels else self
+
+    @property
+    def beside_state(self) -> EnvEntry:
+        """The same environment in pictures, seen by its state, too."""
+        return env_entry(self.name.removesuffix(BESIDE) + BESIDE)
+
+    @property
+    def gives(self) -> str:
+        """What it is seen by, in the words of ``Model.sees``."""
+        return "states and pictures" if self.with_state else "pictures" if self.pixels else "states"
 
     @property
     def action_box(self) -> ActionBox:
@@ -159,7 +173,7 @@ def env_entry(name: str) -> EnvEntry:
     """The entry of that name; raises UserError naming the nearest and all possible ones."""
     env, pixels = split_pixels(name)
     if pixels:
-        return _in_pictures(env, pixels)
+        return _in_pictures(env, pixels, name.endswith(BESIDE))
     names = load_families().names()
     prefix, colon, _ = name.partition(":")
     if colon and prefix in OPEN.names():
@@ -193,6 +207,7 @@ def entry_of_file(name: Any, where: str, asked: Any = None) -> EnvEntry:
 
 
 @functools.cache
-def _in_pictures(env: str, pixels: int) -> EnvEntry:
+def _in_pictures(env: str, pixels: int, with_state: bool) -> EnvEntry:
     entry = env_entry(env)
-    return replace(entry, name=f"{entry.name}{WORD}{pixels}", pixels=pixels)
+    name = f"{entry.name}{WORD}{pixels}{BESIDE if with_state else ''}"
+    return replace(entry, name=name, pixels=pixels, with_state=with_state)

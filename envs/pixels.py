@@ -1,8 +1,11 @@
-"""Environments seen in pictures by their names, ``HalfCheetah:pixels=64``: the last three frames, uint8."""
+"""Environments seen in pictures by their names, ``HalfCheetah:pixels=64``: the last three frames, uint8.
+
+``HalfCheetah:pixels=64+state`` gives the state as well, for models that see both.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -13,7 +16,7 @@ if TYPE_CHECKING:
     import gymnasium
     from gymnasium.spaces import Box
 
-WORD = ":pixels="
+WORD, BESIDE = ":pixels=", "+state"
 EDGE, EDGES = 64, (16, 512)  # of a picture where nobody says another; the least and the most
 STACK = 3  # frames an observation holds: one shows no velocity, two no acceleration
 
@@ -24,7 +27,7 @@ def split_pixels(name: str) -> tuple[str, int | None]:
     Raises:
         UserError: for an edge that is no number, or out of range.
     """
-    env, word, text = name.partition(WORD)
+    env, word, text = name.removesuffix(BESIDE).partition(WORD)
     if word and not (text.isdecimal() and EDGES[0] <= int(text) <= EDGES[1]):
         least, most = EDGES
         raise UserError(f"env {name}: pixels={text} must be {least} to {most}, at the end of the name, {env}{WORD}64")
@@ -58,3 +61,24 @@ def seen_in_pictures(env: gymnasium.Env, name: str, edge: int) -> gymnasium.Env:
     pictures = wrappers.TransformObservation(env, lambda _: camera.picture(env.unwrapped), frames(edge))
     stacked = wrappers.FrameStackObservation(pictures, STACK)
     return wrappers.ReshapeObservation(stacked, (3 * STACK, edge, edge))
+
+
+def seen_in_both(env: gymnasium.Env, name: str, edge: int) -> gymnasium.Env:
+    """An environment of flat states with ``(state + 9 * edge * edge,)`` float32 observations.
+
+    The state comes first, behind it the bytes of what :func:`seen_in_pictures` gives, flat.
+    """
+    from gymnasium import spaces, wrappers
+
+    camera = camera_of(name, env.unwrapped, edge)
+    state: Any = env.observation_space
+    parts = spaces.Dict({"state": state, "pixels": frames(edge)})
+    both = wrappers.TransformObservation(env, lambda s: {"state": s, "pixels": camera.picture(env.unwrapped)}, parts)
+    dark = np.zeros(3 * STACK * edge * edge, np.float32)
+    low, high = (np.concatenate(bounds) for bounds in ((state.low, dark), (state.high, dark + 255)))
+
+    def flat(stacked: dict[str, np.ndarray]) -> np.ndarray:
+        return np.concatenate([stacked["state"][-1], stacked["pixels"].reshape(-1)], dtype=np.float32)
+
+    stacked = wrappers.FrameStackObservation(both, STACK)
+    return wrappers.TransformObservation(stacked, flat, spaces.Box(low, high, dtype=np.float32))

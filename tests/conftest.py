@@ -2,6 +2,7 @@
 
 import importlib
 import signal
+from dataclasses import replace
 from pathlib import Path
 
 import h5py
@@ -13,7 +14,7 @@ from weit_rl.agents.recording import Episode, write_minari
 from weit_rl.command import command, compose
 from weit_rl.data import Trajectories
 from weit_rl.envs.entry import env_entry
-from weit_rl.models import MODELS
+from weit_rl.models import BOTH, MODELS
 from weit_rl.pretrain import main as pretrain
 from weit_rl.sizes import Size
 from weit_rl.tasks.control import Control, ControlConfig
@@ -29,7 +30,8 @@ PICTURES = {**ALIKE, "observation_dim": [9, 16, 16]}
 IMAGES = {"image_size": 8, "channels": 3, "classes": 2}
 OPTIONS = {  # what the constructor of each model needs
     **dict.fromkeys(("dt", "mlp", "tcn"), ALIKE),
-    **dict.fromkeys(("conv", "convnext_policy"), PICTURES),
+    **dict.fromkeys(("conv", "convnext_policy", "video"), PICTURES),
+    "multimodal": {**ALIKE, "observation_dim": [5, 9, 16, 16]},
     **dict.fromkeys(("vit", "convnext", "dit"), IMAGES),
 }
 
@@ -52,10 +54,10 @@ def small_inputs(model="dt", batch=3, steps=4, seed=1):
         pixels = torch.randint(0, 256, (batch, 3, 8, 8), generator=generator, dtype=torch.uint8)
         times = torch.randint(0, 1000, (batch,), generator=generator)
         return (pixels / 127.5 - 1, times, times % 3) if model == "dit" else (pixels,)
-    if MODELS.get(model).sees == "states":
-        observations = torch.randn(batch, steps, 5, generator=generator)
-    else:
-        observations = torch.randint(0, 256, (batch, steps, 9, 16, 16), generator=generator, dtype=torch.uint8)
+    states = torch.randn(batch, steps, 5, generator=generator)
+    pictures = torch.randint(0, 256, (batch, steps, 9, 16, 16), generator=generator, dtype=torch.uint8)
+    both = torch.cat([states, pictures.flatten(2)], dim=2)
+    observations = {"states": states, "pictures": pictures, BOTH: both}[MODELS.get(model).sees]
     actions = torch.rand(batch, steps, 2, generator=generator) * 2 - 1
     times = torch.arange(steps).expand(batch, -1)
     return observations, actions, torch.rand(batch, steps, generator=generator) * 1000, times
@@ -82,6 +84,15 @@ def picture_task():
     rewards = rng.normal(1, 0.1, 320).astype(np.float32)
     data = Trajectories(frames, actions, rewards, np.arange(0, 321, 40), {}, stack=3)
     return Control(env_entry("dmc/reacher-easy:pixels=16"), data, ControlConfig(model="conv", batch_size=16))
+
+
+@pytest.fixture
+def both_task(picture_task):
+    """The same with states, of which the first tells one half of the action and the rest nothing."""
+    states = np.random.default_rng(1).normal(size=(320, 5)).astype(np.float32)
+    states[:, 0] = 2 * picture_task.trajectories.actions[:, 0]
+    data = replace(picture_task.trajectories, states=states)
+    return Control(picture_task.entry.beside_state, data, replace(picture_task.config, model="multimodal"))
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from weit_rl.agents.evaluation import History, rollout
 from weit_rl.bank import TemplateBank
 from weit_rl.choices import POSITIONS, RTG
 from weit_rl.errors import UserError
-from weit_rl.models import MODELS, models_of
+from weit_rl.models import BOTH, MODELS, models_of
 from weit_rl.models.tcn import KERNEL
 from weit_rl.plan import stack, unstack
 from weit_rl.reconstruction import reconstruct
@@ -32,8 +32,7 @@ VARIANTS += [
     {"model": "dt", "attention": "band", "band": 2, "past_actions": False, "positions": "none", "rtg": "latest"}
 ]
 SINGLE = [model for model in models_of("control") if model != "dt"]  # without tokens
-PICTURES = [model for model in MODELS.names() if MODELS.get(model).sees == "pictures"]
-UNFITTED = [*PICTURES, "convnext", "dit"]  # what convolves pictures, or norms without parameters
+UNFITTED = ["conv", "convnext_policy", "convnext", "dit"]  # what convolves pictures, or norms without parameters
 VARIANTS += [{"model": model, "rtg": rtg, "past_actions": False} for model in SINGLE for rtg in ("latest", "none")]
 variants = pytest.mark.parametrize("options", VARIANTS, ids=lambda o: "-".join(map(str, o.values())))
 
@@ -173,8 +172,8 @@ def test_single_states_are_all_that_the_mlp_sees_and_is_fed():
 
 
 @pytest.mark.parametrize("model", models_of("control"))
-def test_every_model_learns_the_task(task, picture_task, model):
-    task = picture_task if model in PICTURES else task
+def test_every_model_learns_the_task(task, picture_task, both_task, model):
+    task = {"states": task, "pictures": picture_task, BOTH: both_task}[MODELS.get(model).sees]
     task = Control(task.entry, task.trajectories, replace(task.config, model=model))
     net = task.build(Size(32, 2))
     before = task.validation_loss(net)
@@ -201,7 +200,8 @@ class Line:
 @variants
 def test_rollout_feeds_the_network_what_training_did(options):
     """Each step's action equals that of a fresh window cut by hand, for episodes of different lengths."""
-    seen = ((9, 16, 16), np.uint8) if options["model"] in PICTURES else ((5,), np.float32)
+    kinds = {"states": ((5,), np.float32), "pictures": ((9, 16, 16), np.uint8), BOTH: ((5 + 9 * 16 * 16,), np.float32)}
+    seen = kinds[MODELS.get(options["model"]).sees]
     net, envs = small_net(**options).eval(), [Line(3, *seen), Line(9, *seen)]
     net.target_return.fill_(50.0)
     returns = rollout(net, envs, [0, 1])

@@ -27,6 +27,7 @@ from weit_rl.envs.dm_control_suite import _forget_opengl
 from weit_rl.envs.entry import env_entry
 from weit_rl.envs.pixels import with_pixels
 from weit_rl.errors import UserError
+from weit_rl.evaluate import main as evaluate
 from weit_rl.models import MODELS
 from weit_rl.pretrain import main as pretrain
 from weit_rl.sizes import Size
@@ -67,7 +68,11 @@ def test_pictures_are_part_of_a_name():
     assert (entry.name, entry.pixels, entry.stack) == ("HalfCheetah:limbs=0.75:torso=1.25:pixels=32", 32, 3)
     assert entry.states is env_entry("HalfCheetah:limbs=0.75:torso=1.25") and entry.states.states is entry.states
     assert env_entry("HalfCheetah:pixels=64").score(12135) == pytest.approx(100)
-    for bad in ("8", "large", "1000", "64:torso=2"):
+    both = entry.beside_state
+    assert both.name == f"{entry.name}+state" and both is both.beside_state is env_entry(both.name)
+    assert both.states is entry.states and both.shapes == entry.shapes and not entry.with_state
+    assert [one.gives for one in (entry, both, both.states)] == ["pictures", "states and pictures", "states"]
+    for bad in ("8", "large", "1000", "64:torso=2", "64+states", "+state"):
         with pytest.raises(UserError, match="must be 16 to 512, at the end of the name"):
             env_entry(f"HalfCheetah:pixels={bad}")
 
@@ -89,6 +94,20 @@ def test_an_environment_gives_the_last_three_frames(name):
     assert np.array_equal(seen[:6], before[3:]) and not np.array_equal(seen[6:], seen[3:6])
     again, _ = env.reset(seed=0)
     assert np.array_equal(again, other.reset(seed=0)[0]) and np.array_equal(again[:3], again[6:])
+
+
+@draws
+@pytest.mark.parametrize("name", ["Reacher", "gym:InvertedPendulum-v5"])
+def test_an_environment_gives_its_state_and_behind_it_the_pictures(name):
+    both, pictures, states = (env_entry(f"{name}{end}").make() for end in (":pixels=16+state", ":pixels=16", ""))
+    assert both.observation_space.shape == (states.observation_space.shape[0] + 9 * 16 * 16,)
+    seen = [env.reset(seed=3)[0] for env in (both, states, pictures)]
+    for step in range(4):
+        assert seen[0].dtype == np.float32 and seen[0] in both.observation_space
+        assert np.array_equal(seen[0], np.concatenate([seen[1], seen[2].reshape(-1)]))
+        action = np.sin(step + np.arange(both.action_space.shape[0])).astype(np.float32)
+        (seen[0], reward, *_), (seen[1], *_), (seen[2], other, *_) = (e.step(action) for e in (both, states, pictures))
+        assert reward == other
 
 
 @draws
@@ -117,6 +136,35 @@ def test_episodes_are_drawn_as_they_were_played_and_each_frame_is_stored_once(dr
         seen, *_ = env.step(read.actions[50 + step])
 
 
+@draws
+def test_a_drawn_set_keeps_the_states_for_models_that_see_both(drawn):
+    entry = env_entry(SMALL).beside_state
+    read, states = load_trajectories(drawn / "pixels", entry), load_trajectories(drawn / "states", entry.states)
+    assert np.array_equal(read.states, states.observations) and read.observation_dim == [10, 9, 16, 16]
+    np.testing.assert_array_equal(read.statistics().std, states.statistics().std)
+    env, (training, held) = entry.make(), read.split(0.4, 0)
+    assert np.array_equal(np.sort(np.concatenate([training.states, held.states]), 0), np.sort(read.states, 0))
+    twice = Trajectories.mix([held, read])
+    seen, _ = env.reset(seed=4)
+    for step in range(4):
+        first = 50 * held.episodes + 50 + step
+        batch = Windows(twice, 2).gather(torch.tensor([first]))
+        assert np.array_equal(batch["observations"][0, min(step, 1)].numpy(), seen)
+        seen, *_ = env.step(read.actions[50 + step])
+
+
+@draws
+def test_a_set_without_states_is_refused_where_they_are_wanted(drawn, tmp_path, refused):
+    entry = env_entry(SMALL)
+    bare = Trajectories.join([(np.zeros((5, 3, 16, 16), np.uint8), np.zeros((5, 2)), np.zeros(5))] * 2, {})
+    for i in range(bare.episodes):
+        one = bare.subset([i])
+        np.savez(tmp_path / f"{i}.npz", observations=one.observations, actions=one.actions, rewards=one.rewards)
+    assert load_trajectories(tmp_path, entry).episodes == 2
+    words = ["env=Reacher", "pixels=16", "model=multimodal", "init=scratch", f"data={tmp_path}", *TINY]
+    assert "has no states of Reacher beside its pictures, and this model sees both; draw a" in refused("train", *words)
+
+
 def test_frames_are_stacked_within_their_episode_and_padding_is_dark():
     frames = np.arange(1, 8, dtype=np.uint8).reshape(7, 1, 1, 1) * np.ones((1, 3, 16, 16), np.uint8)
     parts = [(frames[:4], np.zeros((4, 2)), np.ones(4)), (frames[4:], np.zeros((3, 2)), np.ones(3))]
@@ -130,12 +178,28 @@ def test_frames_are_stacked_within_their_episode_and_padding_is_dark():
 
 
 @draws
-def test_a_bank_and_a_network_are_trained_and_scored_in_pictures(drawn, tmp_path):
-    words = ["env=Reacher", "pixels=16", "model=conv", f"data={drawn / 'pixels'}"]
+@pytest.mark.parametrize(("model", "env"), [("conv", SMALL), ("video", SMALL), ("multimodal", f"{SMALL}+state")])
+def test_a_bank_and_a_network_are_trained_and_scored_in_pictures(model, env, drawn, tmp_path):
+    words = ["env=Reacher", "pixels=16", f"model={model}", f"data={drawn / 'pixels'}"]
     pretrain(compose("pretrain", [*TINY_PRETRAIN, *words, "score_sizes=[]", "steps=4", f"run_dir={tmp_path / 'pre'}"]))
     words += [f"bank={tmp_path / 'pre' / 'bank.safetensors'}", f"run_dir={tmp_path / 'run'}"]
     report = train(compose("train", [*TINY_TRAIN, *words, "scaler_steps=2", "train_steps=2"]))
-    assert (report["env"], report["size"]) == (SMALL, "96x3") and np.isfinite(report["return_mean"])
+    assert (report["env"], report["size"]) == (env, "96x3") and np.isfinite(report["return_mean"])
+    again = evaluate(compose("evaluate", [f"run={tmp_path / 'run'}", "checkpoint=last", "episodes=1", "device=cpu"]))
+    assert again["return_mean"] == pytest.approx(report["return_mean"], rel=1e-6)
+
+
+@pytest.mark.parametrize("edge", [16, 20, 64, 84])
+@torch.no_grad()
+def test_tubelets_cover_pictures_of_any_size(edge):
+    net = small_net("video", observation_dim=[9, edge, edge]).eval()
+    inputs, seen = (torch.zeros(1, 1, 2), torch.zeros(1, 1), torch.zeros(1, 1, dtype=torch.long)), set()
+    dark = torch.zeros(1, 1, 9, edge, edge, dtype=torch.uint8)
+    for place in (0, edge - 1):
+        lit = dark.clone()
+        lit[..., place, place] = 255
+        seen.add(round(float((net(lit, *inputs) - net(dark, *inputs)).abs().sum()), 7))
+    assert len(seen) == 2 and 0 not in seen
 
 
 def test_networks_do_not_depend_on_the_size_of_pictures():
@@ -214,6 +278,10 @@ def test_a_bank_of_states_is_none_for_pictures():
 @pytest.mark.parametrize(
     ("words", "says"),
     [
+        (
+            ["model=multimodal"],
+            "model=multimodal: sees states and pictures, and env=HalfCheetah gives states; add pixels=true, or use",
+        ),
         (
             ["model=conv"],
             "model=conv: sees pictures, and env=HalfCheetah gives states; add pixels=true, or use model=dt,",

@@ -12,7 +12,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv
 from weit_rl.agents.evaluation import rollout
 from weit_rl.agents.sequence_agent import SequenceAgent
 from weit_rl.errors import UserError
-from weit_rl.models import MODELS, models_of
+from weit_rl.models import BOTH, MODELS, models_of
 
 MODELS_AND_OPTIONS = [*((name, {}) for name in models_of("control")), ("dt", {"rtg": "every", "past_actions": True})]
 BANDED = {"attention": "band", "band": 2, "positions": "none"}
@@ -27,6 +27,15 @@ class Watch(gym.ObservationWrapper):
     def observation(self, state):
         rows = np.resize(np.tanh(state), (9, 16, 1)) * np.ones((1, 1, 16))
         return (127.5 * (1 + rows)).astype(np.uint8)
+
+
+class WatchAndFeel(gym.ObservationWrapper):
+    """Sees the state and behind it the pictures, flat."""
+
+    observation_space = spaces.Box(-np.inf, np.inf, (5 + 9 * 16 * 16,), np.float32)
+
+    def observation(self, state):
+        return np.concatenate([state, Watch.observation(self, state).reshape(-1)], dtype=np.float32)
 
 
 class Walk(gym.Env):
@@ -57,9 +66,8 @@ def policy(model, options):
 
 @pytest.mark.parametrize(("model", "options"), MODELS_AND_OPTIONS)
 def test_it_earns_what_our_evaluation_says(model, options):
-    net, make = policy(model, options), Walk
-    if MODELS.get(model).sees == "pictures":
-        make = lambda: Watch(Walk())  # noqa: E731
+    wrap = {"states": lambda env: env, "pictures": Watch, BOTH: WatchAndFeel}[MODELS.get(model).sees]
+    net, make = policy(model, options), lambda: wrap(Walk())
     wanted = rollout(net, [make() for _ in range(4)], list(range(7, 11)))
     agent, env = SequenceAgent(net), DummyVecEnv([make] * 4)
     env.seed(7)

@@ -7,6 +7,7 @@ import shutil
 import sys
 import zipfile
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import h5py
@@ -17,6 +18,7 @@ import yaml
 from conftest import write_hdf5
 
 from weit_rl import limits
+from weit_rl.agents.recording import Episode, write_minari
 from weit_rl.bank import TemplateBank
 from weit_rl.command import compose
 from weit_rl.data import isolated, load_trajectories
@@ -193,16 +195,21 @@ except Exception as error:
     refuses(read_episodes, d4rl(tmp_path / "x.hdf5"), says=says)
 
 
-def test_what_is_read_apart_is_what_is_read_here(tiny_data, minari_folder):
+def test_what_is_read_apart_is_what_is_read_here(tiny_data, minari_folder, tmp_path):
     from weit_rl.data.formats import load_formats
 
-    for name, path in {"d4rl": tiny_data, "minari": minari_folder[0]}.items():
+    frames, states = np.arange(3 * 8 * 8 * 3, dtype=np.uint8).reshape(3, 3, 8, 8), np.ones((3, 17), np.float32)
+    seen = Episode(0, frames, np.zeros((2, 6), np.float32), np.ones(2, np.float32), False, states)
+    entry = replace(env_entry("HalfCheetah"), pixels=8)
+    write_minari(tmp_path / "seen", entry, [seen], {"dataset_id": "weit_rl/halfcheetah/seen-v0"})
+    for name, path in (("d4rl", tiny_data), ("minari", minari_folder[0]), ("minari", tmp_path / "seen")):
         (apart, info), (here, same) = isolated.read_isolated(name, path), load_formats().get(name).read(path)
         assert json.loads(json.dumps(same, default=str)) == info
         assert len(apart) == len(here)
         for one, other in zip(apart, here, strict=True):
-            for a, b in zip(one, other, strict=True):
+            for a, b in ((a, b) for a, b in zip(one, other, strict=True) if a is not None or b is not None):
                 assert a.dtype == b.dtype and np.array_equal(a, b) and a.flags.writeable
+    assert np.array_equal(apart[0].states, states[:2]) and apart[0].observations.shape == (2, 3, 8, 8)
     assert "torch" not in isolated.START
 
 

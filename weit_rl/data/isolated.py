@@ -20,10 +20,10 @@ from typing import Any, BinaryIO, cast
 
 import numpy as np
 
+from weit_rl.data.episode import Episode
 from weit_rl.errors import UserError
 from weit_rl.limits import limit_process, most_bytes
 
-Episode = tuple[np.ndarray, np.ndarray, np.ndarray]
 MOST_HEADER = 256 * 2**20  # bytes of what comes before the arrays
 START = "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from weit_rl.data.isolated import main; main()"
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}  # others only reserve memory
@@ -53,12 +53,13 @@ def _received(pipe: BufferedReader, most: int) -> tuple[list[Episode], dict[str,
     if "error" in header:
         raise UserError(str(header["error"]))
     kinds = [(np.dtype(dtype), tuple(map(int, shape))) for dtype, shape in header["arrays"]]
-    if any(dtype.kind not in "fiub" for dtype, _ in kinds) or len(kinds) % 3:
+    each = 4 if header.get("states") else 3  # arrays of an episode
+    if any(dtype.kind not in "fiub" for dtype, _ in kinds) or len(kinds) % each:
         raise ValueError("no arrays of numbers")
     if sum(dtype.itemsize * math.prod(shape) for dtype, shape in kinds) > most:
         raise ValueError("more than the file can hold")
-    arrays = iter([_array(pipe, dtype, shape) for dtype, shape in kinds])
-    return list(zip(arrays, arrays, arrays, strict=True)), dict(header["info"])
+    arrays = [_array(pipe, dtype, shape) for dtype, shape in kinds]
+    return [Episode(*arrays[i : i + each]) for i in range(0, len(arrays), each)], dict(header["info"])
 
 
 def _array(pipe: BufferedReader, dtype: np.dtype, shape: tuple[int, ...]) -> np.ndarray:
@@ -96,14 +97,16 @@ def main() -> None:
         try:
             one = load_formats().get(name)
             limit_process(Path(path))
-            episodes, info = one.read(Path(path))
+            read, info = one.read(Path(path))
+            episodes = [Episode(*episode) for episode in read]
         except Exception as error:  # whatever a reader did not expect must not be lost with the process
             told = str(error) if isinstance(error, UserError) else f"data {path}: {type(error).__name__}: {error}"
             pipe.write(json.dumps({"error": " ".join(told.split())}).encode() + b"\n")
             return
-        arrays = [np.ascontiguousarray(array) for episode in episodes for array in episode]
+        states = all(episode.states is not None for episode in episodes)
+        arrays = [np.ascontiguousarray(array) for episode in episodes for array in episode[: 4 if states else 3]]
         kinds = [(array.dtype.str, array.shape) for array in arrays]
-        pipe.write(json.dumps({"info": info, "arrays": kinds}, default=str).encode() + b"\n")
+        pipe.write(json.dumps({"info": info, "arrays": kinds, "states": states}, default=str).encode() + b"\n")
         for array in arrays:
             pipe.write(array.data.cast("B") if array.nbytes else b"")
 

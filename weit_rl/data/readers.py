@@ -83,14 +83,28 @@ def find_data(data: str | os.PathLike, entry: EnvEntry) -> Path:
 def _load(data: str, entry: EnvEntry) -> Trajectories:
     path = find_data(data, entry)
     episodes, info = read_episodes(path)
-    episodes = [episode for episode in episodes if len(episode[2])]
-    if max((len(episode[2]) for episode in episodes), default=0) < 2:
+    episodes = [episode for episode in episodes if len(episode.rewards)]
+    if max((len(episode.rewards) for episode in episodes), default=0) < 2:
         raise UserError(f"data {path}: no complete window, every episode is shorter than 2 steps; record longer ones")
     _check_environment(episodes, info, entry, path)
     trajectories = Trajectories.join(episodes, info | {"path": str(path)}, entry.stack)
+    if entry.with_state:
+        trajectories.states = _states(episodes, entry, path)
     _check_values(trajectories, path)
     trajectories.actions = entry.action_box.unit(trajectories.actions)
     return trajectories
+
+
+def _states(episodes: list[Episode], entry: EnvEntry, path: Path) -> np.ndarray:
+    """``(steps, obs)`` float32, those beside the pictures."""
+    states = [episode.states for episode in episodes if episode.states is not None]
+    wanted = [(len(episode.rewards), *entry.states.shapes[0]) for episode in episodes]
+    if [array.shape for array in states] != wanted:
+        raise UserError(
+            f"data {path}: has no states of {entry.states.name} beside its pictures, and this model sees both; draw a "
+            "set of states with python -m weit_rl.collect mode=render"
+        )
+    return np.concatenate(states, dtype=np.float32, casting="same_kind")
 
 
 def _check_weights(weights: Sequence[float] | None, parts: list[str]) -> None:
@@ -104,9 +118,9 @@ def _check_weights(weights: Sequence[float] | None, parts: list[str]) -> None:
 
 
 def _check_values(trajectories: Trajectories, path: Path) -> None:
-    for name in ("observations", "actions", "rewards"):
+    for name in ("observations", "actions", "rewards", "states"):
         array = getattr(trajectories, name)
-        if array.dtype == np.uint8:
+        if array is None or array.dtype == np.uint8:
             continue
         bad = np.flatnonzero(~np.isfinite(array.reshape(len(array), -1)).all(axis=1))
         if len(bad):
@@ -115,7 +129,7 @@ def _check_values(trajectories: Trajectories, path: Path) -> None:
 
 def _check_environment(episodes: list[Episode], info: dict[str, Any], entry: EnvEntry, path: Path) -> None:
     for index, name in enumerate(("observation", "action")):
-        for shape in {episode[index].shape[1:] for episode in episodes} - {entry.shapes[index]}:
+        for shape in {(e.observations, e.actions)[index].shape[1:] for e in episodes} - {entry.shapes[index]}:
             have, wanted = ("x".join(map(str, one)) for one in (shape, entry.shapes[index]))
             said = f" (it was recorded in {info['env_id']})" if info.get("env_id") else ""
             drawn = ", which collect mode=render makes" if entry.pixels and not index else ""

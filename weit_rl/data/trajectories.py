@@ -40,6 +40,7 @@ class Trajectories:
         weights: ``(sets,)`` share of the windows to draw from each set, not necessarily of sum 1 (default None: by
             its number of steps).
         stack: how many frames, the newest last, are one observation of a network (default 1, for states).
+        states: beside frames, ``(steps, obs)`` float32, where a network sees both (default None).
     """
 
     observations: np.ndarray
@@ -50,25 +51,27 @@ class Trajectories:
     origin: np.ndarray = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
     weights: np.ndarray | None = None
     stack: int = 1
+    states: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         if len(self.origin) == 0:
             self.origin = np.zeros(self.episodes, dtype=np.int64)
 
     @classmethod
-    def join(
-        cls, episodes: Sequence[tuple[np.ndarray, np.ndarray, np.ndarray]], info: dict[str, Any], stack: int = 1
-    ) -> Trajectories:
-        """Lay (observations, actions, rewards) of one or more episodes end to end; equal lengths are the caller's."""
+    def join(cls, episodes: Sequence[tuple[Any, ...]], info: dict[str, Any], stack: int = 1) -> Trajectories:
+        """Lay (observations, actions, rewards, ...) of one or more episodes end to end.
+
+        Equal lengths are the caller's, and so are states beside frames.
+        """
         with np.errstate(over="ignore"):  # too large for float32 becomes infinite, which readers refuse
-            observations, actions, rewards = (_numbers(np.concatenate(a)) for a in zip(*episodes, strict=True))
+            observations, actions, rewards = (_numbers(np.concatenate([e[i] for e in episodes])) for i in range(3))
         starts = np.cumsum([0, *(len(episode[2]) for episode in episodes)], dtype=np.int64)
         return cls(observations, actions, rewards, starts, info, stack=stack)
 
     @classmethod
     def mix(cls, sets: Sequence[Trajectories], weights: Sequence[float] | None = None) -> Trajectories:
         """Several sets as one, each an origin of its own; ``info`` is the first one's."""
-        names = ("observations", "actions", "rewards")
+        names = ["observations", "actions", "rewards", *([] if sets[0].states is None else ["states"])]
         arrays = {name: np.concatenate([getattr(s, name) for s in sets]) for name in names}
         starts = np.cumsum(np.concatenate([[0], *(s.lengths for s in sets)]), dtype=np.int64)
         origin = np.repeat(np.arange(len(sets)), [s.episodes for s in sets])
@@ -97,9 +100,13 @@ class Trajectories:
 
     @property
     def observation_dim(self) -> int | list[int]:
-        """Numbers in what a network sees at a time, or ``[channels, height, width]`` of its stacked frames."""
+        """Numbers in what a network sees at a time, or ``[channels, height, width]`` of its stacked frames.
+
+        Where it sees both, ``[numbers in a state, channels, height, width]``.
+        """
         first, *edges = self.observations.shape[1:]
-        return [self.stack * first, *edges] if self.pictures else first
+        beside = [] if self.states is None else [self.states.shape[1]]
+        return [*beside, self.stack * first, *edges] if self.pictures else first
 
     def returns(self) -> np.ndarray:
         """``(episodes,)`` float64: the undiscounted return of each episode."""
@@ -129,18 +136,21 @@ class Trajectories:
         return shares / shares.sum()
 
     def statistics(self) -> Statistics:
-        """Mean and floored standard deviation of the observations, each step counted as often as it is drawn."""
-        if self.pictures:
+        """Mean and floored standard deviation of the observations, each step counted as often as it is drawn.
+
+        Of states beside pictures only those.
+        """
+        if self.pictures and self.states is None:
             middle = np.full((self.stack * self.observations.shape[1], 1, 1), 127.5, np.float32)
             return Statistics(middle, middle)
-        shares = self.shares()
+        shares, states = self.shares(), self.observations if self.states is None else self.states
         if shares is None:
-            mean = self.observations.mean(axis=0, dtype=np.float64)
-            std = self.observations.std(axis=0, dtype=np.float64)
+            mean = states.mean(axis=0, dtype=np.float64)
+            std = states.std(axis=0, dtype=np.float64)
         else:
             drawn = np.repeat(shares / self.lengths, self.lengths)
-            mean = np.average(self.observations, axis=0, weights=drawn)
-            std = np.sqrt(np.average((self.observations - mean) ** 2, axis=0, weights=drawn))
+            mean = np.average(states, axis=0, weights=drawn)
+            std = np.sqrt(np.average((states - mean) ** 2, axis=0, weights=drawn))
         return Statistics(mean.astype(np.float32), np.maximum(std, STD_FLOOR).astype(np.float32))
 
     def subset(self, indices: Sequence[int] | np.ndarray) -> Trajectories:
@@ -148,7 +158,9 @@ class Trajectories:
         spans = [slice(self.starts[i], self.starts[i + 1]) for i in indices]
         episodes = [(self.observations[span], self.actions[span], self.rewards[span]) for span in spans]
         origin = self.origin[np.asarray(indices)]
-        return replace(self.join(episodes, dict(self.info), self.stack), origin=origin, weights=self.weights)
+        states = None if self.states is None else np.concatenate([self.states[span] for span in spans])
+        joined = self.join(episodes, dict(self.info), self.stack)
+        return replace(joined, origin=origin, weights=self.weights, states=states)
 
     def steps_by_origin(self) -> list[np.ndarray]:
         """For each set there are any episodes of, the numbers of its steps."""

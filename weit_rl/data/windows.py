@@ -30,7 +30,8 @@ class Windows:
         self.steps, self.context, self.stack = trajectories.steps, context, trajectories.stack
         starts, lengths = torch.from_numpy(trajectories.starts), torch.from_numpy(trajectories.lengths)
         first = torch.repeat_interleave(starts[:-1], lengths)  # (steps,) where the episode of a step begins
-        arrays = {
+        states = {} if trajectories.states is None else {"states": torch.from_numpy(trajectories.states)}
+        arrays = states | {
             "observations": torch.from_numpy(trajectories.observations),
             "actions": torch.from_numpy(trajectories.actions),
             "returns_to_go": torch.from_numpy(trajectories.returns_to_go()),
@@ -53,7 +54,8 @@ class Windows:
         Returns:
             ``observations`` (B, K, obs) and ``actions`` (B, K, act) float32, ``returns_to_go`` (B, K) float32 in
             raw units, ``timesteps`` (B, K) int64 step inside the episode, ``mask`` (B, K) bool, True on real
-            steps. Padding is zero everywhere. Pictures are (B, K, stack * 3, height, width) uint8.
+            steps. Padding is zero everywhere. Pictures are (B, K, stack * 3, height, width) uint8; behind states they
+            are flat, and all is float32.
         """
         if self._episodes is None:
             return self.gather(torch.randint(self.steps, (batch_size,), generator=generator, device=generator.device))
@@ -69,7 +71,7 @@ class Windows:
         index = begin[:, None] + self._offsets  # (B, K)
         mask = index <= last[:, None]
         index = torch.where(mask, index, self.steps)
-        batch = {name: table[index] for name, table in self._tables.items() if name != "observations"}
+        batch = {name: table[index] for name, table in self._tables.items() if name not in ("observations", "states")}
         return batch | {"observations": self._seen(index), "mask": mask}
 
     def _seen(self, index: torch.Tensor) -> torch.Tensor:
@@ -78,4 +80,7 @@ class Windows:
             return self._tables["observations"][index]
         back = torch.arange(1 - self.stack, 1, device=index.device)
         frames = torch.maximum(index[..., None] + back, self._first[index][..., None])
-        return self._tables["observations"][frames].flatten(2, 3)
+        pictures = self._tables["observations"][frames].flatten(2, 3)
+        if "states" not in self._tables:
+            return pictures
+        return torch.cat([self._tables["states"][index], pictures.flatten(2).float()], dim=2)

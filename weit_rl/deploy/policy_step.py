@@ -6,6 +6,7 @@ whoever acts only counts the return down by what was earned.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -46,7 +47,7 @@ class PolicyStep(nn.Module):
         """The action, and what the next call takes. Of the inputs a policy has those in :func:`beginning`.
 
         Args:
-            observation: ``(B, obs)``, raw units, or pictures.
+            observation: ``(B, obs)``, raw units, or pictures; of states and pictures flat, as the environment gives it.
             return_to_go: ``(B,)``, the return still to be earned, raw reward units.
             time: ``(B,)`` int64, steps of the episode that are done.
             past_observations: ``(B, context - 1, obs)``, the oldest first, padded on the right as in training.
@@ -90,6 +91,8 @@ def policy_graph(net: Any, card: Mapping[str, Any], batch: int | None = None) ->
     """
     entry, seen = env_entry(card["env"]), card["options"]["observation_dim"]
     box, shape = entry.action_box, [seen] if isinstance(seen, int) else list(seen)
+    if len(shape) == 4:  # numbers in a state, and the shape of the pictures that lie behind it, flat
+        shape = [shape[0] + math.prod(shape[1:])]
     told = {
         **facts("policy", net, card, batch),
         "env": entry.name,
@@ -132,12 +135,14 @@ def beginning(net: Any, shape: Sequence[int], batch: int) -> dict[str, Tensor]:
 
 
 def drawn(net: Any, shape: Sequence[int], batch: int, seed: int) -> dict[str, Tensor]:
-    """Random observations, spread as the normaliser says, or random pictures."""
+    """Random observations, spread as the normaliser says, and random pictures."""
     generator = torch.Generator().manual_seed(seed)
     if len(shape) > 1:
         return {"observation": torch.randint(0, 256, (batch, *shape), generator=generator, dtype=torch.uint8)}
     mean, std = net.observation_mean.cpu(), net.observation_std.cpu()
-    return {"observation": mean + std * torch.randn(batch, *shape, generator=generator)}
+    states = mean + std * torch.randn(batch, len(mean), generator=generator)
+    pictures = torch.randint(0, 256, (batch, shape[0] - len(mean)), generator=generator)
+    return {"observation": torch.cat([states, pictures.to(states)], dim=1)}
 
 
 def _placed(past: Tensor | None, new: Tensor, here: Tensor) -> Tensor:

@@ -22,7 +22,8 @@ class Model:
         build: ``build(size, **options) -> nn.Module`` with torch's current random state.
         plan: ``plan(tile) -> Plan`` for templates of that edge.
         bound: how the names begin of parameters that belong to one body or data set, such as embedding and head.
-        sees: ``"states"`` (default), ``"pictures"`` (stacked frames of an environment) or ``"images"``.
+        sees: ``"states"`` (default), ``"pictures"`` (stacked frames of an environment), ``BOTH`` of these, or
+            ``"images"``.
         window: steps of the windows it is trained on; None (default) as many as an option says.
         task: what it is for, ``"control"`` (default), ``"classification"`` or ``"diffusion"``.
     """
@@ -40,6 +41,7 @@ class Model:
         return self.build(size, **options)
 
 
+BOTH = "states and pictures"
 MODELS: Registry[Model] = Registry("model")
 
 
@@ -55,6 +57,8 @@ from weit_rl.models import (  # noqa: E402  (each adds itself)
     decision_transformer,  # noqa: F401
     dit,  # noqa: F401
     mlp,  # noqa: F401
+    multimodal,  # noqa: F401
     tcn,  # noqa: F401
+    video,  # noqa: F401
     vit,  # noqa: F401
 )

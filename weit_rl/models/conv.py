@@ -81,8 +81,7 @@ class Conv(Policy):
 
     def __init__(self, size: Size, observation_dim: Sequence[int], action_dim: int, context: int = 1, **options: Any):
         super().__init__(size, observation_dim[0], action_dim, 1, **options)
-        self.observation_mean = torch.full((observation_dim[0], 1, 1), (DARK + BRIGHT) / 2)
-        self.observation_std = torch.full_like(self.observation_mean, (BRIGHT - DARK) / 2)
+        self.observation_mean, self.observation_std = byte_scale(observation_dim[0])
 
     def embeddings(self, width: int, observation_dim: int) -> dict[str, nn.Module]:
         """Everything around the blocks."""
@@ -101,6 +100,12 @@ class Conv(Policy):
         x = F.relu(self.through(self.down(F.relu(states))))
         x = F.adaptive_avg_pool2d(x.flatten(0, 1).movedim(-1, 1), MAP)
         return F.relu(self.readout(x)).flatten(1).unflatten(0, states.shape[:2])
+
+
+def byte_scale(channels: int) -> tuple[Tensor, Tensor]:
+    """The normaliser that takes bytes to -1..1, a mean and a deviation ``(channels, 1, 1)``."""
+    one = torch.ones(channels, 1, 1)
+    return one * (DARK + BRIGHT) / 2, one * (BRIGHT - DARK) / 2
 
 
 def picture_rules(tile: int) -> tuple[Rule, ...]:

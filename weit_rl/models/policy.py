@@ -117,7 +117,7 @@ class Policy(nn.Module):
     def check(self, size: Size) -> None:
         """UserError for options that do not go together."""
 
-    def embeddings(self, width: int, observation_dim: int) -> dict[str, nn.Module]:
+    def embeddings(self, width: int, observation_dim: Any) -> dict[str, nn.Module]:
         """The modules that make the stream, by name."""
         return {"embed_observation": nn.Linear(observation_dim, width)}
 
@@ -155,8 +155,11 @@ class Policy(nn.Module):
 
     def embedded(self, observations: Tensor, returns_to_go: Tensor) -> tuple[Tensor, Tensor]:
         """Observations ``(..., width)`` and scaled returns ``(..., 1)``, as the blocks take them."""
-        states = self.embed_observation((observations - self.observation_mean) / self.observation_std)
-        return states, (returns_to_go / self.return_scale).unsqueeze(-1)
+        return self.embed(observations), (returns_to_go / self.return_scale).unsqueeze(-1)
+
+    def embed(self, observations: Tensor) -> Tensor:
+        """What the stream is made of, from observations in raw units."""
+        return self.embed_observation((observations - self.observation_mean) / self.observation_std)
 
     def told(self, x: Tensor, returns: Tensor) -> Tensor:
         """What the head sees: the stream behind the blocks, told the return to earn where no token says it."""

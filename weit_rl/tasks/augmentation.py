@@ -17,7 +17,7 @@ class Recipe:
 
     Attributes:
         crop_padding: pixels that an image may be shifted by, with black beside it (None: an eighth of its edge, none
-            of images below 16 pixels or where ``crop_scale`` crops).
+            of images below 16 pixels or where ``crop_scale`` crops, nor of sounds).
         crop_scale: least share of an image that is cut out and enlarged (RandomResizedCrop); 1 for no such cut.
         flip: whether half of the images are mirrored left to right.
         randaugment: operations of RandAugment (arXiv 1909.13719) an image goes through; 0 for none.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -86,7 +86,9 @@ class Classification:
         self.images = images if config.data_images is None else images.drawn(config.data_images)
         self.config, self.model, self.name = config, MODELS.get(config.model), images.name
         self.plan: Plan = self.model.plan(config.tile)
-        self._augment = Augment(config, images.image_size, len(images.classes))
+        shifted = config.crop_padding is not None or images.shifts
+        recipe = config if shifted else replace(config, crop_padding=0)
+        self._augment = Augment(recipe, images.image_size, len(images.classes))
         self._epochs = Epochs(len(self.images.train), config.batch_size, config.seed)
         self._ahead = Ahead(self._augmented, config.workers)
 

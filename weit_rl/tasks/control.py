@@ -33,7 +33,7 @@ class ControlConfig:
     Attributes:
         model: a name in ``MODELS``.
         tile: edge of a template.
-        context: time steps of a window, which the network sees (``mlp``: one by one; pictures: always 1).
+        context: time steps of a window, which the network sees (``mlp``: one by one; pictures: the model says).
         rtg: ``"latest"``, ``"every"`` (``dt``) or ``"none"``.
         past_actions: whether past actions are tokens (``dt``).
         positions: ``"window"``, ``"episode"`` or ``"none"`` (``dt``).
@@ -137,7 +137,8 @@ class Control:
 
     def run(self, net: Any) -> None:
         """Run a network on a sample of the training data, the same for every network and seed."""
-        batch = self.windows.sample(SAMPLE, torch.Generator().manual_seed(SPLIT_SEED))
+        count = SAMPLE // (self.model.window or 1)  # clips of pictures are large
+        batch = self.windows.sample(count, torch.Generator().manual_seed(SPLIT_SEED))
         net(*(batch[name] for name in INPUTS))
 
     def domains(self) -> list[Callable[[Any, int], Tensor]] | None:

@@ -9,7 +9,7 @@ from weit_rl.data import load_trajectories
 from weit_rl.envs.entry import EnvEntry, env_entry
 from weit_rl.envs.of_config import bodies, name_env
 from weit_rl.errors import UserError
-from weit_rl.models import MODELS
+from weit_rl.models import BOTH, MODELS
 from weit_rl.tasks import TASKS, Kind, Measure
 from weit_rl.tasks.control import Control, ControlConfig
 from weit_rl.training.device import device_of
@@ -18,6 +18,8 @@ from weit_rl.training.device import device_of
 def control_task(cfg: Any, tile: int = ControlConfig.tile) -> Control:
     """The control task of a config: environment, data, model options."""
     entry = env_entry(cfg.env)
+    if MODELS.get(cfg.model).sees == BOTH and entry.pixels:
+        entry = entry.beside_state
     check_kind(cfg.model, entry)
     check_choices(cfg)
     config = ControlConfig(
@@ -42,7 +44,7 @@ def control_task(cfg: Any, tile: int = ControlConfig.tile) -> Control:
 
 def check_kind(model: str, entry: EnvEntry) -> None:
     """UserError for a model that sees another kind of observations than there are, or if nothing can draw them."""
-    sees, given = MODELS.get(model).sees, "pictures" if entry.pixels else "states"
+    sees, given = MODELS.get(model).sees, entry.gives
     if sees != given:
         others = ", ".join(name for name in MODELS.names() if MODELS.get(name).sees == given)
         change = "leave pixels out" if entry.pixels else "add pixels=true"

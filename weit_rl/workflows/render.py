@@ -56,4 +56,4 @@ def recorded(data: str, entry: EnvEntry) -> tuple[list[Episode], dict[str, Any]]
         raise UserError(f"data {data}: holds no reset seeds to play it again from; use a set that weit_rl.collect made")
     own = entry.action_box.unit
     rows = zip(seeds, episodes, strict=True)
-    return [Episode(seed, seen, own(actions), rewards, False) for seed, (seen, actions, rewards) in rows], info
+    return [Episode(seed, e.observations, own(e.actions), e.rewards, False) for seed, e in rows], info

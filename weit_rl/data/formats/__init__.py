@@ -10,12 +10,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from weit_rl.data.episode import Episode
 from weit_rl.data.isolated import read_isolated
 from weit_rl.errors import UserError
 from weit_rl.registry import Registry
 
 OWN = Path(__file__).resolve().parents[2] / "assets"  # what ships can be trusted
-Episode = tuple[np.ndarray, np.ndarray, np.ndarray]  # observations, actions, rewards of equal length
 
 
 class Format(NamedTuple):
@@ -24,17 +24,17 @@ class Format(NamedTuple):
     Attributes:
         what: a noun for error messages.
         accepts: whether an existing path looks like one; no two formats may accept the same path.
-        read: its episodes, in the environment's own units, and its metadata, plain values that JSON can hold
-            (``env_id``, ``level``, ``algorithm`` where they are known, ``reset_seeds`` of the episodes). Raises
-            UserError, of :func:`check_shapes` or :func:`unreadable`, for what is wrong with it. It must not load what
-            can run code.
+        read: its episodes, each an :class:`Episode` or a tuple alike, in the environment's own units, and its metadata,
+            plain values that JSON can hold (``env_id``, ``level``, ``algorithm`` where they are known, ``reset_seeds``
+            of the episodes). Raises UserError, of :func:`check_shapes` or :func:`unreadable`, for what is wrong with
+            it. It must not load what can run code.
         native: whether a library in C parses it, which a hostile file may crash: it is read in a process of its own
             then (default False).
     """
 
     what: str
     accepts: Callable[[Path], bool]
-    read: Callable[[Path], tuple[list[Episode], dict[str, Any]]]
+    read: Callable[[Path], tuple[list[Any], dict[str, Any]]]
     native: bool = False
 
 
@@ -64,7 +64,7 @@ def read_episodes(path: Path) -> tuple[list[Episode], dict[str, Any]]:
         raise UserError(f"data {path}: {kinds}; give one of these, or record or download it again")
     apart = formats[name].native and not path.resolve().is_relative_to(OWN)
     episodes, info = read_isolated(name, path) if apart else formats[name].read(path)
-    return episodes, info | {"format": name}
+    return [Episode(*episode) for episode in episodes], info | {"format": name}
 
 
 def before_each(observations: np.ndarray, actions: np.ndarray) -> np.ndarray:

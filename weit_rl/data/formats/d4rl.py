@@ -59,7 +59,7 @@ def _cut(arrays: dict[str, np.ndarray]) -> list[Episode]:
     if steps - bounds[-1] > 1:
         bounds.append(steps)
     spans = [slice(begin, end) for begin, end in pairwise(bounds)]
-    return [(arrays["observations"][s], arrays["actions"][s], arrays["rewards"][s]) for s in spans]
+    return [Episode(arrays["observations"][s], arrays["actions"][s], arrays["rewards"][s]) for s in spans]
 
 
 FORMATS.add("d4rl", Format(WHAT, accepts, read, native=True))

@@ -12,6 +12,7 @@ from weit_rl.data.hdf5 import check_hdf5
 
 WHAT = "Minari data set"
 FILES = ("main_data.hdf5", "metadata.json")
+STATES = "state"  # among an episode's infos, of a set of pictures
 
 
 def accepts(path: Path) -> bool:
@@ -45,7 +46,10 @@ def _episode(episode: Any, folder: Path) -> Episode:
     arrays = {name: np.asarray(getattr(episode, name)) for name in ("observations", "actions", "rewards")}
     arrays["observations"] = before_each(arrays["observations"], arrays["actions"])
     check_shapes(arrays, f"{folder}, episode {episode.id}")
-    return arrays["observations"], arrays["actions"], arrays["rewards"]
+    states = (episode.infos or {}).get(STATES)
+    if not isinstance(states, np.ndarray) or states.dtype.kind not in "fiub":
+        return Episode(**arrays)
+    return Episode(**arrays, states=before_each(states, arrays["actions"]))
 
 
 FORMATS.add("minari", Format(WHAT, accepts, read, native=True))

@@ -86,10 +86,10 @@ def _episode(arrays: dict[str, np.ndarray], path: Path) -> Episode:
         actions, rewards = actions[1:], rewards[1:]
     observations = before_each(observations, actions)
     check_shapes({"observations": observations, "actions": actions, "rewards": rewards}, str(path))
-    return observations, actions, rewards
+    return Episode(observations, actions, rewards)
 
 
-def _lags(episode: Episode, mark: np.ndarray) -> bool:
+def _lags(episode: tuple[np.ndarray, ...], mark: np.ndarray) -> bool:
     """Whether rows hold the action before their observation; the first one's action and reward are placeholders."""
     alike = {array.shape[:1] for array in episode} == {mark.shape[:1]} and mark.ndim > 0 and len(mark) > 0
     numbers = all(array.dtype.kind in "fiub" for array in episode)

@@ -36,11 +36,13 @@ class Read(NamedTuple):
         parts: ``"train"`` and, where it has them, ``"held_out"`` and ``"test"``.
         classes: the names of the labels, in their order.
         licence: what is known of the images' licence.
+        shifts: whether an image that is shifted shows the same, which training makes use of (default True).
     """
 
     parts: Mapping[str, Part | Unread]
     classes: Sequence[str]
     licence: str
+    shifts: bool = True
 
 
 class Source(NamedTuple):
@@ -50,11 +52,13 @@ class Source(NamedTuple):
         names: of the sets it has, and words for what else it reads, for error messages.
         accepts: whether ``data`` is one of its sets, or a path or name of its kind.
         read: the set. Raises UserError for what is wrong with it. It must not load what can run code.
+        any_path: whether it takes every path, so that any other kind that takes one comes before it (default False).
     """
 
     names: Callable[[], list[str]]
     accepts: Callable[[str], bool]
     read: Callable[[str, Reading], Read]
+    any_path: bool = False
 
 
 SOURCES: Registry[Source] = Registry("source of images")
@@ -71,6 +75,7 @@ class Images:
         held_out: by which networks are chosen.
         test: by which they are judged.
         licence: what is known of the images' licence.
+        shifts: whether an image that is shifted shows the same (default True).
     """
 
     name: str
@@ -79,6 +84,7 @@ class Images:
     held_out: Part | Unread
     test: Part | Unread
     licence: str
+    shifts: bool = True
 
     @property
     def channels(self) -> int:
@@ -129,8 +135,9 @@ def load_images(
     """Read a set of labelled images.
 
     Args:
-        data: ``digits`` (default, scikit-learn's), a folder or a .zip in ImageFolder's layout, the name of a
-            torchvision data set such as ``CIFAR10``, or ``hf:NAME`` of the Hugging Face hub.
+        data: ``digits`` (default, scikit-learn's), a folder or a .zip in ImageFolder's layout, of images or
+            of sounds (``speech.py``), the name of a torchvision data set such as ``CIFAR10``, or ``hf:NAME`` of the
+            Hugging Face hub.
         image_size: edge in pixels that all are brought to, the shorter edge scaled and the middle cut out (default: as
             they are, and all must be squares of one size).
         channels: 1 or 3, that all are brought to (default: as they are, and all must have the same).
@@ -146,7 +153,7 @@ def load_images(
     how = Reading(image_size, channels, skip_corrupt, Path(root) if root else _cache(), download)
     read = _source(str(data)).read(str(data), how)
     parts = _split(str(data), dict(read.parts))
-    return Images(name_of(str(data)), tuple(read.classes), licence=read.licence, **parts)
+    return Images(name_of(str(data)), tuple(read.classes), licence=read.licence, shifts=read.shifts, **parts)
 
 
 def _source(data: str) -> Source:
@@ -156,7 +163,7 @@ def _source(data: str) -> Source:
     able = [source for source in sources if source.accepts(data)]
     if not able:
         raise unknown("data", data, [name for source in sources for name in source.names()])
-    return next((source for source in able if data in source.names()), able[0])
+    return min(able, key=lambda source: (data not in source.names(), source.any_path))
 
 
 def load_sources() -> Registry[Source]:

@@ -92,7 +92,7 @@ class Reading:
     def _some(self, items: Sequence[Item]) -> Part:
         part = self.read(items)
         if not len(part):
-            raise UserError(f"image {items[0].where} and {len(items) - 1} others beside it: none can be read")
+            raise UserError(f"{items[0].where} and {len(items) - 1} others beside it: none can be read")
         return part
 
     def _shape(self, items: Sequence[Item]) -> tuple[int, int, int]:
@@ -113,18 +113,14 @@ def _channels(image: Image.Image) -> int:
 def _corrupt(where: str, error: Exception, skip: bool) -> str:
     if not skip:
         reason = " ".join(str(error).split())[:120]
-        raise UserError(
-            f"image {where}: cannot be read ({reason}); replace it, or leave such out with skip_corrupt=true"
-        )
+        raise UserError(f"{where}: cannot be read ({reason}); replace it, or leave such out with skip_corrupt=true")
     return where
 
 
 def _check_shape(shape: tuple[int, ...], wanted: tuple[int, ...], where: str) -> None:
     if shape[1] != shape[2]:
-        raise UserError(f"image {where}: {shape[2]} x {shape[1]} pixels are no square; give image_size")
+        raise UserError(f"{where}: {shape[2]} x {shape[1]} pixels are no square; give image_size")
     if shape[0] != wanted[0]:
-        raise UserError(
-            f"image {where}: has {shape[0]} channels, others have {wanted[0]}; give channels=3 or channels=1"
-        )
+        raise UserError(f"{where}: has {shape[0]} channels, others have {wanted[0]}; give channels=3 or channels=1")
     if shape != wanted:
-        raise UserError(f"image {where}: has {shape[2]} pixels, others have {wanted[2]}; give image_size")
+        raise UserError(f"{where}: has {shape[2]} pixels, others have {wanted[2]}; give image_size")

@@ -23,7 +23,7 @@ def read(data: str, how: Reading) -> Read:
     digits = load_digits()
     pictures = np.rint(digits.images * (255 / WHITE)).astype(np.uint8)
     items = [
-        Item(f"{NAME} {i}", int(label), lambda i=i: Image.fromarray(pictures[i]))  # type: ignore[misc]
+        Item(f"image {NAME} {i}", int(label), lambda i=i: Image.fromarray(pictures[i]))  # type: ignore[misc]
         for i, label in enumerate(digits.target)
     ]
     return Read({"train": how.part(items)}, [str(digit) for digit in range(10)], LICENCE)

@@ -1,7 +1,7 @@
 """ImageFolder's layout, ``CLASS/image`` or ``train/CLASS/image`` and ``test/CLASS/image``, as a folder or in a .zip.
 
-Nothing is unpacked to disk. What an archive says of itself is checked before anything is read, and what is read is
-never more than it said.
+Other kinds of files that become images lie in the same layout: each is a :class:`Kind`. Nothing is unpacked to disk.
+What an archive says of itself is checked before anything is read, and what is read is never more than it said.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import zipfile
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from PIL import Image
 
@@ -22,15 +22,37 @@ from weit_rl.data.images.decode import FORMATS, Reading
 from weit_rl.data.images.parts import Item
 from weit_rl.errors import UserError
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".ppm", ".pgm", ".tif", ".tiff", ".webp")
 PARTS = {"train": "train", "training": "train", "val": "held_out", "valid": "held_out", "validation": "held_out",
          "test": "test", "testing": "test"}  # fmt: skip
-LAYOUT = "lay them out as CLASS/IMAGE.jpg, or as train/CLASS/IMAGE.jpg and test/CLASS/IMAGE.jpg"
 MOST_FILE = 64 * 2**20  # bytes of a file in an archive
 LICENCE = "not known (files of the user)"
 Path_ = tuple[str, ...]
 Files = Mapping[Path_, "str | Callable[[], Any]"]
-"""By its path inside the set, a file's path on the disk, or what gives it as PIL can open it."""
+"""By its path inside the set, a file's path on the disk, or what gives its bytes as an open file."""
+
+
+class Kind(NamedTuple):
+    """A kind of files.
+
+    Attributes:
+        noun: what one is called.
+        suffixes: of their names, in lower case.
+        open: the image that one is, given its path or an open file; raises whatever it likes for a damaged one.
+    """
+
+    noun: str
+    suffixes: tuple[str, ...]
+    open: Callable[[Any, Reading], Image.Image]
+
+    @property
+    def layout(self) -> str:
+        """How they must lie."""
+        place = f"CLASS/{self.noun.upper()}{self.suffixes[0]}"
+        return f"lay them out as {place}, or as train/{place} and test/{place}"
+
+
+SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".ppm", ".pgm", ".tif", ".tiff", ".webp")
+IMAGES = Kind("image", SUFFIXES, lambda file, how: Image.open(file, formats=FORMATS))
 
 
 def accepts(data: str) -> bool:
@@ -39,26 +61,35 @@ def accepts(data: str) -> bool:
     return written_as_path or Path(data).suffix.lower() == ".zip" or Path(data).expanduser().is_dir()
 
 
-def read(data: str, how: Reading) -> Read:
-    """The images of a folder or an archive; class names are sorted, as torchvision sorts them."""
+def holds(data: str, kind: Kind) -> bool:
+    """Whether a folder or an archive that can be read has files of that kind."""
+    path = Path(data).expanduser()
+    try:
+        return path.exists() and bool(_files(path, kind))
+    except (UserError, OSError):
+        return False
+
+
+def read(data: str, how: Reading, kind: Kind = IMAGES) -> Read:
+    """The files of a folder or an archive as images; class names are sorted, as torchvision sorts them."""
     path = Path(data).expanduser()
     if not path.exists():
         raise UserError(f"data {data}: there is no such file or folder; check the path")
-    files = _folder(path) if path.is_dir() else _archive(path)
-    tree = _parts(data, sorted(_inside(list(files)).items()))
+    files = _files(path, kind)
+    tree = _parts(data, sorted(_inside(list(files)).items()), kind)
     classes = sorted({name for members in tree.values() for name, _ in members})
-    _check_classes(data, classes, tree)
-    parts = {part: how.part(_items(data, members, classes, files)) for part, members in tree.items()}
+    _check_classes(data, classes, tree, kind)
+    labels = {name: label for label, name in enumerate(classes)}
+
+    def item(name: str, path: Path_) -> Item:
+        return Item(f"{kind.noun} {data}: {'/'.join(path)}", labels[name], partial(_open, files[path], kind, how))
+
+    parts = {part: how.part([item(*member) for member in members]) for part, members in tree.items()}
     return Read(parts, classes, LICENCE)
 
 
-def _items(data: str, members: list[tuple[str, Path_]], classes: list[str], files: Files) -> list[Item]:
-    labels = {name: label for label, name in enumerate(classes)}
-    return [Item(f"{data}: {'/'.join(path)}", labels[name], partial(_open, files[path])) for name, path in members]
-
-
-def _open(file: str | Callable[[], Any]) -> Image.Image:
-    return Image.open(file if isinstance(file, str) else file(), formats=FORMATS)
+def _open(file: str | Callable[[], Any], kind: Kind, how: Reading) -> Image.Image:
+    return kind.open(file if isinstance(file, str) else file(), how)
 
 
 def _inside(paths: list[Path_]) -> dict[Path_, Path_]:
@@ -69,40 +100,42 @@ def _inside(paths: list[Path_]) -> dict[Path_, Path_]:
     return short
 
 
-def _parts(data: str, places: list[tuple[Path_, Path_]]) -> dict[str, list[tuple[str, Path_]]]:
+def _parts(data: str, places: list[tuple[Path_, Path_]], kind: Kind) -> dict[str, list[tuple[str, Path_]]]:
     """By the part of the set, the class and the path of every file."""
     if not places:
-        raise UserError(f"data {data}: holds no images ({', '.join(SUFFIXES)}); {LAYOUT}")
+        raise UserError(f"data {data}: holds no {kind.noun}s ({', '.join(kind.suffixes)}); {kind.layout}")
     divided = all(place[0].lower() in PARTS for place, _ in places) and all(len(place) > 1 for place, _ in places)
     tree: dict[str, list[tuple[str, Path_]]] = {}
     for place, path in places:
         part, below = (PARTS[place[0].lower()], place[1:]) if divided else ("train", place)
         if len(below) < 2:
-            raise UserError(f"data {data}: {'/'.join(path)} lies in no class folder; {LAYOUT}")
+            raise UserError(f"data {data}: {'/'.join(path)} lies in no class folder; {kind.layout}")
         tree.setdefault(part, []).append((below[0], path))
     if "test" not in tree and "held_out" in tree:  # as ImageNet's
         tree["test"] = tree.pop("held_out")
     return tree
 
 
-def _check_classes(data: str, classes: list[str], tree: Mapping[str, list[tuple[str, Path_]]]) -> None:
+def _check_classes(data: str, classes: list[str], tree: Mapping[str, list[tuple[str, Path_]]], kind: Kind) -> None:
     if "train" not in tree:
-        raise UserError(f"data {data}: has no folder train; {LAYOUT}")
+        raise UserError(f"data {data}: has no folder train; {kind.layout}")
     if len(classes) < 2:
-        raise UserError(f"data {data}: has the only class {classes[0]}; give two class folders or more; {LAYOUT}")
+        raise UserError(f"data {data}: has the only class {classes[0]}; give two class folders or more; {kind.layout}")
     unseen = set(classes) - {name for name, _ in tree["train"]}
     if unseen:
-        raise UserError(
-            f"data {data}: class {min(unseen)} is in another part, but not in train; add images of it there"
-        )
+        raise UserError(f"data {data}: class {min(unseen)} is in another part, but not in train; add some of it there")
 
 
-def _folder(path: Path) -> Files:
-    found = (file for file in path.rglob("*") if _wanted(file.relative_to(path).parts))
+def _files(path: Path, kind: Kind) -> Files:
+    return _folder(path, kind) if path.is_dir() else _archive(path, kind)
+
+
+def _folder(path: Path, kind: Kind) -> Files:
+    found = (file for file in path.rglob("*") if _wanted(file.relative_to(path).parts, kind))
     return {file.relative_to(path).parts: str(file) for file in found if file.is_file()}
 
 
-def _archive(path: Path) -> Files:
+def _archive(path: Path, kind: Kind) -> Files:
     archive = Archive(path)
     try:
         members = archive.here().infolist()
@@ -110,7 +143,7 @@ def _archive(path: Path) -> Files:
         reason = " ".join(str(error).split())[:120]
         raise UserError(f"data {path}: not a whole .zip ({reason}); copy it or make it again") from error
     entries = {_safe(path, entry): entry for entry in members if not entry.is_dir()}
-    return {place: partial(archive.file, entry) for place, entry in entries.items() if _wanted(place)}
+    return {place: partial(archive.file, entry) for place, entry in entries.items() if _wanted(place, kind)}
 
 
 class Archive:
@@ -147,9 +180,9 @@ def _safe(archive: Path, entry: zipfile.ZipInfo) -> Path_:
     return tuple(part for part in name.split("/") if part not in ("", "."))
 
 
-def _wanted(place: Path_) -> bool:
+def _wanted(place: Path_, kind: Kind) -> bool:
     hidden = any(part.startswith((".", "__MACOSX")) for part in place)
-    return bool(place) and place[-1].lower().endswith(SUFFIXES) and not hidden
+    return bool(place) and place[-1].lower().endswith(kind.suffixes) and not hidden
 
 
-SOURCES.add("folder", Source(lambda: ["a folder or .zip of class folders"], accepts, read))
+SOURCES.add("folder", Source(lambda: ["a folder or .zip of class folders"], accepts, read, any_path=True))

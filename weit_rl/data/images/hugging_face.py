@@ -50,7 +50,7 @@ def _columns(data: str, rows: Any) -> tuple[str, str]:
 
 
 def _items(data: str, part: str, rows: Any, image: str, label: str) -> list[Item]:
-    return [Item(f"{data} {part} {i}", int(y), lambda i=i: rows[i][image]) for i, y in enumerate(rows[label])]  # type: ignore[misc]
+    return [Item(f"image {data} {part} {i}", int(y), lambda i=i: rows[i][image]) for i, y in enumerate(rows[label])]  # type: ignore[misc]
 
 
 SOURCES.add("huggingface", Source(lambda: [f"{PREFIX}NAME"], lambda data: data.startswith(PREFIX), read))

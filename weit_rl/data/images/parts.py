@@ -15,7 +15,7 @@ SAMPLE, SAMPLE_SEED = 1000, 0  # images by which others are judged that are not 
 
 
 class Item(NamedTuple):
-    """An image that was not read yet: its name for error messages, its label, and what opens it."""
+    """An image that was not read yet: what error messages call it (``image x.png``), its label, and what opens it."""
 
     where: str
     label: int

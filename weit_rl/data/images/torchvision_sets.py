@@ -64,7 +64,7 @@ def _items(data: str, part: str, dataset: Any) -> list[Item]:
     labels = next((getattr(dataset, name) for name in ("targets", "labels", "_labels") if hasattr(dataset, name)), None)
     if labels is None:  # lists of pairs of a path and a label
         labels = [label for _, label in getattr(dataset, "_samples", None) or dataset.samples]
-    return [Item(f"{data} {part} {i}", int(label), lambda i=i: dataset[i][0]) for i, label in enumerate(labels)]  # type: ignore[misc]
+    return [Item(f"image {data} {part} {i}", int(label), lambda i=i: dataset[i][0]) for i, label in enumerate(labels)]  # type: ignore[misc]
 
 
 def _classes(dataset: Any, items: list[Item]) -> list[str]:

@@ -1,0 +1,142 @@
+"""Speech: class folders of .wav files, each as the picture of its log-mel spectrogram, time to the right.
+
+A transformer over patches of such pictures is the audio spectrogram transformer (Gong et al. 2021, arXiv 2104.01778),
+so ``model=vit`` classifies sounds as it does images. A picture of ``image_size`` pixels (default 64) shows as many mel
+bands, low ones at the bottom, and as many steps of 16 ms around the middle of its energy, with silence around a shorter
+one.
+"""
+
+from __future__ import annotations
+
+import functools
+import io
+import math
+import os
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from weit_rl.data.images import SOURCES, Read, Source
+from weit_rl.data.images.decode import Reading
+from weit_rl.data.images.folder import MOST_FILE, Kind, holds
+from weit_rl.data.images.folder import read as read_folder
+from weit_rl.errors import UserError
+
+RATE, RATES = 16_000, (1_000, 384_000)  # samples a second that sounds are brought to; the least and the most they have
+EDGE = 64  # of a picture, pixels
+WINDOW, HOP, SPECTRUM = 512, 256, 2048  # samples of a frame, from one to the next, and of its transform, zeros behind
+RANGE = 80.0  # decibels below the loudest that are told apart
+WHOLE = 0.99  # share of a sound's energy in what is taken of it, below which one is told that something is left out
+
+
+def accepts(data: str) -> bool:
+    """A folder or .zip that holds sounds."""
+    return holds(data, SOUNDS)
+
+
+def read(data: str, how: Reading) -> Read:
+    """The sounds of class folders, laid out as images are; another pitch is another sound, so they are not shifted."""
+    return read_folder(data, how, SOUNDS)._replace(shifts=False)
+
+
+def spectrogram(sound: str | os.PathLike, image_size: int = EDGE) -> np.ndarray:
+    """What a network trained on sounds takes of one: ``(1, image_size, image_size)`` uint8.
+
+    Args:
+        sound: path of a .wav file.
+        image_size: edge of the picture in pixels (default 64).
+
+    Raises:
+        UserError: if it cannot be read.
+    """
+    try:
+        return picture(*samples_of(Path(sound).expanduser()), image_size)[None]
+    except (OSError, ValueError) as error:
+        raise UserError(f"sound {sound}: cannot be read ({error}); give a .wav file") from error
+
+
+def samples_of(file: str | Path | io.BytesIO) -> tuple[np.ndarray, int]:
+    """The samples ``(n,)`` of a .wav file, channels averaged, and how many there are a second.
+
+    Raises:
+        ValueError: for a file that is none, is empty, cut short or larger than ``MOST_FILE`` bytes.
+    """
+    from scipy.io import wavfile
+
+    content = file.getvalue() if isinstance(file, io.BytesIO) else _bytes(Path(file))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", wavfile.WavFileWarning)  # chunks beside the sound
+        warnings.filterwarnings("error", "Reached EOF", wavfile.WavFileWarning)
+        try:
+            rate, samples = wavfile.read(io.BytesIO(content))  # which asks for no more memory than there are bytes
+        except Exception as error:  # a damaged header leads it anywhere
+            raise ValueError(str(error)) from error
+    if not RATES[0] <= rate <= RATES[1]:
+        raise ValueError(f"{rate} samples a second are not from {RATES[0]} to {RATES[1]}")
+    if not samples.size:
+        raise ValueError("holds no samples")
+    middle = 128.0 if samples.dtype == np.uint8 else 0.0
+    return samples.reshape(len(samples), -1).mean(1, dtype=np.float64) - middle, rate
+
+
+def picture(samples: np.ndarray, rate: int, edge: int) -> np.ndarray:
+    """``(edge, edge)`` uint8: decibels below the loudest place, black from ``RANGE`` on.
+
+    Args:
+        samples: ``(n,)``, of any loudness.
+        rate: samples a second.
+        edge: mel bands, and steps in time.
+    """
+    from scipy.signal import ShortTimeFFT, resample_poly
+    from scipy.signal.windows import hann
+
+    if not np.isfinite(samples).all():
+        raise ValueError("holds NaN or infinite values")
+    common, length = math.gcd(rate, RATE), math.ceil(edge * HOP * rate / RATE)
+    sound = resample_poly(_clip(samples, length, rate), RATE // common, rate // common)
+    transform = ShortTimeFFT(hann(WINDOW, sym=False), HOP, RATE, mfft=SPECTRUM)
+    power = mel_bands(edge) @ transform.spectrogram(sound, p0=0, p1=edge)  # (bands, frequencies) @ (frequencies, steps)
+    loudest = max(power.max(), np.finfo(np.float64).tiny)
+    decibels = 10 * np.log10(np.maximum(power / loudest, 10 ** (-RANGE / 10)))
+    return np.rint((1 + decibels / RANGE) * 255).astype(np.uint8)[::-1]
+
+
+@functools.cache
+def mel_bands(count: int) -> np.ndarray:
+    """Triangles over the frequencies of a transform, evenly spaced in mels (HTK's), ``(count, SPECTRUM // 2 + 1)``."""
+    highest = 2595 * math.log10(1 + RATE / 2 / 700)
+    edges = 700 * (10 ** (np.linspace(0, highest, count + 2) / 2595) - 1)  # of the triangles, hertz
+    frequencies = np.arange(SPECTRUM // 2 + 1) * (RATE / SPECTRUM)
+    rising = (frequencies - edges[:-2, None]) / np.diff(edges)[:-1, None]
+    falling = (edges[2:, None] - frequencies) / np.diff(edges)[1:, None]
+    return np.maximum(0, np.minimum(rising, falling))
+
+
+def _bytes(path: Path) -> bytes:
+    if path.stat().st_size > MOST_FILE:
+        raise ValueError(f"{path.stat().st_size} bytes, the most is {MOST_FILE}")
+    return path.read_bytes()
+
+
+def _clip(sound: np.ndarray, length: int, rate: int) -> np.ndarray:
+    """So many samples around the middle of its energy, with silence around what is shorter."""
+    energy = sound**2
+    total, times = energy.sum(), np.arange(len(sound))
+    start = round(float(energy @ times / total) if total else len(sound) / 2) - length // 2
+    kept = slice(max(0, start), max(0, start + length))
+    if energy[kept].sum() < WHOLE * total:
+        most = f"{length / rate:.2f} s"
+        warnings.warn(f"of sounds longer than {most} the middle is taken; a larger image_size takes more", stacklevel=2)
+    before = max(0, -start)
+    return np.pad(sound[kept], (before, length - before - len(sound[kept])))
+
+
+def _open(file: Any, how: Reading) -> Image.Image:
+    return Image.fromarray(picture(*samples_of(file), how.image_size or EDGE))
+
+
+SOUNDS = Kind("sound", (".wav",), _open)
+SOURCES.add("speech", Source(lambda: ["a folder or .zip of class folders of .wav files"], accepts, read))

@@ -1,0 +1,67 @@
+"""Multimodal: control from state and pixels together.
+
+It is the video transformer with one more token for each step, its state, which is the last and so the one that is read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from weit_rl.models import BOTH, MODELS, Model
+from weit_rl.models.conv import BRIGHT, DARK
+from weit_rl.models.video import CLIP, Video
+from weit_rl.models.video import plan as video_plan
+from weit_rl.plan import FIXED, Plan, Rule
+from weit_rl.sizes import Size
+
+
+class Multimodal(Video):
+    """A policy that sees states and pictures of the last steps.
+
+    Args:
+        size: width and depth.
+        observation_dim: numbers in a state, then channels, height and width of the pictures. An observation is flat:
+            the state in raw units, behind it the bytes of the pictures.
+        action_dim: numbers in an action; actions lie in [-1, 1].
+        context: ignored, it is ``CLIP``.
+        options: those of :class:`Video`.
+    """
+
+    more: ClassVar[int] = 1
+    embed_state: nn.Linear
+
+    def __init__(
+        self, size: Size, observation_dim: Sequence[int], action_dim: int, context: int = CLIP, **options: Any
+    ):
+        self.state, *self.picture = observation_dim
+        super().__init__(size, observation_dim, action_dim, context, **options)
+        self.observation_mean, self.observation_std = torch.zeros(self.state), torch.ones(self.state)
+
+    def embeddings(self, width: int, observation_dim: Sequence[int]) -> dict[str, nn.Module]:
+        """Those of pictures, and of the state."""
+        state, *picture = observation_dim
+        return super().embeddings(width, picture) | {"embed_state": nn.Linear(state, width)}
+
+    def embed(self, observations: Tensor) -> Tensor:
+        """``(B, T, tubelets + 2, width)``: the tubelets of each step, their map, and its state."""
+        state, pixels = observations.split([self.state, observations.shape[-1] - self.state], dim=-1)
+        state = self.embed_state((state - self.observation_mean) / self.observation_std)
+        frames = (2 * pixels - (DARK + BRIGHT)) / (BRIGHT - DARK)
+        seen = self.with_map(self.embed_observation(frames.unflatten(-1, self.picture)))
+        return torch.cat([seen, state.unsqueeze(2)], dim=2)
+
+
+def plan(tile: int) -> Plan:
+    """The plan of the family: the video transformer's; the state's embedding is free."""
+    own = (
+        Rule(r"embed_state\.weight", "embed", None, 1, ("stream", FIXED)),
+        Rule(r"embed_state\.bias", "embed", None, 1, ("stream",)),
+    )
+    return Plan((*own, *video_plan(tile).rules))
+
+
+MODELS.add("multimodal", Model(Multimodal, plan, ("embed_state", "head"), sees=BOTH, window=CLIP))
