@@ -101,7 +101,6 @@ def test_a_new_body_gets_the_blocks_and_fresh_ends(bank, data):
 
 
 def net_size(bank):
-
     return bank.network_size()
 
 

@@ -237,6 +237,7 @@ def edited(tiny_run, tmp_path):
     ("changes", "says"),
     [({"_target_": "os.mkdir"}, "was not made by"), ({"batch_size": "x"}, "batch_size=x: must be an integer"),
      ({"batch_size": None}, "must be an integer"), ({"size": [1]}, "size.name: must be in a group"),
+     ({"size": {"name": "small", "depth": None}}, "size.width: is missing"),
      ({"init_options": "x"}, "must be a mapping"), ({"lr": 1}, "was not made by"), ({"env": {"a": 1}}, "a text"),
      ({"train_steps": True}, "must be an integer"), ({"warmup": float("nan")}, "must be a number"),
      ({"env": "gym:antigravity:X-v0"}, r"imports a module; if you trust it, say so with env=gym:antigravity:X-v0"),

@@ -143,10 +143,10 @@ class RunFolder:
                 self._lock.release()
 
 
-def checked(config: DictConfig, verb: str, path: str | Path) -> DictConfig:
+def checked(config: DictConfig, verb: str, path: str | Path, whole: bool = False) -> DictConfig:
     """The config of a run, if its values are of the kinds of the verb's options; else UserError."""
     try:
-        check_values(plain_config(config), verb)
+        check_values(plain_config(config), verb, whole)
     except UserError as error:
         raise UserError(f"{path}: its config.yaml was damaged, {error}; restore it or start anew") from error
     return config
