@@ -89,14 +89,19 @@ def model_of(card: Mapping[str, Any]) -> str:
 def bank_of(bank: TemplateBank, task: Task) -> TemplateBank:
     """The bank as one of the task's body; what is bound to a body that it does not know is fresh."""
     same_model("bank", model_of(bank.card), task)
-    net = task.build(bank.network_size(), task.config.seed)
+    net = task.build(full_size(bank), task.config.seed)
     return bank_for(bank, task.name, net, task.plan, task.model.bound)
+
+
+def full_size(bank: TemplateBank) -> Size:
+    """The size of the network a bank was pre-trained with; UserError if it holds none."""
+    return bank.network_size()
 
 
 def source_of(bank: TemplateBank, task: Task) -> Any:
     """The plain network the bank was pre-trained with, its weights in it; raises UserError if the bank does not fit."""
     same_model("bank", model_of(bank.card), task)
-    net = task.build(bank.network_size())
+    net = task.build(full_size(bank))
     return network_of_size(bank, net, net, task.plan).materialize()
 
 

@@ -32,14 +32,14 @@ def evaluate_images(cfg: Any) -> dict[str, Any]:
     more, pictures = task.closer_look(net)
     report = task.evaluate(net) | more | quality
     report |= {"checkpoint": cfg.checkpoint, "data": task.name, "classes": card["classes"]}
-    judge = f", drawn images by the features of {report['features']}" if quality else ""
-    table(f"{cfg.run}{judge}", [task.row(cfg.checkpoint, report)])  # first: the folder may not be writable
     name = unused(run.path / f"evaluation-{cfg.checkpoint}-{task.name}.json").name
     run.write_json(name, report)
     for kind, png in pictures.items():
         write_atomically(run.path / f"{Path(name).stem}-{kind}.png", png)
         run.log_image(card.get("step", run.last_step()), f"{kind}/{cfg.checkpoint}", png)
     run.close()
+    judge = f", drawn images by the features of {report['features']}" if quality else ""
+    table(f"{cfg.run}{judge}", [task.row(cfg.checkpoint, report)])
     print(f"written: {run.path / name}, and beside it pictures of {' and '.join(pictures)}")
     return report
 
