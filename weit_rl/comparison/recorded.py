@@ -44,7 +44,8 @@ class RecordedRun:
 
     def __init__(self, path: str, env: str | None = None):
         self.path, self.folder = Path(path).expanduser(), RunFolder.open(Path(path).expanduser())
-        if any(key not in self.folder.config for key in NEEDED):
+        sizes = self.folder.config.get("size")
+        if any(key not in self.folder.config for key in NEEDED) or not {"name", "width", "depth"} <= set(sizes or ()):
             raise UserError(f"{path}: is no run of weit_rl.train, and only those can be compared")
         self.config, self.metrics = plain_config(self.folder.config), self.folder.metrics()
         checked(self.folder.config, "train", path)

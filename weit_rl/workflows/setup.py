@@ -60,9 +60,10 @@ def check_model(cfg: Any) -> None:
 
 def size_of(group: Any) -> Size:
     """The size a config asks for: a named one, with width or depth replaced where given."""
-    named = Size.parse(group.get("name", ""))  # of a run, which may lack it
-    width, depth = (group.get(name) for name in ("width", "depth"))
-    return Size(named.width if width is None else width, named.depth if depth is None else depth)
+    named = Size.parse(group.name)
+    width = named.width if group.width is None else group.width
+    depth = named.depth if group.depth is None else group.depth
+    return Size(width, depth)
 
 
 def bank_path(cfg: Any) -> Path:
