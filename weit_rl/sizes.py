@@ -8,6 +8,7 @@ from weit_rl.errors import UserError
 from weit_rl.registry import unknown
 
 DEEPEST = 4096  # blocks; nobody asks for more, but a file from a stranger may
+WIDEST = 2**20  # channels
 
 
 @dataclass(frozen=True, order=True)
@@ -40,6 +41,8 @@ class Size:
             raise UserError(f"size.depth={self.depth}: must be 1 or more")
         if self.depth > DEEPEST:
             raise UserError(f"size.depth={self.depth}: must be {DEEPEST} at most")
+        if self.width > WIDEST:
+            raise UserError(f"size.width={self.width}: must be {WIDEST} at most")
 
     def __str__(self) -> str:
         return f"{self.width}x{self.depth}"

@@ -108,7 +108,8 @@ def _archive(path: Path) -> Iterator[Files]:
         reason = " ".join(str(error).split())[:120]
         raise UserError(f"data {path}: not a whole .zip ({reason}); copy it or make it again") from error
     with archive:
-        entries = {_safe(path, entry): entry for entry in archive.infolist() if not entry.is_dir()}
+        files = [entry for entry in archive.infolist() if entry.filename and not entry.is_dir()]
+        entries = {_safe(path, entry): entry for entry in files}
         yield {
             place: lambda entry=entry: io.BytesIO(_bytes(archive, entry))  # type: ignore[misc]
             for place, entry in entries.items()
