@@ -45,8 +45,8 @@ COLLECTED = [
 ]  # fmt: skip
 
 NOTE = (
-    "`python benchmarks/kills.py --kills 50 --writes`: Reacher; networks of 32 x 1 to 96 x 3, 20 to 150 steps; moments are "
-    "drawn evenly over the length of a run, and a run may be killed several times."
+    "`python benchmarks/kills.py --kills 50 --writes`: Reacher; networks of 32 x 1 to 96 x 3, 20 to 150 steps; moments "
+    "are drawn evenly over the length of a run, and a run may be killed several times."
 )
 
 

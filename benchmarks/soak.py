@@ -25,7 +25,6 @@ from weit_rl.command import compose
 from weit_rl.comparison.tables import Table
 from weit_rl.envs.entry import env_entry
 from weit_rl.pretrain import main as pretrain
-from weit_rl.sizes import Size
 from weit_rl.training.checkpoint import load_network
 from weit_rl.workflows.train import train
 
@@ -104,8 +103,8 @@ def main() -> None:
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="soak") as temporary:
         folder = Path(temporary)
-        size = Size.parse(arguments.size)
-        words = [f"size={size}", f"widths=[{size.width // 2}, {size.width}]", f"depths=[1, {size.depth}]"]
+        width, depth = map(int, arguments.size.split("x"))
+        words = [f"size={width}x{depth}", f"widths=[{width // 2}, {width}]", f"depths=[1, {depth}]"]
         words += [f"steps={arguments.steps}", "score_sizes=[]", "threads=1"]
         policy = ["size=small", "scaler_steps=0", "train_steps=0", "episodes=1", "validation_episodes=0"]
         with contextlib.redirect_stdout(sys.stderr):
