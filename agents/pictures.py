@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
@@ -11,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from weit_rl.agents.recording import Episode, write_minari
+from weit_rl.atomic import check_space
 from weit_rl.envs.camera import camera_of, renderer
 from weit_rl.envs.entry import EnvEntry
 from weit_rl.errors import UserError
@@ -83,12 +85,21 @@ class Replay:
             )
 
 
+def bytes_of(entry: EnvEntry, episodes: Sequence[Episode]) -> int:
+    """What writing episodes takes on disk at most: a full disk would end the process, in HDF5's library."""
+    row = sum(space.dtype.itemsize * math.prod(space.shape) for space in entry.own_spaces) + 32
+    steps = sum(len(episode.rewards) + 1 for episode in episodes)
+    return 3 * row * steps + 2**16 * len(episodes) + 2**20  # as Minari writes them, and their compressed copy
+
+
 def write_episodes(folder: Path, entry: EnvEntry, episodes: Sequence[Episode], metadata: dict[str, Any]) -> None:
     """Write episodes that were played by states as :func:`write_minari` does, in pictures where ``entry`` says so.
 
     Raises:
-        UserError: as :class:`Replay` and :func:`write_minari` do; then nothing is written.
+        UserError: as :class:`Replay` and :func:`write_minari` do, or if the disk has too little space; then nothing is
+            written.
     """
+    check_space(folder, bytes_of(entry, episodes))
     if not entry.pixels:
         write_minari(folder, entry, episodes, metadata)
         return

@@ -154,9 +154,9 @@ def composed(bank: TemplateBank, shape: Shape, size: Size, body: str) -> tuple[W
 
     The policy asks for one return throughout, which makes its last scale and shift constant: they go into ``norm_out``.
     """
-    model, rtg = MODELS.get(model_of(bank)), bank.card["config"]["rtg"]
+    model, rtg = MODELS.get(model_of(bank)), bank.card.get("config", {}).get("rtg", "latest")
     plan = model.plan(TILE).with_tiles(bank.tiles)
-    source = _fresh(model_of(bank), Size(*bank.card["size"]), *shape, rtg=rtg)
+    source = _fresh(model_of(bank), bank.network_size(), *shape, rtg=rtg)
     if body == NEW:
         bank = with_parts(bank, parts_of(source, plan, model.bound))
     else:
@@ -215,7 +215,8 @@ def _refuse_others(what: str, model: str, models: tuple[str, ...]) -> None:
 
 
 def _fresh(model: str, size: Size, observation_dim: int | list[int], action_dim: int, **options: Any) -> Any:
-    return MODELS.get(model).build(size, observation_dim, max(1, action_dim), **{"rtg": "none", **options})
+    spaces = {"observation_dim": observation_dim, "action_dim": max(1, action_dim)}
+    return MODELS.get(model).make(size, **spaces, **{"rtg": "none", **options})
 
 
 def _said(shape: Shape) -> str:

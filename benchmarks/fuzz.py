@@ -13,6 +13,7 @@ import json
 import os
 import random
 import resource
+import shlex
 import signal
 import sys
 import tempfile
@@ -138,7 +139,8 @@ def main() -> None:
             rows.append(measured(name, arguments.count, Path(folder)))
             print(rows[-1], file=sys.stderr, flush=True)
     header = ["reader", "files", "read", "refused", "process died", "anything else", "ms a file", "MB at most"]
-    print(Table("Spoiled files", header, [list(map(str, row)) for row in rows], "").markdown())
+    note = f"`python benchmarks/fuzz.py {shlex.join(sys.argv[1:])}`"
+    print(Table("Spoiled files", header, [list(map(str, row)) for row in rows], note).markdown())
     sys.exit(any(row[5] for row in rows))
 
 

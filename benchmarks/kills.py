@@ -44,7 +44,10 @@ COLLECTED = [
     "levels.expert=3", "levels.medium=2", "levels.random=2", "selection_episodes=1", "evaluation_episodes=1",
 ]  # fmt: skip
 
-NOTE = "Reacher; networks of 32 x 1 to 96 x 3, 20 to 150 steps; moments are drawn evenly over the length of a run."
+NOTE = (
+    "`python benchmarks/kills.py --kills 50 --writes`: Reacher; networks of 32 x 1 to 96 x 3, 20 to 150 steps; moments "
+    "are drawn evenly over the length of a run, and a run may be killed several times."
+)
 
 
 class Work(NamedTuple):

@@ -9,6 +9,7 @@ the second and of the last quarter are compared, since the first allocates what 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import sys
 import tempfile
@@ -76,7 +77,7 @@ class Watch:
 
 def measured(what: str, work: Callable[[], None]) -> tuple[list[str], bool]:
     """A row of the table, and whether something grew."""
-    with Watch() as watch:
+    with Watch() as watch, contextlib.redirect_stdout(sys.stderr):
         work()
     before, after = watch.quarter(1), watch.quarter(3)
     numbers = [f"{one:.0f}, {other:.0f}" for one, other in zip(before, after, strict=True)]
@@ -103,9 +104,12 @@ def main() -> None:
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="soak") as temporary:
         folder = Path(temporary)
-        words = [f"size={arguments.size}", f"steps={arguments.steps}", "depths=[2, 3]", "score_sizes=[]", "threads=1"]
+        width, depth = map(int, arguments.size.split("x"))
+        words = [f"size={width}x{depth}", f"widths=[{width // 2}, {width}]", f"depths=[1, {depth}]"]
+        words += [f"steps={arguments.steps}", "score_sizes=[]", "threads=1"]
         policy = ["size=small", "scaler_steps=0", "train_steps=0", "episodes=1", "validation_episodes=0"]
-        train(compose("train", [*policy, f"run_dir={folder / 'policy'}"]))
+        with contextlib.redirect_stdout(sys.stderr):
+            train(compose("train", [*policy, f"run_dir={folder / 'policy'}"]))
         jobs = {
             f"{arguments.steps:,} steps of pre-training": lambda: pretrain(
                 compose("pretrain", [*words, f"run_dir={folder / 'bank'}"])
@@ -114,7 +118,8 @@ def main() -> None:
         }
         rows = [measured(what, work) for what, work in jobs.items()]
     header = ["work", "seconds", "MB", "file handles", "threads"]
-    note = "Medians of the second and of the last quarter of the time, once a second."
+    note = f"`python benchmarks/soak.py {' '.join(sys.argv[1:])}`: medians of the second and of the last quarter, "
+    note += "of samples once a second."
     print(Table("A long run", header, [row for row, _ in rows], note).markdown())
     sys.exit(any(grew for _, grew in rows))
 

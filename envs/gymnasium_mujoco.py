@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import importlib
+import os
 from typing import TYPE_CHECKING, Any
 
 from weit_rl.envs.entry import ENVS, EnvEntry
 from weit_rl.envs.mujoco_warnings import watch_mujoco
+from weit_rl.envs.rendering import LIBRARIES
 from weit_rl.errors import UserError
 
 if TYPE_CHECKING:
@@ -49,12 +51,15 @@ def make(gym_id: str, **kwargs: Any) -> gymnasium.Env:
 
 
 def load_simulator(gym_id: str) -> None:
-    """Import the simulator and hear its warnings; UserError when it is missing."""
+    """Import the simulator and hear its warnings; UserError when it, or the renderer that was asked for, is missing."""
     try:
         importlib.import_module("gymnasium")
         importlib.import_module("mujoco")
     except ImportError as error:
         raise UserError(f"env {gym_id}: {error.name} is missing; pip install 'gymnasium[mujoco]' 'mujoco<4'") from error
+    except (AttributeError, RuntimeError) as error:  # how PyOpenGL and MuJoCo say that it is not there
+        asked = f"MUJOCO_GL={os.environ.get('MUJOCO_GL')}"
+        raise UserError(f"env {gym_id}: {asked} does not work here; unset it, or {LIBRARIES}") from error
     watch_mujoco()
 
 

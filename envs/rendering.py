@@ -14,10 +14,11 @@ import numpy as np
 from weit_rl.errors import UserError
 
 PLANE = 0  # MuJoCo's mjGEOM_PLANE
-HELP = (
-    "{what}: nothing here can render ({error}); on a machine without a screen set MUJOCO_GL=egl (GPU; needs: "
-    "apt-get install libegl1) or MUJOCO_GL=osmesa (CPU; needs: apt-get install libosmesa6)"
+LIBRARIES = (
+    "on a machine without a screen set MUJOCO_GL=egl (GPU; needs: apt-get install libegl1) or MUJOCO_GL=osmesa (CPU; "
+    "needs: apt-get install libosmesa6)"
 )
+HELP = "{what}: nothing here can render ({error}); " + LIBRARIES
 
 
 def load_triton_first() -> None:

@@ -11,13 +11,14 @@ import torch
 
 from weit_rl.agents.behaviour import BehaviourConfig, make_behaviour, train_behaviour
 from weit_rl.agents.levels import choose
+from weit_rl.agents.pictures import write_episodes
 from weit_rl.agents.recording import play, random_actor, write_minari
 from weit_rl.agents.snapshots import load_snapshot, load_training_state, save_training_state
 from weit_rl.collect import main
 from weit_rl.command import command, compose
 from weit_rl.data import load_trajectories
 from weit_rl.envs.entry import ENVS, EnvEntry, env_entry
-from weit_rl.errors import UserError
+from weit_rl.errors import CannotWrite, UserError
 from weit_rl.tensorfile import read_card, write_tensors
 
 SHORT = EnvEntry("Short", "HalfCheetah-v5", f"{__name__}:make_short", -10.0, 10.0, episode_steps=12)
@@ -197,7 +198,16 @@ def test_too_little_disk_space_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(100, 60, 50_000_000))
     assert "needs 50 MB of disk space and 50 MB are free" in refused(tmp_path / "run")
     words = ["steps=20000", f"hyperparameters={json.dumps(TINY | {'buffer_size': 9000})}"]
-    assert "needs 59 MB" in refused(tmp_path / "run", *words)
+    assert "needs 68 MB" in refused(tmp_path / "run", *words)
+
+
+def test_a_level_is_not_begun_where_the_disk_is_too_small(tmp_path, monkeypatch):
+    space = SHORT.make().action_space
+    episodes = play(random_actor(space.low, space.high), SHORT, range(100))  # 1300 rows of 23 numbers and 32 bytes
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(10**9, 10**9, 1_000_000))
+    with pytest.raises(CannotWrite, match=r"set: needs \d+ MB of disk space and 1 MB are free"):
+        write_episodes(tmp_path / "set", SHORT, episodes, {"dataset_id": "x-v0"})
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("text", ['{"env": "Sho', "[1]", ""])

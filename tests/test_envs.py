@@ -37,6 +37,12 @@ def run(code, folder, **variables):
     return subprocess.run(words, cwd=folder, capture_output=True, text=True, timeout=120, env=environment | variables)
 
 
+def test_a_renderer_that_is_not_there_is_one_line(tmp_path):
+    code = "from weit_rl.envs.entry import env_entry\nenv_entry('Hopper').make()"
+    done = run(code, tmp_path, MUJOCO_GL="nothing")
+    assert "UserError: env Hopper-v5: MUJOCO_GL=nothing does not work here; unset it" in done.stderr
+
+
 def refusal(call, *args):
     with pytest.raises(UserError) as error:
         call(*args)

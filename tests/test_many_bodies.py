@@ -101,9 +101,7 @@ def test_a_new_body_gets_the_blocks_and_fresh_ends(bank, data):
 
 
 def net_size(bank):
-    from weit_rl.workflows.setup import full_size
-
-    return full_size(bank)
+    return bank.network_size()
 
 
 def test_a_body_of_other_proportions_is_kin(tiny_bank):

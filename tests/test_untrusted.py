@@ -104,6 +104,7 @@ def test_a_size_that_no_machine_holds(refused, words):
     with little_memory():
         assert says in refused("train", *words["train"], "size.width=1048576", "size.depth=40", "init=scratch")
         assert "must be 4096 at most" in refused("train", *words["train"], "size.depth=5000")
+        assert "must be 1048576 at most" in refused("train", *words["train"], f"size.width={2**62}")
 
 
 def npz(path, name, header, data=b""):
@@ -244,6 +245,7 @@ def edited(tiny_run, tmp_path):
     ("changes", "says"),
     [({"_target_": "os.mkdir"}, "was not made by"), ({"batch_size": "x"}, "batch_size=x: must be an integer"),
      ({"batch_size": None}, "must be an integer"), ({"size": [1]}, "size.name: must be in a group"),
+     ({"size": {"name": "small", "depth": None}}, "size.width: is missing"),
      ({"init_options": "x"}, "must be a mapping"), ({"lr": 1}, "was not made by"), ({"env": {"a": 1}}, "a text"),
      ({"train_steps": True}, "must be an integer"), ({"warmup": float("nan")}, "must be a number"),
      ({"env": "gym:antigravity:X-v0"}, r"imports a module; if you trust it, say so with env=gym:antigravity:X-v0"),
@@ -301,6 +303,19 @@ def test_agents_of_stable_baselines3_say_that_they_are_pickles_and_what_is_not()
         read(Path("agent.zip"))
     help_ = (Path(__file__).parents[1] / "configs" / "collect.yaml").read_text()
     assert "whose pickles can run any code; only files you trust" in help_
+
+
+def test_an_error_is_one_line_that_moves_no_cursor(tmp_path):
+    with zipfile.ZipFile(tmp_path / "x.zip", "w") as archive:
+        archive.writestr("../a\n\x1b[2Jb.png", b"")
+    assert "'../a\\n" in refuses(load_images, tmp_path / "x.zip", says="leads out of the archive")
+    assert str(UserError("a\nb\r\x1b[31mc\u202ed\u00fc")) == "a b  [31mc dü"
+
+
+def test_an_archive_with_a_member_without_a_name(tmp_path):
+    with zipfile.ZipFile(tmp_path / "x.zip", "w") as archive:
+        archive.writestr(zipfile.ZipInfo(""), b"")
+    refuses(load_images, tmp_path / "x.zip", says="holds no images")
 
 
 def test_data_that_ship_are_read_here(monkeypatch):

@@ -6,6 +6,7 @@ import contextlib
 import errno
 import os
 import secrets
+import shutil
 from pathlib import Path
 
 from weit_rl.errors import CannotWrite
@@ -43,6 +44,15 @@ def write_atomically(path: str | Path, data: bytes, keep: Path | None = None) ->
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink()
+
+
+def check_space(folder: Path, need: int) -> None:
+    """CannotWrite if the disk of a folder, which need not exist, has less than so many bytes free."""
+    existing = next(parent for parent in [folder, *folder.absolute().parents] if parent.exists())
+    free = shutil.disk_usage(existing).free
+    if free < need:
+        space = f"needs {need / 1e6:.0f} MB of disk space and {free / 1e6:.0f} MB are free"
+        raise CannotWrite(f"{folder}: {space}; free some or choose another folder")
 
 
 def is_unfinished(path: Path) -> bool:

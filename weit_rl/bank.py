@@ -17,6 +17,7 @@ from weit_rl.hub import SCHEME, download, upload
 from weit_rl.parameters import Parameters
 from weit_rl.plan import Plan
 from weit_rl.seeds import seeded
+from weit_rl.sizes import Size
 from weit_rl.tensorfile import read_tensors, write_tensors
 
 FORMAT = "weit_rl bank 1"
@@ -78,6 +79,12 @@ class TemplateBank(nn.Module):
         # Factors of whole weights do not show the tile's shape.
         card = {"tiles": {role: list(tile) for role, (tile, _) in tiles.items()}} if kind.whole else {}
         return cls(templates, constraint, card)
+
+    def network_size(self) -> Size:
+        """The size of the network it was pre-trained with; UserError if it holds none."""
+        if "size" not in self.card:
+            raise UserError("the bank holds templates but no pre-trained network; make one with weit_rl.pretrain")
+        return Size(*self.card["size"])
 
     def roles(self) -> list[str]:
         """The names of all pools of templates."""

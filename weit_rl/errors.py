@@ -4,8 +4,15 @@
 class UserError(Exception):
     """Bad input: one line saying what is wrong, where, and what to do.
 
-    Every command prints it without a traceback and exits with code 2.
+    Every command prints it without a traceback and exits with code 2. Names that a file gives may be part of it: what
+    cannot be printed, line breaks and a terminal's commands among it, is replaced.
+
+    Args:
+        message: the line.
     """
+
+    def __init__(self, message: str = ""):
+        super().__init__("".join(letter if letter.isprintable() else " " for letter in message))
 
 
 class NotDefined(UserError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from pathlib import Path
 
@@ -41,7 +42,8 @@ def _lower(what: int, most: int) -> None:
 
     _, hard = resource.getrlimit(what)
     limit = most if hard == resource.RLIM_INFINITY else min(most, hard)
-    resource.setrlimit(what, (limit, limit))
+    with contextlib.suppress(ValueError, OSError):  # a system that knows the limit, and does not set it
+        resource.setrlimit(what, (limit, limit))
 
 
 def memory() -> int:

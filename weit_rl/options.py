@@ -69,18 +69,25 @@ class Option:
         return _IS[self.kind](value)
 
 
-def check_values(values: Mapping[str, Any], verb: str) -> None:
+def check_values(values: Mapping[str, Any], verb: str, whole: bool = False) -> None:
     """Check a config from a file, nested, against the options of a verb; what is none of them is passed over.
 
+    Args:
+        values: of the config.
+        verb: names the config file.
+        whole: whether every option must be there; else some may be younger than the config (default).
+
     Raises:
-        UserError: for a value of another type than its option's.
+        UserError: for a value of another type than its option's, or an option that is missing.
     """
     for key, option in options(verb).items():
         place: Any = values
         for group in key.split("."):
             if not isinstance(place, Mapping):
                 raise UserError(f"{key}: must be in a group of options, not in {str(place)[:60]}")
-            if group not in place:  # from before there was such an option
+            if group not in place:
+                if whole:
+                    raise UserError(f"{key}: is missing")
                 break
             place = place[group]
         else:

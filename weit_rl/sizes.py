@@ -9,6 +9,7 @@ from weit_rl.registry import unknown
 
 HEAD_DIM = 32  # where nobody says another
 DEEPEST = 4096  # blocks; nobody asks for more, but a file from a stranger may
+WIDEST = 2**20  # channels
 
 
 @dataclass(frozen=True, order=True)
@@ -41,6 +42,8 @@ class Size:
             raise UserError(f"size.depth={self.depth}: must be 1 or more")
         if self.depth > DEEPEST:
             raise UserError(f"size.depth={self.depth}: must be {DEEPEST} at most")
+        if self.width > WIDEST:
+            raise UserError(f"size.width={self.width}: must be {WIDEST} at most")
 
     def __str__(self) -> str:
         return f"{self.width}x{self.depth}" + (f"x{self.head_dim}" if self.head_dim != HEAD_DIM else "")

@@ -22,6 +22,7 @@ from weit_rl.workflows.train import TrainRun, stage_steps
 
 PLACES = ("run_dir", "resume", "device", "threads")  # where a run was made, not what it is
 MEASURES = ("return_mean", "return_std", "score", "flops", "seconds")
+SIZES = {"name", "width", "depth"}
 NEEDED = ("env", "size", "init", "train_steps", "seed")  # what only training runs have
 
 
@@ -43,7 +44,9 @@ class RecordedRun:
 
     def __init__(self, path: str, env: str | None = None):
         self.path, self.folder = Path(path).expanduser(), RunFolder.open(Path(path).expanduser())
-        if any(key not in self.folder.config for key in NEEDED):
+        sizes = self.folder.config.get("size")
+        whole = hasattr(sizes, "keys") and set(sizes) >= SIZES
+        if not whole or any(key not in self.folder.config for key in NEEDED):
             raise UserError(f"{path}: is no run of weit_rl.train, and only those can be compared")
         self.config, self.metrics = plain_config(self.folder.config), self.folder.metrics()
         checked(self.folder.config, "train", path)

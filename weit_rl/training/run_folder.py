@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from weit_rl.atomic import cannot_write, write_atomically
+from weit_rl.atomic import cannot_write, check_space, write_atomically
 from weit_rl.errors import UserError
 from weit_rl.lock import holds_nothing, locked
 from weit_rl.options import as_config, check_values, plain_config
@@ -153,10 +152,10 @@ class RunFolder:
                 self._lock.release()
 
 
-def checked(config: DictConfig, verb: str, path: str | Path) -> DictConfig:
+def checked(config: DictConfig, verb: str, path: str | Path, whole: bool = False) -> DictConfig:
     """The config of a run, if its values are of the kinds of the verb's options; else UserError."""
     try:
-        check_values(plain_config(config), verb)
+        check_values(plain_config(config), verb, whole)
     except UserError as error:
         raise UserError(f"{path}: its config.yaml was damaged, {error}; restore it or start anew") from error
     return config
@@ -184,11 +183,7 @@ def _read_config(path: Path) -> dict[str, Any]:
 def _check(folder: Path, free_bytes: int) -> None:
     if folder.exists() and not (folder.is_dir() and _is_new(folder)):
         raise UserError(f"run_dir={folder}: exists already; choose another run_dir, or go on with resume={folder}")
-    existing = next(parent for parent in [folder, *folder.absolute().parents] if parent.exists())
-    free = shutil.disk_usage(existing).free
-    if free < free_bytes:
-        need = f"needs {free_bytes / 1e6:.0f} MB of disk space and {free / 1e6:.0f} MB are free"
-        raise UserError(f"run_dir={folder}: {need}; free some or choose another run_dir")
+    check_space(folder, free_bytes)
 
 
 def _is_new(folder: Path) -> bool:

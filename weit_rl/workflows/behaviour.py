@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shlex
-import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +11,7 @@ from omegaconf import OmegaConf
 
 from weit_rl.agents.behaviour import BehaviourConfig, train_behaviour
 from weit_rl.agents.levels import LEVEL_SEEDS, LEVELS, LevelRecorder, choose
-from weit_rl.atomic import cannot_write, write_atomically
+from weit_rl.atomic import cannot_write, check_space, write_atomically
 from weit_rl.envs.entry import env_entry
 from weit_rl.errors import UserError, stopped
 from weit_rl.jsonfile import read_json
@@ -111,13 +110,8 @@ def _check_folder(run_dir: Path, settings: dict[str, Any]) -> None:
 
 
 def _check_disk(run_dir: Path, steps: int, buffer_size: int) -> None:
-    """The training state holds the replay buffer, below 1 kB a step."""
-    need = 1000 * min(steps, buffer_size) + 50_000_000
-    existing = next(parent for parent in [run_dir, *run_dir.absolute().parents] if parent.exists())
-    free = shutil.disk_usage(existing).free
-    if free < need:
-        space = f"needs {need / 1e6:.0f} MB of disk space and {free / 1e6:.0f} MB are free"
-        raise UserError(f"run_dir={run_dir}: {space}; free some or choose another run_dir")
+    """The training state holds the replay buffer, below 1 kB a step, and so does the one before it."""
+    check_space(run_dir, 2000 * min(steps, buffer_size) + 50_000_000)
 
 
 def _open(run_dir: Path, settings: dict[str, Any]) -> BaseFileLock:

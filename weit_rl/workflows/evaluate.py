@@ -34,9 +34,9 @@ def evaluate_run(cfg: Any) -> dict[str, Any]:
     report: dict[str, Any] = {**evaluate(net, entry, cfg.episodes, TEST_SEED + SEEDS_APART * cfg.seed)}
     report |= {"checkpoint": cfg.checkpoint, "seed": cfg.seed, "env": entry.name}
     report["target_return"] = float(net.target_return)
+    table(f"{cfg.run}", [result_row(cfg.checkpoint, report, entry)])  # first: the folder may not be writable
     name = unused(run.path / f"evaluation-{cfg.checkpoint}-{cfg.episodes}.json").name
     run.write_json(name, report)
-    table(f"{cfg.run}", [result_row(cfg.checkpoint, report, entry)])
     print(f"written: {run.path / name}")
     return report
 

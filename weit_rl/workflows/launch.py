@@ -80,7 +80,7 @@ def resumed_config(verb: str, cfg: Any) -> Any:
     kind_of(default).prepare(default)
     if set(stored) != set(default):
         raise UserError(f"resume={cfg.resume}: was not made by weit_rl.{verb}, or by another version of it")
-    checked(stored, config_name(verb, [f"task={cfg.task}"] if "task" in cfg else []), cfg.resume)
+    checked(stored, config_name(verb, [f"task={cfg.task}"] if "task" in cfg else []), cfg.resume, whole=True)
     for name in _texts(stored.get("env")):
         entry_of_file(name, cfg.resume, name if name in _texts(cfg.get("env")) else None)
     other = [key for key in cfg if key != "resume" and cfg[key] != default[key] and cfg[key] != stored[key]]

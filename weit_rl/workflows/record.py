@@ -63,7 +63,8 @@ def _checked_agent(cfg: Any, entry: EnvEntry) -> tuple[Path, str]:
     if not cfg.allow_pickle:
         raise UserError(
             f"agent={path}: the zip holds pickles, which can run any code when they are loaded; if you trust where it "
-            "is from, add allow_pickle=true"
+            "is from, add allow_pickle=true; if not, ask its owner for the data set that this command writes, which "
+            "holds numbers alone"
         )
     return path, algorithm
 

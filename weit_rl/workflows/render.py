@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from weit_rl.agents.metadata import describe
-from weit_rl.agents.pictures import Replay
+from weit_rl.agents.pictures import Replay, bytes_of
 from weit_rl.agents.recording import Episode, summary, write_minari
+from weit_rl.atomic import check_space
 from weit_rl.data.formats import read_episodes
 from weit_rl.data.readers import data_name, find_data, load_trajectories
 from weit_rl.envs.entry import EnvEntry, env_entry
@@ -38,6 +39,7 @@ def render_data(cfg: Any) -> dict[str, Any]:
     algorithm, description = str(info.get("algorithm", "unknown")), f"{name} of {entry.states.name}, drawn"
     metadata = describe(entry, name, description, algorithm, {"recorded": returns})
     folder.parent.mkdir(parents=True, exist_ok=True)
+    check_space(folder, bytes_of(entry, episodes))
     write_minari(folder, entry, replay(episodes), metadata)
     print(f"{replay.speed()}; {returns['episodes']} episodes, return {returns['return_mean']:.0f}, in {folder}")
     return {"path": str(folder), "returns": returns, "frames": replay.frames}

@@ -56,9 +56,7 @@ def bank_of(bank: TemplateBank, task: Task) -> TemplateBank:
 
 def full_size(bank: TemplateBank) -> Size:
     """The size of the network a bank was pre-trained with; UserError if it holds none."""
-    if "size" not in bank.card:
-        raise UserError("the bank holds templates but no pre-trained network; make one with weit_rl.pretrain")
-    return Size(*bank.card["size"])
+    return bank.network_size()
 
 
 def source_of(bank: TemplateBank, task: Task) -> Any:

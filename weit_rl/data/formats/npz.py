@@ -38,7 +38,7 @@ def read(path: Path) -> tuple[list[Episode], dict[str, Any]]:
     """
     files = sorted(path.glob("*.npz"), key=_natural) if path.is_dir() else [path]
     loaded = [_arrays(file) for file in files]
-    made_in = {str(arrays["env_id"]) for arrays in loaded if "env_id" in arrays}
+    made_in = {arrays["env_id"] for arrays in loaded if "env_id" in arrays}
     info = {"env_id": ", ".join(sorted(made_in))} if made_in else {}
     return [_episode(arrays, file) for arrays, file in zip(loaded, files, strict=True)], info
 
@@ -47,7 +47,8 @@ def _natural(path: Path) -> list[Any]:
     return [int(part) if place % 2 else part for place, part in enumerate(re.split("([0-9]+)", path.name))]
 
 
-def _arrays(path: Path) -> dict[str, np.ndarray]:
+def _arrays(path: Path) -> dict[str, Any]:
+    """By name, the arrays that are wanted, and the environment as text."""
     wanted = {*(name for names in NAMES.values() for name in names), *MARKS, "env_id"}
     try:
         with zipfile.ZipFile(path) as archive:
@@ -55,7 +56,9 @@ def _arrays(path: Path) -> dict[str, np.ndarray]:
             members = {name: entry for name, entry in members.items() if name in wanted}
             if sum(entry.file_size for entry in members.values()) > most_bytes(path):
                 raise ValueError("it says that it holds more than such a file can")
-            return {name: _array(archive, entry) for name, entry in members.items()}
+            arrays: dict[str, Any] = {name: _array(archive, entry) for name, entry in members.items()}
+        # here, since numpy makes arrays of texts that no text can be
+        return arrays | ({"env_id": str(arrays["env_id"])} if "env_id" in arrays else {})
     except Exception as error:  # no zip, cut short, damaged, objects
         raise unreadable(path, ".npz file", error) from error
 

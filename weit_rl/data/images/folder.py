@@ -142,7 +142,7 @@ def _archive(path: Path, kind: Kind) -> Files:
     except Exception as error:  # BadZipFile, and whatever else zipfile stumbles over
         reason = " ".join(str(error).split())[:120]
         raise UserError(f"data {path}: not a whole .zip ({reason}); copy it or make it again") from error
-    entries = {_safe(path, entry): entry for entry in members if not entry.is_dir()}
+    entries = {_safe(path, entry): entry for entry in members if entry.filename and not entry.is_dir()}
     return {place: partial(archive.file, entry) for place, entry in entries.items() if _wanted(place, kind)}
 
 
