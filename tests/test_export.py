@@ -180,7 +180,7 @@ BAD = [
     (["env=HalfCheetah", "limit=2parsecs"], "limit=2parsecs: must be a latency such as 2ms"),
     (["env=HalfCheetah", "size=tiny", "options={trian_steps: 3}"], "did you mean train_steps?"),
     (["env=HalfCheetah", "size=tiny", "train_steps=-1"], "train_steps=-1: must be 0 or more"),
-    (["env=Walker2d", "size=tiny"], "no bank ships for env=Walker2d"),
+    (["env=Ant", "size=tiny"], "no bank ships for env=Ant"),
     ([RUN, "limit=1MB"], "limit: are of a network that is made, env=ENV"),
     ([RUN, "model=mlp", "train_steps=0"], "model, train_steps: are of"),
     ([RUN, "checkpoint=frist"], "has none of that name (it has best, last, start)"),

@@ -9,14 +9,13 @@ from typing import Any
 from weit_rl.bank import TemplateBank
 from weit_rl.bodies import bank_for
 from weit_rl.errors import UserError
-from weit_rl.made_for import check_bank, model_of
+from weit_rl.made_for import check_bank
 from weit_rl.models import models_of
 from weit_rl.registry import unknown
-from weit_rl.shipped import BANKS, shipped_bank
+from weit_rl.shipped import shipped_bank, shipped_names
 from weit_rl.sizes import HEAD_DIM, Size
 from weit_rl.start import network_of_size
 from weit_rl.tasks import Task, kind_of
-from weit_rl.tensorfile import read_card
 
 
 def check_model(cfg: Any) -> None:
@@ -38,12 +37,9 @@ def bank_path(cfg: Any) -> Path:
     kind = kind_of(cfg)
     path = shipped_bank(kind.name(cfg), cfg.model)
     if not path.is_file():
-        cards = {p.stem: model_of(read_card(p)) for p in sorted(BANKS.rglob("*.safetensors"))}
-        have = ", ".join(f"{name.removesuffix(f'-{model}')} {model}" for name, model in cards.items()) or "none"
-        raise UserError(
-            f"no bank ships for {kind.subject}={cfg[kind.subject]} with model={cfg.model} (shipped: {have}); "
-            "give bank=PATH, or use init=scratch"
-        )
+        wanted = f"{kind.subject}={cfg[kind.subject]} with model={cfg.model}"
+        shipped = ", ".join(shipped_names())
+        raise UserError(f"no bank ships for {wanted} (shipped: {shipped}); give bank=PATH, or use init=scratch")
     return path
 
 
