@@ -21,8 +21,12 @@ class Reference(NamedTuple):
 
 D4RL = "D4RL"  # its published table, made with an earlier version of the same bodies
 # Random: benchmarks/random_returns.py, 100 episodes, reset seeds 3,000,000 to 3,000,099. Expert: mean actions of the
-# policy behind the expert level that ships, 20 held episodes (see its metadata.json); None where there is none.
+# policy behind the expert level, 20 held episodes; the level ships (see its metadata.json) or its command is in
+# benchmarks/behaviour_data.md.
 MEASURED = "measured"
+# Agents that others trained and scored with earlier versions of the same bodies; random is measured.
+ZOO = "measured; expert: RL Zoo's SAC, Humanoid-v3 (github.com/DLR-RM/rl-baselines3-zoo, benchmark.md)"
+HUB = "measured; expert: PPO, HumanoidStandup-v2 (huggingface.co/qgallouedec/ppo-HumanoidStandup-v2-4091961953)"
 # The rewards of every task but lqr lie in [0, 1], and an episode has 1000 steps.
 SUITE = Reference(0.0, 1000.0, "dm_control's reward range")
 NONE = Reference(None, None, "")
@@ -33,12 +37,12 @@ REFERENCES = {
     "Walker2d": Reference(1.629008, 4592.3, D4RL),
     "Ant": Reference(-325.6, 3879.7, D4RL),
     "Swimmer": Reference(1.02, 297.55, MEASURED),
-    "Humanoid": Reference(114.39, None, MEASURED),
-    "HumanoidStandup": Reference(33507.01, None, MEASURED),
+    "Humanoid": Reference(114.39, 6232.287, ZOO),
+    "HumanoidStandup": Reference(33507.01, 164634.21, HUB),
     "Reacher": Reference(-42.41, None, MEASURED),
     "Pusher": Reference(-150.18, None, MEASURED),
-    "InvertedPendulum": Reference(4.85, None, MEASURED),
-    "InvertedDoublePendulum": Reference(48.48, None, MEASURED),
+    "InvertedPendulum": Reference(4.85, 1000.0, MEASURED),
+    "InvertedDoublePendulum": Reference(48.48, 9335.89, MEASURED),
     "dmc/lqr-lqr_2_1": NONE,
     "dmc/lqr-lqr_6_2": NONE,
 }
