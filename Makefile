@@ -8,7 +8,7 @@ demo: .venv/.installed
 	$(RUN) weit_rl.train env=HalfCheetah size=small
 
 test: .venv/.installed-test
-	$(RUN) pytest
+	OMP_NUM_THREADS=1 $(RUN) pytest -n 2 --dist loadfile
 
 # mypy knows no package-dir: it reads weit_rl as it is once installed, put together from links.
 check: .venv/.installed-test
