@@ -21,7 +21,7 @@ from rows import Row, append, finished
 from weit_rl.command import compose
 from weit_rl.comparison.runs import finish, finish_training
 from weit_rl.comparison.tables import Table
-from weit_rl.shipped import shipped_bank
+from weit_rl.shipped import own_bank
 
 FROZEN = yaml.safe_load((Path(__file__).parent / "frozen.yaml").read_text())
 BODIES = "[HalfCheetah, Hopper, Walker2d, Swimmer]"
@@ -61,7 +61,7 @@ def bank(out: Path, method: str) -> Path | None:
     """What a method starts from."""
     places = {
         "the bank of four bodies": out / "banks" / "many" / "bank.safetensors",
-        "the bank of HalfCheetah": shipped_bank("HalfCheetah", "dt"),
+        "the bank of HalfCheetah": own_bank("HalfCheetah", "dt"),
         "supernet of four bodies": out / "banks" / "supernet" / "bank.safetensors",
     }
     return places.get(method)

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from weit_rl import Size, TemplateBank
 from weit_rl.models import MODELS
-from weit_rl.shipped import shipped_bank
+from weit_rl.shipped import own_bank
 from weit_rl.theory import compose_flops, numbers
 from weit_rl.training.flops import flops_of
 
@@ -123,7 +123,7 @@ def shown(value: float, unit: str) -> str:
 
 def main() -> None:
     rows = {size: row(size) for size in SIZES}
-    bank = TemplateBank.load(shipped_bank("HalfCheetah", "dt"))
+    bank = TemplateBank.load(own_bank("HalfCheetah", "dt"))
     print("# Arithmetic for large banks\n\n    python benchmarks/scaling_arithmetic.py\n")
     print(
         f"Vision transformers at {PIXELS} pixels, patches of 16, {CLASSES} classes; N = {RANK}, tile {TILE}, float32."

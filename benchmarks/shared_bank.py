@@ -18,18 +18,25 @@ from weit_rl.comparison.runs import finish_training
 from weit_rl.comparison.tables import Table
 from weit_rl.data import load_trajectories
 from weit_rl.envs.entry import env_entry
-from weit_rl.shipped import BANKS
+from weit_rl.shipped import own_bank, shipped_bank
 
 SHARED = "of four bodies"
 STARTS = [*((body, SHARED) for body in ("HalfCheetah", "Hopper", "Walker2d", "Swimmer")), ("HalfCheetah", "its own")]
-FILES = {SHARED: BANKS / "bodies.safetensors", "its own": BANKS / "HalfCheetah.safetensors"}
+FILES = {SHARED: shipped_bank, "its own": own_bank}
 FIELDS = ("body", "bank", "size", "return_mean", "return_std", "validation_loss")
 
 
 def run_cell(cell: tuple[str, str, str], out: Path) -> Row:
     """Make the network with the public command's own code, and let it act."""
     body, name, size = cell
-    words = [f"env={body}", "data=expert", f"size={size}", f"bank={FILES[name]}", "scaler_steps=0", "train_steps=0"]
+    words = [
+        f"env={body}",
+        "data=expert",
+        f"size={size}",
+        f"bank={FILES[name](body, 'dt')}",
+        "scaler_steps=0",
+        "train_steps=0",
+    ]
     words += [f"episodes={FROZEN['episodes']}", "validation_episodes=0", "threads=1", "precision=medium"]
     report = finish_training(out / "runs" / "-".join(cell).replace(" ", "-"), words)
     return dict(zip(FIELDS, (*cell, *(report[name] for name in FIELDS[3:])), strict=True))

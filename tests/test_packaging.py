@@ -70,7 +70,7 @@ MAY_IMPORT = {
     "regression": set(),
     "reconstruction": {"plan", "regression", "weit"},
     "models": BASE | {"plan"},
-    "shipped": {"choices", "models"},
+    "shipped": {"choices", "models", "tensorfile"},
     "envs": BASE,
     "data": BASE | {"envs"},
     "deploy": BASE | {"envs"},

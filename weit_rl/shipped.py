@@ -13,18 +13,30 @@ SHARED = "bodies"  # the file of a bank of several bodies, whose names are in it
 
 
 def shipped_bank(env: str, model: str) -> Path:
-    """Where the bank of an environment and a model lies, if it ships; that of the default model has no suffix.
+    """Where the bank lies that ships for an environment and a model: of several bodies, if they have one; else its own.
 
-    A body of other proportions (``HalfCheetah:limbs=0.75``) has its original's. Where a body has no bank of its own, it
-    is the one of several bodies, if that one knows it.
+    A body of other proportions (``HalfCheetah:limbs=0.75``) has its original's.
 
     Raises:
         UserError: for a model that nobody registered.
     """
+    body, shared = env.partition(":")[0], _file(SHARED, model)
+    return shared if shared.is_file() and body in read_card(shared)["names"] else own_bank(body, model)
+
+
+def own_bank(env: str, model: str) -> Path:
+    """Where the bank of one environment and a model lies, if it ships.
+
+    Raises:
+        UserError: for a model that nobody registered.
+    """
+    return _file(env, model)
+
+
+def _file(name: str, model: str) -> Path:
+    """That of the default model has no suffix."""
     MODELS.get(model)
-    body, suffix = env.partition(":")[0], "" if model == DEFAULT else f"-{model}"
-    own, shared = BANKS / f"{body}{suffix}.safetensors", BANKS / f"{SHARED}{suffix}.safetensors"
-    return shared if not own.is_file() and shared.is_file() and body in read_card(shared)["names"] else own
+    return BANKS / f"{name}{'' if model == DEFAULT else f'-{model}'}.safetensors"
 
 
 def shipped_names() -> list[str]:

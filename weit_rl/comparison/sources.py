@@ -14,7 +14,7 @@ from weit_rl.command import compose
 from weit_rl.comparison.grid import Grid
 from weit_rl.comparison.methods import METHODS, Method
 from weit_rl.comparison.runs import finish
-from weit_rl.shipped import shipped_bank
+from weit_rl.shipped import own_bank
 from weit_rl.sizes import Size
 from weit_rl.tensorfile import read_card
 from weit_rl.training.flops import step_flops
@@ -55,7 +55,7 @@ class Sources:
         place = self.folder / f"seed{seed}" / kind
         if kind in NETWORKS:
             return place
-        shipped = shipped_bank(self.grid.kind.name(compose("pretrain", self.grid.words())), self.grid.model)
+        shipped = own_bank(self.grid.kind.name(compose("pretrain", self.grid.words())), self.grid.model)
         ships = kind == OURS and self._ships(shipped, seed)
         return shipped if ships else place / "bank.safetensors"
 
