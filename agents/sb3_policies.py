@@ -117,7 +117,9 @@ class OnPolicy(WeiTPolicy, ActorCriticPolicy):
             self.action_net = nn.Sequential(self.action_net, squash)
             self.log_std.data.copy_(self.log_std_of(head) + squash.reach.log())
 
-    def extract_features(self, obs: Any, features_extractor: Any = None) -> tuple[Tensor, Tensor]:
+    def extract_features(  # type: ignore[override]
+        self, obs: Any, features_extractor: Any = None
+    ) -> tuple[Tensor, Tensor]:
         """The actor's and the critic's, of observations that are prepared once for both."""
         seen = preprocess_obs(obs, self.observation_space, self.normalize_images)
         return self.pi_features_extractor(seen), self.vf_features_extractor(seen)

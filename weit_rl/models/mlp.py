@@ -52,7 +52,8 @@ def _linear(layer: Any, x: Tensor) -> Tensor:
 
 
 def _norm(layer: Any, x: Tensor) -> Tensor:
-    return torch.layer_norm(x, layer.normalized_shape, *layer._parameters.values(), layer.eps)
+    weight, bias = layer._parameters.values()
+    return torch.layer_norm(x, layer.normalized_shape, weight, bias, layer.eps)
 
 
 def plan(tile: int) -> Plan:
