@@ -17,7 +17,7 @@ from sb3_contrib import TQC
 from sb3_contrib.tqc.policies import TQCPolicy
 from stable_baselines3 import A2C, DDPG, DQN, PPO, SAC, TD3
 from stable_baselines3.common.policies import ActorCriticPolicy
-from stable_baselines3.common.preprocessing import is_image_space
+from stable_baselines3.common.preprocessing import is_image_space, preprocess_obs
 from stable_baselines3.common.torch_layers import NatureCNN
 from stable_baselines3.dqn.policies import DQNPolicy
 from stable_baselines3.sac.policies import SACPolicy
@@ -51,6 +51,7 @@ class WeiTPolicy:
     """
 
     critic_layers: ClassVar[dict[str, list[int]]] = {}  # what has layers of its own beside the actor
+    adam: ClassVar[dict[str, float]] = {}  # what Stable-Baselines3 sets of it
 
     def __init__(
         self,
@@ -72,6 +73,8 @@ class WeiTPolicy:
         if is_image_space(observation_space):
             options.setdefault("features_extractor_class", NatureCNN)  # of critics
         options["net_arch"] = self.layers(options.get("net_arch"))
+        if "optimizer_class" not in options:  # then it is Adam, whose fused form makes one call of many
+            options.setdefault("optimizer_kwargs", {"fused": True, **self.adam})
         super().__init__(observation_space, action_space, lr_schedule, **options)  # type: ignore[call-arg]
 
     def layers(self, net_arch: Any) -> Any:
@@ -101,6 +104,7 @@ class OnPolicy(WeiTPolicy, ActorCriticPolicy):
     """Of PPO and A2C. Means lie within the bounds of a Box, as those of the bank's policies do."""
 
     critic_layers: ClassVar[dict[str, list[int]]] = {"vf": [64, 64]}
+    adam: ClassVar[dict[str, float]] = {"eps": 1e-5}
 
     def _build(self, lr_schedule: Any) -> None:
         self.pi_features_extractor, head = self.trunk()
@@ -112,6 +116,13 @@ class OnPolicy(WeiTPolicy, ActorCriticPolicy):
             squash = Squash(self.action_space)
             self.action_net = nn.Sequential(self.action_net, squash)
             self.log_std.data.copy_(self.log_std_of(head) + squash.reach.log())
+
+    def extract_features(  # type: ignore[override]
+        self, obs: Any, features_extractor: Any = None
+    ) -> tuple[Tensor, Tensor]:
+        """The actor's and the critic's, of observations that are prepared once for both."""
+        seen = preprocess_obs(obs, self.observation_space, self.normalize_images)
+        return self.pi_features_extractor(seen), self.vf_features_extractor(seen)
 
     def _build_mlp_extractor(self) -> None:
         super()._build_mlp_extractor()  # for the critic, whose input has another size
@@ -129,10 +140,12 @@ class Squash(nn.Module):
         low, high = torch.as_tensor(box.low).flatten(), torch.as_tensor(box.high).flatten()
         self.register_buffer("middle", (high + low) / 2)
         self.register_buffer("reach", (high - low) / 2)
+        self.is_unit = bool((self.middle == 0).all() and (self.reach == 1).all())
 
     def forward(self, x: Tensor) -> Tensor:
         """``(B, act) -> (B, act)``."""
-        return self.middle + self.reach * torch.tanh(x)
+        inside = torch.tanh(x)
+        return inside if self.is_unit else self.middle + self.reach * inside
 
 
 class OffPolicy(WeiTPolicy):

@@ -18,6 +18,7 @@ from weit_rl.bodies import bank_for, parts_of, seen, sizes_of, with_parts
 from weit_rl.choices import DEFAULT
 from weit_rl.errors import UserError
 from weit_rl.models import MODELS
+from weit_rl.models.mlp import MLP
 from weit_rl.registry import unknown
 from weit_rl.shipped import shipped_bank
 from weit_rl.sizes import Size
@@ -108,6 +109,8 @@ class Trunk(BaseFeaturesExtractor):
 
     def forward(self, observations: Tensor) -> Tensor:
         """``(B, ...)`` observations to ``(B, width)``."""
+        if isinstance(self.net, MLP):
+            return self.net.features(observations)
         states = observations.unsqueeze(1) * self.scale
         nothing = states.new_zeros(len(states), 1)
         return self.net(states, states, nothing, nothing, head=False)[:, 0]

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -92,32 +91,9 @@ def row(name: str, curves: list[Curve]) -> list[str]:
     return [name, least, last, *("not" if np.isinf(step) else f"{step:,.0f}" for step in steps)]
 
 
-def speeds() -> dict[str, float]:
-    """Environment steps a second of training, ours over theirs, medians of alternating rounds."""
-    entry, found = env_entry(ENV), {}
-    kwargs = {"WeiTPolicy": {"size": SIZE, "bank": ENV}, THEIRS: {}}
-    for name, policy in {"PPO": "ppo", "SAC": AGENT}.items():
-        agents = {
-            p: ALGORITHMS[policy](p, environments(entry, 1), policy_kwargs=k, device="cpu") for p, k in kwargs.items()
-        }
-        rounds = []
-        for _ in range(7):
-            times = {p: timed(agent, 2048 if name == "PPO" else 500) for p, agent in agents.items()}
-            rounds.append(times[THEIRS] / times["WeiTPolicy"])
-        found[name] = float(np.median(rounds[1:]))
-    return found
-
-
-def timed(agent: object, steps: int) -> float:
-    """Seconds of so many environment steps."""
-    begun = time.perf_counter()
-    agent.learn(steps, reset_num_timesteps=False, log_interval=1000)  # type: ignore[attr-defined]
-    return time.perf_counter() - begun
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("what", choices=["run", "speed", "table"])
+    parser.add_argument("what", choices=["run", "table"])
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--part", default="0/1", type=lambda text: tuple(map(int, text.split("/"))))
     arguments = parser.parse_args()
@@ -126,10 +102,6 @@ def main() -> None:
         number, parts = arguments.part
         for job in list(work.values())[number::parts]:
             job()
-        return
-    if arguments.what == "speed":
-        text = ", ".join(f"{name} {ratio:.2f}" for name, ratio in speeds().items())
-        print(f"environment steps a second, WeiTPolicy over MlpPolicy: {text}")
         return
     curves = {key: job() for key, job in work.items()}
     header = ["actor", "least return", f"return after {STEPS:,}", *(f"steps to {goal:,}" for goal in GOALS)]

@@ -15,9 +15,9 @@ from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
-import numpy as np
 import torch
 import torch.nn.functional as F
+from corl import OneByOne, PlainTransformer
 from hugging_face import STREAM, theirs
 from step_cost import recorded
 from torch import Tensor, nn
@@ -31,77 +31,6 @@ from weit_rl.training.device import set_up_torch
 
 SIZE, CONTEXT, BATCH = Size(128, 3), 20, 64
 Step = Callable[[], None]
-
-
-class PlainBlock(nn.Module):
-    """A block as CORL writes it: ``nn.MultiheadAttention`` with a mask, GELU, post-embedding pre-norm."""
-
-    def __init__(self, size: Size, tokens: int):
-        super().__init__()
-        width = size.width
-        self.norm1, self.norm2 = nn.LayerNorm(width), nn.LayerNorm(width)
-        self.attention = nn.MultiheadAttention(width, width // size.head_dim, batch_first=True)
-        self.mlp = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width))
-        self.register_buffer("mask", ~torch.tril(torch.ones(tokens, tokens)).to(bool))
-
-    def forward(self, x: Tensor, padding: Tensor) -> Tensor:
-        """``(B, T, width)``; True in ``padding`` ``(B, T)`` is not looked at."""
-        y = self.norm1(x)
-        mask = self.mask[: x.shape[1], : x.shape[1]]
-        x = x + self.attention(y, y, y, attn_mask=mask, key_padding_mask=padding, need_weights=False)[0]
-        return x + self.mlp(self.norm2(x))
-
-
-class PlainTransformer(nn.Module):
-    """CORL's decision transformer: return, state and action tokens, one embedding of the time step."""
-
-    def __init__(self, size: Size, observation_dim: int, action_dim: int, max_steps: int = 1000):
-        super().__init__()
-        width = size.width
-        self.time = nn.Embedding(max_steps, width)
-        self.state, self.action, self.ret = (nn.Linear(n, width) for n in (observation_dim, action_dim, 1))
-        self.norm_in, self.norm_out = nn.LayerNorm(width), nn.LayerNorm(width)
-        self.blocks = nn.ModuleList(PlainBlock(size, 3 * CONTEXT) for _ in range(size.depth))
-        self.head = nn.Sequential(nn.Linear(width, action_dim), nn.Tanh())
-
-    def forward(self, states: Tensor, actions: Tensor, returns: Tensor, times: Tensor, padding: Tensor) -> Tensor:
-        """``(B, T, action_dim)``."""
-        time = self.time(times)
-        parts = [self.ret(returns.unsqueeze(-1)) + time, self.state(states) + time, self.action(actions) + time]
-        B, T, width = time.shape
-        x = torch.stack(parts, dim=1).permute(0, 2, 1, 3).reshape(B, 3 * T, width)
-        pad = torch.stack([padding] * 3, dim=1).permute(0, 2, 1).reshape(B, 3 * T)
-        x = self.norm_in(x)
-        for block in self.blocks:
-            x = block(x, pad)
-        actions_of_all: Tensor = self.head(self.norm_out(x)[:, 1::3])
-        return actions_of_all
-
-
-class OneByOne:
-    """Windows drawn in Python, one after the other, padded and stacked."""
-
-    def __init__(self, data: Trajectories):
-        self.data, self.rng, self.to_go = data, np.random.default_rng(0), data.returns_to_go()
-        self.shares = data.lengths / data.steps
-        self.mean, self.std = data.statistics()
-
-    def __call__(self) -> tuple[Tensor, ...]:
-        """Observations, actions, returns to go, time steps, and where the windows are real."""
-        return tuple(
-            torch.from_numpy(np.stack(parts)) for parts in zip(*(self.one() for _ in range(BATCH)), strict=True)
-        )
-
-    def one(self) -> tuple[np.ndarray, ...]:
-        episode = self.rng.choice(self.data.episodes, p=self.shares)
-        begin = self.data.starts[episode] + self.rng.integers(self.data.lengths[episode])
-        span = slice(begin, min(begin + CONTEXT, self.data.starts[episode + 1]))
-        missing = CONTEXT - (span.stop - span.start)
-        states = (self.data.observations[span] - self.mean) / self.std
-        arrays = [states, self.data.actions[span], self.to_go[span] / 1000]
-        padded = [np.pad(a, [(0, missing)] + [(0, 0)] * (a.ndim - 1)).astype(np.float32) for a in arrays]
-        times = np.arange(CONTEXT) + (begin - self.data.starts[episode])
-        return (*padded, np.minimum(times, 999), np.arange(CONTEXT) < CONTEXT - missing)
 
 
 def optimised(net: nn.Module, loss: Callable[[], Tensor], **options: Any) -> Step:
@@ -120,7 +49,7 @@ def optimised(net: nn.Module, loss: Callable[[], Tensor], **options: Any) -> Ste
 
 def hugging_face(data: Trajectories) -> Step:
     """Their model; the loss is that of their example."""
-    net, draw = theirs(SIZE, data.observation_dim, 6), OneByOne(data)  # type: ignore[arg-type]
+    net, draw = theirs(SIZE, data.observation_dim, 6), OneByOne(data, BATCH, CONTEXT)  # type: ignore[arg-type]
 
     def loss() -> Tensor:
         states, actions, returns, times, real = draw()
@@ -133,7 +62,7 @@ def hugging_face(data: Trajectories) -> Step:
 
 def plain(data: Trajectories) -> Step:
     """A script in CORL's manner."""
-    net, draw = PlainTransformer(SIZE, data.observation_dim, 6), OneByOne(data)  # type: ignore[arg-type]
+    net, draw = PlainTransformer(SIZE, data.observation_dim, 6, CONTEXT), OneByOne(data, BATCH, CONTEXT)  # type: ignore[arg-type]
 
     def loss() -> Tensor:
         states, actions, returns, times, real = draw()
@@ -149,6 +78,19 @@ def ours(data: Trajectories, compiled: bool = False, **options: Any) -> tuple[St
     net = task.build(SIZE)
     called = torch.compile(net) if compiled else net
     return optimised(net, lambda: task.loss(called, task.batch(0)), fused=True), lambda: task.batch(1) and None
+
+
+def products(data: Trajectories) -> Step:
+    """The products of weights and tokens in a step's blocks, forward and for both gradients: no script can do less."""
+    blocks = Control(env_entry("HalfCheetah"), data, ControlConfig(**STREAM)).build(SIZE).blocks  # type: ignore[arg-type]
+    layers = [m.weight.detach() for m in blocks.modules() if isinstance(m, nn.Linear)]  # type: ignore[union-attr]
+    tokens = [[torch.randn(3 * BATCH * CONTEXT, n) for n in weight.shape] for weight in layers]
+
+    def step() -> None:
+        for weight, (after, before) in zip(layers, tokens, strict=True):
+            F.linear(before, weight), after @ weight, after.T @ before
+
+    return step
 
 
 def at(precision: str, step: Step) -> Step:
@@ -175,6 +117,7 @@ def main() -> None:
         "a script in CORL's manner": plain(data),
         "weit_rl, the same stream": same,
         "of this, drawing the batch": drawing,
+        "of this, products of weights and tokens": products(data),
         "weit_rl, attention=band": ours(data, **STREAM, attention="band")[0],
         "Hugging Face, bfloat16 products": at("medium", hugging_face(data)),
         "weit_rl, the same stream, precision=medium": at("medium", ours(data, **STREAM)[0]),
@@ -193,8 +136,8 @@ def main() -> None:
         middle, (first, second) = statistics.median(seconds), list(times)[:2]
         speed = f"{BATCH * (20 if 'default' in name else 60) / middle:,.0f}"
         ratios = f"{ratio(times[first], seconds):.2f} | {ratio(times[second], seconds):.2f}"
-        if "drawing" in name:
-            speed, ratios = "-", "- | -"
+        if "of this" in name:
+            speed, ratios = "-", ratios if "products" in name else "- | -"
         print(f"| {name} | {1000 * middle:.1f} | {speed} | {ratios} |")
 
 

@@ -3,12 +3,15 @@
 import gc
 import html
 import importlib
+import itertools
 import re
+import runpy
 import shlex
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from weit_rl.command import compose
@@ -120,3 +123,15 @@ def test_the_pictures_of_the_concepts_are_drawn_again(tmp_path):
     kept = {path.name for path in (ROOT / "docs" / "concepts").iterdir()}
     shown = set(re.findall(r"concepts/(\w+\.svg)", PAGES["concepts.md"]))
     assert {path.name for path in tmp_path.iterdir()} == kept == shown
+
+
+def test_the_picture_of_growth_shows_the_exponents_of_its_cells(tmp_path, monkeypatch):
+    drawing = runpy.run_path(str(ROOT / "docs" / "scaling.py"))
+    found = list(drawing["sweeps"](drawing["TABLE"].read_text()))
+    assert [title.split(" ")[0] for title, _, _ in found] == ["width", "depth", "N"]
+    for (_, values, columns), name in itertools.product(found, drawing["LINES"]):
+        *cells, exponent = map(float, columns[name])
+        assert np.polyfit(np.log(values), np.log(cells), 1)[0] == pytest.approx(exponent, abs=0.02)
+    monkeypatch.setattr(sys, "argv", ["scaling.py", str(tmp_path / "it.png")])
+    drawing["main"]()
+    assert (tmp_path / "it.png").read_bytes().startswith(b"\x89PNG")

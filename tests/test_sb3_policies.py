@@ -95,6 +95,28 @@ def test_it_acts_as_the_bank_does(name, mode, size):
     assert np.abs(wanted).max() > 0.1
 
 
+def test_the_way_without_modules_is_the_networks_own():
+    trunk = make("PPO", bank=BODY, size="64x2").policy.pi_features_extractor
+    states, nothing = torch.from_numpy(STATES), torch.zeros(len(STATES), 1)
+    found = []
+    for said in (trunk(states), trunk.net(states[:, None], states[:, None], nothing, nothing, head=False)[:, 0]):
+        trunk.zero_grad()
+        said.square().sum().backward()
+        found.append([said.detach(), *(p.grad.clone() for p in trunk.parameters() if p.grad is not None)])
+    assert len(found[0]) == len(found[1]) == 1 + len(list(trunk.parameters()))
+    assert all(torch.allclose(a, b, atol=1e-6, rtol=1e-5) for a, b in zip(*found, strict=True))
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name != "A2C"])  # A2C has RMSprop
+def test_adam_is_stable_baselines3s_but_for_its_speed(name):
+    env, settings = Sides() if name == DQN else Cheetah(), []
+    for agent in (make(name, env), NAMES[name]("MlpPolicy", env)):
+        optimizer = getattr(agent, "actor", agent.policy).optimizer
+        settings.append((type(optimizer), {**optimizer.param_groups[0], "params": None, "fused": None}))
+        assert optimizer.param_groups[0]["fused"] == (True if len(settings) == 1 else None)
+    assert settings[0] == settings[1]
+
+
 @pytest.mark.parametrize(("name", "noise_behind"), [("PPO", lambda x: x), ("SAC", np.arctanh)])
 def test_a_trained_actor_explores_with_care(name, noise_behind):
     agents = [make(name, bank=BODY, size="64x2", **more) for more in ({}, {"log_std_init": 0.0})]

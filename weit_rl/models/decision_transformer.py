@@ -43,7 +43,7 @@ class Block(FeedForward):
         """``(B, T, width) -> (B, T, width)``; ``mask`` ``(T, T)`` says who looks at whom (default: all at the past)."""
         B, T, _ = x.shape
         qkv = self.qkv(self.norm1(x)).view(B, T, 3, -1, self.head_dim)
-        q, k, v = qkv.permute(2, 0, 3, 1, 4)  # each (B, heads, T, head_dim)
+        q, k, v = (part.transpose(1, 2) for part in qkv.unbind(2))  # each (B, heads, T, head_dim)
         return self.after(x, F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=mask is None))
 
     def newest(self, x: Tensor, mask: Tensor | None = None) -> Tensor:

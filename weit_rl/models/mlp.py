@@ -7,6 +7,10 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
 from weit_rl.models import MODELS, Model
 from weit_rl.models.policy import BOUND, Policy, shared_rules
 from weit_rl.plan import Plan
@@ -28,6 +32,28 @@ class MLP(Policy):
 
     def __init__(self, size: Size, observation_dim: int, action_dim: int, context: int = 1, **options: Any):
         super().__init__(size, observation_dim, action_dim, 1, **options)
+
+    def features(self, observations: Tensor) -> Tensor:
+        """``(B, observation_dim) -> (B, width)``, as ``forward`` before the head, with ``rtg="none"`` and no dropout.
+
+        No module is called: for a few states at once, calls from Python cost more than the arithmetic.
+        """
+        x = _linear(self.embed_observation, (observations - self.observation_mean) / self.observation_std)
+        x = _norm(self.norm_in, x)
+        for block in self.blocks:
+            parts = block._modules
+            hidden = _linear(parts["fc1"], _norm(parts["norm2"], x)).relu_()
+            x = _linear(parts["fc2"], hidden).add_(x)
+        return _norm(self.norm_out, x)
+
+
+def _linear(layer: Any, x: Tensor) -> Tensor:
+    return F.linear(x, *layer._parameters.values())
+
+
+def _norm(layer: Any, x: Tensor) -> Tensor:
+    weight, bias = layer._parameters.values()
+    return torch.layer_norm(x, layer.normalized_shape, weight, bias, layer.eps)
 
 
 def plan(tile: int) -> Plan:
