@@ -83,7 +83,7 @@ class Start:
             del net.head
             return Trunk(observations, net, size, scale), None
         bank = load(self.bank, models)
-        body = known_body(bank, self.body, shape)
+        body = known_body(bank, self.body, shape, self.bank)
         net, whole = composed(bank, shape, size, body)
         own = with_memory(net) if self.mode == "scalers" else net.materialize()
         return Trunk(observations, own, size, scale), None if body == NEW else whole.head
@@ -133,8 +133,14 @@ def model_of(bank: TemplateBank) -> str:
     return str(bank.card.get("model", DEFAULT))
 
 
-def known_body(bank: TemplateBank, asked: str, shape: Shape) -> str:
+def known_body(bank: TemplateBank, asked: str, shape: Shape, named: str = "") -> str:
     """The name of the bank's body that is meant, or ``"new"``.
+
+    Args:
+        bank: of one body or several.
+        asked: a body's name, ``"new"``, or ``"auto"``: the one that sees and does as many numbers.
+        shape: how many these are.
+        named: which of those that are alike is meant, as the name of the bank that ships for it.
 
     Raises:
         UserError: for one it has not, or where several are as large.
@@ -142,6 +148,8 @@ def known_body(bank: TemplateBank, asked: str, shape: Shape) -> str:
     sizes = sizes_of(bank)
     if asked == AUTO:
         alike = [name for name, size in sizes.items() if size == shape]
+        if named in alike:
+            return named
         if len(alike) > 1:
             raise UserError(f"body=auto: {' and '.join(alike)} of the bank are as large; name one, or body={NEW}")
         return alike[0] if alike else NEW

@@ -5,12 +5,15 @@ import pytest
 import torch
 from conftest import TINY, TINY_PRETRAIN, made_up, write_hdf5
 
+from weit_rl.agents.trunk import known_body
 from weit_rl.bank import TemplateBank
 from weit_rl.bodies import bank_for, bodies_of, known_parts, parts_of, sizes_of
 from weit_rl.command import compose
 from weit_rl.envs.entry import env_entry
+from weit_rl.errors import UserError
 from weit_rl.models import MODELS
 from weit_rl.pretrain import main as pretrain
+from weit_rl.shipped import shipped_bank
 from weit_rl.tasks.control_options import control_task
 from weit_rl.train import main as train
 from weit_rl.training.checkpoint import load_network
@@ -155,3 +158,12 @@ def test_bad_bodies(refused, data, tmp_path, word, message):
 
 def test_the_registry_has_the_bodies():
     assert {name: env_entry(name).sizes for name in BODIES} == BODIES
+
+
+def test_of_two_bodies_that_are_as_large_the_named_one_is_meant():
+    bank = TemplateBank.load(shipped_bank("Walker2d", "dt"))
+    assert known_body(bank, "auto", (17, 6), "Walker2d") == "Walker2d"
+    assert known_body(bank, "auto", (11, 3), "Walker2d") == "Hopper"
+    assert known_body(bank, "auto", (27, 8), "Walker2d") == "new"
+    with pytest.raises(UserError, match="HalfCheetah and Walker2d of the bank are as large; name one, or body=new"):
+        known_body(bank, "auto", (17, 6), "path/to/bank.safetensors")
