@@ -33,7 +33,7 @@ LOSS_BATCHES = 50  # of held-out windows, by which a finished network is judged 
 
 def train(cfg: Any) -> dict[str, Any]:
     """Run or resume; returns what evaluation.json holds."""
-    return launch("train", cfg, run_of)
+    return launch("train", cfg, run_of, TrainRun.result)
 
 
 def run_of(cfg: Any) -> TrainRun:
@@ -82,6 +82,8 @@ class TrainRun:
         monitor = Monitor(run, [self.task], lambda step: scores.validate(self.judged, self.card(), step))
         self.start(run, monitor)
         self.train(monitor)
+        if not run.devices.leads:
+            return {}
         if self.train_steps:
             monitor.validate(self.scaler_steps + self.train_steps)
         save_network(run.checkpoint_path("last"), self.net, self.card())
@@ -122,7 +124,8 @@ class TrainRun:
             self.net.load_state_dict(load_network(path)[0].state_dict())
         else:
             self.initialize(monitor)
-            save_network(path, self.net, self.card())
+            if run.devices.leads:
+                save_network(path, self.net, self.card())
         monitor.validate(self.scaler_steps)
 
     def initialize(self, monitor: Monitor) -> None:
