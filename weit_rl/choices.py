@@ -61,6 +61,7 @@ def check_trainer(cfg: Any) -> None:
     if "trainer" not in cfg:
         return
     devices, strategy, count = cfg.trainer.devices, cfg.trainer.strategy, processes()
+    devices = count if devices is None else devices
     if strategy not in STRATEGIES:
         raise unknown("trainer.strategy", strategy, list(STRATEGIES))
     if strategy == "fsdp" and "train_steps" not in cfg:
@@ -69,7 +70,7 @@ def check_trainer(cfg: Any) -> None:
         raise UserError(f"ema={cfg.ema}: averages a whole network; use trainer.strategy=ddp, or leave it out")
     if devices < 1:
         raise UserError(f"trainer.devices={devices}: must be 1 or more")
-    if count > 1 and devices not in (1, count):
+    if count > 1 and devices != count:
         raise UserError(f"trainer.devices={devices}: {count} processes were started already; leave it out")
     count = max(count, devices)
     if count > 1 and cfg.batch_size % count:

@@ -18,7 +18,7 @@ from weit_rl.errors import Elsewhere, Follows, Interrupted, UserError
 from weit_rl.options import REQUIRED, Option, as_config, config_text, options, plain_config
 from weit_rl.recipes import recipe_words
 from weit_rl.registry import unknown
-from weit_rl.world import local
+from weit_rl.world import local, ours
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -47,7 +47,10 @@ def command(verb: str, main: Callable[[DictConfig], Any], argv: Sequence[str] | 
         sys.exit(0)
     # Unwinds the stack as Ctrl-C does, so that files are closed; the training loop puts its own handler over this one.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    sys.exit(_run(verb, main, words))
+    code = _run(verb, main, words)
+    if ours():
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # sent to the rest where one process ended; this one has, too
+    sys.exit(code)
 
 
 def compose(verb: str, words: Sequence[str] = ()) -> DictConfig:
@@ -130,13 +133,13 @@ def _run(verb: str, main: Callable[[DictConfig], Any], words: list[str]) -> int:
     except UserError as error:
         return _say(verb, f"error: {error}", 2)
     except Interrupted as stop:
-        return _say(verb, str(stop), stop.exit_code)
+        return _say_stop(verb, str(stop), stop.exit_code)
     except KeyboardInterrupt:
-        return _say(verb, "interrupted", 130)
+        return _say_stop(verb, "interrupted", 130)
     except SystemExit as stop:
         if stop.code != 143 or isinstance(stop, Follows):
             raise
-        return _say(verb, "stopped by SIGTERM", 143)
+        return _say_stop(verb, "stopped by SIGTERM", 143)
     except OSError as error:
         if not is_of_disk(error):
             raise
@@ -149,6 +152,11 @@ def _say(verb: str, line: str, code: int, everywhere: bool = False) -> int:
     if everywhere or local()[0] == 0:
         print(f"weit_rl {verb}: {line}".replace("\n", " "), file=sys.stderr)
     return code
+
+
+def _say_stop(verb: str, line: str, code: int) -> int:
+    """A command that started processes says itself that they were stopped, and which of them was the first."""
+    return code if ours() else _say(verb, line, code)
 
 
 def _find(table: dict[str, Option], key: str) -> Option:

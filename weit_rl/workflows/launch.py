@@ -77,7 +77,7 @@ def launch(verb: str, cfg: Any, make: Callable[[Any], Run], result: str) -> dict
     check_numbers(cfg)
     check_model(cfg)
     check_trainer(cfg)
-    if processes() < cfg.trainer.devices:
+    if processes() < (cfg.trainer.devices or 1):
         return start(verb, words, cfg, resume, result)
     with joined(cfg) as devices:
         set_up_torch(cfg)
@@ -117,10 +117,8 @@ def resumed_config(verb: str, cfg: Any) -> Any:
     checked(stored, config_name(verb, [f"task={cfg.task}"] if "task" in cfg else []), cfg.resume, whole=True)
     for name in _texts(stored.get("env")):
         entry_of_file(name, cfg.resume, name if name in _texts(cfg.get("env")) else None)
-    if cfg.trainer != default.trainer:  # where it is made, not what it is
+    if processes() > 1 or cfg.trainer != default.trainer:  # where it is made, not what it is
         stored.trainer = cfg.trainer
-    elif processes() > 1:
-        stored.trainer.devices = processes()
     other = [key for key in cfg if key != "resume" and cfg[key] != default[key] and cfg[key] != stored[key]]
     if other:
         raise UserError(f"resume={cfg.resume}: goes on with its own options; leave out {', '.join(other)}")

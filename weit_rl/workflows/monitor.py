@@ -28,15 +28,10 @@ class Monitor:
     """
 
     def __init__(self, run: RunFolder, tasks: Sequence[Any] = (), validate: Callable[[int], None] = lambda step: None):
-        self.run, self.tasks, self._validate, self._beside = run, tasks, validate, 0.0
+        self.run, self.tasks, self.validate, self._beside = run, tasks, validate, 0.0
         run.devices.share(tasks)
         earlier = run.metrics().get("time/seconds", [(0, 0.0)])
         self._began = time.monotonic() - earlier[-1][1]
-
-    def validate(self, step: int) -> None:
-        """Validate, in the process that leads."""
-        if self.run.devices.leads:
-            self._validate(step)
 
     @property
     def seconds(self) -> float:

@@ -12,16 +12,20 @@ import sys
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from weit_rl.bank import TemplateBank
 from weit_rl.errors import Elsewhere, Follows, Interrupted, UserError
 from weit_rl.training.devices import ALONE, Devices
 from weit_rl.training.loop import NotFinite
-from weit_rl.training.run_folder import default_folder
-from weit_rl.world import OWN, ours, processes
+from weit_rl.training.run_folder import CONFIG, default_folder
+from weit_rl.world import OWN, processes
+
+if TYPE_CHECKING:
+    from weit_rl.training.ranks import Ranks
 
 LOST = 1  # exit code where another process ended
+STOPS = (128 + signal.SIGINT, 128 + signal.SIGTERM)
 
 
 @contextlib.contextmanager
@@ -35,15 +39,11 @@ def joined(cfg: Any) -> Iterator[Devices]:
     if processes() == 1:
         yield ALONE
         return
-    from weit_rl.training.ranks import Ranks
-
-    ranks = Ranks(cfg.device)
+    ranks = _kind(cfg)(cfg.device)
     try:
         with _silent(not ranks.leads):
             yield ranks
-    except (Interrupted, NotFinite) as error:
-        if getattr(error, "exit_code", None) == LOST and ours():
-            raise Follows(LOST) from None
+    except NotFinite:
         raise
     except UserError as error:
         if not ranks.leads:
@@ -51,8 +51,18 @@ def joined(cfg: Any) -> Iterator[Devices]:
         raise
     except RuntimeError as error:
         if ranks.lost(error):
-            raise Follows(LOST) if ours() else Interrupted("another process of this run ended", LOST) from None
+            raise Interrupted("another process of this run ended", LOST) from None
         raise
+
+
+def _kind(cfg: Any) -> type[Ranks]:
+    if cfg.trainer.strategy == "fsdp":
+        from weit_rl.training.parts import Parts
+
+        return Parts
+    from weit_rl.training.ranks import Ranks
+
+    return Ranks
 
 
 @contextlib.contextmanager
@@ -80,8 +90,8 @@ def start(verb: str, words: list[str], cfg: Any, resume: str | None, result: str
 
     Raises:
         UserError: if the library is missing, or there are fewer GPUs.
-        Interrupted: where a process was killed; what was saved can be gone on with.
-        Follows: for other ends, of which the process that leads told.
+        Interrupted: after a stop, or where a process was killed.
+        Follows: for other ends, of which the processes told.
     """
     from torch.distributed.elastic.multiprocessing.api import SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
@@ -93,13 +103,13 @@ def start(verb: str, words: list[str], cfg: Any, resume: str | None, result: str
     how = LaunchConfig(1, 1, count, run_id=OWN, rdzv_backend="c10d", rdzv_endpoint="localhost:0", max_restarts=0,
                        local_addr="localhost")  # fmt: skip
     place = [] if resume else [f"run_dir={path}"]
+    command = f"{verb} task={cfg.task}" if "task" in cfg else verb
     try:
         with _surroundings(count, cfg.threads):
             elastic_launch(how, sys.executable)("-m", f"weit_rl.{verb}", *words, *place)
-    except SignalException as stop:
-        raise Follows(128 + stop.sigval) from None
-    except ChildFailedError as error:
-        raise _meaning(error, count, f"go on with: python -m weit_rl.{verb} {shlex.quote(f'resume={path}')}") from None
+    except (SignalException, ChildFailedError) as error:
+        hint = f"; go on with: python -m weit_rl.{command} {shlex.quote(f'resume={path}')}"
+        raise _meaning(error, count, hint if (path / CONFIG).exists() else "") from None
     found = path / result
     report = json.loads(found.read_text()) if found.suffix == ".json" else TemplateBank.load(found).card
     return report | {"run_dir": str(path)}
@@ -116,13 +126,16 @@ def _check(cfg: Any) -> None:
 
 
 def _meaning(error: Any, count: int, hint: str) -> BaseException:
-    """What to raise for processes that failed: one that was killed is the cause, whatever became of the others."""
-    codes = {rank: failure.exitcode for rank, failure in error.failures.items()}
+    """What to raise for a stop, or for processes that failed: one that was killed is the cause of the others' end."""
+    codes = {rank: failure.exitcode for rank, failure in getattr(error, "failures", {}).items()}
+    number = getattr(error, "sigval", 0) or next((code - 128 for code in codes.values() if code in STOPS), 0)
+    if number:
+        return Interrupted(f"stopped by {signal.Signals(number).name}{hint}", 128 + number)
     for rank, code in codes.items():
         if code < 0 and -code != signal.SIGTERM:  # by which the agent ends those that are left
             name = signal.Signals(-code).name
-            return Interrupted(f"process {rank} of {count} was ended by {name} and the others stopped; {hint}", LOST)
-    return Follows(next((code for code in (2, 143, 130) if code in codes.values()), LOST))
+            return Interrupted(f"process {rank} of {count} was ended by {name} and the others stopped{hint}", LOST)
+    return Follows(2 if 2 in codes.values() else LOST)
 
 
 @contextlib.contextmanager
@@ -130,15 +143,14 @@ def _surroundings(count: int, threads: int | None) -> Iterator[None]:
     """Environment and signal handlers as the processes and their agent need them, and afterwards as they were."""
     numbers = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT]
     handlers = {number: signal.getsignal(number) for number in numbers}
-    before, logger = dict(os.environ), logging.getLogger("torch.distributed.elastic")
-    level = logger.level
+    before, level = dict(os.environ), logging.root.manager.disable
     os.environ |= {OWN: "1", "TORCH_CPP_LOG_LEVEL": "ERROR"}  # DDP warns where no step leaves parameters out
     os.environ.setdefault("OMP_NUM_THREADS", str(threads or max(1, (os.cpu_count() or 1) // count)))
-    logger.setLevel(logging.CRITICAL)  # of failures it says pages; here they are one line
+    logging.disable()  # of failures the agent says pages; here they are one line
     try:
         yield
     finally:
-        logger.setLevel(level)
+        logging.disable(level)
         os.environ.clear()
         os.environ.update(before)
         with contextlib.suppress(ValueError):  # in another thread than the main one, where none was changed either
