@@ -54,8 +54,8 @@ class Devices:
         """A number's mean over the processes."""
         return value
 
-    def most(self, number: int) -> int:
-        """The largest of the processes' numbers."""
+    def stopped(self, number: int) -> int:
+        """The number of the signal by which any of the processes was asked to stop, 0 for none."""
         return number
 
     def told(self, text: str) -> str:
@@ -88,7 +88,7 @@ class Devices:
         """Write the state a stopped stage goes on from, see :func:`save_training`."""
         save_training(path, module, optimizer, step)
 
-    def load(self, path: Path, module: nn.Module, optimizer: torch.optim.Optimizer) -> int | None:
+    def restore(self, path: Path, module: nn.Module, optimizer: torch.optim.Optimizer) -> int | None:
         """Read it, see :func:`load_training`."""
         return load_training(path, module, optimizer)
 

@@ -99,7 +99,7 @@ def fit(
     peaks = [group["lr"] for group in optimizer.param_groups]
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
     first, end = span or (0, recipe.steps)
-    begin = devices.load(checkpoint, module, optimizer) if checkpoint else None
+    begin = devices.restore(checkpoint, module, optimizer) if checkpoint else None
     if begin is None:
         begin = first
         if warm:
@@ -112,7 +112,7 @@ def fit(
             value = _update(loss, step, optimizer, parameters, recipe.clip, devices)
             done = step + 1
             on_step(done, value)  # before saving: what was not reported yet is done again by a resumed stage
-            number = devices.most(stopped())
+            number = devices.stopped(stopped())
             if checkpoint and (number or done % recipe.save_every == 0 or done == end):
                 devices.save(checkpoint, module, optimizer, done)
             if number:

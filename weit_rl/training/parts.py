@@ -56,7 +56,7 @@ class Parts(Ranks):
         if self.leads:
             write_training(path, kept, step)
 
-    def load(self, path: Path, module: nn.Module, optimizer: torch.optim.Optimizer) -> int | None:
+    def restore(self, path: Path, module: nn.Module, optimizer: torch.optim.Optimizer) -> int | None:
         """Read it, and keep this process's part."""
         with self._accelerator.main_process_first():
             stored = read_training(path)

@@ -7,6 +7,8 @@ torch, where Fabric takes 6 s, and it brings one package and not eight.
 
 from __future__ import annotations
 
+import os
+import signal
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -22,7 +24,7 @@ from weit_rl.errors import Elsewhere, Follows, UserError
 from weit_rl.training.checkpoint import save_training
 from weit_rl.training.devices import Devices, Loss, Made
 from weit_rl.training.shares import Division
-from weit_rl.world import local
+from weit_rl.world import local, ours
 
 WAIT = timedelta(hours=1)  # for a process that hangs; one that ends is noticed at once
 APART = 2**40  # of the seeds of two processes: more than any training has steps
@@ -43,6 +45,7 @@ class Ranks(Devices):
         check_gpus(device, 0 if cpu else local()[1])
         self._accelerator = _accelerator(cpu)
         self.count, self.rank = self._accelerator.num_processes, self._accelerator.process_index
+        self._parent = os.getppid()
         self._division = Division(self.rank, self.count)
 
     def share(self, tasks: Sequence[Any]) -> None:
@@ -70,15 +73,14 @@ class Ranks(Devices):
         """A number's mean over the processes."""
         return self._accelerator.reduce(value, reduction="mean")  # type: ignore[return-value]
 
-    def most(self, number: int) -> int:
-        """The largest of the processes' numbers."""
-        numbers = torch.tensor([number], device=self._accelerator.device)
-        dist.all_reduce(numbers, dist.ReduceOp.MAX)
-        return int(numbers)
+    def stopped(self, number: int) -> int:
+        """The number of the signal by which any was asked to stop; the end of the command that started them is one."""
+        orphaned = ours() and os.getppid() != self._parent
+        return self._most(number or (signal.SIGTERM if orphaned else 0))
 
     def told(self, text: str) -> str:
         """The text of the process that leads."""
-        length = self.most(len(text.encode()) if self.leads else 0)
+        length = self._most(len(text.encode()) if self.leads else 0)
         letters = torch.zeros(length, dtype=torch.uint8, device=self._accelerator.device)
         if self.leads:
             letters.copy_(torch.frombuffer(bytearray(text.encode()), dtype=torch.uint8))
@@ -92,7 +94,7 @@ class Ranks(Devices):
             made = call()
         except UserError as error:
             failed = error
-        first = self.count - self.most(self.count - self.rank if failed else 0)  # count where none failed
+        first = self.count - self._most(self.count - self.rank if failed else 0)  # count where none failed
         if failed and first == self.rank:
             raise failed if self.leads else Elsewhere(f"process {self.rank} of {self.count}: {failed}") from failed
         if first < self.count:
@@ -112,10 +114,15 @@ class Ranks(Devices):
         if self.leads:
             save_training(path, module, optimizer, step)
 
-    def load(self, path: Path, module: nn.Module, optimizer: torch.optim.Optimizer) -> int | None:
+    def restore(self, path: Path, module: nn.Module, optimizer: torch.optim.Optimizer) -> int | None:
         """Read it in every process, first in the one that leads, which puts a damaged one right."""
         with self._accelerator.main_process_first():
-            return super().load(path, module, optimizer)
+            return super().restore(path, module, optimizer)
+
+    def _most(self, number: int) -> int:
+        numbers = torch.tensor([number], device=self._accelerator.device)
+        dist.all_reduce(numbers, dist.ReduceOp.MAX)
+        return int(numbers)
 
 
 class _Step(nn.Module):
