@@ -309,7 +309,7 @@ def reach(cfg, *_):
 @pytest.mark.parametrize("verb", ["train", "pretrain"])
 def test_the_options_reach_a_run(verb):
     with pytest.raises(Reached) as reached:
-        launch(verb, compose(verb, ["body.torso=1.25", "body.segments=2", "threads=1"]), reach)
+        launch(verb, compose(verb, ["body.torso=1.25", "body.segments=2", "threads=1"]), reach, "")
     assert reached.value.args == ("HalfCheetah:segments=2:torso=1.25", {None})
 
 

@@ -33,6 +33,7 @@ BASE = {
     "lock",
     "options",
     "tensorfile",
+    "world",
 }
 MAY_IMPORT = {
     "errors": set(),
@@ -42,10 +43,11 @@ MAY_IMPORT = {
     "atomic": {"errors"},
     "lock": {"errors", "atomic"},
     "limits": set(),
+    "world": set(),
     "jsonfile": {"errors"},
     "options": {"errors", "registry"},
     "tensorfile": {"errors", "atomic"},
-    "choices": {"errors", "registry", "seeds", "sizes"},
+    "choices": {"errors", "registry", "seeds", "sizes", "world"},
     "made_for": {"choices", "errors"},
     "early": BASE | {"data", "envs", "made_for", "training"},
     "recipes": {"errors", "options", "registry"},

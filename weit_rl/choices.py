@@ -9,11 +9,13 @@ from weit_rl.errors import UserError
 from weit_rl.registry import unknown
 from weit_rl.seeds import SEEDS_APART
 from weit_rl.sizes import HEAD_DIM, Size
+from weit_rl.world import processes
 
 RTG = ("latest", "every", "none")
 POSITIONS = ("window", "episode", "none")
 ATTENTION = ("full", "band")
 PRECISIONS = ("highest", "high", "medium")  # torch's names
+STRATEGIES = ("auto", "ddp", "fsdp")
 DEFAULT = "dt"  # the model where nobody says which; the bank of an environment without a suffix
 CHOICES = {"rtg": RTG, "positions": POSITIONS, "attention": ATTENTION, "precision": PRECISIONS}
 RANGES = {  # least and most; seeds and episodes end where they would meet those of another seed
@@ -52,6 +54,29 @@ def check_choices(cfg: Any) -> None:
     for name, choices in CHOICES.items():
         if name in cfg and cfg[name] not in choices:
             raise unknown(name, cfg[name], list(choices))
+
+
+def check_trainer(cfg: Any) -> None:
+    """Raise UserError where the training that a config describes cannot be divided among its processes."""
+    if "trainer" not in cfg:
+        return
+    devices, strategy, count = cfg.trainer.devices, cfg.trainer.strategy, processes()
+    devices = count if devices is None else devices
+    if strategy not in STRATEGIES:
+        raise unknown("trainer.strategy", strategy, list(STRATEGIES))
+    if strategy == "fsdp" and "train_steps" not in cfg:
+        raise UserError("trainer.strategy=fsdp: parts plain networks; the factors of pre-training are few, use ddp")
+    if strategy == "fsdp" and cfg.get("ema"):
+        raise UserError(f"ema={cfg.ema}: averages a whole network; use trainer.strategy=ddp, or leave it out")
+    if devices < 1:
+        raise UserError(f"trainer.devices={devices}: must be 1 or more")
+    if count > 1 and devices != count:
+        raise UserError(f"trainer.devices={devices}: {count} processes were started already; leave it out")
+    count = max(count, devices)
+    if count > 1 and cfg.batch_size % count:
+        raise UserError(f"batch_size={cfg.batch_size}: is shared by {count} processes; give a multiple of {count}")
+    if count > 1 and cfg.get("agent") is not None:
+        raise UserError(f"agent={cfg.agent}: learns in one process; leave out trainer.devices or agent")
 
 
 def size_of(group: Any, head_dim: int = HEAD_DIM) -> Size:

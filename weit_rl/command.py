@@ -6,6 +6,7 @@ things inside ``main``: then ``--help`` and a misspelt option are answered at on
 
 from __future__ import annotations
 
+import json
 import signal
 import sys
 from collections.abc import Callable, Sequence
@@ -13,10 +14,11 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from weit_rl.atomic import is_of_disk
 from weit_rl.early import check_early
-from weit_rl.errors import Interrupted, UserError
-from weit_rl.options import REQUIRED, Option, as_config, config_text, options
+from weit_rl.errors import Elsewhere, Follows, Interrupted, UserError
+from weit_rl.options import REQUIRED, Option, as_config, config_text, options, plain_config
 from weit_rl.recipes import recipe_words
 from weit_rl.registry import unknown
+from weit_rl.world import local, ours
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -29,7 +31,8 @@ VISION_MODES = ("train", "pretrain", "evaluate", "sample", "export", "describe")
 def command(verb: str, main: Callable[[DictConfig], Any], argv: Sequence[str] | None = None) -> NoReturn:
     """Run a verb as a process does, and exit.
 
-    Exit codes: 0 done, 2 bad input (one line on stderr, no traceback), 130 after Ctrl-C, 143 after SIGTERM.
+    Exit codes: 0 done, 2 bad input (one line on stderr, no traceback), 130 after Ctrl-C, 143 after SIGTERM, 1 where
+    another process ended that the training shared its work with.
 
     Args:
         verb: names the config file, ``configs/<verb>.yaml``.
@@ -44,7 +47,10 @@ def command(verb: str, main: Callable[[DictConfig], Any], argv: Sequence[str] | 
         sys.exit(0)
     # Unwinds the stack as Ctrl-C does, so that files are closed; the training loop puts its own handler over this one.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    sys.exit(_run(verb, main, words))
+    code = _run(verb, main, words)
+    if ours():
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # sent to the rest where one process ended; this one has, too
+    sys.exit(code)
 
 
 def compose(verb: str, words: Sequence[str] = ()) -> DictConfig:
@@ -79,6 +85,21 @@ def compose(verb: str, words: Sequence[str] = ()) -> DictConfig:
     return as_config(_nested(values))
 
 
+def words_of(verb: str, cfg: Any) -> list[str]:
+    """Words that :func:`compose` makes the same config of; all options are among them, since a recipe may differ."""
+    plain = plain_config(cfg)
+    name = config_name(verb, [f"task={plain['task']}"] if plain.get("task") else [])
+    values = {key: _at(plain, key) for key in options(name)}
+    return [f"{key}={value if isinstance(value, str) else json.dumps(value)}" for key, value in values.items()]
+
+
+def _at(values: Any, key: str) -> Any:
+    """{"size": {"width": 64}} at "size.width"."""
+    for group in key.split("."):
+        values = values[group]
+    return values
+
+
 def config_name(verb: str, words: Sequence[str] = ()) -> str:
     """The config file of a command: that of ``vision`` goes by its mode, that of another task by ``vision``, too."""
     given = dict(word.split("=", 1) for word in words if "=" in word)
@@ -107,16 +128,18 @@ def _run(verb: str, main: Callable[[DictConfig], Any], words: list[str]) -> int:
         check_early(verb, config)
         main(config)
         return 0
+    except Elsewhere as error:
+        return _say(verb, f"error: {error}", 2, everywhere=True)
     except UserError as error:
         return _say(verb, f"error: {error}", 2)
     except Interrupted as stop:
-        return _say(verb, str(stop), stop.exit_code)
+        return _say_stop(verb, str(stop), stop.exit_code)
     except KeyboardInterrupt:
-        return _say(verb, "interrupted", 130)
+        return _say_stop(verb, "interrupted", 130)
     except SystemExit as stop:
-        if stop.code != 143:
+        if stop.code != 143 or isinstance(stop, Follows):
             raise
-        return _say(verb, "stopped by SIGTERM", 143)
+        return _say_stop(verb, "stopped by SIGTERM", 143)
     except OSError as error:
         if not is_of_disk(error):
             raise
@@ -124,10 +147,16 @@ def _run(verb: str, main: Callable[[DictConfig], Any], words: list[str]) -> int:
         return _say(verb, f"error: {where}: {error.strerror}; free some space there or choose another place", 2)
 
 
-def _say(verb: str, line: str, code: int) -> int:
-    line = line.replace("\n", " ")
-    print(f"weit_rl {verb}: {line}", file=sys.stderr)
+def _say(verb: str, line: str, code: int, everywhere: bool = False) -> int:
+    """Of processes that share a run one speaks for all."""
+    if everywhere or local()[0] == 0:
+        print(f"weit_rl {verb}: {line}".replace("\n", " "), file=sys.stderr)
     return code
+
+
+def _say_stop(verb: str, line: str, code: int) -> int:
+    """A command that started processes says itself that they were stopped, and which of them was the first."""
+    return code if ours() else _say(verb, line, code)
 
 
 def _find(table: dict[str, Option], key: str) -> Option:

@@ -51,11 +51,12 @@ def _run_folder(path: str) -> None:
 
 
 def _values(cfg: Any) -> None:
-    from weit_rl.choices import check_choices, check_numbers, size_of
+    from weit_rl.choices import check_choices, check_numbers, check_trainer, size_of
     from weit_rl.sizes import Size
 
     check_numbers(cfg)
     check_choices(cfg)
+    check_trainer(cfg)
     if "size" in cfg and not (cfg.get("bank") or cfg.get("source")):  # which may have other heads
         Size.parse(cfg.size) if isinstance(cfg.size, str) else size_of(cfg.size)
 

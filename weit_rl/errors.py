@@ -39,3 +39,11 @@ class Interrupted(Exception):
 def stopped(stop: BaseException, message: str) -> Interrupted:
     """What a command raises in the place of Ctrl-C's or SIGTERM's exception, which knows no way to go on."""
     return Interrupted(message, getattr(stop, "exit_code", getattr(stop, "code", 130)))
+
+
+class Follows(SystemExit):
+    """The end of a process that trains with others, or started them, where another one says why."""
+
+
+class Elsewhere(UserError):
+    """An error of one process among several that the one that leads them does not have."""

@@ -20,7 +20,7 @@ from weit_rl.training.learning_curve import Points
 from weit_rl.training.run_folder import RunFolder, checked
 from weit_rl.workflows.train import TrainRun, stage_steps
 
-PLACES = ("run_dir", "resume", "device", "threads")  # where a run was made, not what it is
+PLACES = ("run_dir", "resume", "device", "threads", "trainer")  # where a run was made, not what it is
 MEASURES = ("return_mean", "return_std", "score", "flops", "seconds")
 SIZES = {"name", "width", "depth"}
 NEEDED = ("env", "size", "init", "train_steps", "seed")  # what only training runs have

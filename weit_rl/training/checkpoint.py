@@ -55,8 +55,17 @@ def _described(card: dict[str, Any], shapes: dict[str, tuple[int, ...]]) -> nn.M
 
 def save_training(path: Path, module: nn.Module, optimizer: torch.optim.Optimizer, step: int) -> None:
     """Write module and optimiser after ``step`` finished steps; the state before this one is kept, too."""
-    tensors = {f"module.{name}": t.detach() for name, t in module.state_dict().items()}
-    write_tensors(path, tensors | flatten_optimizer(optimizer), {"format": TRAINING, "step": step}, keep=True)
+    write_training(path, training_tensors(module, optimizer), step)
+
+
+def training_tensors(module: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """Module and optimiser as tensors by name."""
+    return {f"module.{name}": t.detach() for name, t in module.state_dict().items()} | flatten_optimizer(optimizer)
+
+
+def write_training(path: Path, tensors: dict[str, Tensor], step: int) -> None:
+    """Write what :func:`training_tensors` gave after ``step`` finished steps."""
+    write_tensors(path, tensors, {"format": TRAINING, "step": step}, keep=True)
 
 
 def load_training(path: Path, module: nn.Module, optimizer: torch.optim.Optimizer) -> int | None:
@@ -64,6 +73,12 @@ def load_training(path: Path, module: nn.Module, optimizer: torch.optim.Optimize
 
     Without a state that is None. A damaged one is replaced by the one before it, which is then the newest.
     """
+    stored = read_training(path)
+    return None if stored is None else fill_training(path, module, optimizer, *stored)
+
+
+def read_training(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
+    """The tensors and the card of the newest state that is whole, which is at ``path`` then; None without a state."""
     if (place := newest(path)) is None:
         return None
     if place != path:
@@ -71,6 +86,13 @@ def load_training(path: Path, module: nn.Module, optimizer: torch.optim.Optimize
     tensors, card = read_tensors(path)
     if card.get("format") != TRAINING:
         raise UserError(f"{path}: not a training state (format {card.get('format')!r})")
+    return tensors, card
+
+
+def fill_training(
+    path: Path, module: nn.Module, optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor], card: dict[str, Any]
+) -> int:
+    """Fill module and optimiser from a state that was read; returns the number of finished steps."""
     try:
         module.load_state_dict({name[7:]: t for name, t in tensors.items() if name.startswith("module.")})
         fill_optimizer(optimizer, tensors)

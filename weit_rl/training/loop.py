@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from weit_rl.errors import Interrupted, UserError
-from weit_rl.training.checkpoint import load_training, save_training
+from weit_rl.training.devices import ALONE, Devices
 
 
 @dataclass(frozen=True)
@@ -69,6 +69,7 @@ def fit(
     checkpoint: Path | None = None,
     span: tuple[int, int] | None = None,
     warm: Callable[[torch.optim.Optimizer], None] | None = None,
+    devices: Devices = ALONE,
 ) -> nn.Module:
     """Minimise ``loss`` over the trainable parameters of ``module``.
 
@@ -81,6 +82,7 @@ def fit(
         checkpoint: file to resume from if it exists, and to save to.
         span: the steps of the recipe that are done now, first and last + 1 (default: all).
         warm: fills the optimiser before the first step of a stage that is not resumed.
+        devices: the processes that train it together (default: this one alone).
 
     Returns:
         ``module``, trained.
@@ -97,35 +99,42 @@ def fit(
     peaks = [group["lr"] for group in optimizer.param_groups]
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
     first, end = span or (0, recipe.steps)
-    begin = load_training(checkpoint, module, optimizer) if checkpoint else None
+    begin = devices.restore(checkpoint, module, optimizer) if checkpoint else None
     if begin is None:
         begin = first
         if warm:
             warm(optimizer)
-    devices = list(range(torch.cuda.device_count()))
-    with stop_signal() as stopped, torch.random.fork_rng(devices):
+    loss = devices.step(module, loss)
+    with stop_signal() as stopped, torch.random.fork_rng(list(range(torch.cuda.device_count()))):
         for step in range(begin, end):
             for group, peak in zip(optimizer.param_groups, peaks, strict=True):
                 group["lr"] = peak * learning_rate(recipe, step)
-            value = _update(loss, step, optimizer, parameters, recipe.clip)
+            value = _update(loss, step, optimizer, parameters, recipe.clip, devices)
             done = step + 1
             on_step(done, value)  # before saving: what was not reported yet is done again by a resumed stage
-            number = stopped()
+            number = devices.stopped(stopped())
             if checkpoint and (number or done % recipe.save_every == 0 or done == end):
-                save_training(checkpoint, module, optimizer, done)
+                devices.save(checkpoint, module, optimizer, done)
             if number:
                 raise Interrupted(f"stopped by {signal.Signals(number).name} after step {done} of {end}", 128 + number)
+    devices.wait()  # what one writes at the end is read by all
     return module
 
 
 def _update(
-    loss: Callable[[int], Tensor], step: int, optimizer: torch.optim.Optimizer, parameters: list[Tensor], clip: float
+    loss: Callable[[int], Tensor],
+    step: int,
+    optimizer: torch.optim.Optimizer,
+    parameters: list[Tensor],
+    clip: float,
+    devices: Devices,
 ) -> float:
     optimizer.zero_grad(set_to_none=True)
-    torch.manual_seed(step)  # dropout, too, is drawn from the step's number
+    torch.manual_seed(devices.seed(step))  # dropout, too, is drawn from the step's number
     value = loss(step)
     value.backward()
-    norm = nn.utils.clip_grad_norm_(parameters, clip)
+    value = devices.mean(value.detach())
+    norm = devices.norm(parameters, clip)
     if not torch.isfinite(value + norm):
         raise NotFinite(
             f"the loss is {value.item()}, its gradient's norm {norm.item()} at step {step}: lower the learning rate "
@@ -133,7 +142,7 @@ def _update(
             step,
         )
     optimizer.step()
-    return float(value.detach())
+    return float(value)
 
 
 @contextmanager

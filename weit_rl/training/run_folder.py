@@ -18,6 +18,7 @@ from weit_rl.atomic import cannot_write, check_space, write_atomically
 from weit_rl.errors import UserError
 from weit_rl.lock import holds_nothing, locked
 from weit_rl.options import as_config, check_values, plain_config
+from weit_rl.training.devices import ALONE, Devices
 from weit_rl.training.environment import describe_environment
 from weit_rl.training.learning_curve import draw_learning_curve
 from weit_rl.training.metrics import MetricsLog
@@ -36,7 +37,10 @@ class RunFolder:
     Attributes:
         path: the folder.
         config: the run's composed config.
+        devices: the processes that work at it.
     """
+
+    devices: Devices = ALONE
 
     def __init__(self, path: Path, resume_step: int | None = None, lock: BaseFileLock | None = None):
         self.path, self._lock = path, lock
@@ -59,7 +63,7 @@ class RunFolder:
         Raises:
             UserError: if the folder exists and is not empty, cannot be made, or the disk has less space.
         """
-        folder = Path(path).expanduser() if path else _default_folder(verb, cfg, seed)
+        folder = Path(path).expanduser() if path else default_folder(verb, cfg, seed)
         _check(folder, free_bytes)
         try:
             (folder / "checkpoints").mkdir(parents=True, exist_ok=True)
@@ -191,7 +195,8 @@ def _is_new(folder: Path) -> bool:
     return holds_nothing(folder, "checkpoints", ENVIRONMENT) and not any((folder / "checkpoints").glob("*"))
 
 
-def _default_folder(verb: str, cfg: DictConfig, seed: int) -> Path:
+def default_folder(verb: str, cfg: DictConfig, seed: int) -> Path:
+    """A folder of that name that there is not yet: ``runs/<verb>-<env>-<size>-<init>-s<seed>-<timestamp>``."""
     size = cfg.get("size")
     if size is not None and not isinstance(size, str):  # the group of size.name, size.width, size.depth
         size = "x".join(str(number) for number in (size.width, size.depth) if number) or size.name

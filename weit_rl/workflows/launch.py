@@ -9,16 +9,20 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from weit_rl.atomic import cannot_write, is_of_disk, remove_unfinished
-from weit_rl.choices import check_numbers
-from weit_rl.command import compose, config_name
+from weit_rl.choices import check_numbers, check_trainer
+from weit_rl.command import compose, config_name, words_of
 from weit_rl.envs.entry import entry_of_file
 from weit_rl.errors import CannotWrite, Interrupted, UserError, stopped
 from weit_rl.lock import locked
 from weit_rl.tasks import kind_of
 from weit_rl.tensorfile import newest, read_card, read_tensors
 from weit_rl.training.device import set_up_torch
+from weit_rl.training.devices import Devices
+from weit_rl.training.follower import Follower
 from weit_rl.training.run_folder import RunFolder, checked
 from weit_rl.workflows.setup import check_model
+from weit_rl.workflows.together import LOST, joined, start
+from weit_rl.world import processes
 
 PATHS = ("data", "bank", "source", "features", "autoencoder")
 
@@ -47,30 +51,60 @@ def _absolute(text: Any) -> Any:
     return text if bare or not os.path.exists(path) else os.path.abspath(path)
 
 
-def launch(verb: str, cfg: Any, make: Callable[[Any], Run]) -> dict[str, Any]:
+def launch(verb: str, cfg: Any, make: Callable[[Any], Run], result: str) -> dict[str, Any]:
     """Make a run and its folder, or read them back with ``cfg.resume``, and let it work.
+
+    Where ``cfg.trainer.devices`` asks for processes that nobody started yet, they are started, and it works in them.
+
+    Args:
+        verb: of the command.
+        cfg: its composed config.
+        make: ``make(cfg)`` is the run.
+        result: the file in the run folder that only a finished run has.
+
+    Returns:
+        What the run gives; nothing in processes that do not lead.
 
     Raises:
         UserError: for bad input, before anything is written.
         Interrupted: after a stop, saying how to go on.
     """
+    words = words_of(verb, cfg)
     kind_of(cfg).prepare(cfg)
     resume = cfg.resume
     if resume is not None:
         cfg = resumed_config(verb, cfg)
     check_numbers(cfg)
     check_model(cfg)
-    set_up_torch(cfg)
-    for name in PATHS:
-        if name in cfg:
-            cfg[name] = _absolute(cfg[name])
-    run = make(cfg)
-    if resume is None:
-        folder = RunFolder.create(cfg.run_dir, verb, cfg, cfg.seed, run.free_bytes)
-    else:
-        folder = taken_up(Path(resume), run)
-    with resumable(folder, f"{verb} task={cfg.task}" if "task" in cfg else verb):
-        return run(folder)
+    check_trainer(cfg)
+    if processes() < (cfg.trainer.devices or 1):
+        return start(verb, words, cfg, resume, result)
+    with joined(cfg) as devices:
+        set_up_torch(cfg)
+        for name in PATHS:
+            if name in cfg:
+                cfg[name] = _absolute(cfg[name])
+        run = devices.together(lambda: make(cfg))
+        folder = _folder(verb, cfg, resume, run, devices)
+        with resumable(folder, f"{verb} task={cfg.task}" if "task" in cfg else verb):
+            return run(folder)
+
+
+def _folder(verb: str, cfg: Any, resume: str | None, run: Run, devices: Devices) -> RunFolder:
+    """The run's folder, which the process that leads makes or takes up, and the others read."""
+
+    def made() -> RunFolder | None:
+        if not devices.leads:
+            return None
+        if resume is None:
+            return RunFolder.create(cfg.run_dir, verb, cfg, cfg.seed, run.free_bytes)
+        return taken_up(Path(resume), run)
+
+    folder = devices.together(made)
+    path = devices.told(str(folder.path.absolute()) if folder else "")
+    folder = folder or Follower(Path(path))
+    folder.devices = devices
+    return folder
 
 
 def resumed_config(verb: str, cfg: Any) -> Any:
@@ -83,6 +117,8 @@ def resumed_config(verb: str, cfg: Any) -> Any:
     checked(stored, config_name(verb, [f"task={cfg.task}"] if "task" in cfg else []), cfg.resume, whole=True)
     for name in _texts(stored.get("env")):
         entry_of_file(name, cfg.resume, name if name in _texts(cfg.get("env")) else None)
+    if processes() > 1 or cfg.trainer != default.trainer:  # where it is made, not what it is
+        stored.trainer = cfg.trainer
     other = [key for key in cfg if key != "resume" and cfg[key] != default[key] and cfg[key] != stored[key]]
     if other:
         raise UserError(f"resume={cfg.resume}: goes on with its own options; leave out {', '.join(other)}")
@@ -134,6 +170,8 @@ class resumable:
             raise Interrupted(f"{error}; {self.hint}", error.exit_code) from None
         if isinstance(error, KeyboardInterrupt | SystemExit):  # between two stages, where no loop holds signals back
             raise stopped(error, f"interrupted; {self.hint}") from None
+        if self.run.devices.lost(error):
+            raise Interrupted(f"another process of this run ended; {self.hint}", LOST) from None
         if is_of_disk(error):
             error = cannot_write(error.filename or self.run.path, error)
         if isinstance(error, CannotWrite):

@@ -29,6 +29,7 @@ class Monitor:
 
     def __init__(self, run: RunFolder, tasks: Sequence[Any] = (), validate: Callable[[int], None] = lambda step: None):
         self.run, self.tasks, self.validate, self._beside = run, tasks, validate, 0.0
+        run.devices.share(tasks)
         earlier = run.metrics().get("time/seconds", [(0, 0.0)])
         self._began = time.monotonic() - earlier[-1][1]
 
@@ -85,7 +86,7 @@ class Monitor:
         begin, end = span or (0, recipe.steps)
         checkpoint = self.run.checkpoint_path(f"{name}_state")
         start = read_card(done)["step"] if (done := newest(checkpoint)) else begin
-        flops = (end - begin) * step_flops(module, loss, min(probes, recipe.steps))
+        flops = (end - begin) * self.run.devices.count * step_flops(module, loss, min(probes, recipe.steps))
         with Progress(end, f"{name} stage", start) as bar:
 
             def on_step(step: int, value: float) -> None:
@@ -99,8 +100,11 @@ class Monitor:
                     self.validate(offset + step)
 
             try:
-                return fit(module, loss, recipe, groups, on_step, checkpoint, (begin, end), warm)
+                return fit(module, loss, recipe, groups, on_step, checkpoint, (begin, end), warm, self.run.devices)
             except NotFinite as error:
+                if not self.run.devices.leads:
+                    raise
                 path = self.run.path / BAD_BATCH
-                write_batch(path, self.tasks, loss, name, error.step)
+                with self.run.devices.undivided():
+                    write_batch(path, self.tasks, loss, name, error.step)
                 raise UserError(f"{name} stage: {error}; the batch is in {path}") from error

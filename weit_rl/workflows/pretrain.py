@@ -34,12 +34,12 @@ from weit_rl.workflows.setup import bank_of
 
 LICENCE = "Apache-2.0"
 PROBES = 50  # steps whose FLOPs are averaged: they depend on the sizes drawn
-PLACES = ("run_dir", "resume", "device", "threads", "workers")  # where a bank is made, not what it is
+PLACES = ("run_dir", "resume", "device", "threads", "trainer", "workers")  # where a bank is made, not what it is
 
 
 def pretrain(cfg: Any) -> dict[str, Any]:
     """Run or resume; returns the bank's card."""
-    return launch("pretrain", cfg, PretrainRun)
+    return launch("pretrain", cfg, PretrainRun, PretrainRun.result)
 
 
 class PretrainRun:
@@ -96,6 +96,8 @@ class PretrainRun:
         groups = [{"params": list(self.bank.parameters())}, {"params": self.shared.own(), "weight_decay": 0.0}]
         stage = (self.shared, self.loss(self.nets), self.recipe(self.cfg.steps), groups)
         monitor.stage("pretrain", self.stages["pretrain"], *stage, probes=PROBES)
+        if not run.devices.leads:
+            return {}
         self.bank.source = joined([source_tensors(net) for net in self.nets], self.task.model.bound)
         self.bank.card |= {**self.card(), "flops": monitor.flops}
         self.bank.card["scores"] = self.scores()

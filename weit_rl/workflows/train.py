@@ -33,7 +33,7 @@ LOSS_BATCHES = 50  # of held-out windows, by which a finished network is judged 
 
 def train(cfg: Any) -> dict[str, Any]:
     """Run or resume; returns what evaluation.json holds."""
-    return launch("train", cfg, run_of)
+    return launch("train", cfg, run_of, TrainRun.result)
 
 
 def run_of(cfg: Any) -> TrainRun:
@@ -66,6 +66,7 @@ class TrainRun:
         if self.bank:
             self.task.plan = self.task.plan.with_tiles(self.bank.tiles)
         self.net: Any = self.task.build(self.size, cfg.seed)
+        self.trained = self.net  # in the training stage perhaps a copy of it in parts
         self.averaged: Averaged | None = None
         self.ema = ema_of(cfg)
         self.stages = {"scaler": 0, **{segment.name: self.scaler_steps for segment in self.segments}}
@@ -79,9 +80,11 @@ class TrainRun:
     def __call__(self, run: RunFolder) -> dict[str, Any]:
         """Both stages and the final evaluation, written to ``run``."""
         scores = Scores(run, self.task, self.cfg)
-        monitor = Monitor(run, [self.task], lambda step: scores.validate(self.judged, self.card(), step))
+        monitor = Monitor(run, [self.task], lambda step: self.validate(scores, step))
         self.start(run, monitor)
         self.train(monitor)
+        if not run.devices.leads:
+            return {}
         if self.train_steps:
             monitor.validate(self.scaler_steps + self.train_steps)
         save_network(run.checkpoint_path("last"), self.net, self.card())
@@ -101,18 +104,28 @@ class TrainRun:
         for segment in self.segments:
             if segment.first:
                 warm = self.rescale(segment.size, monitor.run.checkpoint_path(f"{name}_state"))
-            stage = (segment.name, self.scaler_steps, self.averaged or self.net, self.loss, self.recipe("train"))
+            self.trained = monitor.run.devices.parted(self.net)
+            stage = (segment.name, self.scaler_steps, self.averaged or self.trained, self.loss, self.recipe("train"))
             after = self.averaged.update if self.averaged else lambda: None
             monitor.stage(*stage, every=every, span=(segment.first, segment.last), warm=warm, after=after)
-            name = segment.name
+            monitor.run.devices.gather(self.trained, self.net)
+            self.trained, name = self.net, segment.name
         self.net = self.judged
+
+    def validate(self, scores: Scores, step: int) -> None:
+        """Score the network as it is, in the process that leads."""
+        devices = scores.run.devices
+        devices.gather(self.trained, self.net)
+        if devices.leads:
+            scores.validate(self.judged, self.card(), step)
 
     def rescale(self, size: Size, state: Path) -> Callable[[Any], None]:
         """Go on with a network of another size; returns what carries the optimiser's state over."""
         target = self.task.build(size, self.cfg.seed)
         moments = rescaled_optimizer(read_tensors(newest(state) or state)[0], self.net, target, self.task.plan)
         target.load_state_dict(rescaled(self.net, target, self.task.plan, self.cfg.seed))
-        self.net, self.size = target, size
+        self.net = self.trained = target
+        self.size = size
         return lambda optimizer: fill_optimizer(optimizer, moments)
 
     def start(self, run: RunFolder, monitor: Monitor) -> None:
@@ -122,7 +135,8 @@ class TrainRun:
             self.net.load_state_dict(load_network(path)[0].state_dict())
         else:
             self.initialize(monitor)
-            save_network(path, self.net, self.card())
+            if run.devices.leads:
+                save_network(path, self.net, self.card())
         monitor.validate(self.scaler_steps)
 
     def initialize(self, monitor: Monitor) -> None:
@@ -157,7 +171,7 @@ class TrainRun:
 
     def loss(self, step: int) -> Any:
         """The plain network's loss on the batch of a step of the second stage."""
-        return self.task.loss(self.net, self.task.batch(self.scaler_steps + step))
+        return self.task.loss(self.trained, self.task.batch(self.scaler_steps + step))
 
     def recipe(self, stage: str) -> Recipe:
         """Steps and rates of a stage."""
