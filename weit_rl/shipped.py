@@ -45,6 +45,6 @@ def shipped_names() -> list[str]:
     for path in BANKS.glob("*.safetensors"):
         card = read_card(path)
         model = str(card.get("model", DEFAULT))
-        names = card.get("names") if path.stem.partition("-")[0] == SHARED else [path.stem.removesuffix(f"-{model}")]
-        found |= {f"{name} {model}" for name in names}
+        own = path.stem.removesuffix(f"-{model}")
+        found |= {f"{name} {model}" for name in (card["names"] if own == SHARED else [own])}
     return sorted(found)
