@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import re
 import shlex
 from collections.abc import Mapping
@@ -18,8 +17,8 @@ from weit_rl.comparison import rates
 from weit_rl.comparison.cell import discard, run_cell
 from weit_rl.comparison.figures import all_figures
 from weit_rl.comparison.grid import Grid
+from weit_rl.comparison.launchers import Job, Place, launcher_of
 from weit_rl.comparison.page import write_html, write_markdown
-from weit_rl.comparison.pool import Job, in_parallel
 from weit_rl.comparison.results import Results, scored
 from weit_rl.comparison.sources import JUDGE, Sources
 from weit_rl.comparison.tables import Reference, all_tables
@@ -65,7 +64,7 @@ class Comparison:
         self.folder = Path(cfg.run_dir or f"runs/benchmark-{slug}-{cfg.profile}").expanduser()
         self.results = Results(self.folder, self.grid)
         self.sources = Sources(self.grid, (self.folder / "sources").absolute(), cfg.threads)
-        self.workers = cfg.workers or max(1, (os.cpu_count() or 1) // cfg.threads)
+        self.launch, self.where = launcher_of(cfg), Place(cfg.workers, cfg.threads, self.folder / "logs")
 
     def __call__(self) -> dict[str, Any]:
         """What the mode says, then the report; whatever works in the folder has it for itself."""
@@ -127,8 +126,7 @@ class Comparison:
         if not jobs:
             return
         with Progress(len(jobs), label, unit="jobs") as bar:
-            pairs = in_parallel(jobs, min(self.workers, len(jobs)), self.folder / "logs")
-            for number, pair in enumerate(pairs, start=1):
+            for number, pair in enumerate(self.launch(jobs, self.where), start=1):
                 yield pair
                 bar.update(number)
 
