@@ -1,16 +1,17 @@
 """Launchers of the comparison: the same rows from every one of them, whatever dies on the way."""
 
 import os
-import signal
 import threading
 import time
 from importlib.util import find_spec
 from pathlib import Path
 
+import faulty_jobs
 import pytest
 
 from weit_rl.benchmark import main as benchmark
 from weit_rl.command import compose
+from weit_rl.comparison import runs
 from weit_rl.comparison.launchers import LAUNCHERS, Place, launcher_of, work
 from weit_rl.comparison.results import read
 from weit_rl.errors import UserError
@@ -18,10 +19,113 @@ from weit_rl.lock import Occupied, locked
 from weit_rl.tasks import kind_named
 
 CELLS = ["methods=[scratch]", "sizes=[32x1, 64x1, 32x2]", "budgets=[250]", "seeds=[0]", "episodes=1", "batch_size=4"]
+OPTIONS = {"local": {}, "ray": {}, "submitit": {"cluster": "local"}}
 
 
-def needs(package, extra):
-    return pytest.mark.skipif(find_spec(package) is None, reason=f"needs the extra {extra}: pip install 'weit_rl[{extra}]'")
+def where(package, extra):
+    missing = f"needs the extra {extra}: pip install 'weit_rl[{extra}]'"
+    return pytest.param(package, marks=pytest.mark.skipif(find_spec(package) is None, reason=missing))
+
+
+ELSEWHERE = [where("ray", "ray"), where("submitit", "slurm")]
+
+
+@pytest.fixture(scope="module")
+def python_path():
+    """What the processes of other machines import."""
+    with pytest.MonkeyPatch.context() as patch:
+        folders = [str(Path(__file__).parents[1]), str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")]
+        patch.setenv("PYTHONPATH", os.pathsep.join(filter(None, folders)))
+        yield patch
+
+
+@pytest.fixture(scope="module")
+def cluster(python_path):
+    """Two nodes of a Ray cluster on this machine, one CPU each, and the connection to the first."""
+    from ray.cluster_utils import Cluster
+
+    import ray
+
+    python_path.setenv("RAY_worker_niceness", "0")  # its 15 waits long where the cores are busy
+    python_path.setenv("RAY_USAGE_STATS_ENABLED", "0")
+    nodes = Cluster()
+    small = {"num_cpus": 1, "object_store_memory": 80 * 2**20, "include_dashboard": False}
+    nodes.add_node(**small, _system_config={"health_check_period_ms": 1000, "health_check_failure_threshold": 5})
+    second = nodes.add_node(**small)
+    ray.init(nodes.address, log_to_driver=False, logging_level="ERROR")
+    yield nodes, second
+    ray.shutdown()
+    nodes.shutdown()
+
+
+@pytest.fixture
+def launched(request, python_path, tmp_path):
+    """Results by name of jobs that a launcher worked on."""
+
+    def launch(name, jobs, **options):
+        if name == "ray":
+            request.getfixturevalue("cluster")
+        words = [f"launcher={name}", f"launcher_options={({**OPTIONS[name], **options})}"]
+        return dict(launcher_of(compose("benchmark", words))(jobs, Place(2, 1, tmp_path / "logs")))
+
+    return launch
+
+
+@pytest.mark.parametrize("name", ["local", *ELSEWHERE])
+def test_jobs_keep_what_they_print_and_stop_at_an_error(name, launched, tmp_path):
+    assert launched(name, {str(x): (faulty_jobs.double, (x,)) for x in (1, 2)}) == {"1": 2, "2": 4}
+    assert [(tmp_path / "logs" / f"{x}.txt").read_text() for x in (1, 2)] == ["doubling 1\n", "doubling 2\n"]
+    with pytest.raises(UserError, match="^13: thirteen$"):
+        launched(name, {"13": (faulty_jobs.refuses, ())})
+    with pytest.raises(RuntimeError, match="^bug failed$"):
+        launched(name, {"bug": (faulty_jobs.has_a_bug, ())})
+
+
+@pytest.mark.parametrize("name", ELSEWHERE)
+def test_a_job_whose_worker_dies_is_given_to_another_until_that_is_too_often(name, launched, tmp_path):
+    jobs = {f"job{x}": (faulty_jobs.dies_once, (str(tmp_path / f"mark{x}"), x)) for x in (1, 2)}
+    assert launched(name, jobs) == {"job1": 1, "job2": 2}
+    with pytest.raises(UserError, match=r"^job: was given up after 1 retries .* go on with the same command$"):
+        launched(name, {"job": (faulty_jobs.always_dies, ())}, retries=1)
+
+
+@pytest.mark.parametrize("name", ELSEWHERE[1:])
+def test_a_job_that_slurm_takes_away_goes_on(name, launched, tmp_path):
+    assert launched(name, {"job": (faulty_jobs.preempted_once, (str(tmp_path / "mark"), 5))}, retries=0) == {"job": 5}
+    assert not list(tmp_path.glob("logs/submitit*"))  # pickles
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [(["launcher=rya"], "did you mean ray"), (["launcher_options={retries: 1}"], "launcher=local has none"),
+     (["launcher=submitit", "launcher_options={partitoin: a}"], "did you mean partition"),
+     (["launcher=submitit", "launcher_options={timeout_min: long}"], "must be an integer"),
+     (["launcher=ray", "launcher_options={retries: -1}"], "must be 0 or more"),
+     (["launcher=submitit", "launcher_options={cluster: slrum}"], "did you mean slurm"),
+     (["launcher=submitit"], "no Slurm here"),
+     (["launcher=ray", "launcher_options={address: '127.0.0.1:1'}"], "no cluster answers at 127.0.0.1:1")],
+)  # fmt: skip
+def test_bad_launchers_are_refused(refused, words, says):
+    assert says in refused("benchmark", "methods=[scratch]", *words)
+
+
+@pytest.mark.parametrize("name", ["ray", "submitit"])
+def test_a_package_that_is_missing_is_one_line(refused, monkeypatch, name):
+    monkeypatch.setattr("weit_rl.comparison.launchers.find_spec", lambda package: None)
+    extra = LAUNCHERS.get(name).extra
+    assert f"launcher={name} needs {name}: pip install 'weit_rl[{extra}]'" in refused("benchmark", f"launcher={name}")
+
+
+def test_the_run_folder_of_one_that_was_given_up_as_dead_is_waited_for(tmp_path, monkeypatch):
+    lock = locked(tmp_path)
+    threading.Timer(0.5, lock.release).start()
+    assert work.patiently((lambda: bool(locked(tmp_path)), ())) is True
+    monkeypatch.setattr(work, "PATIENCE", 0.1)
+    (tmp_path / "again").mkdir()
+    lock = locked(tmp_path / "again")
+    with pytest.raises(Occupied):  # and it is not removed, though there is no run in it yet
+        work.patiently((runs.finish, ("train", tmp_path / "again", ())))
+    lock.release()
 
 
 def rows(folder):
@@ -29,29 +133,11 @@ def rows(folder):
     return [{**row, "seconds": 0} for row in read(folder / "results.csv", kind_named("control"))]
 
 
-@pytest.fixture
-def local_rows(tiny_data, tmp_path):
-    benchmark(compose("benchmark", [*CELLS, "workers=1", f"data={tiny_data}", f"run_dir={tmp_path / 'local'}"]))
-    return rows(tmp_path / "local")
-
-
-@pytest.fixture
-def cluster(monkeypatch):
-    """Two nodes of a Ray cluster on this machine, one CPU each, and the connection to the first."""
-    monkeypatch.setenv("RAY_worker_niceness", "0")  # 15 waits long where the cores are busy
-    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
-    from ray.cluster_utils import Cluster
-
-    import ray
-
-    nodes = Cluster()
-    small = {"num_cpus": 1, "object_store_memory": 80 * 2**20, "include_dashboard": False}
-    nodes.add_node(**small, _system_config={"health_check_period_ms": 1000, "health_check_failure_threshold": 3})
-    second = nodes.add_node(**small)
-    ray.init(nodes.address, log_to_driver=False, logging_level="ERROR")
-    yield nodes, second
-    ray.shutdown()
-    nodes.shutdown()
+@pytest.fixture(scope="module")
+def local_rows(tiny_data, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("local")
+    benchmark(compose("benchmark", [*CELLS, "workers=1", f"data={tiny_data}", f"run_dir={folder}"]))
+    return rows(folder)
 
 
 def at_work(node, cells):
@@ -70,22 +156,26 @@ def at_work(node, cells):
     return None
 
 
-@needs("ray", "ray")
 @pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="looks into /proc for who is at work")
-def test_a_node_dies_and_every_cell_is_there_once(cluster, local_rows, tiny_data, tmp_path):
-    (nodes, second), folder, killed = cluster, tmp_path / "ray", []
+@pytest.mark.parametrize("name", ELSEWHERE[:1])
+def test_a_node_dies_and_every_cell_is_there_once(name, cluster, local_rows, tiny_data, tmp_path):
+    (nodes, second), killed = cluster, []
 
     def kill():
-        while not (cell := at_work(second, folder / "cells")):
+        deadline = time.monotonic() + 300
+        while not (cell := at_work(second, tmp_path / "cells")) and time.monotonic() < deadline:
             time.sleep(0.02)
         nodes.remove_node(second, allow_graceful=False)
-        print('killed', time.monotonic() - start)
-        killed.append((cell, (cell / "evaluation.json").exists()))
+        killed.append((cell / "evaluation.json").exists())
 
-    start = time.monotonic()
     threading.Thread(target=kill, daemon=True).start()
-    benchmark(compose("benchmark", [*CELLS, "launcher=ray", f"data={tiny_data}", f"run_dir={folder}"]))
-    [(cell, finished)] = killed
-    assert not finished
-    assert rows(folder) == local_rows
-    print(time.monotonic() - start); print((folder / "logs" / f"{cell.name}.txt").read_text())
+    benchmark(compose("benchmark", [*CELLS, f"launcher={name}", f"data={tiny_data}", f"run_dir={tmp_path}"]))
+    assert killed == [False]
+    assert rows(tmp_path) == local_rows and len(local_rows) == 3
+
+
+@pytest.mark.parametrize("name", ELSEWHERE[1:])
+def test_jobs_of_slurm_give_the_same_rows(name, local_rows, tiny_data, tmp_path, python_path):
+    words = [*CELLS, "sizes=[32x1]", "workers=2", f"launcher={name}", "launcher_options={cluster: local}"]
+    benchmark(compose("benchmark", [*words, f"data={tiny_data}", f"run_dir={tmp_path}"]))
+    assert rows(tmp_path) == [row for row in local_rows if row["size"] == "32x1"]

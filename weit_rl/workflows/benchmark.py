@@ -64,12 +64,13 @@ class Comparison:
         self.folder = Path(cfg.run_dir or f"runs/benchmark-{slug}-{cfg.profile}").expanduser()
         self.results = Results(self.folder, self.grid)
         self.sources = Sources(self.grid, (self.folder / "sources").absolute(), cfg.threads)
-        self.launch, self.where = launcher_of(cfg), Place(cfg.workers, cfg.threads, self.folder / "logs")
+        self.where = Place(cfg.workers, cfg.threads, self.folder / "logs")
 
     def __call__(self) -> dict[str, Any]:
         """What the mode says, then the report; whatever works in the folder has it for itself."""
         if self.cfg.mode == "report":
             return self.report()
+        self.launch = launcher_of(self.cfg)
         lock = self.results.begin()
         try:
             self.make()

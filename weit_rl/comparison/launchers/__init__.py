@@ -52,11 +52,13 @@ class Launcher:
     Attributes:
         work: ``work(jobs, place, **options)`` gives names and results in the order in which jobs end. It raises
             UserError for what a job raised or when one is given up, and RuntimeError, which names the job, for a bug.
+        check: ``check(**options)`` raises UserError where it cannot work at all.
         package: that must be installed; None (default) for one that needs nothing.
         extra: of this project that installs it.
     """
 
     work: Callable[..., Iterator[tuple[str, Any]]]
+    check: Callable[..., None] = lambda **options: None
     package: str | None = None
     extra: str = ""
 
@@ -68,7 +70,8 @@ def launcher_of(cfg: Any) -> Work:
     """The ``work(jobs, place)`` that ``cfg.launcher`` and ``cfg.launcher_options`` name.
 
     Raises:
-        UserError: for an unknown launcher or option, an option of another type, or a package that is not installed.
+        UserError: for an unknown launcher or option, an option of another type, a package that is
+            not installed, or where the launcher cannot work.
     """
     name, options = cfg.launcher, dict(cfg.launcher_options)
     launcher = LAUNCHERS.get(name)
@@ -86,6 +89,7 @@ def launcher_of(cfg: Any) -> Work:
             raise UserError(f"launcher_options: {option}={value}: must be 0 or more")
     if launcher.package and find_spec(launcher.package) is None:
         raise UserError(f"launcher={name} needs {launcher.package}: pip install 'weit_rl[{launcher.extra}]'")
+    launcher.check(**options)
     return partial(launcher.work, **options)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import socket
 import sys
 import threading
 from collections import deque
@@ -83,12 +84,24 @@ def connected(address: str | None) -> Any:
         import ray
 
         if not ray.is_initialized():
+            reach(address)
             try:
                 ray.init(address, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
             except (ConnectionError, ValueError, RuntimeError) as error:
                 reason = str(error).partition("\n")[0]
                 raise UserError(f"launcher=ray: no cluster at {address or 'RAY_ADDRESS'} ({reason})") from error
     return ray
+
+
+def reach(address: str | None) -> None:
+    """UserError for a cluster that does not answer: Ray itself tries for minutes."""
+    if address is None or address in ("local", "auto"):
+        return
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    try:
+        socket.create_connection((host, int(port)), timeout=10).close()
+    except (OSError, ValueError, OverflowError) as error:
+        raise UserError(f"launcher=ray: no cluster answers at {address} ({error}); give HOST:PORT of one") from error
 
 
 @contextlib.contextmanager
@@ -113,4 +126,9 @@ def say_if_too_small(nodes: list[dict[str, Any]], needs: dict[str, float]) -> No
             print(f"launcher=ray: {told}; it waits for one", file=sys.stderr)
 
 
-LAUNCHERS.add("ray", Launcher(on_ray, package="ray", extra="ray"))
+def check(address: str | None = None, **_: Any) -> None:
+    """UserError where there is no such cluster."""
+    connected(address)
+
+
+LAUNCHERS.add("ray", Launcher(on_ray, check, package="ray", extra="ray"))

@@ -79,10 +79,10 @@ def on_slurm(
     given = {f"slurm_{name}": value for name, value in of_slurm.items()}
     given |= {"timeout_min": timeout_min, "mem_gb": mem_gb, "gpus_per_node": gpus_per_node, "name": "weit_rl"}
     given |= {"cpus_per_task": cpus_per_task or place.threads}
-    # New, for this user alone, and removed: what submitit reads back from there are pickles.
-    folder = Path(tempfile.mkdtemp(prefix="submitit-", dir=place.logs))
-    executor = executor_of(cluster, folder, given)
     logs = {name: place.log(name) for name in jobs}
+    # New, for this user alone, and removed: what submitit reads back from there are pickles.
+    folder = Path(tempfile.mkdtemp(prefix="submitit-", dir=place.logs.absolute()))
+    executor = executor_of(cluster, folder, given)
     limit = place.workers or (len(jobs) if cluster == "slurm" else os.cpu_count() or 1)
     waiting, running, lost = deque(jobs), dict[str, Any](), Counter[str]()
     try:
@@ -138,15 +138,18 @@ def executor_of(cluster: str, folder: Path, given: dict[str, Any]) -> Any:
     """Submitit's executor of a cluster."""
     import submitit
 
-    if cluster not in CLUSTERS:
-        raise unknown("cluster", cluster, list(CLUSTERS))
     limits = {f"{name}_max_num_timeout": TIMEOUTS for name in CLUSTERS}
-    try:
-        executor = submitit.AutoExecutor(folder, cluster=cluster, **limits)
-    except RuntimeError as error:
-        raise UserError(f"launcher=submitit: there is no Slurm here ({error})") from error
+    executor = submitit.AutoExecutor(folder, cluster=cluster, **limits)
     executor.update_parameters(**{name: value for name, value in given.items() if value is not None})
     return executor
 
 
-LAUNCHERS.add("submitit", Launcher(on_slurm, package="submitit", extra="slurm"))
+def check(cluster: str = "slurm", **_: Any) -> None:
+    """UserError where there is no such cluster."""
+    if cluster not in CLUSTERS:
+        raise unknown("cluster", cluster, list(CLUSTERS))
+    if cluster == "slurm" and not shutil.which("sbatch"):
+        raise UserError("launcher=submitit: there is no Slurm here (no sbatch); start it where jobs are submitted")
+
+
+LAUNCHERS.add("submitit", Launcher(on_slurm, check, package="submitit", extra="slurm"))
