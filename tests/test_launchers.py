@@ -18,7 +18,7 @@ from weit_rl.errors import UserError
 from weit_rl.lock import Occupied, locked
 from weit_rl.tasks import kind_named
 
-CELLS = ["methods=[scratch]", "sizes=[32x1, 64x1, 32x2]", "budgets=[250]", "seeds=[0]", "episodes=1", "batch_size=4"]
+CELLS = ["methods=[scratch]", "sizes=[32x1, 64x1, 32x2]", "budgets=[150]", "seeds=[0]", "episodes=1", "batch_size=4"]
 OPTIONS = {"local": {}, "ray": {}, "submitit": {"cluster": "local"}}
 
 
@@ -59,12 +59,14 @@ def cluster(python_path):
 
 
 @pytest.fixture
-def launched(request, python_path, tmp_path):
+def launched(request, python_path, monkeypatch, tmp_path):
     """Results by name of jobs that a launcher worked on."""
 
     def launch(name, jobs, **options):
         if name == "ray":
             request.getfixturevalue("cluster")
+        if name == "submitit":
+            monkeypatch.setattr("submitit.core.core.Job._results_timeout_s", 1)  # 15, for slow file servers
         words = [f"launcher={name}", f"launcher_options={({**OPTIONS[name], **options})}"]
         return dict(launcher_of(compose("benchmark", words))(jobs, Place(2, 1, tmp_path / "logs")))
 

@@ -6,7 +6,7 @@ import json
 import math
 import re
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from weit_rl.comparison.launchers import Job, Place, launcher_of
 from weit_rl.comparison.page import write_html, write_markdown
 from weit_rl.comparison.results import Results, scored
 from weit_rl.comparison.sources import JUDGE, Sources
+from weit_rl.comparison.sweep import Space, Sweep, library, read_sweep, sweep_table
 from weit_rl.comparison.tables import Reference, all_tables
 from weit_rl.data.readers import data_name
 from weit_rl.errors import Interrupted, UserError, stopped
@@ -30,7 +31,7 @@ from weit_rl.training.progress import Progress
 from weit_rl.workflows.setup import check_model
 from weit_rl.workflows.train import TrainRun
 
-MODES, REPORTS = ("run", "tune", "report"), ("markdown", "html")
+MODES, REPORTS = ("run", "tune", "sweep", "report"), ("markdown", "html")
 
 
 def benchmark(cfg: Any) -> dict[str, Any]:
@@ -64,6 +65,7 @@ class Comparison:
         self.folder = Path(cfg.run_dir or f"runs/benchmark-{slug}-{cfg.profile}").expanduser()
         self.results = Results(self.folder, self.grid)
         self.sources = Sources(self.grid, (self.folder / "sources").absolute(), cfg.threads)
+        self.space = Space.of(cfg)
         self.where = Place(cfg.workers, cfg.threads, self.folder / "logs")
 
     def __call__(self) -> dict[str, Any]:
@@ -71,6 +73,8 @@ class Comparison:
         if self.cfg.mode == "report":
             return self.report()
         self.launch = launcher_of(self.cfg)
+        if self.cfg.mode == "sweep":
+            library()
         lock = self.results.begin()
         try:
             self.make()
@@ -82,6 +86,10 @@ class Comparison:
         """The trials or cells that are not there yet."""
         if self.cfg.mode == "tune":
             self.tune()
+        if self.cfg.mode == "sweep":
+            judge = [JUDGE] if JUDGE in self.sources.needed() else []
+            self.make_sources(self.grid.seeds[0], judge)
+            Sweep(self.folder, self.space, self.sources)(self.cfg.sweep.trials, self.work)
         if self.cfg.mode == "run":
             for seed in self.grid.seeds:
                 self.run(seed)
@@ -114,11 +122,10 @@ class Comparison:
                 rates.write_rates(self.folder, found)
                 discard(self.folder / "trials" / name)
 
-    def make_sources(self, seed: int) -> None:
-        """Banks and networks of a seed."""
-        jobs: Mapping[str, Job] = {
-            f"source-{kind}-{seed}": (self.sources.make, (kind, seed)) for kind in self.sources.needed()
-        }
+    def make_sources(self, seed: int, kinds: Sequence[str] | None = None) -> None:
+        """Banks and networks of a seed; those that the methods need, if no kinds are given."""
+        needed = self.sources.needed() if kinds is None else kinds
+        jobs: Mapping[str, Job] = {f"source-{kind}-{seed}": (self.sources.make, (kind, seed)) for kind in needed}
         for _ in self.work(jobs, f"seed {seed}: sources"):
             pass
 
@@ -140,6 +147,8 @@ class Comparison:
         trials = rates.read_rates(self.folder)
         tables = all_tables(self.results.rows, self.reference, self.kind.measure, self.judge)
         tables += [rates.rates_table(trials, self.kind.measure)] if trials else []
+        swept = read_sweep(self.folder)
+        tables += [sweep_table(swept, self.kind.measure)] if swept else []
         done = scored(self.results.rows)
         if not tables:
             raise UserError(f"run_dir={self.folder}: nothing to report yet; run it first (mode=run)")
