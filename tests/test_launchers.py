@@ -18,7 +18,8 @@ from weit_rl.errors import UserError
 from weit_rl.lock import Occupied, locked
 from weit_rl.tasks import kind_named
 
-CELLS = ["methods=[scratch]", "sizes=[32x1, 64x1, 32x2]", "budgets=[150]", "seeds=[0]", "episodes=1", "batch_size=4"]
+CELLS = ["model=mlp", "methods=[scratch]", "sizes=[32x1, 64x1, 32x2]", "budgets=[600]", "seeds=[0]"]
+CELLS += ["episodes=1", "batch_size=4"]
 OPTIONS = {"local": {}, "ray": {}, "submitit": {"cluster": "local"}}
 
 
@@ -42,9 +43,8 @@ def python_path():
 @pytest.fixture(scope="module")
 def cluster(python_path):
     """Two nodes of a Ray cluster on this machine, one CPU each, and the connection to the first."""
-    from ray.cluster_utils import Cluster
-
     import ray
+    from ray.cluster_utils import Cluster
 
     python_path.setenv("RAY_worker_niceness", "0")  # its 15 waits long where the cores are busy
     python_path.setenv("RAY_USAGE_STATS_ENABLED", "0")
@@ -67,7 +67,7 @@ def launched(request, python_path, monkeypatch, tmp_path):
             request.getfixturevalue("cluster")
         if name == "submitit":
             monkeypatch.setattr("submitit.core.core.Job._results_timeout_s", 1)  # 15, for slow file servers
-        words = [f"launcher={name}", f"launcher_options={({**OPTIONS[name], **options})}"]
+        words = [f"launcher={name}", f"launcher_options={OPTIONS[name] | options}"]
         return dict(launcher_of(compose("benchmark", words))(jobs, Place(2, 1, tmp_path / "logs")))
 
     return launch
@@ -77,9 +77,9 @@ def launched(request, python_path, monkeypatch, tmp_path):
 def test_jobs_keep_what_they_print_and_stop_at_an_error(name, launched, tmp_path):
     assert launched(name, {str(x): (faulty_jobs.double, (x,)) for x in (1, 2)}) == {"1": 2, "2": 4}
     assert [(tmp_path / "logs" / f"{x}.txt").read_text() for x in (1, 2)] == ["doubling 1\n", "doubling 2\n"]
-    with pytest.raises(UserError, match="^13: thirteen$"):
+    with pytest.raises(UserError, match=r"^13: thirteen$"):
         launched(name, {"13": (faulty_jobs.refuses, ())})
-    with pytest.raises(RuntimeError, match="^bug failed$"):
+    with pytest.raises(RuntimeError, match=r"^bug failed$"):
         launched(name, {"bug": (faulty_jobs.has_a_bug, ())})
 
 

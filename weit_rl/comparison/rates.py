@@ -16,8 +16,8 @@ from statistics import mean
 from weit_rl.atomic import write_atomically
 from weit_rl.comparison.cell import Row, run_cell
 from weit_rl.comparison.grid import Cell
-from weit_rl.comparison.methods import METHODS
 from weit_rl.comparison.launchers import Job
+from weit_rl.comparison.methods import METHODS
 from weit_rl.comparison.results import damaged
 from weit_rl.comparison.sources import Sources
 from weit_rl.comparison.tables import Table

@@ -1,7 +1,7 @@
 """Optuna's search for the rank and the masks of WeiT's bank, on tuning sizes and validation episodes.
 
-A trial pre-trains a bank and makes networks of the tuning sizes from it; its value is the mean of what they reach. Optuna is
-used itself, since Hydra's sweeper for it works under ``@hydra.main`` alone and asks for a version below 3.
+A trial pre-trains a bank and makes networks of the tuning sizes from it; its value is the mean of what they reach.
+Optuna is used itself, since Hydra's sweeper for it works under ``@hydra.main`` alone and asks for a version below 3.
 """
 
 from __future__ import annotations
@@ -88,9 +88,7 @@ class Sweep:
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         try:
             url = f"sqlite:///{(folder / STUDY).absolute()}"
-            self.study = optuna.create_study(
-                storage=url, study_name="sweep", direction="maximize", load_if_exists=True
-            )
+            self.study = optuna.create_study(storage=url, study_name="sweep", direction="maximize", load_if_exists=True)
         except Exception as error:  # of SQLAlchemy, which has many
             raise damaged(folder / STUDY, error) from error
         searched = {**asdict(space), "masks": list(space.masks), "rank": list(space.rank)}

@@ -1,7 +1,7 @@
 """Where the jobs of a comparison are worked on, one file each.
 
-A new one is a file that ends with ``LAUNCHERS.add(NAME, Launcher(work))``, and its name in the import below. What follows
-``place`` in the signature of ``work`` are its options (``launcher_options={...}``), with their types and defaults.
+A new one is a file that ends with ``LAUNCHERS.add(NAME, Launcher(work))``, and its name in the import below. What
+follows ``place`` in the signature of ``work`` are its options (``launcher_options={...}``), with types and defaults.
 """
 
 from __future__ import annotations

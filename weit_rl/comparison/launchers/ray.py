@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import signal
 import socket
@@ -46,7 +47,7 @@ def on_ray(
     needs = {"num_cpus": place.threads if cpus is None else cpus, "num_gpus": gpus}
     say_if_too_small(ray.nodes(), {"CPU": needs["num_cpus"], "GPU": gpus})
     task = ray.remote(**needs, max_retries=retries)(worked_elsewhere)
-    waiting, running = deque(jobs), {}
+    waiting, running = deque(jobs), dict[Any, str]()
     try:
         while waiting or running:
             while waiting and len(running) < (place.workers or len(jobs)):
@@ -86,7 +87,7 @@ def connected(address: str | None) -> Any:
         if not ray.is_initialized():
             reach(address)
             try:
-                ray.init(address, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+                ray.init(address, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
             except (ConnectionError, ValueError, RuntimeError) as error:
                 reason = str(error).partition("\n")[0]
                 raise UserError(f"launcher=ray: no cluster at {address or 'RAY_ADDRESS'} ({reason})") from error

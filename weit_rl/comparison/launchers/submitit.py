@@ -52,8 +52,8 @@ def on_slurm(
     mem_gb: int | float | None = None,
     cpus_per_task: int | None = None,
     gpus_per_node: int | None = None,
-    setup: list | None = None,  # type: ignore[type-arg]  (isinstance takes no list[str])
-    additional_parameters: dict | None = None,  # type: ignore[type-arg]
+    setup: list | None = None,
+    additional_parameters: dict | None = None,
 ) -> Iterator[tuple[str, Any]]:
     """Names and results, in the order in which jobs end.
 
@@ -74,9 +74,15 @@ def on_slurm(
         UserError: what a job raised, for a job that is lost too often, or without Slurm; other jobs are cancelled.
         RuntimeError: for a bug in a job, saying which.
     """
-    of_slurm = {"partition": partition, "account": account, "qos": qos, "constraint": constraint, "setup": setup}
+    of_slurm: dict[str, Any] = {
+        "partition": partition,
+        "account": account,
+        "qos": qos,
+        "constraint": constraint,
+        "setup": setup,
+    }
     of_slurm |= {"additional_parameters": additional_parameters, "array_parallelism": place.workers or len(jobs)}
-    given = {f"slurm_{name}": value for name, value in of_slurm.items()}
+    given: dict[str, Any] = {f"slurm_{name}": value for name, value in of_slurm.items()}
     given |= {"timeout_min": timeout_min, "mem_gb": mem_gb, "gpus_per_node": gpus_per_node, "name": "weit_rl"}
     given |= {"cpus_per_task": cpus_per_task or place.threads}
     logs = {name: place.log(name) for name in jobs}
