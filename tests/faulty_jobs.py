@@ -2,6 +2,7 @@
 
 import os
 import signal
+import time
 from pathlib import Path
 
 from weit_rl.errors import UserError
@@ -44,3 +45,14 @@ def first(mark):
     was = Path(mark).exists()
     Path(mark).write_text(str(os.getpid()))
     return not was
+
+
+def sleeps(mark):
+    Path(mark).write_text(str(os.getpid()))
+    time.sleep(300)
+
+
+def ends_when_another_is_at_work(mark):
+    while not (Path(mark).exists() and Path(mark).read_text()):
+        time.sleep(0.05)
+    return int(Path(mark).read_text())

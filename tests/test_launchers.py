@@ -19,7 +19,8 @@ from weit_rl.lock import Occupied, locked
 from weit_rl.tasks import kind_named
 
 CELLS = ["model=mlp", "methods=[scratch]", "sizes=[32x1, 64x1, 32x2]", "budgets=[600]", "seeds=[0]"]
-CELLS += ["episodes=1", "batch_size=4"]
+CELLS += ["episodes=1", "batch_size=4", "pretrain_steps=4"]
+PROC = pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="looks into /proc for who is at work")
 OPTIONS = {"local": {}, "ray": {}, "submitit": {"cluster": "local"}}
 
 
@@ -68,33 +69,56 @@ def launched(request, python_path, monkeypatch, tmp_path):
         if name == "submitit":
             monkeypatch.setattr("submitit.core.core.Job._results_timeout_s", 1)  # 15, for slow file servers
         words = [f"launcher={name}", f"launcher_options={OPTIONS[name] | options}"]
-        return dict(launcher_of(compose("benchmark", words))(jobs, Place(2, 1, tmp_path / "logs")))
+        return launcher_of(compose("benchmark", words))(jobs, Place(2, 1, tmp_path / "logs"))
 
     return launch
 
 
 @pytest.mark.parametrize("name", ["local", *ELSEWHERE])
 def test_jobs_keep_what_they_print_and_stop_at_an_error(name, launched, tmp_path):
-    assert launched(name, {str(x): (faulty_jobs.double, (x,)) for x in (1, 2)}) == {"1": 2, "2": 4}
+    assert dict(launched(name, {str(x): (faulty_jobs.double, (x,)) for x in (1, 2)})) == {"1": 2, "2": 4}
     assert [(tmp_path / "logs" / f"{x}.txt").read_text() for x in (1, 2)] == ["doubling 1\n", "doubling 2\n"]
     with pytest.raises(UserError, match=r"^13: thirteen$"):
-        launched(name, {"13": (faulty_jobs.refuses, ())})
+        list(launched(name, {"13": (faulty_jobs.refuses, ())}))
     with pytest.raises(RuntimeError, match=r"^bug failed$"):
-        launched(name, {"bug": (faulty_jobs.has_a_bug, ())})
+        list(launched(name, {"bug": (faulty_jobs.has_a_bug, ())}))
 
 
 @pytest.mark.parametrize("name", ELSEWHERE)
 def test_a_job_whose_worker_dies_is_given_to_another_until_that_is_too_often(name, launched, tmp_path):
     jobs = {f"job{x}": (faulty_jobs.dies_once, (str(tmp_path / f"mark{x}"), x)) for x in (1, 2)}
-    assert launched(name, jobs) == {"job1": 1, "job2": 2}
+    assert dict(launched(name, jobs)) == {"job1": 1, "job2": 2}
     with pytest.raises(UserError, match=r"^job: was given up after 1 retries .* go on with the same command$"):
-        launched(name, {"job": (faulty_jobs.always_dies, ())}, retries=1)
+        list(launched(name, {"job": (faulty_jobs.always_dies, ())}, retries=1))
 
 
 @pytest.mark.parametrize("name", ELSEWHERE[1:])
 def test_a_job_that_slurm_takes_away_goes_on(name, launched, tmp_path):
-    assert launched(name, {"job": (faulty_jobs.preempted_once, (str(tmp_path / "mark"), 5))}, retries=0) == {"job": 5}
+    job = (faulty_jobs.preempted_once, (str(tmp_path / "mark"), 5))
+    assert dict(launched(name, {"job": job}, retries=0)) == {"job": 5}
     assert not list(tmp_path.glob("logs/submitit*"))  # pickles
+
+
+@PROC
+@pytest.mark.parametrize("name", ["local", *ELSEWHERE])
+def test_who_stops_listening_stops_the_jobs(name, launched, tmp_path):
+    mark = str(tmp_path / "mark")
+    jobs = {"a": (faulty_jobs.sleeps, (mark,)), "b": (faulty_jobs.ends_when_another_is_at_work, (mark,))}
+    results = launched(name, jobs)
+    _, number = next(results)
+    results.close()
+    deadline = time.monotonic() + 60
+    while alive(number) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not alive(number)
+
+
+def alive(number):
+    """Whether there is a process of this number that is no zombie."""
+    try:
+        return ") Z " not in Path(f"/proc/{number}/stat").read_text()
+    except FileNotFoundError:
+        return False
 
 
 @pytest.mark.parametrize(
@@ -158,7 +182,7 @@ def at_work(node, cells):
     return None
 
 
-@pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="looks into /proc for who is at work")
+@PROC
 @pytest.mark.parametrize("name", ELSEWHERE[:1])
 def test_a_node_dies_and_every_cell_is_there_once(name, cluster, local_rows, tiny_data, tmp_path):
     (nodes, second), killed = cluster, []

@@ -6,7 +6,8 @@ import json
 import math
 import re
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import closing
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -107,9 +108,10 @@ class Comparison:
             name: (run_cell, (cell, self.sources, self.place(name), chosen.get(cell.method)))
             for name, cell in cells.items()
         }
-        for name, row in self.work(jobs, f"seed {seed}: cells"):
-            self.results.add(row)
-            discard(self.place(name))
+        with closing(self.work(jobs, f"seed {seed}: cells")) as done:  # whatever fails here, the others are stopped
+            for name, row in done:
+                self.results.add(row)
+                discard(self.place(name))
 
     def tune(self) -> None:
         """The trials of every method, round by round, kept in rates.csv."""
@@ -117,10 +119,11 @@ class Comparison:
         found = rates.read_rates(self.folder)
         for number, sizes in enumerate(rates.ROUNDS, start=1):
             jobs = rates.trials(self.sources, (self.folder / "trials").absolute(), found, sizes)
-            for name, row in self.work(jobs, f"trials, round {number}"):
-                found.append(row)
-                rates.write_rates(self.folder, found)
-                discard(self.folder / "trials" / name)
+            with closing(self.work(jobs, f"trials, round {number}")) as done:
+                for name, row in done:
+                    found.append(row)
+                    rates.write_rates(self.folder, found)
+                    discard(self.folder / "trials" / name)
 
     def make_sources(self, seed: int, kinds: Sequence[str] | None = None) -> None:
         """Banks and networks of a seed; those that the methods need, if no kinds are given."""
@@ -129,12 +132,12 @@ class Comparison:
         for _ in self.work(jobs, f"seed {seed}: sources"):
             pass
 
-    def work(self, jobs: Mapping[str, Job], label: str) -> Any:
+    def work(self, jobs: Mapping[str, Job], label: str) -> Generator[tuple[str, Any], None, None]:
         """Names and results of jobs, with a progress bar."""
         if not jobs:
             return
-        with Progress(len(jobs), label, unit="jobs") as bar:
-            for number, pair in enumerate(self.launch(jobs, self.where), start=1):
+        with Progress(len(jobs), label, unit="jobs") as bar, closing(self.launch(jobs, self.where)) as pairs:
+            for number, pair in enumerate(pairs, start=1):
                 yield pair
                 bar.update(number)
 

@@ -7,7 +7,7 @@ follows ``place`` in the signature of ``work`` are its options (``launcher_optio
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from importlib.util import find_spec
@@ -19,7 +19,8 @@ from weit_rl.registry import Registry, unknown
 
 Job = tuple[Callable[..., Any], tuple[Any, ...]]
 Jobs = Mapping[str, Job]
-Work = Callable[[Jobs, "Place"], Iterator[tuple[str, Any]]]
+Results = Generator[tuple[str, Any], None, None]  # names and what jobs gave
+Work = Callable[[Jobs, "Place"], Results]
 TYPES = {int: "an integer", str: "a text", float: "a number", list: "a list such as [a, b]", dict: "a mapping"}
 
 
@@ -57,7 +58,7 @@ class Launcher:
         extra: of this project that installs it.
     """
 
-    work: Callable[..., Iterator[tuple[str, Any]]]
+    work: Callable[..., Results]
     check: Callable[..., None] = lambda **options: None
     package: str | None = None
     extra: str = ""

@@ -5,18 +5,17 @@ from __future__ import annotations
 import multiprocessing
 import os
 import threading
-from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any
 
-from weit_rl.comparison.launchers import LAUNCHERS, Job, Jobs, Launcher, Place
+from weit_rl.comparison.launchers import LAUNCHERS, Job, Jobs, Launcher, Place, Results
 from weit_rl.comparison.launchers.work import worked
 from weit_rl.errors import Interrupted, UserError
 
 
-def in_parallel(jobs: Jobs, place: Place) -> Iterator[tuple[str, Any]]:
+def in_parallel(jobs: Jobs, place: Place) -> Results:
     """Names and results, in the order in which jobs end.
 
     Args:

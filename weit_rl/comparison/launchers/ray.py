@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from weit_rl.comparison.launchers import LAUNCHERS, Jobs, Launcher, Place
+from weit_rl.comparison.launchers import LAUNCHERS, Jobs, Launcher, Place, Results
 from weit_rl.comparison.launchers.work import received, worked_elsewhere
 from weit_rl.errors import UserError
 
@@ -26,7 +26,7 @@ def on_ray(
     retries: int = 3,
     cpus: int | float | None = None,
     gpus: int | float = 0,
-) -> Iterator[tuple[str, Any]]:
+) -> Results:
     """Names and results, in the order in which jobs end.
 
     Args:

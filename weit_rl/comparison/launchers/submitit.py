@@ -10,11 +10,10 @@ import shutil
 import tempfile
 import time
 from collections import Counter, deque
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from weit_rl.comparison.launchers import LAUNCHERS, Jobs, Launcher, Place
+from weit_rl.comparison.launchers import LAUNCHERS, Jobs, Launcher, Place, Results
 from weit_rl.comparison.launchers.work import received, worked_elsewhere
 from weit_rl.errors import UserError
 from weit_rl.registry import unknown
@@ -54,7 +53,7 @@ def on_slurm(
     gpus_per_node: int | None = None,
     setup: list | None = None,
     additional_parameters: dict | None = None,
-) -> Iterator[tuple[str, Any]]:
+) -> Results:
     """Names and results, in the order in which jobs end.
 
     Args:
