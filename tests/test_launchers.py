@@ -128,11 +128,17 @@ def alive(number):
      (["launcher=submitit", "launcher_options={timeout_min: long}"], "must be an integer"),
      (["launcher=ray", "launcher_options={retries: -1}"], "must be 0 or more"),
      (["launcher=submitit", "launcher_options={cluster: slrum}"], "did you mean slurm"),
-     (["launcher=submitit"], "no Slurm here"),
-     (["launcher=ray", "launcher_options={address: '127.0.0.1:1'}"], "no cluster answers at 127.0.0.1:1")],
+     (["launcher=submitit"], "no Slurm here")],
 )  # fmt: skip
 def test_bad_launchers_are_refused(refused, words, says):
     assert says in refused("benchmark", "methods=[scratch]", *words)
+
+
+@pytest.mark.parametrize("name", ELSEWHERE[:1])
+def test_a_cluster_that_does_not_answer_is_one_line(name, refused, monkeypatch):
+    monkeypatch.setattr("ray.is_initialized", lambda: False)  # it is, where another test came before
+    err = refused("benchmark", f"launcher={name}", "launcher_options={address: '127.0.0.1:1'}")
+    assert "no cluster answers at 127.0.0.1:1" in err
 
 
 @pytest.mark.parametrize("name", ["ray", "submitit"])
