@@ -5,9 +5,11 @@ from conftest import contents
 
 from weit_rl.benchmark import main as benchmark
 from weit_rl.command import compose
-from weit_rl.comparison import pool, rates
+from weit_rl.comparison import rates
 from weit_rl.comparison.cell import fields_of
 from weit_rl.comparison.grid import PROFILES, Cell, Grid
+from weit_rl.comparison.launchers import Place
+from weit_rl.comparison.launchers.local import in_parallel
 from weit_rl.comparison.methods import METHODS
 from weit_rl.comparison.results import read
 from weit_rl.comparison.sources import Sources, sampled
@@ -146,10 +148,10 @@ def double(x):
 
 def test_jobs_in_processes_keep_what_they_print_and_stop_at_an_error(tmp_path):
     jobs = {str(x): (double, (x,)) for x in (1, 2)}
-    assert dict(pool.in_parallel(jobs, 2, tmp_path)) == {"1": 2, "2": 4}
+    assert dict(in_parallel(jobs, Place(2, 1, tmp_path))) == {"1": 2, "2": 4}
     assert (tmp_path / "2.txt").read_text() == "doubling 2\n"
     with pytest.raises(UserError, match="13: thirteen"):
-        list(pool.in_parallel({"13": (double, (13,))}, 2, tmp_path))
+        list(in_parallel({"13": (double, (13,))}, Place(2, 1, tmp_path)))
 
 
 def stop(x):
@@ -158,12 +160,12 @@ def stop(x):
 
 def test_a_stop_ends_the_processes_and_says_how_to_go_on(tiny_data, tmp_path, monkeypatch):
     with pytest.raises(UserError, match="a process was killed"):  # it must not take the next job
-        list(pool.in_parallel(dict.fromkeys("abc", (stop, (1,))), 2, tmp_path))
+        list(in_parallel(dict.fromkeys("abc", (stop, (1,))), Place(2, 1, tmp_path)))
 
     def interrupted(*arguments):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("weit_rl.workflows.benchmark.in_parallel", interrupted)
+    monkeypatch.setattr("weit_rl.workflows.benchmark.launcher_of", lambda cfg: interrupted)
     with pytest.raises(Interrupted, match="goes on with what is left") as error:
         benchmark(compose("benchmark", [*SMALL, f"data={tiny_data}", f"run_dir={tmp_path / 'b'}"]))
     assert error.value.exit_code == 130

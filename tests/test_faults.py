@@ -17,7 +17,8 @@ from weit_rl import atomic
 from weit_rl.atomic import write_atomically
 from weit_rl.collect import main as collect
 from weit_rl.command import command, compose
-from weit_rl.comparison import pool
+from weit_rl.comparison.launchers import Place
+from weit_rl.comparison.launchers.local import in_parallel
 from weit_rl.errors import CannotWrite, Interrupted, UserError
 from weit_rl.lock import locked
 from weit_rl.tasks.control import Control
@@ -232,18 +233,19 @@ def die(number):
 
 def test_a_worker_that_dies_is_one_line(tmp_path):
     with pytest.raises(UserError, match=r"a process was killed, .*; what is finished is kept, go on with the same"):
-        list(pool.in_parallel({"a": (die, (1,)), "b": (die, (2,))}, 2, tmp_path))
+        list(in_parallel({"a": (die, (1,)), "b": (die, (2,))}, Place(2, 1, tmp_path)))
 
 
 ORPHANS = """
 import os, sys, time
 from pathlib import Path
-from weit_rl.comparison.pool import in_parallel
+from weit_rl.comparison.launchers import Place
+from weit_rl.comparison.launchers.local import in_parallel
 def work(name):
     (Path(sys.argv[1]) / name).write_text(str(os.getpid()))
     time.sleep(120)
 if __name__ == "__main__":
-    list(in_parallel({name: (work, (name,)) for name in ("a", "b")}, 2, Path(sys.argv[1])))
+    list(in_parallel({name: (work, (name,)) for name in ("a", "b")}, Place(2, 1, Path(sys.argv[1]))))
 """
 
 

@@ -66,6 +66,7 @@ def _names(cfg: Any) -> None:
     models, initializers = (sys.modules.get(f"weit_rl.{name}") for name in ("models", "initializers"))
     known = {
         "model": models.models_of("control") if models else _written("models", "MODELS", but='task="'),
+        "launcher": _written("comparison/launchers", "LAUNCHERS"),
         "init": initializers.INITIALIZERS.names() if initializers else _written("initializers", "INITIALIZERS"),
     }
     for option, names in known.items():

@@ -14,6 +14,10 @@ if TYPE_CHECKING:
 LOCK = ".lock"
 
 
+class Occupied(UserError):
+    """The lock of a folder that another process holds."""
+
+
 def holds_nothing(folder: Path, *begun: str) -> bool:
     """Whether there is nothing in a folder but what a process left that was killed before it got anywhere.
 
@@ -28,7 +32,8 @@ def locked(folder: Path) -> BaseFileLock:
     """Take the lock of an existing folder; ``release()`` gives it back, and so does the end of the process.
 
     Raises:
-        UserError: if another process, or another run in this one, holds it, or the folder cannot be written.
+        Occupied: if another process, or another run in this one, holds it.
+        UserError: if the folder cannot be written.
     """
     from filelock import FileLock, Timeout
 
@@ -36,7 +41,7 @@ def locked(folder: Path) -> BaseFileLock:
     try:
         lock.acquire()
     except Timeout as error:
-        raise UserError(f"{folder}: another process is at work there; wait for it or choose another folder") from error
+        raise Occupied(f"{folder}: another process is at work there; wait for it or choose another folder") from error
     except OSError as error:
         raise cannot_write(folder, error) from error
     return lock

@@ -16,8 +16,8 @@ from statistics import mean
 from weit_rl.atomic import write_atomically
 from weit_rl.comparison.cell import Row, run_cell
 from weit_rl.comparison.grid import Cell
+from weit_rl.comparison.launchers import Job
 from weit_rl.comparison.methods import METHODS
-from weit_rl.comparison.pool import Job
 from weit_rl.comparison.results import damaged
 from weit_rl.comparison.sources import Sources
 from weit_rl.comparison.tables import Table
@@ -54,18 +54,24 @@ def rates_of(method: str, found: Sequence[Row], sizes: Sequence[str]) -> Sequenc
 
 
 def trial(method: str, rate: float, sources: Sources, folder: Path, sizes: Sequence[str]) -> Row:
-    """What a method reaches with a learning rate, on the validation split."""
+    """What a method reaches with a learning rate, on the validation split, at the first size it is defined for."""
+    row: Row = {}
+    for size in sizes:
+        row = validated(method, size, rate, sources, folder / size)
+        if not row["note"]:
+            break
+    return row
+
+
+def validated(method: str, size: str, rate: float | None, sources: Sources, folder: Path) -> Row:
+    """What a method reaches at a size, on the validation split; a note where it is not defined."""
     budget = METHODS.get(method).initializer.stage_steps + STEPS
     grid = replace(sources.grid, episodes=sources.grid.episodes and 1)
     extra = [f"seed={SEED}", f"evaluate_every={budget}", *grid.judged(EPISODES)]
-    row: Row = {}
-    for size in sizes:
-        row = run_cell(Cell(method, size, sources.grid.seeds[0], budget), sources, folder / size, rate, extra)
-        if not row["note"]:
-            break
+    row = run_cell(Cell(method, size, sources.grid.seeds[0], budget), sources, folder, rate, extra)
     found = {"method": method, "size": row["size"], "rate": rate, "value": "", "note": row["note"]}
     if not row["note"]:
-        metrics = RunFolder.open(folder / row["size"]).metrics()
+        metrics = RunFolder.open(folder).metrics()
         found["value"] = metrics[f"validation/{logged(grid.kind.measure)}"][-1][1]
     return found
 

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from weit_rl.command import compose
+from weit_rl.errors import UserError
+from weit_rl.lock import locked
 from weit_rl.training.run_folder import CONFIG
 from weit_rl.workflows.pretrain import pretrain
 from weit_rl.workflows.train import train
@@ -20,14 +22,24 @@ VERBS: dict[str, tuple[Callable[[Any], Any], str]] = {
 
 
 def finish(verb: str, folder: Path, words: Sequence[str]) -> Path:
-    """The result of a run, which is made, or gone on with, where it is not there yet."""
+    """The result of a run, which is made, or gone on with, where it is not there yet.
+
+    Raises:
+        Occupied: if another process is at work in the folder.
+        UserError: what the run raises.
+    """
     work, result = VERBS[verb]
     if not (folder / result).exists():
         begun = (folder / CONFIG).exists()
-        if not begun:
-            shutil.rmtree(folder, ignore_errors=True)  # stopped before it had a config
+        if not begun and folder.exists():  # stopped before it had a config
+            locked(folder).release()  # or only given up as dead
+            shutil.rmtree(folder, ignore_errors=True)
         task = [word for word in words if word.startswith("task=")]
-        work(compose(verb, [*task, f"resume={folder}"] if begun else [*words, f"run_dir={folder}"]))
+        try:
+            work(compose(verb, [*task, f"resume={folder}"] if begun else [*words, f"run_dir={folder}"]))
+        except UserError:
+            if not (folder / result).exists():  # else a process that was given up as dead has finished it just now
+                raise
     return folder / result
 
 

@@ -36,11 +36,13 @@ class Sources:
         grid: what is compared.
         folder: where they are made.
         threads: CPU threads of one.
+        bank: further options of WeiT's bank.
     """
 
     grid: Grid
     folder: Path
     threads: int
+    bank: tuple[str, ...] = ()
 
     def needed(self) -> list[str]:
         """The kinds that the methods ask for, and the judge if one is to be trained."""
@@ -73,6 +75,7 @@ class Sources:
         """Options of the pre-training of a bank; another constraint's steps are those that WeiT's FLOPs pay for."""
         words = [*self._common(seed), f"constraint={kind}", "score_sizes=[]"]
         words += [f"rank={RANKS[kind]}"] if kind in RANKS else []
+        words += self.bank if kind == OURS else ()
         steps = self.grid.pretrain_steps
         if kind != OURS:
             steps = max(1, round(steps * self.flops(seed) / bank_flops(*words, f"steps={steps}")))

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import re
 import shlex
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import closing
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -18,10 +18,11 @@ from weit_rl.comparison import rates
 from weit_rl.comparison.cell import discard, run_cell
 from weit_rl.comparison.figures import all_figures
 from weit_rl.comparison.grid import Grid
+from weit_rl.comparison.launchers import Job, Place, launcher_of
 from weit_rl.comparison.page import write_html, write_markdown
-from weit_rl.comparison.pool import Job, in_parallel
 from weit_rl.comparison.results import Results, scored
 from weit_rl.comparison.sources import JUDGE, Sources
+from weit_rl.comparison.sweep import Space, Sweep, library, read_sweep, sweep_table
 from weit_rl.comparison.tables import Reference, all_tables
 from weit_rl.data.readers import data_name
 from weit_rl.errors import Interrupted, UserError, stopped
@@ -31,7 +32,7 @@ from weit_rl.training.progress import Progress
 from weit_rl.workflows.setup import check_model
 from weit_rl.workflows.train import TrainRun
 
-MODES, REPORTS = ("run", "tune", "report"), ("markdown", "html")
+MODES, REPORTS = ("run", "tune", "sweep", "report"), ("markdown", "html")
 
 
 def benchmark(cfg: Any) -> dict[str, Any]:
@@ -65,12 +66,16 @@ class Comparison:
         self.folder = Path(cfg.run_dir or f"runs/benchmark-{slug}-{cfg.profile}").expanduser()
         self.results = Results(self.folder, self.grid)
         self.sources = Sources(self.grid, (self.folder / "sources").absolute(), cfg.threads)
-        self.workers = cfg.workers or max(1, (os.cpu_count() or 1) // cfg.threads)
+        self.space = Space.of(cfg)
+        self.where = Place(cfg.workers, cfg.threads, self.folder / "logs")
 
     def __call__(self) -> dict[str, Any]:
         """What the mode says, then the report; whatever works in the folder has it for itself."""
         if self.cfg.mode == "report":
             return self.report()
+        self.launch = launcher_of(self.cfg)
+        if self.cfg.mode == "sweep":
+            library()
         lock = self.results.begin()
         try:
             self.make()
@@ -82,6 +87,10 @@ class Comparison:
         """The trials or cells that are not there yet."""
         if self.cfg.mode == "tune":
             self.tune()
+        if self.cfg.mode == "sweep":
+            judge = [JUDGE] if JUDGE in self.sources.needed() else []
+            self.make_sources(self.grid.seeds[0], judge)
+            Sweep(self.folder, self.space, self.sources)(self.cfg.sweep.trials, self.work)
         if self.cfg.mode == "run":
             for seed in self.grid.seeds:
                 self.run(seed)
@@ -99,9 +108,10 @@ class Comparison:
             name: (run_cell, (cell, self.sources, self.place(name), chosen.get(cell.method)))
             for name, cell in cells.items()
         }
-        for name, row in self.work(jobs, f"seed {seed}: cells"):
-            self.results.add(row)
-            discard(self.place(name))
+        with closing(self.work(jobs, f"seed {seed}: cells")) as done:  # whatever fails here, the others are stopped
+            for name, row in done:
+                self.results.add(row)
+                discard(self.place(name))
 
     def tune(self) -> None:
         """The trials of every method, round by round, kept in rates.csv."""
@@ -109,25 +119,24 @@ class Comparison:
         found = rates.read_rates(self.folder)
         for number, sizes in enumerate(rates.ROUNDS, start=1):
             jobs = rates.trials(self.sources, (self.folder / "trials").absolute(), found, sizes)
-            for name, row in self.work(jobs, f"trials, round {number}"):
-                found.append(row)
-                rates.write_rates(self.folder, found)
-                discard(self.folder / "trials" / name)
+            with closing(self.work(jobs, f"trials, round {number}")) as done:
+                for name, row in done:
+                    found.append(row)
+                    rates.write_rates(self.folder, found)
+                    discard(self.folder / "trials" / name)
 
-    def make_sources(self, seed: int) -> None:
-        """Banks and networks of a seed."""
-        jobs: Mapping[str, Job] = {
-            f"source-{kind}-{seed}": (self.sources.make, (kind, seed)) for kind in self.sources.needed()
-        }
+    def make_sources(self, seed: int, kinds: Sequence[str] | None = None) -> None:
+        """Banks and networks of a seed; those that the methods need, if no kinds are given."""
+        needed = self.sources.needed() if kinds is None else kinds
+        jobs: Mapping[str, Job] = {f"source-{kind}-{seed}": (self.sources.make, (kind, seed)) for kind in needed}
         for _ in self.work(jobs, f"seed {seed}: sources"):
             pass
 
-    def work(self, jobs: Mapping[str, Job], label: str) -> Any:
+    def work(self, jobs: Mapping[str, Job], label: str) -> Generator[tuple[str, Any], None, None]:
         """Names and results of jobs, with a progress bar."""
         if not jobs:
             return
-        with Progress(len(jobs), label, unit="jobs") as bar:
-            pairs = in_parallel(jobs, min(self.workers, len(jobs)), self.folder / "logs")
+        with Progress(len(jobs), label, unit="jobs") as bar, closing(self.launch(jobs, self.where)) as pairs:
             for number, pair in enumerate(pairs, start=1):
                 yield pair
                 bar.update(number)
@@ -141,6 +150,8 @@ class Comparison:
         trials = rates.read_rates(self.folder)
         tables = all_tables(self.results.rows, self.reference, self.kind.measure, self.judge)
         tables += [rates.rates_table(trials, self.kind.measure)] if trials else []
+        swept = read_sweep(self.folder)
+        tables += [sweep_table(swept, self.kind.measure)] if swept else []
         done = scored(self.results.rows)
         if not tables:
             raise UserError(f"run_dir={self.folder}: nothing to report yet; run it first (mode=run)")

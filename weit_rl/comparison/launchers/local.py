@@ -1,44 +1,41 @@
-"""Jobs in parallel processes, each with its output in a file of its own."""
+"""Jobs in parallel processes of this machine."""
 
 from __future__ import annotations
 
-import contextlib
 import multiprocessing
 import os
 import threading
-from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any
 
+from weit_rl.comparison.launchers import LAUNCHERS, Job, Jobs, Launcher, Place, Results
+from weit_rl.comparison.launchers.work import worked
 from weit_rl.errors import Interrupted, UserError
 
-Job = tuple[Callable[..., Any], tuple[Any, ...]]
 
-
-def in_parallel(jobs: Mapping[str, Job], workers: int, logs: Path) -> Iterator[tuple[str, Any]]:
+def in_parallel(jobs: Jobs, place: Place) -> Results:
     """Names and results, in the order in which jobs end.
 
     Args:
-        jobs: functions of a module and their arguments, by name, started in this order.
-        workers: processes; 1 works in this one.
-        logs: folder for ``<name>.txt``, what a job printed.
+        jobs: started in this order.
+        place: as many workers as there are cores for, if it does not say; 1 works in this process.
 
     Raises:
         UserError: what a job raised, or if a process was killed; the other jobs are stopped.
         Interrupted: likewise.
         RuntimeError: for a bug in a job, saying which.
     """
-    logs.mkdir(parents=True, exist_ok=True)
+    workers = min(len(jobs), place.workers or max(1, (os.cpu_count() or 1) // place.threads))
     if workers == 1:
         for name, job in jobs.items():
-            yield name, logged(job, logs / f"{name}.txt")
+            yield name, worked(job, place.log(name))
         return
     spawn = multiprocessing.get_context("spawn")  # a fork would share torch's threads
     pool = ProcessPoolExecutor(workers, spawn, end_with_parent)
     try:
-        futures = {pool.submit(logged, job, logs / f"{name}.txt"): name for name, job in jobs.items()}
+        futures = {pool.submit(in_pool, job, place.log(name)): name for name, job in jobs.items()}
         for future in as_completed(futures):
             try:
                 yield futures[future], future.result()
@@ -65,17 +62,12 @@ def end_with_parent() -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
-def logged(job: Job, log: Path) -> Any:
-    """Call a job with its output in a file; a stop ends a process of the pool, which would take the next job else."""
-    function, arguments = job
-    with log.open("w", encoding="utf-8") as file, contextlib.redirect_stdout(file):
-        try:
-            return function(*arguments)
-        except (Interrupted, KeyboardInterrupt):
-            if multiprocessing.parent_process():
-                os._exit(1)
-            raise
-        except UserError as error:
-            raise UserError(f"{log.stem}: {error}") from None
-        except Exception as error:
-            raise RuntimeError(f"{log.stem} failed") from error
+def in_pool(job: Job, log: Path) -> Any:
+    """Work on a job; a stop ends this process, which would take the next job else."""
+    try:
+        return worked(job, log)
+    except (Interrupted, KeyboardInterrupt):
+        os._exit(1)
+
+
+LAUNCHERS.add("local", Launcher(in_parallel))
