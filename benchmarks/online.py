@@ -16,6 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+from matplotlib.figure import Figure
 
 from weit_rl.agents.online import ALGORITHMS, environments
 from weit_rl.agents.recording import agent_actor, play, summary
@@ -91,6 +92,22 @@ def row(name: str, curves: list[Curve]) -> list[str]:
     return [name, least, last, *("not" if np.isinf(step) else f"{step:,.0f}" for step in steps)]
 
 
+def draw(curves: dict[tuple[str, int], Curve], path: Path) -> None:
+    """The returns against the environment steps: a thin line a seed, a thick one for their mean."""
+    figure = Figure(figsize=(8, 4.5), layout="constrained")
+    axes = figure.subplots()
+    for number, name in enumerate((*OURS, THEIRS)):
+        own = [curve for (other, _), curve in curves.items() if other == name]
+        for curve in own:
+            axes.plot(*zip(*curve, strict=True), color=f"C{number}", alpha=0.3, lw=1)
+        steps, values = [step for step, _ in own[0]], np.mean([[value for _, value in curve] for curve in own], axis=0)
+        axes.plot(steps, values, color=f"C{number}", lw=2, label=f"{name} ({len(own)} seeds)")
+    axes.set(xlabel="environment steps", ylabel=f"validation return ({EPISODES} episodes)")
+    axes.grid(alpha=0.25)
+    axes.legend()
+    figure.savefig(path, dpi=110)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("what", choices=["run", "table"])
@@ -103,7 +120,8 @@ def main() -> None:
         for job in list(work.values())[number::parts]:
             job()
         return
-    curves = {key: job() for key, job in work.items()}
+    curves = {key: job() for key, job in work.items()}  # what is not there yet is trained now
+    draw(curves, arguments.out / "curves.png")
     header = ["actor", "least return", f"return after {STEPS:,}", *(f"steps to {goal:,}" for goal in GOALS)]
     lines = [row(name, [curves[name, seed] for seed in SEEDS]) for name in (*OURS, THEIRS)]
     note = f"SAC, {ENV}, {len(SEEDS)} seeds, {EPISODES} validation episodes every {STEPS // PARTS:,} steps."
