@@ -27,10 +27,12 @@ ROOT = Path(__file__).parents[1]
 ENV = "HalfCheetah"
 UNTRAINED = ["scaler_steps=0", "train_steps=0", "validation_episodes=0", "episodes=10"]
 ACTING = {  # picture -> options of the run that it shows
-    "dt-tiny": ["size=tiny"],
-    "dt-small": ["size=small"],
-    "dt-xlarge": ["size=xlarge"],
-    "mlp-small": ["size=small", "model=mlp"],
+    "dt-tiny": ["env=HalfCheetah", "size=tiny"],
+    "dt-xlarge": ["env=HalfCheetah", "size=xlarge"],
+    "hopper": ["env=Hopper", "size=small"],
+    "walker2d": ["env=Walker2d", "size=small"],
+    "swimmer": ["env=Swimmer", "size=small"],
+    "mlp-small": ["env=HalfCheetah", "size=small", "model=mlp"],
 }
 FILMED = ["checkpoint=last", "episodes=1", "video=true"]
 LEARNING = {  # run -> its options
@@ -44,13 +46,13 @@ COMPARED = ["precision=medium", "run_dir=benchmarks/results/comparison", "profil
 
 def act(name: str, runs: Path, out: Path) -> str:
     """The section of one policy acting as the bank gives it."""
-    words, folder = ["env=" + ENV, *ACTING[name], *UNTRAINED], runs / name
+    words, folder = [*ACTING[name], *UNTRAINED], runs / name
     report = train.main(compose("train", [*words, f"run_dir={folder}"]))
     evaluate.main(compose("evaluate", [f"run={folder}", *FILMED]))
     shutil.copy(folder / "video.png", out / f"{name}.png")
     measured = f"Return over {report['episodes']} episodes: {report['return_mean']:,.0f} +- {report['return_std']:,.0f}"
     return section(
-        f"model={report['model']}, {report['size']}, {report['parameters']:,} parameters",
+        f"{report['env']}, model={report['model']}, {report['size']}, {report['parameters']:,} parameters",
         f"{measured} (score {report['score']:.0f}); the first of them:",
         [shown("train", [*words, f"run_dir=runs/{name}"]), shown("evaluate", [f"run=runs/{name}", *FILMED])],
         out / f"{name}.png",

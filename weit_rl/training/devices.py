@@ -1,6 +1,7 @@
 """The processes that train together, one on each device. The loop knows them as :class:`Devices`.
 
-With one process nothing of it does anything; several are :class:`weit_rl.training.ranks.Ranks`.
+With one process nothing of it does anything; several are :class:`weit_rl.training.ranks.Ranks`. A run folder knows them
+too, and is looked into before torch is loaded.
 """
 
 from __future__ import annotations
@@ -8,15 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-import torch
-from torch import Tensor, nn
-
-from weit_rl.training.checkpoint import load_training, save_training
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor, nn
 
 Made = TypeVar("Made")
-Loss = Callable[[int], Tensor]
+Loss = Callable[[int], "Tensor"]
 
 
 class Devices:
@@ -82,14 +82,20 @@ class Devices:
 
     def norm(self, parameters: Sequence[Tensor], clip: float) -> Tensor:
         """Clip the gradients' norm; returns what it was."""
-        return nn.utils.clip_grad_norm_(parameters, clip)
+        from torch.nn.utils import clip_grad_norm_
+
+        return clip_grad_norm_(parameters, clip)
 
     def save(self, path: Path, module: nn.Module, optimizer: torch.optim.Optimizer, step: int) -> None:
-        """Write the state a stopped stage goes on from, see :func:`save_training`."""
+        """Write the state a stopped stage goes on from, see :func:`weit_rl.training.checkpoint.save_training`."""
+        from weit_rl.training.checkpoint import save_training
+
         save_training(path, module, optimizer, step)
 
     def restore(self, path: Path, module: nn.Module, optimizer: torch.optim.Optimizer) -> int | None:
-        """Read it, see :func:`load_training`."""
+        """Read it, see :func:`weit_rl.training.checkpoint.load_training`."""
+        from weit_rl.training.checkpoint import load_training
+
         return load_training(path, module, optimizer)
 
 
