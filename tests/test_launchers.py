@@ -1,6 +1,7 @@
 """Launchers of the comparison: the same rows from every one of them, whatever dies on the way."""
 
 import os
+import signal
 import threading
 import time
 from importlib.util import find_spec
@@ -101,7 +102,10 @@ def test_a_job_that_slurm_takes_away_goes_on(name, launched, tmp_path):
 
 @PROC
 @pytest.mark.parametrize("name", ["local", *ELSEWHERE])
-def test_who_stops_listening_stops_the_jobs(name, launched, tmp_path):
+@pytest.mark.parametrize("ctrl_c", [signal.SIG_IGN, signal.default_int_handler], ids=["ignored", "heard"])
+def test_who_stops_listening_stops_the_jobs(name, ctrl_c, launched, tmp_path, request):
+    before = signal.signal(signal.SIGINT, ctrl_c)
+    request.addfinalizer(lambda: signal.signal(signal.SIGINT, before))
     mark = str(tmp_path / "mark")
     jobs = {"a": (faulty_jobs.sleeps, (mark,)), "b": (faulty_jobs.ends_when_another_is_at_work, (mark,))}
     results = launched(name, jobs)

@@ -5,11 +5,15 @@ Hydra's launcher itself works under ``@hydra.main`` alone, which the commands he
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
+import signal
 import tempfile
+import threading
 import time
 from collections import Counter, deque
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -92,7 +96,7 @@ def on_slurm(
     waiting, running, lost = deque(jobs), dict[str, Any](), Counter[str]()
     try:
         while waiting or running:
-            with executor.batch(allow_implicit_submissions=True):
+            with heard(), executor.batch(allow_implicit_submissions=True):
                 while waiting and len(running) < limit:
                     name = waiting.popleft()
                     running[name] = executor.submit(Resumable(), jobs[name], logs[name], Path.cwd())
@@ -106,6 +110,20 @@ def on_slurm(
         for job in running.values():
             job.cancel(check=False)
     shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def heard() -> Iterator[None]:
+    """Processes begun inside hear SIGINT, by which submitit cancels them, where a shell's ``&`` had it ignored, too."""
+    ignored = signal.getsignal(signal.SIGINT) == signal.SIG_IGN
+    if not ignored or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 class Lost(Exception):
