@@ -5,7 +5,8 @@
 
 SAC in HalfCheetah with Stable-Baselines3's hyperparameters. The actor of 64 x 2 has about as many weights as the two
 layers of 256 of ``"MlpPolicy"``; critics are the same. Every return is that of the deterministic policy on the same
-validation episodes. ``critics at once`` shows why critics learn alone at first.
+validation episodes. ``without imitation`` shows why the actor is held near its data: there only the critics' first
+steps alone protect it. Curves that are not there yet are left out of the table.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ GOALS = (1000, 3000, 5000, 9000, 10000, 10500)
 BANK = ["init=weit", "scaler_steps=300", "train_steps=0"]
 OURS = {
     "from the bank": BANK,
-    "from the bank, critics at once": [*BANK, "critic_warmup=0"],
+    "from the bank, without imitation": [*BANK, "imitation=0"],
     "the same network, fresh": ["init=scratch", "train_steps=0"],
 }
 THEIRS = "MlpPolicy"
@@ -73,10 +74,20 @@ def jobs(out: Path) -> dict[tuple[str, int], Callable[[], Curve]]:
     made: dict[tuple[str, int], Callable[[], Curve]] = {}
     for seed in SEEDS:
         for name, words in OURS.items():
-            place = out / "runs" / f"{name.replace(' ', '-').replace(',', '')}-{seed}"
+            place = place_of(out, name, seed)
             made[name, seed] = lambda words=words, seed=seed, place=place: ours(words, seed, place)  # type: ignore[misc]
-        made[THEIRS, seed] = lambda seed=seed: theirs(seed, out / "runs" / f"{THEIRS}-{seed}")  # type: ignore[misc]
+        made[THEIRS, seed] = lambda seed=seed: theirs(seed, place_of(out, THEIRS, seed))  # type: ignore[misc]
     return made
+
+
+def place_of(out: Path, name: str, seed: int) -> Path:
+    """The folder of a curve's run."""
+    return out / "runs" / f"{name.replace(' ', '-').replace(',', '')}-{seed}"
+
+
+def is_there(place: Path) -> bool:
+    """Whether a curve is finished."""
+    return any((place / name).exists() for name in ("curve.json", "evaluation.json"))
 
 
 def reached(curve: Curve, goal: float) -> float:
@@ -89,15 +100,14 @@ def row(name: str, curves: list[Curve]) -> list[str]:
     least = mean([[min(value for _, value in curve) for curve in curves]]).text()
     last = mean([[curve[-1][1] for curve in curves]]).text()
     steps = [float(np.median([reached(curve, goal) for curve in curves])) for goal in GOALS]
-    return [name, least, last, *("not" if np.isinf(step) else f"{step:,.0f}" for step in steps)]
+    return [name, str(len(curves)), least, last, *("not" if np.isinf(step) else f"{step:,.0f}" for step in steps)]
 
 
-def draw(curves: dict[tuple[str, int], Curve], path: Path) -> None:
+def draw(curves: dict[str, list[Curve]], path: Path) -> None:
     """The returns against the environment steps: a thin line a seed, a thick one for their mean."""
     figure = Figure(figsize=(8, 4.5), layout="constrained")
     axes = figure.subplots()
-    for number, name in enumerate((*OURS, THEIRS)):
-        own = [curve for (other, _), curve in curves.items() if other == name]
+    for number, (name, own) in enumerate(curves.items()):
         for curve in own:
             axes.plot(*zip(*curve, strict=True), color=f"C{number}", alpha=0.3, lw=1)
         steps, values = [step for step, _ in own[0]], np.mean([[value for _, value in curve] for curve in own], axis=0)
@@ -120,11 +130,14 @@ def main() -> None:
         for job in list(work.values())[number::parts]:
             job()
         return
-    curves = {key: job() for key, job in work.items()}  # what is not there yet is trained now
-    draw(curves, arguments.out / "curves.png")
-    header = ["actor", "least return", f"return after {STEPS:,}", *(f"steps to {goal:,}" for goal in GOALS)]
-    lines = [row(name, [curves[name, seed] for seed in SEEDS]) for name in (*OURS, THEIRS)]
-    note = f"SAC, {ENV}, {len(SEEDS)} seeds, {EPISODES} validation episodes every {STEPS // PARTS:,} steps."
+    curves = {key: job() for key, job in work.items() if is_there(place_of(arguments.out, *key))}
+    found: dict[str, list[Curve]] = {}
+    for (name, _), curve in curves.items():
+        found.setdefault(name, []).append(curve)
+    draw(found, arguments.out / "curves.png")
+    header = ["actor", "seeds", "least return", f"return after {STEPS:,}", *(f"steps to {goal:,}" for goal in GOALS)]
+    lines = [row(name, found[name]) for name in (*OURS, THEIRS) if name in found]
+    note = f"SAC, {ENV}, {EPISODES} validation episodes every {STEPS // PARTS:,} steps; medians of the seeds."
     text = Table("Online from a bank", header, lines, note).markdown()
     (arguments.out / "README.md").write_text(text)
     print(text)

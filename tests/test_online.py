@@ -7,6 +7,7 @@ import pytest
 import torch
 from conftest import TINY
 
+from weit_rl.agents.imitation import Imitation
 from weit_rl.agents.online import ALGORITHMS, Learning, actor_of, copy_actor, make_online
 from weit_rl.command import compose
 from weit_rl.envs.entry import env_entry
@@ -72,6 +73,40 @@ def test_the_plain_network_acts_as_the_agent_does(name, start):
     assert np.allclose(agent.predict(states[:, 0].numpy(), deterministic=True)[0], wanted, atol=1e-5)
 
 
+@pytest.mark.parametrize("name", ALGORITHMS)
+def test_imitation_holds_an_actor_near_its_data(name, start):
+    generator = torch.Generator().manual_seed(0)
+    states, actions, errors = torch.randn(64, 17, generator=generator), torch.full((64, 6), 0.8), []
+    for weight in (0, 1000):
+        agent = make_online(name, env_entry("HalfCheetah"), 1, 0, options(name), checkpoint=str(start))
+        if weight:
+            Imitation(agent, lambda step: (states, actions), weight)
+        agent.learn(100)
+        with torch.no_grad():
+            actor = actor_of(agent)
+            errors.append((torch.tanh(actor["head"](actor["trunk"](states))) - actions).square().mean().item())
+    assert errors[1] < 0.8 * errors[0]
+
+
+def test_imitation_adds_its_gradient_to_the_algorithms(start):
+    agent = make_online("td3", env_entry("HalfCheetah"), 1, 0, SMALL, checkpoint=str(start))
+    states, actions, drawn = torch.ones(8, 17), torch.zeros(8, 6), []
+    hook = Imitation(agent, lambda step: (drawn.append(step), (states, actions))[1], 3)
+    weight = actor_of(agent)["head"].weight
+    weight.grad = torch.ones_like(weight)
+    hook()
+    actor = actor_of(agent)
+    error = (torch.tanh(actor["head"](actor["trunk"](states))) - actions).square().mean()
+    size = torch.stack(agent.critic(states, actions)).abs().mean().detach()
+    (wanted,) = torch.autograd.grad(3 * size / 2.5 * error, [weight])
+    assert torch.allclose(weight.grad, 1 + wanted, atol=1e-6) and wanted.abs().max() > 1e-3
+    hook(), agent.__dict__.update(_n_updates=7), hook()
+    assert drawn == [0, 1, 70_000]
+    actor["head"].requires_grad_(False), actor["trunk"].requires_grad_(False)
+    hook()
+    assert len(drawn) == 3  # critics learn alone
+
+
 def words(data, name="sac", *more):
     agent = f"agent_options={json.dumps(options(name))}".replace('"', "")
     return [*WORDS, f"data={data}", "init=scratch", "train_steps=5", f"agent={name}", agent, *more]
@@ -115,6 +150,7 @@ def test_a_stopped_run_goes_on(tiny_data, tmp_path, monkeypatch):
         ("model=dt", "agent=sac: takes model=mlp, not dt"),
         ("agent_options={learning_rat: 1}", "sac refuses them"),
         ("agent_steps=0", "agent_steps=0: must be 1 or more"),
+        ("imitation=-1", "imitation=-1.0: must be 0 or more"),
         ("critic_warmup=-1", "critic_warmup=-1: must be 0 or more"),
         ("n_envs=0", "n_envs=0: must be 1 or more"),
     ],

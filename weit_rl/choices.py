@@ -30,6 +30,7 @@ RANGES = {  # least and most; seeds and episodes end where they would meet those
     "scaler_steps": (0, None),
     "train_steps": (0, None),
     "critic_warmup": (0, None),
+    "imitation": (0, None),
     **dict.fromkeys(("steps", "pretrain_steps", "batch_size", "batch", "context", "tile", "rank", "band"), (1, None)),
     **dict.fromkeys(("data_episodes", "evaluate_every", "threads", "workers", "agent_steps", "n_envs"), (1, None)),
     **dict.fromkeys(("samples", "sampling_steps"), (1, None)),

@@ -6,7 +6,9 @@ from dataclasses import replace
 from typing import Any
 
 from omegaconf import OmegaConf
+from torch import Tensor
 
+from weit_rl.agents.imitation import Imitation
 from weit_rl.agents.online import ALGORITHMS, Learning, copy_actor, make_online
 from weit_rl.agents.snapshots import load_training_state, save_training_state
 from weit_rl.errors import UserError
@@ -17,6 +19,7 @@ from weit_rl.workflows.monitor import Monitor
 from weit_rl.workflows.train import TrainRun
 
 WARM_UP = 5000  # environment steps of a trained actor's critics alone
+SINGLE = 256  # steps of the data beside a batch of the algorithm
 MODEL, PARTS = "mlp", 20  # validations on the way; the state to go on from is written with each
 
 
@@ -46,6 +49,8 @@ class OnlineRun(TrainRun):
             save_network(begun, self.net, self.card())
         agent = self.agent(checkpoint=str(begun))
         load_training_state(agent, state)
+        if self.imitation:
+            Imitation(agent, self.imitated, self.imitation)
         self.begin()
         with Progress(self.cfg.agent_steps, f"{self.cfg.agent} online", agent.num_timesteps) as bar:
             self.learn(agent, monitor, bar)
@@ -67,6 +72,17 @@ class OnlineRun(TrainRun):
         """Environment steps in which the critics learn alone."""
         usual = 0 if self.untrained else WARM_UP
         return usual if self.cfg.critic_warmup is None else self.cfg.critic_warmup
+
+    @property
+    def imitation(self) -> float:
+        """How strongly a trained actor is held near its data."""
+        usual = 0.0 if self.untrained else 1.0
+        return usual if self.cfg.imitation is None else self.cfg.imitation
+
+    def imitated(self, step: int) -> tuple[Tensor, Tensor]:
+        """Observations and actions of single steps of the data, for a gradient step online."""
+        batch = self.task.batch(step)
+        return batch["observations"][batch["mask"]][:SINGLE], batch["actions"][batch["mask"]][:SINGLE]
 
     def begin(self) -> None:
         """From here on the network is asked for no return: what the return asked for does is constant by now."""
