@@ -19,6 +19,7 @@ from weit_rl.workflows.monitor import Monitor
 from weit_rl.workflows.train import TrainRun
 
 WARM_UP = 5000  # environment steps of a trained actor's critics alone
+IMITATION = 10.0  # times TD3+BC's weight; 1 and 3 let a trained actor fall now and then (64x3, seed 100)
 SINGLE = 256  # steps of the data beside a batch of the algorithm
 MODEL, PARTS = "mlp", 20  # validations on the way; the state to go on from is written with each
 
@@ -76,7 +77,7 @@ class OnlineRun(TrainRun):
     @property
     def imitation(self) -> float:
         """How strongly a trained actor is held near its data."""
-        usual = 0.0 if self.untrained else 1.0
+        usual = 0.0 if self.untrained else IMITATION
         return usual if self.cfg.imitation is None else self.cfg.imitation
 
     def imitated(self, step: int) -> tuple[Tensor, Tensor]:
