@@ -39,7 +39,7 @@ REFERENCES = {
     "Swimmer": Reference(1.02, 297.55, MEASURED),
     "Humanoid": Reference(114.39, 6232.287, ZOO),
     "HumanoidStandup": Reference(33507.01, 164634.21, HUB),
-    "Reacher": Reference(-42.41, None, MEASURED),
+    "Reacher": Reference(-42.41, -3.53, MEASURED),
     "Pusher": Reference(-150.18, None, MEASURED),
     "InvertedPendulum": Reference(4.85, 1000.0, MEASURED),
     "InvertedDoublePendulum": Reference(48.48, 9335.89, MEASURED),
