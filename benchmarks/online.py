@@ -139,7 +139,7 @@ def main() -> None:
     lines = [row(name, found[name]) for name in (*OURS, THEIRS) if name in found]
     note = f"SAC, {ENV}, {EPISODES} validation episodes every {STEPS // PARTS:,} steps; medians of the seeds."
     text = Table("Online from a bank", header, lines, note).markdown()
-    (arguments.out / "README.md").write_text(text)
+    (arguments.out / "README.md").write_text(f"{text}\n![Returns](curves.png)\n")
     print(text)
 
 
