@@ -137,7 +137,8 @@ def main() -> None:
     draw(found, arguments.out / "curves.png")
     header = ["actor", "seeds", "least return", f"return after {STEPS:,}", *(f"steps to {goal:,}" for goal in GOALS)]
     lines = [row(name, found[name]) for name in (*OURS, THEIRS) if name in found]
-    note = f"SAC, {ENV}, {EPISODES} validation episodes every {STEPS // PARTS:,} steps; medians of the seeds."
+    every = f"{EPISODES} validation episodes every {STEPS // PARTS:,} steps"
+    note = f"SAC, {ENV}, {every}; means of the seeds, steps: medians."
     text = Table("Online from a bank", header, lines, note).markdown()
     (arguments.out / "README.md").write_text(f"{text}\n![Returns](curves.png)\n")
     print(text)
