@@ -23,8 +23,9 @@ from weit_rl.models import models_of
 
 BOX = ActionBox(np.array([-2, -1], np.float32), np.array([2, 3], np.float32))
 ORIGINAL = {"rtg": "every", "past_actions": True, "positions": "episode"}
+BANDED = {"attention": "band", "band": 2, "positions": "none"}
 POLICIES = [(model, {}) for model in models_of("control")]
-POLICIES += [("dt", ORIGINAL), ("dt", {"rtg": "none"}), ("mlp", {"rtg": "none"}), ("dt", {**ORIGINAL, "context": 1})]
+POLICIES += [("dt", ORIGINAL), ("dt", {"rtg": "none"}), ("mlp", {"rtg": "none"}), ("dt", {**ORIGINAL, "context": 1}), ("dt", BANDED)]
 named = [f"{model}-{'-'.join(map(str, options.values()))}" for model, options in POLICIES]
 policies = pytest.mark.parametrize(("model", "options"), POLICIES, ids=named)
 
@@ -97,6 +98,7 @@ def test_a_step_takes_what_the_policy_looks_at_and_nothing_else(graph_of):
     [
         ("dt", None, {}),
         ("dt", 2, ORIGINAL),
+        ("dt", None, BANDED),
         ("tcn", 1, {}),
         ("mlp", None, {}),
         ("conv", 1, {}),

@@ -24,6 +24,7 @@ from weit_rl.workflows.export import places
 from weit_rl.workflows.fitting import largest
 
 ROOT = Path(__file__).parents[1]
+SNIPPETS = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "deploy.md").read_text(), re.DOTALL)
 EXAMPLE = ROOT / "examples" / "onnx_episode.py"
 WITHOUT_TORCH = """
 import runpy, sys
@@ -70,6 +71,17 @@ def test_a_whole_episode_without_torch(exported, tmp_path):
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout == f"dt 96x3: 1000 steps, return {report['int8']['return_mean']:.0f}\n"
+
+
+def test_the_snippet_of_the_page_acts(exported, tmp_path, monkeypatch):
+    shutil.copy(exported[0], tmp_path / "policy.onnx")
+    shutil.copy(ROOT / "weit_rl" / "deploy" / "onnx_policy.py", tmp_path)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    snippet = next(text for text in SNIPPETS if "OnnxPolicy(" in text)
+    names = {"observation": env_entry("HalfCheetah").make().reset(seed=0)[0], "reward": 1.0}
+    exec(compile(snippet, "deploy.md", "exec"), names)
+    assert names["action"].shape == (6,) and sys.modules.pop("onnx_policy").OnnxPolicy is type(names["policy"])
 
 
 def test_the_same_seed_gives_the_same_episode(exported):

@@ -2,7 +2,9 @@
 
 import inspect
 import json
+import re
 import shutil
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -71,6 +73,15 @@ def test_a_bank_goes_up_and_comes_back(cache, tiny_bank, tiny_data, tmp_path):
         assert same(bank, again)
     words = ["env=HalfCheetah", f"data={tiny_data}", "context=5", "size=32x1", "bank=hf:someone/halfcheetah"]
     assert same(bank, TrainRun(compose("train", [*words, f"run_dir={tmp_path / 'run'}"])).bank)
+
+
+def test_the_snippet_of_the_page_shares_a_bank(cache, tiny_bank, tmp_path, monkeypatch):
+    shutil.copytree(tiny_bank.parent, tmp_path / "runs" / "bank")
+    monkeypatch.chdir(tmp_path)
+    text = (Path(__file__).parents[1] / "docs" / "deploy.md").read_text()
+    snippet = next(found for found in re.findall(r"```python\n(.*?)```", text, re.DOTALL) if "hub" in found)
+    exec(compile(snippet, "deploy.md", "exec"), names := {})
+    assert same(names["bank"], TemplateBank.load(tiny_bank)) and (tmp_path / "folder" / "bank.json").exists()
 
 
 def test_a_folder_is_read_as_the_hub_is_and_nothing_in_it_is_overwritten(tiny_bank, tmp_path):
