@@ -5,17 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
 from itertools import islice
 from typing import Any
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from weit_rl.data.ahead import Ahead
-from weit_rl.data.epochs import Epochs
 from weit_rl.data.images import Images
 from weit_rl.data.images.parts import Part, Unread
 from weit_rl.errors import UserError
@@ -24,6 +20,7 @@ from weit_rl.plan import Plan
 from weit_rl.registry import unknown
 from weit_rl.sizes import Size
 from weit_rl.tasks.latents import Latents, Pixels
+from weit_rl.tasks.noise import Noise
 from weit_rl.tasks.pictures import grid_of
 from weit_rl.tasks.sample_quality import Judge, check_count, quality_of
 from weit_rl.tasks.sampling import check_steps, denoise, diffusers_schedulers, guided, scheduler_of
@@ -31,7 +28,6 @@ from weit_rl.weit import eval_mode
 
 NAME = "diffusion"
 PARTS = ("train", "held_out", "test")
-SAMPLE = 256  # images that a network is run on where its activations are looked at
 AT_ONCE = 256  # images of a batch in evaluation
 SHOWN = 8  # images of a class in a picture
 COLUMNS = {  # of a table: of which metric, in which unit; the first three are of every evaluation
@@ -119,7 +115,7 @@ class Diffusion:
         self.space = Pixels(self.images) if config.autoencoder is None else self._latents()
         kind = diffusers_schedulers().DDPMScheduler
         self.scheduler = kind(config.timesteps, clip_sample=self.space.bounded)
-        self._ahead = Ahead(self._batch, config.workers if self.space.bounded else 0)  # latents are in memory
+        self._noise = Noise(self.space, self.scheduler, config, self.none)
         check_steps(config.sampling_steps, scheduler_of(config.scheduler, self.scheduler))
         check_count("samples", config.samples)
         self._judge = Judge(config.features, self.images, config.device) if config.features else None
@@ -161,13 +157,11 @@ class Diffusion:
             ``images`` (B, C, H, W) float32, the noised ones, ``timesteps`` (B,) int64, ``labels`` (B,) int64, some of
             them none, and ``noise`` like the images, which is wanted of a network.
         """
-        return self._on_device(self._ahead(step))
+        return self._noise.batch(step)
 
     def run(self, net: Any) -> None:
         """Run a network on a sample of the training images, the same for every network and seed."""
-        part = self.space.part("train")
-        chosen = np.random.default_rng(0).permutation(len(part))[:SAMPLE]
-        batch = self._on_device(self._noised(part.read(chosen), torch.Generator().manual_seed(0)))
+        batch = self._noise.sample()
         net(*(batch[name] for name in INPUTS))
 
     def domains(self) -> list[Callable[[Any, int], Tensor]] | None:
@@ -263,31 +257,10 @@ class Diffusion:
         generator, total, count = torch.Generator().manual_seed(0), 0.0, 0
         with eval_mode(net):
             for some in islice(part.chunks(AT_ONCE, self.config.workers), batches):
-                total += float(self.loss(net, self._on_device(self._noised(some, generator)))) * len(some)
+                total += float(self.loss(net, self._noise.added(some, generator))) * len(some)
                 count += len(some)
         return total / count
 
     def _latents(self) -> Latents:
         config = self.config
         return Latents(self.images, str(config.autoencoder), config.flip, config.device, config.workers)
-
-    @cached_property
-    def _epochs(self) -> Epochs:
-        return Epochs(len(self.space.part("train")), self.config.batch_size, self.config.seed)
-
-    def _batch(self, step: int) -> dict[str, Tensor]:
-        generator = torch.Generator().manual_seed(self.config.seed * 1_000_003 + step)
-        batch = self._noised(self.space.part("train").read(self._epochs(step)), generator, self.config.flip)
-        dropped = torch.rand(len(batch["labels"]), generator=generator) < self.config.label_dropout
-        return batch | {"labels": torch.where(dropped, self.none, batch["labels"])}
-
-    def _noised(self, part: Part, generator: torch.Generator, flip: bool = False) -> dict[str, Tensor]:
-        turned = torch.rand(len(part), generator=generator) < 0.5 if flip else None
-        clean, labels = self.space.clean(part, turned), torch.from_numpy(part.labels)
-        times = torch.randint(self.config.timesteps, (len(clean),), generator=generator)
-        noise = torch.randn(clean.shape, generator=generator)
-        noised = self.scheduler.add_noise(clean, noise, times)
-        return {"images": noised, "timesteps": times, "labels": labels, "noise": noise}
-
-    def _on_device(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-        return {name: tensor.to(self.config.device) for name, tensor in batch.items()}
