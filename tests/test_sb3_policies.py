@@ -11,8 +11,8 @@ from stable_baselines3.common.envs import IdentityEnvBox
 from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 
+from weit_rl.agents.actor_networks import load, trained
 from weit_rl.agents.sb3_policies import LOG_STD, POLICIES
-from weit_rl.agents.trunk import load, trained
 from weit_rl.errors import UserError
 from weit_rl.models import MODELS
 from weit_rl.sizes import Size

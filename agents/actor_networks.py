@@ -1,0 +1,154 @@
+"""The networks inside an actor: composed from a bank, taken from a checkpoint, or fresh; without their action heads."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import torch
+from gymnasium import spaces
+from stable_baselines3.common.preprocessing import is_image_space
+from torch import nn
+
+from weit_rl.bank import TemplateBank
+from weit_rl.bodies import bank_for, parts_of, seen, sizes_of, with_parts
+from weit_rl.errors import UserError
+from weit_rl.made_for import model_of
+from weit_rl.models import MODELS
+from weit_rl.registry import unknown
+from weit_rl.shipped import shipped_bank
+from weit_rl.sizes import Size
+from weit_rl.start import network_of_size
+from weit_rl.training.checkpoint import load_network
+from weit_rl.weit import WeiT
+
+TILE = 16  # of a network that no bank is given for
+FAMILIES = {False: ("mlp",), True: ("conv", "convnext_policy")}  # for pictures or not; the first where no bank says
+Shape = tuple[int | list[int], int]  # of what is seen, pictures as [channels, 1, 1], and numbers in an action
+AUTO, NEW = "auto", "new"
+
+
+def shape_of(observations: spaces.Space, actions: spaces.Space) -> Shape:
+    """What is seen, and how many numbers are in an action (0 for a choice, which no bank has a head for)."""
+    pictures = is_image_space(observations)
+    if not isinstance(observations, spaces.Box) or (len(observations.shape) != 1 and not pictures):
+        raise UserError(
+            f"observation space {observations}: WeiTPolicy takes a flat Box, or pictures; wrap it in FlattenObservation"
+        )
+    what: int | list[int] = [observations.shape[0], 1, 1] if pictures else observations.shape[0]
+    return what, math.prod(actions.shape) if isinstance(actions, spaces.Box) else 0
+
+
+def fresh(model: str, size: Size, observation_dim: int | list[int], action_dim: int, **options: Any) -> Any:
+    """A plain policy of a family, untrained; without an option it takes no return."""
+    spaces = {"observation_dim": observation_dim, "action_dim": max(1, action_dim)}
+    return MODELS.get(model).make(size, **spaces, **{"rtg": "none", **options})
+
+
+def load(bank: str, models: tuple[str, ...] = FAMILIES[False]) -> TemplateBank:
+    """The bank of a path, or the one that ships for an environment.
+
+    Raises:
+        UserError: if there is none, or it is one of another family.
+    """
+    path, shipped = Path(bank).expanduser(), shipped_bank(bank, models[0])
+    found = TemplateBank.load(shipped if shipped.is_file() else path)
+    _refuse_others(f"bank={bank}", model_of(found.card), models)
+    return found
+
+
+def known_body(bank: TemplateBank, asked: str, shape: Shape, named: str = "") -> str:
+    """The name of the bank's body that is meant, or ``"new"``.
+
+    Args:
+        bank: of one body or several.
+        asked: a body's name, ``"new"``, or ``"auto"``: the one that sees and does as many numbers.
+        shape: how many these are.
+        named: which of those that are alike is meant, as the name of the bank that ships for it.
+
+    Raises:
+        UserError: for one it has not, or where several are as large.
+    """
+    sizes = sizes_of(bank)
+    if asked == AUTO:
+        alike = [name for name, size in sizes.items() if size == shape]
+        if named in alike:
+            return named
+        if len(alike) > 1:
+            raise UserError(f"body=auto: {' and '.join(alike)} of the bank are as large; name one, or body={NEW}")
+        return alike[0] if alike else NEW
+    if asked != NEW and asked not in sizes:
+        raise unknown("body", asked, [AUTO, NEW, *sizes])
+    if asked != NEW and sizes[asked] != shape:
+        raise UserError(f"body={asked}: has {_said(sizes[asked])}, the environment {_said(shape)}; use body={NEW}")
+    return asked
+
+
+def composed(bank: TemplateBank, shape: Shape, size: Size, body: str) -> tuple[WeiT, Any]:
+    """A policy of that size and body from the bank, without its head; and the whole, with it.
+
+    The policy asks for one return throughout, which makes its last scale and shift constant: they go into ``norm_out``.
+    """
+    model, rtg = MODELS.get(model_of(bank.card)), bank.card.get("config", {}).get("rtg", "latest")
+    plan = model.plan(TILE).with_tiles(bank.tiles)
+    source = fresh(model_of(bank.card), bank.network_size(), *shape, rtg=rtg)
+    if body == NEW:
+        bank = with_parts(bank, parts_of(source, plan, model.bound))
+    else:
+        bank = bank_for(bank, body, source, plan, model.bound)
+    whole: Any = network_of_size(bank, source, fresh(model_of(bank.card), size, *shape, rtg=rtg), plan).materialize()
+    target = fresh(model_of(bank.card), size, *shape)
+    del target.head
+    net = network_of_size(bank, source, target, plan)
+    net.bank.requires_grad_(False)
+    fold_return(whole, net.free)
+    return net, whole
+
+
+def with_memory(net: WeiT) -> WeiT:
+    """Give the placeholders of the weights memory, since TD3 writes all parameters of its target network."""
+    for placeholder in net.net.parameters():
+        placeholder.data = placeholder.data.contiguous()
+    return net
+
+
+def trained(checkpoint: str, shape: Shape, models: tuple[str, ...] = FAMILIES[False]) -> tuple[Size, nn.Module, Any]:
+    """The size of a checkpoint's network, the network without its head, and the whole.
+
+    Raises:
+        UserError: if it is of another family or for another body.
+    """
+    path = Path(checkpoint).expanduser()
+    whole, card = load_network(path / "checkpoints" / "last.safetensors" if path.is_dir() else path)
+    _refuse_others(f"checkpoint={checkpoint}", card["model"], models)
+    made_for = seen(whole.get_buffer("observation_mean")), card["options"]["action_dim"]
+    if made_for != shape:
+        have, want = _said(made_for), _said(shape)
+        raise UserError(f"checkpoint={checkpoint}: was trained with {have}, the environment has {want}; give its own")
+    size = Size(*card["size"])
+    net = fresh(card["model"], size, *shape)
+    state = whole.state_dict()
+    net.load_state_dict({name: state[name] for name in net.state_dict()})
+    del net.head
+    fold_return(whole, dict(net.named_parameters()))
+    return size, net, whole
+
+
+@torch.no_grad()
+def fold_return(policy: Any, free: Any) -> None:
+    """Put what the policy's target return does to its last hidden state into the free ``norm_out`` of another one."""
+    if policy.rtg == "latest":
+        scale, shift = policy.modulate((policy.target_return / policy.return_scale).reshape(1)).chunk(2)
+        weight, bias = (free[f"norm_out.{name}"] for name in ("weight", "bias"))
+        weight.mul_(1 + scale)
+        bias.mul_(1 + scale).add_(shift)
+
+
+def _refuse_others(what: str, model: str, models: tuple[str, ...]) -> None:
+    if model not in models:
+        raise UserError(f"{what}: is of model={model}; WeiTPolicy takes model={' or '.join(models)} here")
+
+
+def _said(shape: Shape) -> str:
+    return f"{shape[0]} observations and {shape[1]} actions"
