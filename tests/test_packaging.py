@@ -80,8 +80,8 @@ MAY_IMPORT = {
     "initializers": BASE
     | {"bank", "parameters", "plan", "reconstruction", "resize", "spectrum", "start", "training.loop", "weit"},
     "agents": BASE
-    | {"bank", "bodies", "data", "envs", "initializers", "models", "plan", "regression", "shipped", "start", "training"}
-    | {"weit"},
+    | {"bank", "bodies", "data", "envs", "initializers", "made_for", "models", "plan", "regression", "shipped", "start"}
+    | {"training", "weit"},
     "tasks": BASE | {"agents", "bank", "data", "envs", "models", "plan", "training", "weit"},
 }
 MODULES = {path: name for path, name in SOURCES.items() if path.suffix == ".py"}
