@@ -25,7 +25,13 @@ BOX = ActionBox(np.array([-2, -1], np.float32), np.array([2, 3], np.float32))
 ORIGINAL = {"rtg": "every", "past_actions": True, "positions": "episode"}
 BANDED = {"attention": "band", "band": 2, "positions": "none"}
 POLICIES = [(model, {}) for model in models_of("control")]
-POLICIES += [("dt", ORIGINAL), ("dt", {"rtg": "none"}), ("mlp", {"rtg": "none"}), ("dt", {**ORIGINAL, "context": 1}), ("dt", BANDED)]
+POLICIES += [
+    ("dt", ORIGINAL),
+    ("dt", {"rtg": "none"}),
+    ("mlp", {"rtg": "none"}),
+    ("dt", {**ORIGINAL, "context": 1}),
+    ("dt", BANDED),
+]
 named = [f"{model}-{'-'.join(map(str, options.values()))}" for model, options in POLICIES]
 policies = pytest.mark.parametrize(("model", "options"), POLICIES, ids=named)
 
