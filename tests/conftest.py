@@ -13,7 +13,9 @@ import torch
 from weit_rl.agents.recording import Episode, write_minari
 from weit_rl.command import command, compose
 from weit_rl.data import Trajectories
+from weit_rl.envs.camera import renderer
 from weit_rl.envs.entry import env_entry
+from weit_rl.errors import UserError
 from weit_rl.models import BOTH, MODELS
 from weit_rl.pretrain import main as pretrain
 from weit_rl.sizes import Size
@@ -101,6 +103,18 @@ def shared():
     if not SHARED.is_dir():
         pytest.skip("the shared data are beside the project only where it is developed")
     return SHARED
+
+
+draws = pytest.mark.usefixtures("screen")
+
+
+@pytest.fixture(scope="session")
+def screen():
+    """Skips where nothing can render."""
+    try:
+        renderer()
+    except UserError as error:
+        pytest.skip(str(error))
 
 
 @pytest.fixture(scope="session")

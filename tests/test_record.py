@@ -10,15 +10,15 @@ import pytest
 import sb3_contrib
 import stable_baselines3
 from conftest import contents
+from short_episodes import SHORT, add_short
 from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
-from test_collect import SHORT
 
 from weit_rl.agents.sb3_agent import load_agent
 from weit_rl.agents.sb3_zip import ALGORITHMS, algorithm_of, read_settings
 from weit_rl.collect import main
 from weit_rl.command import compose
 from weit_rl.data import load_trajectories
-from weit_rl.envs.entry import ENVS, env_entry
+from weit_rl.envs.entry import env_entry
 from weit_rl.errors import UserError
 
 PENDULUM = "gym:Pendulum-v1"  # acts in [-2, 2], 200 steps
@@ -35,8 +35,7 @@ def made(algorithm, env, path):
 
 @pytest.fixture(autouse=True)
 def short_env(monkeypatch):
-    env_entry("Hopper")  # fills the registry
-    monkeypatch.setattr(ENVS, "_things", ENVS._things | {"Short": SHORT})
+    add_short(monkeypatch)
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,30 @@
+"""What the tests of files from strangers share: reading in little memory."""
+
+import os
+import resource
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from weit_rl.errors import UserError
+
+
+@contextmanager
+def little_memory(free=2**30):
+    """No more than so many bytes can be taken inside."""
+    before = resource.getrlimit(resource.RLIMIT_AS)
+    used = int(Path("/proc/self/statm").read_text().split()[0]) * os.sysconf("SC_PAGE_SIZE")
+    resource.setrlimit(resource.RLIMIT_AS, (used + free, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, before)
+
+
+def refuses(read, *words, says=""):
+    """The one line with which a file is refused, in little memory."""
+    with little_memory(), pytest.raises(UserError, match=says) as error:
+        read(*words)
+    assert "\n" not in str(error.value)
+    return str(error.value)

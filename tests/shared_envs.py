@@ -1,0 +1,18 @@
+"""What the tests of environments share: which there are, and the one line of a refusal."""
+
+import importlib.util
+
+import pytest
+
+from weit_rl.envs.gymnasium_mujoco import EPISODE_STEPS
+from weit_rl.errors import UserError
+
+MUJOCO = list(EPISODE_STEPS)
+SUITE = pytest.mark.skipif(importlib.util.find_spec("dm_control") is None, reason="dm_control is not installed")
+
+
+def refusal(call, *args):
+    with pytest.raises(UserError) as error:
+        call(*args)
+    assert "\n" not in str(error.value)
+    return str(error.value)

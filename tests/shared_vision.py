@@ -1,0 +1,36 @@
+"""What the tests of models of images share: timm's own networks; importing it skips where timm is missing."""
+
+import pytest
+import torch
+
+from weit_rl.models import models_of
+
+pytest.importorskip("timm", reason="models of images are timm's: pip install 'weit_rl[vision]'")
+from timm.models.convnext import ConvNeXt
+from timm.models.vision_transformer import VisionTransformer
+
+VISION = models_of("classification")
+models = pytest.mark.parametrize("model", VISION)
+
+
+def timms(model, width=16, depth=2, conv_mlp=False):
+    """timm's own network of the size of ``small_net``."""
+    torch.manual_seed(0)
+    common = {"in_chans": 3, "num_classes": 2}
+    if model == "vit":
+        return VisionTransformer(8, 4, embed_dim=width, depth=depth, num_heads=width // 8, **common)
+    channels = [width // 8, width // 4, width // 2, width]
+    common |= {"use_grn": True, "ls_init_value": None, "conv_mlp": conv_mlp}
+    return ConvNeXt(dims=channels, depths=[1, 1, depth, 1], patch_size=1, **common)
+
+
+def randomised(net):
+    """Biases, norms and GRN away from 0 and 1, or a forgotten one would not show."""
+    torch.manual_seed(7)
+    for p in net.parameters():
+        torch.nn.init.normal_(p, std=0.3)
+    return net
+
+
+def normalised(net, pixels):
+    return (pixels.double() / 255 - net.image_mean) / net.image_std

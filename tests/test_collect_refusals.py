@@ -1,0 +1,73 @@
+"""What collect refuses before it writes anything: bad words, other folders, too little disk space."""
+
+import json
+import shutil
+
+import pytest
+from short_episodes import SHORT, TINY, WORDS, add_short, refused
+
+from weit_rl.agents.pictures import write_episodes
+from weit_rl.agents.recording import play, random_actor
+from weit_rl.collect import main
+from weit_rl.command import command, compose
+from weit_rl.errors import CannotWrite, UserError
+
+
+@pytest.fixture(autouse=True)
+def short_env(monkeypatch):
+    add_short(monkeypatch)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["env=Shirt"], "did you mean Short"),
+        (["algorithm=DQN"], "SAC, TQC, PPO"),
+        (["hyperparameters={lr: 1}"], "lr"),
+        (["steps=0"], "steps=0: must be 1 or more"),
+        (["evaluation_episodes=-1"], "evaluation_episodes=-1"),
+        (["levels.random=-2"], r"levels\.random=-2"),
+        (["levels.random=0", "levels.medium=0", "levels.expert=0"], "levels: all are 0"),
+        (["seed=-1"], "seed=-1: must be 0 to 999"),
+        (["seed=5000000000"], "seed=5000000000: must be 0 to 999"),
+        (["hyperparameters={learning_rate: fast}"], "hyperparameters=.*learning_rate must be a number"),
+        (["hyperparameters={batch_size: 1.5}"], "hyperparameters=.*batch_size must be an integer"),
+        (["hyperparameters={learning_rate: -1}"], "hyperparameters=.*SAC refuses them"),
+        (["hyperparameters={device: gpu}"], "hyperparameters=.*gpu"),
+        (["hyperparameters={policy_kwargs: {net_arch: [wide]}}"], "hyperparameters=.*SAC refuses them"),
+    ],
+)
+def test_bad_input_is_one_line_and_writes_nothing(tmp_path, words, message):
+    with pytest.raises(UserError, match=message) as error:
+        main(compose("collect", [*WORDS, *words, f"run_dir={tmp_path / 'run'}"]))
+    assert "\n" not in str(error.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_bad_input_is_exit_2(capsys):
+    with pytest.raises(SystemExit) as stop:
+        command("collect", main, [*WORDS, "seed=-1"])
+    assert stop.value.code == 2 and "seed=-1" in capsys.readouterr().err
+
+
+def test_a_run_dir_of_another_kind_is_refused(tmp_path):
+    (tmp_path / "file").write_text("mine")
+    assert "is a file" in refused(tmp_path / "file")
+    assert "cannot write" in refused(tmp_path / "file" / "run")
+    assert "no collect.json" in refused(tmp_path)
+
+
+def test_too_little_disk_space_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(100, 60, 50_000_000))
+    assert "needs 50 MB of disk space and 50 MB are free" in refused(tmp_path / "run")
+    words = ["steps=20000", f"hyperparameters={json.dumps(TINY | {'buffer_size': 9000})}"]
+    assert "needs 68 MB" in refused(tmp_path / "run", *words)
+
+
+def test_a_level_is_not_begun_where_the_disk_is_too_small(tmp_path, monkeypatch):
+    space = SHORT.make().action_space
+    episodes = play(random_actor(space.low, space.high), SHORT, range(100))  # 1300 rows of 23 numbers and 32 bytes
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(10**9, 10**9, 1_000_000))
+    with pytest.raises(CannotWrite, match=r"set: needs \d+ MB of disk space and 1 MB are free"):
+        write_episodes(tmp_path / "set", SHORT, episodes, {"dataset_id": "x-v0"})
+    assert not list(tmp_path.iterdir())
