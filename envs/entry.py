@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import importlib
 import math
+import os
 import pkgutil
 import re
 from collections.abc import Callable
@@ -150,7 +151,7 @@ class EnvEntry:
             renderer()
 
     def _make_own(self, **kwargs: Any) -> gymnasium.Env:
-        if kwargs.get("render_mode"):
+        if self.pixels or kwargs.get("render_mode") or os.environ.get("MUJOCO_GL") == "osmesa":  # mujoco loads it then
             load_triton_first()
         self.check_renderer()  # before a simulator chooses one, which may not work
         return pkgutil.resolve_name(self.entry_point)(self.gym_id, **kwargs)

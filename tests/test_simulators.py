@@ -91,3 +91,19 @@ def test_pictures_without_a_screen(name, tmp_path):
     if done.returncode > 0:
         pytest.skip(f"nothing here can render: {done.stderr.strip().splitlines()[-1:]}")
     assert done.stdout.split("\n") == ["(480, 480, 3) uint8 True", "done", ""], done.stderr
+
+
+@pytest.mark.parametrize("name", ["HalfCheetah", "HalfCheetah:pixels=16"])
+def test_a_software_renderer_comes_after_the_libraries_it_must_not_precede(name, tmp_path):
+    """Drawn or not: MuJoCo loads the renderer that MUJOCO_GL names as soon as it is imported."""
+    code = f"""
+from weit_rl.envs.entry import env_entry
+env_entry({name!r}).make().reset(seed=0)
+import torch
+torch.optim.Adam(torch.nn.Linear(2, 2).parameters())
+print("done")
+"""
+    done = run(code, tmp_path, MUJOCO_GL="osmesa")
+    if done.returncode > 0:
+        pytest.skip(f"no software renderer here: {done.stderr.strip().splitlines()[-1:]}")
+    assert done.stdout == "done\n", done.stderr
