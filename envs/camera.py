@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from weit_rl.envs.rendering import load_triton_first, working_renderer
+from weit_rl.envs.rendering import endless_floor, load_triton_first, working_renderer
 from weit_rl.errors import UserError
 
 PROBE = """
@@ -89,6 +89,7 @@ def camera_of(name: str, env: Any, edge: int) -> Camera:
         UserError: where nothing can render, or something else than MuJoCo simulates.
     """
     check_drawable(name, env)
+    endless_floor(env)  # without it a fast body is soon seen before nothing, and its height not at all
     if (name, edge) not in _CAMERAS:
         _CAMERAS[name, edge] = Camera(env, edge)
     return _CAMERAS[name, edge]
