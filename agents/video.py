@@ -12,7 +12,8 @@ from torch import nn
 from weit_rl.agents.contact_sheet import Film
 from weit_rl.agents.evaluation import rollout
 from weit_rl.envs.entry import EnvEntry
-from weit_rl.envs.rendering import endless_floor, working_renderer
+from weit_rl.envs.floor import endless_floor
+from weit_rl.envs.rendering import working_renderer
 
 PROBE = """
 import sys

@@ -16,7 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from weit_rl.envs.rendering import endless_floor, load_triton_first, working_renderer
+from weit_rl.envs.floor import follow, place
+from weit_rl.envs.rendering import load_triton_first, working_renderer
 from weit_rl.errors import UserError
 
 PROBE = """
@@ -65,6 +66,7 @@ class Camera:
         for name in LEFT_OUT:
             self.scene.flags[getattr(mujoco.mjtRndFlag, f"mjRND_{name}")] = 0
         self.view, self.frame = _view(env), mujoco.MjrRect(0, 0, edge, edge)
+        self.home = self._home(model)
         self.pixels = np.empty((edge, edge, 3), np.uint8)
 
     def picture(self, env: Any) -> np.ndarray:
@@ -74,9 +76,20 @@ class Camera:
         self.screen.make_current()  # a video may be drawn in between
         everything = mujoco.mjtCatBit.mjCAT_ALL.value
         mujoco.mjv_updateScene(env.model, env.data, self.option, None, self.view, everything, self.scene)
+        follow(self.scene, env.model, self.home)
         mujoco.mjr_render(self.frame, self.scene, self.context)
         mujoco.mjr_readPixels(self.pixels, None, self.frame, self.context)
         return np.ascontiguousarray(self.pixels[::-1].transpose(2, 0, 1))
+
+    def _home(self, model: Any) -> np.ndarray:
+        """``(3,)``: where the camera is while the body is where the model puts it."""
+        import mujoco
+
+        data = mujoco.MjData(model)
+        mujoco.mj_forward(model, data)
+        everything = mujoco.mjtCatBit.mjCAT_ALL.value
+        mujoco.mjv_updateScene(model, data, self.option, None, self.view, everything, self.scene)
+        return place(self.scene)
 
 
 _CAMERAS: dict[tuple[str, int], Camera] = {}
@@ -89,7 +102,6 @@ def camera_of(name: str, env: Any, edge: int) -> Camera:
         UserError: where nothing can render, or something else than MuJoCo simulates.
     """
     check_drawable(name, env)
-    endless_floor(env)  # without it a fast body is soon seen before nothing, and its height not at all
     if (name, edge) not in _CAMERAS:
         _CAMERAS[name, edge] = Camera(env, edge)
     return _CAMERAS[name, edge]

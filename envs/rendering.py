@@ -1,4 +1,4 @@
-"""What pictures need: libraries that must be in memory first, a renderer that works here, and a floor everywhere."""
+"""What pictures need: libraries that must be in memory first, and a renderer that works here."""
 
 from __future__ import annotations
 
@@ -7,13 +7,9 @@ import importlib
 import os
 import subprocess
 import sys
-from typing import Any
-
-import numpy as np
 
 from weit_rl.errors import UserError
 
-PLANE = 0  # MuJoCo's mjGEOM_PLANE
 LIBRARIES = (
     "on a machine without a screen set MUJOCO_GL=egl (GPU; needs: apt-get install libegl1) or MUJOCO_GL=osmesa (CPU; "
     "needs: apt-get install libosmesa6)"
@@ -29,16 +25,6 @@ def load_triton_first() -> None:
     """
     with contextlib.suppress(ImportError):
         importlib.import_module("triton")
-
-
-def endless_floor(env: Any) -> None:
-    """Draw MuJoCo's floors without an end, as the simulation has them: a fast body soon runs off what is drawn."""
-    model: Any = getattr(env.unwrapped, "model", None)
-    for floor in np.flatnonzero(model.geom_type == PLANE) if hasattr(model, "geom_type") else []:
-        size = model.geom_size[floor, :2]
-        if (size > 0).all() and model.geom_matid[floor] >= 0:
-            model.mat_texrepeat[model.geom_matid[floor]] /= 2 * size  # of a floor without an end, it is for a metre
-        size[:] = 0
 
 
 def working_renderer(what: str, probe: str, *words: str) -> str:

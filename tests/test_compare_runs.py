@@ -15,7 +15,7 @@ from weit_rl.agents.evaluation import evaluate, summary
 from weit_rl.command import compose
 from weit_rl.comparison.recorded import RecordedRun, by_seed, recorded_runs
 from weit_rl.envs.entry import env_entry
-from weit_rl.envs.rendering import endless_floor
+from weit_rl.envs.floor import endless_floor
 from weit_rl.evaluate import main
 from weit_rl.seeds import TEST_SEED
 from weit_rl.training.checkpoint import load_network

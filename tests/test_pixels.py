@@ -13,6 +13,7 @@ from stable_baselines3.common.env_checker import check_env
 
 import weit_rl.envs.camera
 from weit_rl.envs import rendering
+from weit_rl.envs.camera import camera_of
 from weit_rl.envs.dm_control_suite import _forget_opengl
 from weit_rl.envs.entry import env_entry
 from weit_rl.envs.pixels import with_pixels
@@ -66,6 +67,23 @@ def test_an_environment_gives_its_state_and_behind_it_the_pictures(name):
         action = np.sin(step + np.arange(both.action_space.shape[0])).astype(np.float32)
         (seen[0], reward, *_), (seen[1], *_), (seen[2], other, *_) = (e.step(action) for e in (both, states, pictures))
         assert reward == other
+
+
+@draws
+@pytest.mark.parametrize(("name", "period"), [("HalfCheetah", 80 / 60), ("Swimmer", 80 / 30)])
+def test_the_floor_goes_along_with_a_body_that_runs_away(name, period):
+    import mujoco
+
+    env = env_entry(f"{name}:pixels=64").make()
+    here, _ = env.reset(seed=0)
+    inside = env.unwrapped
+    for away in (75 * period, -300 * period):  # of which nothing is to be seen; the ground is drawn for 40 m and less
+        position = inside.data.qpos[0]
+        inside.data.qpos[0] += away
+        mujoco.mj_forward(inside.model, inside.data)
+        there = camera_of(f"{name}:pixels=64", inside, 64).picture(inside)
+        assert np.abs(there.astype(int) - here[-3:]).mean() < 0.5 < here[-3:, 40:].std()
+        inside.data.qpos[0] = position
 
 
 @draws
