@@ -32,7 +32,6 @@ VARIANTS += [
     {"model": "dt", "attention": "band", "band": 2, "past_actions": False, "positions": "none", "rtg": "latest"}
 ]
 SINGLE = [model for model in models_of("control") if model != "dt"]  # without tokens
-UNFITTED = ["conv", "convnext_policy", "convnext", "dit"]  # what convolves pictures, or norms without parameters
 VARIANTS += [{"model": model, "rtg": rtg, "past_actions": False} for model in SINGLE for rtg in ("latest", "none")]
 variants = pytest.mark.parametrize("options", VARIANTS, ids=lambda o: "-".join(map(str, o.values())))
 
@@ -129,24 +128,20 @@ def test_a_composed_network_does_what_the_plain_one_does(model):
         bank.zero_grad()
 
 
-@pytest.mark.parametrize("model", [model for model in MODELS.names() if model not in UNFITTED])
+@pytest.mark.parametrize("model", MODELS.names())
 def test_a_narrower_network_can_be_fitted_to_a_wider_one(model):
     own = {"patch_size": 2} if model == "vit" else {}  # patches of noise of more numbers than it has channels are lost
     wide, narrow = small_net(model, 32, **own), small_net(model, 16, seed=3, **own)
     inputs = small_inputs(model, batch=300)
     for p in wide.parameters():
         torch.nn.init.normal_(p, std=0.15)
+    before = {name: p.clone() for name, p in wide.state_dict().items()}
     assert reconstruct(wide, narrow, MODELS.get(model).plan(8), lambda net: net(*inputs), 8)
     wanted = wide(*inputs)
-    assert (narrow(*inputs) - wanted).square().mean() < 0.05 * wanted.var()
-
-
-@pytest.mark.parametrize("model", UNFITTED)
-def test_what_cannot_be_fitted_stays_as_it_is(model):
-    wide, narrow, inputs = small_net(model, 32), small_net(model, 16, seed=3), small_inputs(model)
-    before = {name: tensor.clone() for name, tensor in narrow.state_dict().items()}
-    assert not reconstruct(wide, narrow, MODELS.get(model).plan(8), lambda net: net(*inputs), 8)
-    assert all(torch.equal(tensor, before[name]) for name, tensor in narrow.state_dict().items())
+    most = 0.6 if model in ("conv", "dit") else 0.05  # of random channels with a ReLU or scales half is lost
+    assert (narrow(*inputs) - wanted).square().mean() < most * wanted.var()
+    assert all(torch.equal(p, before[name]) for name, p in wide.state_dict().items())  # the source stays
+    assert not any("_conv_forward" in vars(module) for net in (wide, narrow) for module in net.modules())
 
 
 def test_a_convolutions_templates_hold_its_kernel():

@@ -23,6 +23,13 @@ def ridge(x: Tensor, y: Tensor, intercept: bool = True) -> tuple[Tensor, Tensor]
     return weight.float(), (y_mean - weight @ x_mean).float()
 
 
+def mended(x: Tensor, y: Tensor, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor]:
+    """As :func:`ridge`, but the nearer to a weight and bias that nearly do it, the less ``x`` says of it."""
+    shift = y.new_zeros(len(weight)) if bias is None else bias
+    more, further = ridge(x, y - x @ weight.T - shift, bias is not None)
+    return weight + more, shift + further
+
+
 def channelwise(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
     """Scale and shift of every channel of ``x`` that come nearest to ``y``."""
     away = x - x.mean(0)
@@ -37,13 +44,24 @@ def principal(streams: Iterable[Tensor], width: int) -> Tensor:
     it, one fewer than there are channels, and they are spread over the channels so that these sum to zero: then the
     narrow LayerNorm divides by what the wide one divides by, but for what is lost, and a constant.
     """
+    directions = torch.linalg.eigh(movement(streams)).eigenvectors[:, 1 - width :].T
+    return (zero_sum(width).to(directions) @ directions).float()
+
+
+def selection(streams: Iterable[Tensor], width: int) -> Tensor:
+    """``(width, wide)``: a basis of channels of the stream, those that tell most of how all move, where it is read."""
+    square = movement(streams)
+    return torch.eye(len(square)).to(square)[pivots(square, 1, width)].float()
+
+
+def movement(streams: Iterable[Tensor]) -> Tensor:
+    """``(wide, wide)``: how the channels of the stream move together, all places where it is read counting alike."""
     total: Any = 0.0
     for x in streams:
         x = (x - x.mean(1, keepdim=True)).double()
         x = x - x.mean(0)
         total = total + x.T @ x / x.square().sum()
-    directions = torch.linalg.eigh(total).eigenvectors[:, 1 - width :].T
-    return (zero_sum(width).to(directions) @ directions).float()
+    return total  # type: ignore[no-any-return]
 
 
 def zero_sum(width: int) -> Tensor:
