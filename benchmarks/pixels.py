@@ -14,10 +14,12 @@ import argparse
 from pathlib import Path
 
 from rows import finished
+from sizes import FIELDS as STATES
 from sizes import FROZEN, ROWS, SHORT, Cell, make_banks, run
 
 from weit_rl.command import compose
 
+FIELDS = [*STATES, "validation_loss"]
 EPISODES = 40  # of data, the best level
 SIZES = ["32x3", "96x4"]  # a convolution of 160x5 costs six times as much as one of 96x4
 RECORDED = {  # how the data of an environment come about: drawn from what ships, or from a policy's episodes
@@ -66,7 +68,7 @@ def main() -> None:
     elif arguments.what == "banks":
         make_banks(results, str(recorded(out)), one_seed, arguments.part, [*options, *SHORT["bank"]])
     elif arguments.what == "run":
-        run(results, str(recorded(out)), cells(arguments.sizes, one_seed), arguments.part, options)
+        run(results, str(recorded(out)), cells(arguments.sizes, one_seed), arguments.part, options, FIELDS)
     else:
         from sizes_table import write_table
 

@@ -75,7 +75,9 @@ def make_banks(out: Path, data: str, one_seed: bool, part: tuple[int, int], opti
             pretrain(compose("pretrain", [f"data={data}", f"seed={seed}", f"run_dir={path.parent}", *options]))
 
 
-def run_cell(cell: Cell, out: Path, data: str, options: Sequence[str] = ()) -> dict[str, Any]:
+def run_cell(
+    cell: Cell, out: Path, data: str, options: Sequence[str] = (), fields: Sequence[str] = FIELDS
+) -> dict[str, Any]:
     """Train one cell with the public command's own code and score it on test episodes."""
     from weit_rl.workflows.train import train
 
@@ -88,10 +90,17 @@ def run_cell(cell: Cell, out: Path, data: str, options: Sequence[str] = ()) -> d
         words.append(f"bank={bank_of(out, cell.seed)}")
     report = train(compose("train", [*words, *options]))
     shutil.rmtree(folder)
-    return {**dict(zip(FIELDS, cell.key(), strict=False)), **{k: report[k] for k in FIELDS[5:]}}
+    return {**dict(zip(FIELDS, cell.key(), strict=False)), **{k: report[k] for k in fields[5:]}}
 
 
-def run(out: Path, data: str, wanted: list[Cell], part: tuple[int, int], options: Sequence[str] = ()) -> None:
+def run(
+    out: Path,
+    data: str,
+    wanted: list[Cell],
+    part: tuple[int, int],
+    options: Sequence[str] = (),
+    fields: Sequence[str] = FIELDS,
+) -> None:
     """Every cell of this part that has no row yet."""
     out.mkdir(parents=True, exist_ok=True)
     path = out / ("results.csv" if part[1] == 1 else f"results-{part[0]}.csv")
@@ -100,7 +109,7 @@ def run(out: Path, data: str, wanted: list[Cell], part: tuple[int, int], options
         ready = cell.method != "weit" or bank_of(out, cell.seed).exists()
         if number % part[1] != part[0] or cell.key() in done or not ready:
             continue
-        append(path, FIELDS, run_cell(cell, out, data, options))
+        append(path, fields, run_cell(cell, out, data, options, fields))
 
 
 def main() -> None:

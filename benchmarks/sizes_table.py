@@ -1,10 +1,11 @@
-"""The table of ``sizes.py``: returns by budget, and how many steps from scratch WeiT's scaler stage is worth."""
+"""The tables of ``sizes.py``: what budgets reach, and how many steps from scratch WeiT's scaler stage is worth."""
 
 from __future__ import annotations
 
 import math
 import platform
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean
 
@@ -13,52 +14,78 @@ WEIT = [(0, 0), (300, 0), (300, 1000), (300, 10000)]
 SCRATCH = [300, 1000, 3000, 10000]
 
 
+@dataclass(frozen=True)
+class Column:
+    """What is shown of a row: its name, what it is, how it is written, and whether more of it is better."""
+
+    name: str
+    title: str
+    write: Callable[[float], str]
+    sign: int = 1
+
+
+COLUMNS = (
+    Column("return_mean", "Return over test episodes", lambda value: f"{value:.0f}"),
+    Column("validation_loss", "Squared error of the actions of held-out episodes", lambda value: f"{value:.4f}", -1),
+)
+
+
 def write_table(rows: list[Row], out: Path) -> None:
-    """Write ``out/README.md`` and print it."""
-    sizes = sorted({row["size"] for row in rows}, key=lambda size: [int(n) for n in size.split("x")])
-    weit = [budget for budget in WEIT if any(returns(rows, "weit", size, *budget) for size in sizes)]
-    scratch = [n for n in SCRATCH if any(returns(rows, "scratch", size, 0, n) for size in sizes)]
-    heads = ["size", *(f"WeiT {s}" + (f" + {t}" if t else "") for s, t in weit), *(f"scratch {n}" for n in scratch)]
-    heads.append("worth")
-    lines = ["| " + " | ".join(heads) + " |", "|" + "---|" * len(heads)]
-    lines += ["| " + " | ".join(line(rows, size, weit, scratch)) + " |" for size in sizes]
-    note = (
-        f"\nReturn over test episodes: mean over seeds (lowest to highest seed). {platform.machine()}, "
-        f"{platform.system()}. `worth`: steps from scratch to WeiT's return after its stage of 300 steps, "
-        "interpolated over the logarithm of the budget; `>` where the longest budget did not reach it.\n"
-    )
-    text = "\n".join(lines) + "\n" + note
+    """Write ``out/README.md`` and print it: a table for every column that the rows have."""
+    columns = [column for column in COLUMNS if rows and column.name in rows[0]]
+    text = "\n".join(table(rows, column) for column in columns)
     (out / "README.md").write_text(f"# {out.name}\n\n{text}")
     print(text)
 
 
-def line(rows: list[Row], size: str, weit: list[tuple[int, int]], budgets: list[int]) -> list[str]:
+def table(rows: list[Row], column: Column) -> str:
+    """One table, with what it says below."""
+    sizes = sorted({row["size"] for row in rows}, key=lambda size: [int(n) for n in size.split("x")])
+    weit = [budget for budget in WEIT if any(values(rows, column, "weit", size, *budget) for size in sizes)]
+    scratch = [n for n in SCRATCH if any(values(rows, column, "scratch", size, 0, n) for size in sizes)]
+    heads = ["size", *(f"WeiT {s}" + (f" + {t}" if t else "") for s, t in weit), *(f"scratch {n}" for n in scratch)]
+    heads.append("worth")
+    lines = ["| " + " | ".join(heads) + " |", "|" + "---|" * len(heads)]
+    lines += ["| " + " | ".join(line(rows, column, size, weit, scratch)) + " |" for size in sizes]
+    note = (
+        f"\n{column.title}: mean over seeds (lowest to highest seed). {platform.machine()}, "
+        f"{platform.system()}. `worth`: steps from scratch to what WeiT has after its stage of 300 steps, "
+        "interpolated over the logarithm of the budget; `>` where the longest budget did not reach it.\n"
+    )
+    return "\n".join(lines) + "\n" + note
+
+
+def line(rows: list[Row], column: Column, size: str, weit: list[tuple[int, int]], budgets: list[int]) -> list[str]:
     """One size's cells."""
-    scratch = {n: returns(rows, "scratch", size, 0, n) for n in budgets}
-    cells = [*(returns(rows, "weit", size, *budget) for budget in weit), *scratch.values()]
-    return [size, *map(shown, cells), worth(returns(rows, "weit", size, *WEIT[1]), scratch)]
+    scratch = {n: values(rows, column, "scratch", size, 0, n) for n in budgets}
+    cells = [*(values(rows, column, "weit", size, *budget) for budget in weit), *scratch.values()]
+    after = values(rows, column, "weit", size, *WEIT[1])
+    return [size, *(shown(cell, column) for cell in cells), worth(after, scratch, column.sign)]
 
 
-def returns(rows: Iterable[Row], method: str, size: str, scaler_steps: int, train_steps: int) -> list[float]:
-    """The mean return of every seed of a cell."""
+def values(
+    rows: Iterable[Row], column: Column, method: str, size: str, scaler_steps: int, train_steps: int
+) -> list[float]:
+    """What every seed of a cell has."""
     key = (method, size, str(scaler_steps), str(train_steps))
     wanted = [r for r in rows if (r["method"], r["size"], r["scaler_steps"], r["train_steps"]) == key]
-    return [float(r["return_mean"]) for r in wanted]
+    return [float(r[column.name]) for r in wanted]
 
 
-def shown(values: list[float]) -> str:
-    if not values:
+def shown(found: list[float], column: Column) -> str:
+    """A cell."""
+    if not found:
         return ""
-    spread = f" ({min(values):.0f} to {max(values):.0f})" if len(values) > 1 else ""
-    return f"{mean(values):.0f}{spread}"
+    spread = f" ({column.write(min(found))} to {column.write(max(found))})" if len(found) > 1 else ""
+    return f"{column.write(mean(found))}{spread}"
 
 
-def worth(weit: list[float], scratch: dict[int, list[float]]) -> str:
+def worth(weit: list[float], scratch: dict[int, list[float]], sign: int = 1) -> str:
     """The budget from scratch at which the mean first reaches WeiT's, between measured budgets."""
-    budgets = [(n, mean(values)) for n, values in scratch.items() if values]
+    budgets = [(n, sign * mean(found)) for n, found in scratch.items() if found]
     if not weit or not budgets:
         return ""
-    goal, before = mean(weit), (1, -math.inf)
+    goal, before = sign * mean(weit), (1, -math.inf)
     for n, value in budgets:
         if value >= goal:
             if math.isinf(before[1]):
