@@ -24,7 +24,7 @@ EPISODES = 40  # of data, the best level
 SIZES = ["32x3", "96x4"]  # a convolution of 160x5 costs six times as much as one of 96x4
 RECORDED = {  # how the data of an environment come about: drawn from what ships, or from a policy's episodes
     "HalfCheetah": ["mode=render", "data=expert", f"episodes={EPISODES}"],
-    "dmc/cartpole-swingup": ["steps=40000", f"levels.expert={EPISODES}", "levels.medium=0", "levels.random=0"],
+    "dmc/cartpole-swingup": ["steps=120000", f"levels.expert={EPISODES}", "levels.medium=0", "levels.random=0"],
 }
 
 
