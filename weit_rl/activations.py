@@ -5,6 +5,7 @@ A convolution is seen as it computes, with channels first and padded; a token of
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -33,16 +34,14 @@ class Record:
     def __init__(self, net: nn.Module, run: Callable[[nn.Module], Any]):
         self.inputs: dict[str, Tensor] = {}
         self.outputs: dict[str, Tensor] = {}
-        self.read: set[int] = set()  # tensors that a linear layer takes as they are
-        kept: list[Tensor] = []  # alive, so that no two share an identity
-        self.identity: dict[str, int] = {}
+        self._came: dict[str, weakref.ref[Tensor]] = {}  # out of which module
+        self._read: set[str] = set()
 
         def note(name: str, module: nn.Module, x: Tensor, y: Tensor) -> None:
-            kept.extend([x, y])
             self.inputs[name], self.outputs[name] = tokens(x, channels(module)), tokens(y, channels(module))
-            self.identity[name] = id(y)
+            self._came[name] = weakref.ref(y)
             if isinstance(module, nn.Linear):
-                self.read.add(id(x))
+                self._read |= {other for other, came in self._came.items() if came() is x}
 
         names = [
             name for name, module in net.named_modules() if isinstance(module, (nn.Linear, nn.LayerNorm, *CONVOLUTIONS))
@@ -52,7 +51,7 @@ class Record:
 
     def is_read(self, name: str) -> bool:
         """Whether a linear layer takes the module's output as it is."""
-        return self.identity[name] in self.read
+        return name in self._read
 
 
 @contextmanager
@@ -109,7 +108,7 @@ def channels(module: nn.Module) -> int:
 def tokens(x: Tensor, channel: int = -1) -> Tensor:
     """``(tokens, channels)``: all axes but that of the channels in one, at most :data:`ROWS` of them."""
     x = x.movedim(channel, -1).flatten(0, -2)
-    return x[:: -(-len(x) // ROWS)]
+    return x if len(x) <= ROWS else x[:: -(-len(x) // ROWS)].clone()  # a view would keep all of them in memory
 
 
 def patches(module: Any, x: Tensor) -> Tensor:
