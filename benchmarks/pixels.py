@@ -15,12 +15,13 @@ from pathlib import Path
 
 from rows import finished
 from sizes import FIELDS as STATES
-from sizes import FROZEN, ROWS, SHORT, Cell, make_banks, run
+from sizes import FROZEN, ROWS, Cell, make_banks, run
 
 from weit_rl.command import compose
 
 FIELDS = [*STATES, "validation_loss"]
 EPISODES = 40  # of data, the best level
+BANK = ["steps=3000", "score_sizes=[]"]  # as many as the longest training from scratch
 SIZES = ["32x3", "96x4"]  # a convolution of 160x5 costs six times as much as one of 96x4
 RECORDED = {  # how the data of an environment come about: drawn from what ships, or from a policy's episodes
     "HalfCheetah": ["mode=render", "data=expert", f"episodes={EPISODES}"],
@@ -66,7 +67,7 @@ def main() -> None:
     if arguments.what == "data":
         record(arguments.env, out)
     elif arguments.what == "banks":
-        make_banks(results, str(recorded(out)), one_seed, arguments.part, [*options, *SHORT["bank"]])
+        make_banks(results, str(recorded(out)), one_seed, arguments.part, [*options, *BANK])
     elif arguments.what == "run":
         run(results, str(recorded(out)), cells(arguments.sizes, one_seed), arguments.part, options, FIELDS)
     else:
