@@ -12,9 +12,9 @@ from weit_rl.data.images import load_sources
 from weit_rl.models import MODELS
 
 CORE = {
-    *("activations", "bank", "bodies", "constraints", "infer", "initializers", "kept", "kernels", "masks", "parameters"),
-    *("plan", "rank", "reconstruction", "regression", "resize", "scaling", "seeds", "sizes", "spectrum", "start"),
-    *("theory", "weit"),
+    *("activations", "bank", "bodies", "constraints", "infer", "initializers", "kept", "kernels", "masks"),
+    *("parameters", "plan", "rank", "reconstruction", "regression", "resize", "scaling", "seeds", "sizes", "spectrum"),
+    *("start", "theory", "weit"),
 }
 BESIDE = {
     "atomic",
