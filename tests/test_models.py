@@ -12,6 +12,7 @@ from weit_rl.agents.evaluation import History, rollout
 from weit_rl.bank import TemplateBank
 from weit_rl.choices import POSITIONS, RTG
 from weit_rl.errors import UserError
+from weit_rl.kept import bases_to_try
 from weit_rl.models import BOTH, MODELS, models_of
 from weit_rl.models.tcn import KERNEL
 from weit_rl.plan import stack, unstack
@@ -131,17 +132,18 @@ def test_a_composed_network_does_what_the_plain_one_does(model):
 @pytest.mark.parametrize("model", MODELS.names())
 def test_a_narrower_network_can_be_fitted_to_a_wider_one(model):
     own = {"patch_size": 2} if model == "vit" else {}  # patches of noise of more numbers than it has channels are lost
-    wide, narrow = small_net(model, 32, **own), small_net(model, 16, seed=3, **own)
-    inputs = small_inputs(model, batch=300)
+    wide, plan, inputs = small_net(model, 32, **own), MODELS.get(model).plan(8), small_inputs(model, batch=300)
     for p in wide.parameters():
         torch.nn.init.normal_(p, std=0.15)
-    before = {name: p.clone() for name, p in wide.state_dict().items()}
-    assert reconstruct(wide, narrow, MODELS.get(model).plan(8), lambda net: net(*inputs), 8)
-    wanted = wide(*inputs)
-    most = 0.6 if model in ("conv", "dit") else 0.05  # of random channels with a ReLU or scales half is lost
-    assert (narrow(*inputs) - wanted).square().mean() < most * wanted.var()
+    wanted, before, errors = wide(*inputs), {name: p.clone() for name, p in wide.state_dict().items()}, []
+    for basis in bases_to_try(wide, plan.layout(wide)):
+        narrow = small_net(model, 16, seed=3, **own)
+        assert reconstruct(wide, narrow, plan, lambda net: net(*inputs), 8, basis)
+        errors.append((narrow(*inputs) - wanted).square().mean() / wanted.var())
+        assert not any("_conv_forward" in vars(module) for net in (wide, narrow) for module in net.modules())
+    # of random channels that go through a ReLU or scales half is lost
+    assert min(errors) < (0.6 if model in ("conv", "dit") else 0.1)
     assert all(torch.equal(p, before[name]) for name, p in wide.state_dict().items())  # the source stays
-    assert not any("_conv_forward" in vars(module) for net in (wide, narrow) for module in net.modules())
 
 
 def test_a_convolutions_templates_hold_its_kernel():

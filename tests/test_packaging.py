@@ -80,7 +80,7 @@ MAY_IMPORT = {
     "deploy": BASE | {"envs"},
     "training": BASE | {"bank", "masks", "models", "plan", "resize", "weit"},
     "initializers": BASE
-    | {"bank", "parameters", "plan", "reconstruction", "resize", "spectrum", "start", "training.loop", "weit"},
+    | {"bank", "kept", "parameters", "plan", "reconstruction", "resize", "spectrum", "start", "training.loop", "weit"},
     "agents": BASE
     | {"bank", "bodies", "data", "envs", "initializers", "made_for", "models", "plan", "regression", "shipped", "start"}
     | {"training", "weit"},

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 import torch
 from torch import Tensor, nn
@@ -10,6 +10,8 @@ from torch import Tensor, nn
 from weit_rl.activations import CONVOLUTIONS, Record, can_be_fitted
 from weit_rl.plan import FIXED, HEADS, STREAM, Layout, Slot
 from weit_rl.regression import pivots, principal, selection
+
+Basis = Callable[[Iterable[Tensor], int], Tensor]  # from where a stream is read and the narrow width: (narrow, wide)
 
 
 def linears(net: nn.Module, layout: Layout) -> dict[str, tuple[Slot, int]]:
@@ -44,16 +46,28 @@ def depthwise(net: nn.Module, layout: Layout) -> dict[str, str]:
     return found
 
 
-def bases_of(source: nn.Module, wide: Layout, narrow: Layout, seen: Record) -> dict[str, Tensor] | None:
+def bases_to_try(net: nn.Module, layout: Layout) -> tuple[Basis, ...]:
+    """What a narrow stream may be made of, for the family of a network; which is best, its loss tells.
+
+    Directions, where linear layers read it; channels, where each has a kernel of its own. Where other convolutions or
+    modulated layers do, a ReLU or scales may be in between, which directions do not go through.
+    """
+    modules = [net.get_submodule(name) for name in (*norms(net, layout), *linears(net, layout))]
+    if depthwise(net, layout):
+        return (selection,)
+    if any(isinstance(module, CONVOLUTIONS) or module.weight is None for module in modules):
+        return principal, selection
+    return (principal,)
+
+
+def bases_of(source: nn.Module, wide: Layout, narrow: Layout, seen: Record, basis: Basis) -> dict[str, Tensor] | None:
     """What the narrow streams are made of, by axis; None where there is none, or no LayerNorm reads it."""
     found, read = {}, norms(source, wide)
-    modules = [source.get_submodule(name) for name in (*read, *linears(source, wide), *depthwise(source, wide))]
-    turns = not any(isinstance(module, CONVOLUTIONS) or module.weight is None for module in modules)
     for axis in {axis for slot in wide.values() for axis in slot.rule.axes if axis.startswith(STREAM)}:
         streams = [seen.inputs[name] for name, own in read.items() if own == axis and name in seen.inputs]
         if not streams:
             return None
-        found[axis] = (principal if turns else selection)(streams, _length(narrow, axis))
+        found[axis] = basis(streams, _length(narrow, axis))
     return found or None
 
 

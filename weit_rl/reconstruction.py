@@ -4,9 +4,9 @@ Cutting channels off leaves every later layer with inputs that nothing was train
 is a projection of the wide one's on its principal directions (as SliceGPT, arXiv 2401.15024, rotates before it cuts),
 heads and hidden channels are those that add most to the stream, and every linear layer is then fitted by ridge
 regression: from what the narrow network, as fitted so far, feeds into it, to what the wide one puts out. What earlier
-layers left wrong in the stream, later ones are asked to mend. Where convolutions read the stream, or it is modulated
-from outside, its channels mean something each (a ReLU, a kernel, a scale of their own), so the narrow one has some of
-them instead, those that tell most of the others. It takes one forward pass of each network.
+layers left wrong in the stream, later ones are asked to mend. Where a channel of the stream means something by itself
+(it goes through a ReLU, a kernel or a scale of its own), the narrow one has some of the channels instead, those that
+tell most of the others. It takes one forward pass of each network.
 """
 
 from __future__ import annotations
@@ -20,15 +20,20 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from weit_rl.activations import CONVOLUTIONS, Record, channels, patches, tokens, watched
-from weit_rl.kept import bases_of, chosen, depthwise, linears, norms, unread
+from weit_rl.kept import Basis, bases_of, chosen, depthwise, linears, norms, unread
 from weit_rl.plan import FIXED, Layout, Plan, Slot, stack, unstack
-from weit_rl.regression import channelwise, mended, ridge
+from weit_rl.regression import channelwise, mended, principal, ridge
 from weit_rl.weit import eval_mode
 
 
 @torch.no_grad()
 def reconstruct(
-    source: nn.Module, target: nn.Module, plan: Plan, run: Callable[[nn.Module], Any], head_dim: int
+    source: nn.Module,
+    target: nn.Module,
+    plan: Plan,
+    run: Callable[[nn.Module], Any],
+    head_dim: int,
+    basis: Basis = principal,
 ) -> bool:
     """Fit ``target`` to a wider network of the same depth; what is neither linear nor a LayerNorm is projected only.
 
@@ -38,6 +43,7 @@ def reconstruct(
         plan: of both.
         run: runs a network on a sample of the data, always the same; thousands of tokens.
         head_dim: channels of a head.
+        basis: of the narrow stream, ``principal`` (default) or ``selection``.
 
     Returns:
         False, and nothing done, where no LayerNorm reads the stream, or no linear layer another axis: what is not
@@ -46,7 +52,7 @@ def reconstruct(
     wide, narrow = plan.layout(source), plan.layout(target)
     with eval_mode(source), eval_mode(target):
         seen = Record(source, run)
-        bases = bases_of(source, wide, narrow, seen)
+        bases = bases_of(source, wide, narrow, seen, basis)
         kept = chosen(source, wide, narrow, seen, head_dim)
         if bases is None or unread(wide, kept):
             return False

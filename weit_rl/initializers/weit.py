@@ -20,6 +20,7 @@ from weit_rl.errors import UserError
 from weit_rl.initializers import INITIALIZERS, Context, Initializer, Source
 from weit_rl.initializers.directions import depth, widths
 from weit_rl.initializers.scaler_starts import with_start
+from weit_rl.kept import bases_to_try
 from weit_rl.plan import STREAM, Layout, Plan
 from weit_rl.reconstruction import reconstruct
 from weit_rl.registry import unknown
@@ -84,8 +85,8 @@ def fitted(bank: TemplateBank, source_net: nn.Module, target: nn.Module, context
         return []
     wide = context.build(Size(wider[0], depth(layout), context.head_dim))
     wide = network_of_size(bank, source_net, wide, plan, context.seed).materialize()
-    net = copy.deepcopy(target)
-    return [net] if reconstruct(wide, net, plan, context.run, context.head_dim) else []
+    found = [(copy.deepcopy(target), basis) for basis in bases_to_try(target, layout)]
+    return [net for net, basis in found if reconstruct(wide, net, plan, context.run, context.head_dim, basis)]
 
 
 def slowed(bank: TemplateBank, target: Layout) -> float:
