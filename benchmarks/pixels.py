@@ -73,7 +73,7 @@ def main() -> None:
     else:
         from sizes_table import write_table
 
-        write_table(finished(results, ROWS), results)
+        write_table(finished(results, ROWS), results, f"From pixels, {arguments.env}, model={arguments.model}")
 
 
 if __name__ == "__main__":

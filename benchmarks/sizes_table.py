@@ -30,11 +30,11 @@ COLUMNS = (
 )
 
 
-def write_table(rows: list[Row], out: Path) -> None:
-    """Write ``out/README.md`` and print it: a table for every column that the rows have."""
+def write_table(rows: list[Row], out: Path, title: str = "") -> None:
+    """Write ``out/README.md``, headed ``title`` or as the folder, and print it: a table for every column of the rows."""
     columns = [column for column in COLUMNS if rows and column.name in rows[0]]
     text = "\n".join(table(rows, column) for column in columns)
-    (out / "README.md").write_text(f"# {out.name}\n\n{text}")
+    (out / "README.md").write_text(f"# {title or out.name}\n\n{text}")
     print(text)
 
 
