@@ -31,7 +31,7 @@ COLUMNS = (
 
 
 def write_table(rows: list[Row], out: Path, title: str = "") -> None:
-    """Write ``out/README.md``, headed ``title`` or as the folder, and print it: a table for every column of the rows."""
+    """Write ``out/README.md``, headed ``title`` or as the folder, and print it: a table for every column there is."""
     columns = [column for column in COLUMNS if rows and column.name in rows[0]]
     text = "\n".join(table(rows, column) for column in columns)
     (out / "README.md").write_text(f"# {title or out.name}\n\n{text}")
