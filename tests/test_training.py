@@ -24,6 +24,7 @@ from weit_rl.train import main as train
 from weit_rl.training.checkpoint import load_network
 from weit_rl.training.run_folder import RunFolder
 from weit_rl.workflows.setup import source_of
+from weit_rl.workflows.train import TrainRun
 
 SHORT = [*TINY_TRAIN, "scaler_steps=4", "train_steps=4", "validation_episodes=0"]  # one episode a run
 
@@ -171,3 +172,13 @@ def test_without_reference_returns_there_is_no_score(tmp_path, capsys):
     assert metrics["validation/return"] and "validation/score" not in metrics
     evaluate(compose("evaluate", [f"run={tmp_path / 'run'}", "episodes=1", "checkpoint=last"]))
     assert capsys.readouterr().out.splitlines()[-3].split()[-1] == "-"
+
+
+def test_a_model_that_bears_no_large_rate_has_a_smaller_one_unless_it_is_told(tiny_data, picture_task):
+    words = [*TINY_TRAIN, f"data={tiny_data}", "init=scratch", "scaler_steps=0"]
+    run = TrainRun(compose("train", words))
+    assert run.recipe("train").lr == 3e-3
+    run.task = picture_task
+    assert picture_task.config.model == "conv" and run.recipe("train").lr == 1e-3
+    run.cfg.train_lr = 3e-3
+    assert run.recipe("train").lr == 3e-3

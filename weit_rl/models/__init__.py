@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -26,6 +27,7 @@ class Model:
             ``"images"``.
         window: steps of the windows it is trained on; None (default) as many as an option says.
         task: what it is for, ``"control"`` (default), ``"classification"`` or ``"diffusion"``.
+        most_lr: the largest learning rate that it bears from scratch, where nobody asks for another one.
     """
 
     build: Callable[..., nn.Module]
@@ -34,6 +36,7 @@ class Model:
     sees: str = "states"
     window: int | None = None
     task: str = "control"
+    most_lr: float = math.inf
 
     def make(self, size: Size, **options: Any) -> nn.Module:
         """Build a network; UserError, before any memory is taken, if this machine has too little."""

@@ -177,7 +177,8 @@ class TrainRun:
         """Steps and rates of a stage."""
         cfg = self.cfg
         steps = {"scaler": self.scaler_steps, "train": self.train_steps}[stage]
-        lr = {"scaler": cfg.scaler_lr, "train": cfg.train_lr or self.initializer.train_lr}[stage]
+        usual = min(self.initializer.train_lr, self.task.model.most_lr)
+        lr = {"scaler": cfg.scaler_lr, "train": cfg.train_lr or usual}[stage]
         return Recipe(steps, lr, cfg.weight_decay, cfg.warmup, cfg.grad_clip)
 
     def finish(self, run: RunFolder, monitor: Monitor, scores: Scores) -> dict[str, Any]:
