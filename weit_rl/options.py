@@ -11,9 +11,8 @@ An indented block is a group (``size.width``). The comment lines on top say what
 from __future__ import annotations
 
 import functools
-import math
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib import resources
 from typing import TYPE_CHECKING, Any
@@ -21,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from weit_rl.errors import UserError
+from weit_rl.value_kinds import KINDS
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -50,12 +50,12 @@ class Option:
             raise UserError(f"{self.key}=: is empty; give a value or leave the word out")
         if self.default is None and text == "null":
             return None
-        phrase, read = _KINDS[self.kind]
+        kind, phrase = KINDS[self.kind], KINDS[self.kind].phrase
         try:
-            items = read(text)
+            items = kind.read(text)
             if self.kind == "list" and self.default:
                 phrase = f"a list such as {self.default}"
-                return [_KINDS[_kind(self.default[0])][1](item) for item in items]
+                return [KINDS[_kind(self.default[0])].read(item) for item in items]
             return items
         except (ValueError, TypeError, KeyError, yaml.YAMLError) as error:
             raise UserError(f"{self.key}={text}: must be {phrase}") from error
@@ -65,8 +65,8 @@ class Option:
         if value is None:
             return self.default is None
         if self.kind == "list" and self.default:
-            return isinstance(value, list) and all(_IS[_kind(self.default[0])](item) for item in value)
-        return _IS[self.kind](value)
+            return isinstance(value, list) and all(KINDS[_kind(self.default[0])].holds(item) for item in value)
+        return KINDS[self.kind].holds(value)
 
 
 def check_values(values: Mapping[str, Any], verb: str, whole: bool = False) -> None:
@@ -92,7 +92,7 @@ def check_values(values: Mapping[str, Any], verb: str, whole: bool = False) -> N
             place = place[group]
         else:
             if not option.accepts(place):
-                raise UserError(f"{key}={str(place)[:60]}: must be {_KINDS[option.kind][0]}")
+                raise UserError(f"{key}={str(place)[:60]}: must be {KINDS[option.kind].phrase}")
 
 
 def config_text(verb: str) -> str:
@@ -146,8 +146,8 @@ def _option(keys: tuple[str, ...], values: Any, comment: str) -> Option:
         values = values[key]
     declared = re.match(r"\[(\w+)\] ", comment)
     kind = declared[1] if declared else _kind(values)
-    if kind not in _KINDS:
-        raise ValueError(f"option {'.'.join(keys)}: its comment must start with its type, [{'], ['.join(_KINDS)}]")
+    if kind not in KINDS:
+        raise ValueError(f"option {'.'.join(keys)}: its comment must start with its type, [{'], ['.join(KINDS)}]")
     return Option(".".join(keys), values, kind, comment)
 
 
@@ -164,87 +164,3 @@ def _escaped(value: Any) -> Any:
     if isinstance(value, list):
         return [_escaped(inner) for inner in value]
     return re.sub(r"(\\*)\$\{", r"\1\1\\${", value) if isinstance(value, str) else value
-
-
-def _number(text: str) -> float:
-    value = float(text)
-    if not math.isfinite(value):
-        raise ValueError(text)
-    return value
-
-
-def _edge(text: str) -> bool | int:
-    return {"true": True, "false": False}[text] if text in ("true", "false") else int(text)
-
-
-def _list(text: str) -> list[Any]:
-    items = yaml.load(text, yaml.BaseLoader)  # the items stay texts, for parse to read each as the default's type
-    if not isinstance(items, list):
-        raise ValueError(text)
-    return items
-
-
-def _texts(text: str) -> str | list[str]:
-    """A text in brackets is a list if it has a comma; a path like that needs a ./ before it."""
-    if not (text.startswith("[") and text.endswith("]") and "," in text):
-        return text
-    items = _list(text)
-    if not all(isinstance(item, str) and item for item in items):
-        raise ValueError(text)
-    return items
-
-
-def _mapping(text: str) -> Any:
-    from omegaconf import OmegaConf
-
-    if not text.startswith("{"):
-        raise ValueError(text)
-    return OmegaConf.to_container(OmegaConf.create(text))  # its reader knows 3e-4 as a number, yaml's does not
-
-
-def _is_integer(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
-def _is_number(value: Any) -> bool:
-    return (_is_integer(value) or isinstance(value, float)) and math.isfinite(value)
-
-
-def _all(kind: Callable[[Any], bool]) -> Callable[[Any], bool]:
-    return lambda value: isinstance(value, list) and all(map(kind, value))
-
-
-def _is_text(value: Any) -> bool:
-    return isinstance(value, str)
-
-
-def _is_mapping(value: Any) -> bool:
-    return isinstance(value, dict) and all(map(_is_text, value))
-
-
-_IS: dict[str, Callable[[Any], bool]] = {
-    "text": _is_text,
-    "texts": lambda value: _is_text(value) or _all(_is_text)(value),
-    "integer": _is_integer,
-    "count": lambda value: _is_integer(value) or value == "auto",
-    "number": _is_number,
-    "boolean": lambda value: isinstance(value, bool),
-    "edge": lambda value: isinstance(value, int),
-    "list": lambda value: isinstance(value, list),
-    "integers": _all(_is_integer),
-    "numbers": _all(_is_number),
-    "mapping": _is_mapping,
-}
-_KINDS: dict[str, tuple[str, Callable[[str], Any]]] = {
-    "text": ("a text", str),
-    "texts": ("a text, or a list such as [a, b]", _texts),
-    "integer": ("an integer", int),
-    "count": ("an integer or auto", lambda text: text if text == "auto" else int(text)),
-    "number": ("a number", _number),
-    "boolean": ("true or false", lambda text: {"true": True, "false": False}[text.lower()]),
-    "edge": ("true, false or a number of pixels such as 84", lambda text: _edge(text.lower())),
-    "list": ("a list such as [a, b]", _list),
-    "integers": ("a list of integers such as [1, 2]", lambda text: [int(item) for item in _list(text)]),
-    "numbers": ("a list of numbers such as [0.7, 0.3]", lambda text: [_number(item) for item in _list(text)]),
-    "mapping": ("a mapping such as {name: 1}", _mapping),
-}

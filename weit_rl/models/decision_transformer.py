@@ -11,74 +11,18 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from weit_rl.choices import ATTENTION, POSITIONS, RTG
 from weit_rl.errors import UserError
 from weit_rl.models import MODELS, Model
+from weit_rl.models.attention import TAIL, Block
 from weit_rl.models.band import Band, check_reach
-from weit_rl.models.policy import BLOCK, BOUND, FeedForward, Policy, shared_rules
+from weit_rl.models.policy import BLOCK, BOUND, Policy, shared_rules
 from weit_rl.plan import FIXED, Plan, Rule
 from weit_rl.sizes import Size
 
-TAIL = 4  # tokens that the last block works on when acting, and half the least number of rows of its products
 AT_ONCE = 2048  # tokens of which acting computes the blocks at once: what they make then stays in a CPU's caches
-
-
-class Block(FeedForward):
-    """Pre-norm attention and MLP, as GPT-2's."""
-
-    norm1: nn.LayerNorm
-    qkv: nn.Linear
-    out: nn.Linear
-
-    def __init__(self, size: Size, dropout: float = 0.0):
-        width = size.width
-        mixing = {"norm1": nn.LayerNorm(width), "qkv": nn.Linear(width, 3 * width), "out": nn.Linear(width, width)}
-        super().__init__(size, dropout, **mixing)
-        self.head_dim = size.head_dim
-
-    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
-        """``(B, T, width) -> (B, T, width)``; ``mask`` ``(T, T)`` says who looks at whom (default: all at the past)."""
-        B, T, _ = x.shape
-        qkv = self.qkv(self.norm1(x)).view(B, T, 3, -1, self.head_dim)
-        q, k, v = (part.transpose(1, 2) for part in qkv.unbind(2))  # each (B, heads, T, head_dim)
-        return self.after(x, F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=mask is None))
-
-    def newest(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
-        """``(B, T, width) -> (B, tail, width)``: the last tokens alone, of all that ``mask`` ``(T, T)`` shows them.
-
-        One token would do. With some more, matrix products take the kernels that they take for all tokens, and the
-        last token comes out the same to the last bit (seen on x86-64; an episode would soon multiply the difference).
-        """
-        (B, T, width), tokens = x.shape, self.norm1(x)
-        tail = min(T, max(TAIL, 2 * TAIL // B))
-        mask = torch.ones(T, T, dtype=torch.bool, device=x.device).tril() if mask is None else mask
-        q = F.linear(tokens[:, -tail:].contiguous(), self.qkv.weight[:width], self.qkv.bias[:width])
-        keys_values = F.linear(tokens, self.qkv.weight[width:], self.qkv.bias[width:])
-        return self.attend(x[:, -tail:].contiguous(), q, keys_values, mask[-tail:])
-
-    def remember(self, x: Tensor, past: Tensor, mask: Tensor, last: bool) -> tuple[Tensor, Tensor]:
-        """New tokens ``x``, or their last alone, behind ``past`` ones: keys and values ``(B, kept, 2 * width)``."""
-        width, kept = x.shape[-1], past.shape[1]
-        qkv = self.qkv(self.norm1(x))
-        keys_values = torch.cat([past, qkv[..., width:]], dim=1)
-        new = slice(-1, None) if last else slice(None)
-        x = self.attend(x[:, new], qkv[:, new, :width], keys_values, mask[:, :, new])
-        return x, keys_values[:, keys_values.shape[1] - kept :]
-
-    def attend(self, x: Tensor, q: Tensor, keys_values: Tensor, mask: Tensor | None) -> Tensor:
-        """The block for tokens ``x`` with queries ``q``, ``(B, T, width)``, over keys and values of more tokens."""
-        (B, T, width), head_dim = q.shape, self.head_dim
-        q = q.view(B, T, -1, head_dim).transpose(1, 2)
-        k, v = keys_values.view(B, -1, 2, width // head_dim, head_dim).permute(2, 0, 3, 1, 4)
-        return self.after(x, F.scaled_dot_product_attention(q, k, v, attn_mask=mask))
-
-    def after(self, x: Tensor, attended: Tensor) -> Tensor:
-        """The rest of the block, behind ``(B, heads, T, head_dim)``."""
-        B, _, T, _ = attended.shape
-        return super().forward(x + self.dropout(self.out(attended.transpose(1, 2).reshape(B, T, -1))))
 
 
 class DecisionTransformer(Policy):

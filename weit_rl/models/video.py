@@ -15,8 +15,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from weit_rl.models import MODELS, Model
+from weit_rl.models.attention import Block
 from weit_rl.models.conv import QUARTER, byte_scale
-from weit_rl.models.decision_transformer import Block
 from weit_rl.models.decision_transformer import plan as transformer_plan
 from weit_rl.models.policy import Policy
 from weit_rl.plan import FIXED, Plan, Rule
