@@ -117,7 +117,9 @@ def test_a_body_of_other_proportions_is_kin(tiny_bank):
     assert known_parts(bank, "Walker2d", fresh) is None  # as large, but another body
     other = bank_for(bank, "Walker2d", net, plan, model.bound)
     assert torch.equal(other.source["own.head.weight"].flatten(), net.head.weight.detach().flatten())
-    assert other.card["new_body"] and not bank_for(bank, "HalfCheetah", net, plan, model.bound).card["new_body"]
+    assert other.card["new_body"] and other.card["untrained_body"]
+    known, kin = (bank_for(bank, name, net, plan, model.bound).card for name in ("HalfCheetah", kin))
+    assert not known["new_body"] and not kin["new_body"] and kin["untrained_body"] and not known["untrained_body"]
     longer = parts_of(model.build(net_size(bank), 19, 7, context=5), plan, model.bound)
     assert known_parts(bank, "HalfCheetah:segments=2", longer) is None
 

@@ -12,8 +12,21 @@ from weit_rl.data.images import load_sources
 from weit_rl.models import MODELS
 
 CORE = {
-    *("activations", "bank", "bodies", "constraints", "infer", "initializers", "kept", "kernels", "masks"),
-    *("parameters", "plan", "rank", "reconstruction", "regression", "resize", "scaling", "seeds", "sizes", "spectrum"),
+    *("activations", "bank", "bodies", "constraints", "infer", "initializers", "kept", "kernels"),
+    *(
+        "linear_probe",
+        "masks",
+        "parameters",
+        "plan",
+        "rank",
+        "reconstruction",
+        "regression",
+        "resize",
+        "scaling",
+        "seeds",
+        "sizes",
+        "spectrum",
+    ),
     *("start", "theory", "weit"),
 }
 BESIDE = {

@@ -74,6 +74,7 @@ MAY_IMPORT = {
     "activations": set(),
     "kept": {"activations", "plan", "regression"},
     "reconstruction": {"activations", "kept", "plan", "regression", "weit"},
+    "linear_probe": {"plan", "regression", "weit"},
     "models": BASE | {"plan"},
     "shipped": {"choices", "models", "tensorfile"},
     "envs": BASE,
@@ -81,7 +82,8 @@ MAY_IMPORT = {
     "deploy": BASE | {"envs"},
     "training": BASE | {"bank", "masks", "models", "plan", "resize", "weit"},
     "initializers": BASE
-    | {"bank", "kept", "parameters", "plan", "reconstruction", "resize", "spectrum", "start", "training.loop", "weit"},
+    | {"bank", "bodies", "kept", "linear_probe", "parameters", "plan", "reconstruction", "resize", "spectrum", "start"}
+    | {"training.loop", "weit"},
     "agents": BASE
     | {"bank", "bodies", "data", "envs", "initializers", "made_for", "models", "plan", "regression", "shipped", "start"}
     | {"training", "weit"},

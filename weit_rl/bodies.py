@@ -7,6 +7,7 @@ model lists, a bank keeps for each body it was pre-trained on.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -35,11 +36,14 @@ def seen(normaliser: Tensor) -> int | list[int]:
     return list(normaliser.shape) if normaliser.ndim > 1 else len(normaliser)
 
 
-def bank_for(bank: TemplateBank, body: str, net: nn.Module, plan: Plan, bound: tuple[str, ...]) -> TemplateBank:
+def bank_for(
+    bank: TemplateBank, body: str, net: nn.Module, plan: Plan, bound: tuple[str, ...], carried: tuple[str, ...] = ()
+) -> TemplateBank:
     """The bank as a bank of one body.
 
     A body it was pre-trained on keeps what is bound to it, and so does one of other proportions (of the same name up to
-    a colon) if its observations and actions are as many; any other one gets what is fresh in ``net``.
+    a colon) if its observations and actions are as many; any other one gets what is fresh in ``net``, but for what is
+    carried over.
 
     Args:
         bank: pre-trained on one body or several.
@@ -47,13 +51,23 @@ def bank_for(bank: TemplateBank, body: str, net: nn.Module, plan: Plan, bound: t
         net: a fresh plain network of the bank's size for that body, its normaliser in its buffers.
         plan: of both.
         bound: how the names begin of what is bound to a body.
+        carried: likewise, of what a body that is not known gets from the first one that is, where it fits.
 
     Returns:
-        A bank that shares the templates; its own network fits ``net``. Its card has ``new_body`` where parts are fresh.
+        A bank that shares the templates; its own network fits ``net``. Its card has ``new_body`` where parts are fresh,
+        ``untrained_body`` where they are fresh or of a body of other proportions.
     """
     fresh = parts_of(net, plan, bound)
     known = known_parts(bank, body, fresh)
-    return with_parts(bank, known or fresh, new_body=known is None)
+    parts = known or fresh | fitting(numbered(bank, 0, fresh), fresh, carried)
+    return with_parts(bank, parts, new_body=known is None, untrained_body=body not in bodies_of(bank))
+
+
+def fitting(parts: Mapping[str, Tensor], fresh: Mapping[str, Tensor], carried: tuple[str, ...]) -> dict[str, Tensor]:
+    """Those of a body's own parameters whose names begin so and whose shapes are the fresh ones'."""
+    names = tuple(OWN + name for name in carried)
+    alike = (name for name in parts if name in fresh and parts[name].shape == fresh[name].shape)
+    return {name: parts[name] for name in alike if name.startswith(names)}
 
 
 def parts_of(net: nn.Module, plan: Plan, bound: tuple[str, ...]) -> dict[str, Tensor]:
@@ -84,11 +98,10 @@ def numbered(bank: TemplateBank, index: int, like: Mapping[str, Tensor]) -> dict
     return parts or {name: bank.source[name] for name in like if name in bank.source}
 
 
-def with_parts(bank: TemplateBank, parts: Mapping[str, Tensor], new_body: bool = True) -> TemplateBank:
-    """A bank of one body, with what is bound to it; its card says whether that is fresh."""
+def with_parts(bank: TemplateBank, parts: Mapping[str, Tensor], **card: Any) -> TemplateBank:
+    """A bank of one body, with what is bound to it, and with these entries in its card."""
     shared = {name: t for name, t in bank.source.items() if not name.startswith("body.") and name not in parts}
-    card = bank.card | {"new_body": new_body}
-    return TemplateBank(dict(bank.templates), card["constraint"], card, {**shared, **parts})
+    return TemplateBank(dict(bank.templates), bank.card["constraint"], bank.card | card, {**shared, **parts})
 
 
 def joined(bodies: Sequence[Mapping[str, Tensor]], bound: tuple[str, ...]) -> dict[str, Tensor]:

@@ -20,6 +20,7 @@ from weit_rl.errors import UserError
 LAYER = r"(?P<layer>\d+)"  # in a pattern: the index of a block in its list
 FIXED = "fixed"  # the name of an axis no size changes
 HEADS = "heads"  # of the axis made of heads of head_dim channels, a length no size changes
+HEAD = "head"  # the role of the layer that makes the outputs
 STREAM = "stream"  # of the axis that all blocks read from and add to; stages of their own begin so ("stream0")
 
 

@@ -12,13 +12,13 @@ from torch import Tensor
 RIDGE = 1e-4  # of the mean square of the inputs
 
 
-def ridge(x: Tensor, y: Tensor, intercept: bool = True) -> tuple[Tensor, Tensor]:
+def ridge(x: Tensor, y: Tensor, intercept: bool = True, strength: float = RIDGE) -> tuple[Tensor, Tensor]:
     """``(out, in)`` weight and bias that predict ``y`` from ``x``, tokens along the first axis."""
     x, y = x.double(), y.double()
     x_mean, y_mean = x.mean(0) * intercept, y.mean(0) * intercept
     x, y = x - x_mean, y - y_mean
     square = x.T @ x
-    square += RIDGE * square.diagonal().mean() * torch.eye(len(square)).to(square)
+    square += strength * square.diagonal().mean() * torch.eye(len(square)).to(square)
     weight = torch.linalg.solve(square, x.T @ y).T
     return weight.float(), (y_mean - weight @ x_mean).float()
 

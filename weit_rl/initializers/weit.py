@@ -19,6 +19,7 @@ from weit_rl.bank import TemplateBank
 from weit_rl.errors import UserError
 from weit_rl.initializers import INITIALIZERS, Context, Initializer, Source
 from weit_rl.initializers.directions import depth, widths
+from weit_rl.initializers.new_body import acquainted, fit_composed, slowed_if_short
 from weit_rl.initializers.scaler_starts import with_start
 from weit_rl.kept import bases_to_try
 from weit_rl.plan import STREAM, Layout, Plan
@@ -45,7 +46,8 @@ def weit(
     """A target of any size from a bank: ``context.recipe.steps`` steps on scalers and free parameters (0 allowed).
 
     It begins at the start of lowest loss, of those that ``resize`` makes, and, where these are far (more than twice the
-    loss of the bank's own network), of those that ``reconstruct`` makes.
+    loss of the bank's own network), of those that ``reconstruct`` makes. The head of a body that the bank does not know
+    is fitted first.
 
     Args:
         source: with the bank.
@@ -63,16 +65,21 @@ def weit(
     for name, value, choices in (("stage", stage, STAGES), ("narrow", narrow, NARROW)):
         if value not in choices:
             raise unknown(name, value, list(choices))
+    source = acquainted(source, context)
+    assert source.bank is not None
     bank = with_start(source.bank, context.plan.layout(source.net), scalers, context.seed)
     loss = partial(start_loss, loss=context.loss)
     net = min(starts(bank, source.net, target, context.plan, context.seed), key=loss)
     net.bank.requires_grad_(False)
     far = loss(net) > 2 * loss(source.net)
     slower = slowed(bank, context.plan.layout(target))
+    if bank.card.get("untrained_body"):
+        fit_composed(net, context.loss)
+        slower *= slowed_if_short(context.recipe.steps)
     if stage == "all" or (stage == "auto" and far):
         more = fitted(bank, source.net, target, context) if far and narrow == "fitted" else []
         return _trained(min((net.materialize(), *more), key=loss), context, slower * NEAR_LR).state_dict()
-    lr = slower * (FAR_LR if far or source.bank.card.get("new_body") else NEAR_LR)
+    lr = slower * (FAR_LR if far or bank.card.get("new_body") else NEAR_LR)
     _trained(net, context, lr, scaler_groups(net, context.recipe.lr or lr))
     return net.materialize().state_dict()
 

@@ -23,6 +23,8 @@ class Model:
         build: ``build(size, **options) -> nn.Module`` with torch's current random state.
         plan: ``plan(tile) -> Plan`` for templates of that edge.
         bound: how the names begin of parameters that belong to one body or data set, such as embedding and head.
+        carried: likewise, of those that another one begins with all the same, where they fit, such as an embedding of
+            patches of pixels.
         sees: ``"states"`` (default), ``"pictures"`` (stacked frames of an environment), ``BOTH`` of these, or
             ``"images"``.
         window: steps of the windows it is trained on; None (default) as many as an option says.
@@ -33,6 +35,7 @@ class Model:
     build: Callable[..., nn.Module]
     plan: Callable[[int], Plan]
     bound: tuple[str, ...] = ()
+    carried: tuple[str, ...] = ()
     sees: str = "states"
     window: int | None = None
     task: str = "control"

@@ -142,4 +142,4 @@ def _stage_rules(stage: int, tile: int) -> Iterator[Rule]:
     yield Rule(down + r"1\.bias", "bias", None, 1, (stream,))
 
 
-MODELS.add("convnext", Model(build, plan, ("stem.0", "head.fc"), sees="images", task="classification"))
+MODELS.add("convnext", Model(build, plan, ("stem.0", "head.fc"), ("stem.0",), sees="images", task="classification"))

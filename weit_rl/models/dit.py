@@ -129,5 +129,5 @@ def plan(tile: int) -> Plan:
     )
 
 
-BOUND = ("pos_embed", "proj_out_2", "transformer_blocks.*.norm1.emb.class_embedder")
-MODELS.add("dit", Model(build, plan, BOUND, sees="images", task="diffusion"))
+PIXELS, CLASSES = ("pos_embed", "proj_out_2"), ("transformer_blocks.*.norm1.emb.class_embedder",)
+MODELS.add("dit", Model(build, plan, (*PIXELS, *CLASSES), PIXELS, sees="images", task="diffusion"))

@@ -80,4 +80,5 @@ def plan(tile: int) -> Plan:
     )
 
 
-MODELS.add("vit", Model(build, plan, ("patch_embed", "pos_embed", "head"), sees="images", task="classification"))
+PATCHES = ("patch_embed", "pos_embed")
+MODELS.add("vit", Model(build, plan, (*PATCHES, "head"), PATCHES, sees="images", task="classification"))

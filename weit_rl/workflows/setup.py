@@ -47,7 +47,7 @@ def bank_of(bank: TemplateBank, task: Task) -> TemplateBank:
     """The bank as one of the task's body; what is bound to a body that it does not know is fresh."""
     check_bank(bank.card, vars(task.config))
     net = task.build(full_size(bank), task.config.seed)
-    return bank_for(bank, task.name, net, task.plan, task.model.bound)
+    return bank_for(bank, task.name, net, task.plan, task.model.bound, task.model.carried)
 
 
 def full_size(bank: TemplateBank) -> Size:

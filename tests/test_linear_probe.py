@@ -1,0 +1,154 @@
+"""Heads that are fitted in closed form: to any loss, of any model, and what a body that no bank knows makes of it."""
+
+import copy
+
+import pytest
+import torch
+import torch.nn.functional as F
+from conftest import small_inputs, small_net
+from torch import nn
+
+from weit_rl.bodies import bank_for
+from weit_rl.initializers import INITIALIZERS, Context, Source
+from weit_rl.initializers.svd_bank import bank_from
+from weit_rl.linear_probe import fit_head
+from weit_rl.models import MODELS
+from weit_rl.plan import HEAD, Plan, Rule
+from weit_rl.training.loop import Recipe
+
+LINEAR = Plan(
+    (Rule("head.weight", HEAD, None, 1, ("fixed", "stream"), 1), Rule("head.bias", HEAD, None, 1, ("fixed",)))
+)
+
+
+class Linear(nn.Module):
+    """A head and nothing else."""
+
+    def __init__(self, out=3):
+        super().__init__()
+        self.head = nn.Linear(6, out)
+
+    def forward(self, x):
+        return self.head(x)
+
+
+def drawn(step, rows=64):
+    return torch.randn(rows, 6, generator=torch.Generator().manual_seed(step))
+
+
+def test_squares_are_fitted_to_the_bottom():
+    net, true = Linear(), torch.randn(3, 6, generator=torch.Generator().manual_seed(9))
+    fit_head(net, LINEAR.layout(net), lambda net, step: ((net(drawn(step)) - drawn(step) @ true.T - 1) ** 2).mean(), 5)
+    torch.testing.assert_close(net.head.weight, true, rtol=0, atol=0.01)
+    torch.testing.assert_close(net.head.bias, torch.ones(3), rtol=0, atol=0.01)
+
+
+def test_classes_are_told_on_batches_that_were_not_looked_at():
+    net = Linear(4)
+
+    def loss(net, step):
+        return F.cross_entropy(net(drawn(step)), drawn(step)[:, :4].argmax(1))
+
+    before = float(loss(net, 100).detach())
+    fit_head(net, LINEAR.layout(net), loss, rounds=4)
+    assert float(loss(net, 100).detach()) < 0.5 * before
+    assert (net(drawn(100)).argmax(1) == drawn(100)[:, :4].argmax(1)).float().mean() > 0.9
+
+
+def test_rows_that_the_loss_leaves_out_do_not_count():
+    """A tenth of every batch counts; the others hold inputs as large as they like."""
+    true = torch.ones(3, 6)
+
+    def loss(net, step, scale):
+        x = torch.cat([drawn(step, 8), scale * drawn(step + 50, 72)])
+        return ((net(x) - x @ true.T) ** 2)[:8].mean()
+
+    fits = []
+    for scale in (1.0, 100.0):
+        torch.manual_seed(0)
+        net = Linear()
+        fit_head(net, LINEAR.layout(net), lambda net, step, scale=scale: loss(net, step, scale))
+        fits.append(net.head.weight)
+    torch.testing.assert_close(*fits)
+
+
+def test_noise_is_not_learned():
+    """What fits the batches that were seen, and no others, is not gone after."""
+    net = Linear()
+
+    def loss(net, step):
+        return (
+            (net(drawn(step, 4)) - 3 * torch.randn(4, 3, generator=torch.Generator().manual_seed(step))) ** 2
+        ).mean()
+
+    zero = nn.init.zeros_(net.head.weight), nn.init.zeros_(net.head.bias)
+    before = sum(float(loss(net, step)) for step in range(100, 200))
+    fit_head(net, LINEAR.layout(net), loss)
+    assert sum(float(loss(net, step)) for step in range(100, 200)) < 1.1 * before
+    assert all(p.isfinite().all() for p in zero)
+
+
+@pytest.mark.parametrize("model", MODELS.names())
+def test_every_model_has_a_head_and_nothing_else_is_touched(model):
+    net = small_net(model)
+    teacher, layout = copy.deepcopy(net), MODELS.get(model).plan(8).layout(net)
+    heads = [name for key, slot in layout.items() if slot.rule.role == HEAD for name in slot.names]
+    assert heads
+    for name in heads:
+        nn.init.normal_(teacher.get_parameter(name), std=0.3)
+
+    def loss(net, step):
+        inputs = small_inputs(model, seed=step, batch=8)
+        outputs = [getattr(one(*inputs), "sample", one(*inputs)) for one in (net, teacher.eval())]
+        return ((outputs[0] - outputs[1].detach()) ** 2).mean()
+
+    before = copy.deepcopy(net).eval()
+    fit_head(net, layout, loss, rounds=3)
+    assert float(loss(net.eval(), 100)) < 0.5 * float(loss(before, 100))
+    changed = {name for name, p in net.named_parameters() if not torch.equal(p, before.get_parameter(name))}
+    assert changed <= set(heads) and all(p.grad is None for p in net.parameters())
+
+
+@pytest.mark.parametrize("steps", [0, 10, 100])
+def test_a_body_that_the_bank_does_not_know_begins_with_a_fitted_head(steps):
+    """From 32 x 2 to a wider, deeper network; in few steps the rate is lower, what was fitted would be undone."""
+    plan, net = MODELS.get("dt").plan(8), small_net(width=32)
+    bank, inputs, rates = bank_from(net, plan, 8), small_inputs(), []
+    wanted = torch.rand(3, 4, 2, generator=torch.Generator().manual_seed(5)) - 0.5
+
+    def start(**card):
+        bank.card |= card
+        target = small_net(width=48, depth=3, seed=3)
+
+        def loss(net, step):
+            return ((net(*inputs) - wanted) ** 2).mean()
+
+        def fit(module, loss, recipe, groups):
+            rates.append(recipe.lr)
+            return module
+
+        context = Context(plan, loss, fit, Recipe(steps, None), head_dim=8)
+        target.load_state_dict(INITIALIZERS.get("weit").make(Source(net, bank), target, context))
+        return float(loss(target, 0))
+
+    assert start(untrained_body=True, new_body=True) < 0.7 * start(untrained_body=False, new_body=True)
+    assert rates[0] == pytest.approx(rates[1] * (steps / 100) ** 1.5)
+
+
+@pytest.mark.parametrize("model", ["vit", "convnext", "dit"])
+def test_other_images_keep_the_patches_and_get_other_classes(model):
+    """What sees pixels goes with them; what fits no longer, for there are more channels, is fresh."""
+    family, net = MODELS.get(model), small_net(model)
+    plan = family.plan(8)
+    bank = bank_from(net, plan, 8)
+    bank.card |= {"names": ["digits"]}
+    for channels in (3, 1):
+        fresh = small_net(model, seed=1, channels=channels, classes=5)
+        other = bank_for(bank, "letters", fresh, plan, family.bound, family.carried)
+        assert other.card["new_body"] and other.card["untrained_body"]
+        for key, slot in plan.layout(fresh).items():
+            if key.startswith(family.bound):
+                fits = key.startswith(family.carried) and slot.shape == plan.layout(net)[key].shape
+                begins = net if fits else fresh
+                expected = torch.stack([begins.get_parameter(name) for name in slot.names])
+                assert torch.equal(other.source[f"own.{key}"].flatten(), expected.flatten())
