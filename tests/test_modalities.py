@@ -13,21 +13,8 @@ from weit_rl.models import MODELS
 
 CORE = {
     *("activations", "bank", "bodies", "constraints", "infer", "initializers", "kept", "kernels"),
-    *(
-        "linear_probe",
-        "masks",
-        "parameters",
-        "plan",
-        "rank",
-        "reconstruction",
-        "regression",
-        "resize",
-        "scaling",
-        "seeds",
-        "sizes",
-        "spectrum",
-    ),
-    *("start", "theory", "weit"),
+    *("linear_probe", "masks", "parameters", "plan", "rank", "reconstruction", "regression", "resize", "scaling"),
+    *("seeds", "sizes", "spectrum", "start", "theory", "weit"),
 }
 BESIDE = {
     "atomic",
