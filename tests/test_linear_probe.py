@@ -88,6 +88,20 @@ def test_noise_is_not_learned():
     assert all(p.isfinite().all() for p in zero)
 
 
+@pytest.mark.parametrize(("scale", "stays"), [(50.0, False), (1.0, True)])
+def test_a_saturated_head_is_left_and_a_good_one_kept(scale, stays):
+    """The gradient of the first is near zero, since ``tanh`` is flat there: it begins again."""
+    net, true = Linear(), torch.randn(3, 6, generator=torch.Generator().manual_seed(9)) / 3
+    net.head.load_state_dict({"weight": true * scale, "bias": torch.zeros(3)})
+
+    def loss(net, step):
+        return ((net(drawn(step)).tanh() - (drawn(step) @ true.T).tanh()) ** 2).mean()
+
+    fit_head(net, LINEAR.layout(net), loss)
+    assert torch.equal(net.head.weight, true) == stays
+    assert float(loss(net, 100).detach()) < 0.03
+
+
 @pytest.mark.parametrize("model", MODELS.names())
 def test_every_model_has_a_head_and_nothing_else_is_touched(model):
     net = small_net(model)

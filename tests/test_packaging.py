@@ -74,7 +74,7 @@ MAY_IMPORT = {
     "activations": set(),
     "kept": {"activations", "plan", "regression"},
     "reconstruction": {"activations", "kept", "plan", "regression", "weit"},
-    "linear_probe": {"plan", "regression", "weit"},
+    "linear_probe": {"plan", "regression", "start", "weit"},
     "models": BASE | {"plan"},
     "shipped": {"choices", "models", "tensorfile"},
     "envs": BASE,

@@ -8,6 +8,7 @@ far as the loss's slope and curvature in this direction say.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from typing import Any
 
@@ -16,29 +17,37 @@ from torch import Tensor, nn
 
 from weit_rl.plan import HEAD, Layout
 from weit_rl.regression import ridge
+from weit_rl.start import start_loss
 from weit_rl.weit import eval_mode
 
-ROUNDS = 2
+ROUNDS, COMPARED = 3, 2
 ROWS, MOST = 2000, 16  # outputs to learn from, of at most so many batches; a third as many again say how far to go
 STRENGTH = 0.3  # of the ridge: a head of less leans on features that a few steps of training move
 Loss = Callable[[Any, int], Tensor]
 
 
 def fit_head(net: nn.Module, layout: Layout, loss: Loss, rounds: int = ROUNDS) -> None:
-    """Fit every layer of role ``head`` of a plain network in place, from what it is, to the loss on the first batches.
+    """Fit every layer of role ``head`` of a plain network in place to the loss on the first batches.
+
+    It begins at zero, where no output is saturated. What was there stays if it does better.
 
     Args:
         net: a plain network; nothing but its heads is changed.
         layout: of it.
         loss: ``loss(net, step)``, the task's loss on the batch of a step.
-        rounds: of each head (default 2); one runs the network on about six batches of 32 windows.
+        rounds: of each head (default 3); one runs the network on about six batches of 32 windows.
     """
     weights = [slot for slot in layout.values() if slot.rule.role == HEAD and len(slot.shape) > 1]
-    with eval_mode(net):
-        for slot in weights:
-            head = net.get_submodule(slot.names[0].removesuffix(".weight"))
+    for slot in weights:
+        head = net.get_submodule(slot.names[0].removesuffix(".weight"))
+        before, value = copy.deepcopy(head.state_dict()), start_loss(net, loss, COMPARED)
+        for parameter in head.parameters():
+            nn.init.zeros_(parameter)
+        with eval_mode(net):
             for _ in range(rounds):
                 improve(head, net, loss)
+        if start_loss(net, loss, COMPARED) > value:
+            head.load_state_dict(before)
 
 
 def improve(head: Any, net: nn.Module, loss: Loss) -> None:

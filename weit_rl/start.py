@@ -96,10 +96,10 @@ def _of_whole_tiles(layout: Layout) -> bool:
 
 
 @torch.no_grad()
-def start_loss(net: nn.Module, loss: Callable[[Any, int], Tensor]) -> float:
-    """The mean loss of a network on the batches by which starts are compared."""
+def start_loss(net: nn.Module, loss: Callable[[Any, int], Tensor], batches: int = BATCHES) -> float:
+    """The mean loss of a network on the first batches, by which starts are compared."""
     with eval_mode(net):
-        return sum(float(loss(net, step)) for step in range(BATCHES)) / BATCHES
+        return sum(float(loss(net, step)) for step in range(batches)) / batches
 
 
 def check_source(bank: TemplateBank, source_net: nn.Module, plan: Plan) -> None:
