@@ -3,4 +3,8 @@
 Importing this package makes ``"WeiTPolicy"`` known to Stable-Baselines3's algorithms.
 """
 
-import weit_rl.agents.sb3_policies  # noqa: F401  (registers the name)
+from weit_rl.envs.rendering import load_triton_first
+
+load_triton_first()  # an environment made before this may have brought a software renderer; torch looks for triton next
+
+import weit_rl.agents.sb3_policies  # noqa: E402, F401  (registers the name)

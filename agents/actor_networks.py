@@ -17,7 +17,7 @@ from weit_rl.errors import UserError
 from weit_rl.made_for import model_of
 from weit_rl.models import MODELS
 from weit_rl.registry import unknown
-from weit_rl.shipped import shipped_bank
+from weit_rl.shipped import shipped_bank, shipped_for
 from weit_rl.sizes import Size
 from weit_rl.start import network_of_size
 from weit_rl.training.checkpoint import load_network
@@ -46,13 +46,16 @@ def fresh(model: str, size: Size, observation_dim: int | list[int], action_dim: 
     return MODELS.get(model).make(size, **spaces, **{"rtg": "none", **options})
 
 
-def load(bank: str, models: tuple[str, ...] = FAMILIES[False]) -> TemplateBank:
+def load(bank: str | Path, models: tuple[str, ...] = FAMILIES[False]) -> TemplateBank:
     """The bank of a path, or the one that ships for an environment.
 
     Raises:
         UserError: if there is none, or it is one of another family.
     """
-    path, shipped = Path(bank).expanduser(), shipped_bank(bank, models[0])
+    path, shipped = Path(bank).expanduser(), shipped_bank(str(bank), models[0])
+    if not (shipped.is_file() or path.is_file()):
+        names = ", ".join(shipped_for(models[0])) or "none does"
+        raise UserError(f"bank={bank}: neither a file nor an environment whose {models[0]} bank ships ({names})")
     found = TemplateBank.load(shipped if shipped.is_file() else path)
     _refuse_others(f"bank={bank}", model_of(found.card), models)
     return found
@@ -113,7 +116,9 @@ def with_memory(net: WeiT) -> WeiT:
     return net
 
 
-def trained(checkpoint: str, shape: Shape, models: tuple[str, ...] = FAMILIES[False]) -> tuple[Size, nn.Module, Any]:
+def trained(
+    checkpoint: str | Path, shape: Shape, models: tuple[str, ...] = FAMILIES[False]
+) -> tuple[Size, nn.Module, Any]:
     """The size of a checkpoint's network, the network without its head, and the whole.
 
     Raises:

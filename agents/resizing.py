@@ -44,9 +44,11 @@ def resized(
         A new agent of the same class, which can go on learning.
 
     Raises:
-        UserError: for another kind of policy, or a width that is not a whole number of tiles of 16 channels.
+        UserError: for another kind of policy, an agent without environment, observations of another size, or a width
+            that is not a whole number of tiles of 16 channels.
     """
     teacher = Layers.of(agent)
+    _check(agent, observations)
     wanted = [_width(layer.out_features, factor) for layer in teacher.hidden]  # type: ignore[arg-type]
     new = like(agent, wanted)
     student, states = Layers.of(new), torch.as_tensor(observations, dtype=torch.float32)
@@ -88,10 +90,11 @@ class Layers(nn.Module):
             raise UserError(f"{type(agent).__name__}: has no actor of its own, only agents with one can be resized")
         linear = [module for part in parts for module in part.modules() if isinstance(module, nn.Linear)]
         if not isinstance(heads[0], nn.Linear):  # TD3 has it in a row with the hidden layers
-            heads = [linear.pop()]
+            heads = [linear.pop()] if linear else heads
         if not linear or any(True for _ in policy.features_extractor_class(policy.observation_space).parameters()):
             raise UserError(
-                f"{type(policy).__name__}: only actors that are an MLP of 1 hidden layer or more are resized"
+                f"{type(policy).__name__}: only actors that are an MLP of 1 hidden layer or more are resized; "
+                "WeiTPolicy is made from its bank or checkpoint at another size="
             )
         return cls(linear, heads, policy.activation_fn(), bool(policy.squash_output))
 
@@ -175,6 +178,16 @@ def seen_by(agent: Any, env: Any, steps: int = 5000) -> np.ndarray:
         rows.append(observations)
         observations = env.step(agent.predict(observations, deterministic=len(rows) % 2 == 0)[0])[0]
     return np.concatenate(rows)[:steps].astype(np.float32)
+
+
+def _check(agent: Any, observations: np.ndarray) -> None:
+    """UserError for an agent that nothing like it can be made of, or observations that are not its own."""
+    name = type(agent).__name__
+    if agent.get_env() is None:
+        raise UserError(f"{name}: has no environment; load it with one, {name}.load(PATH, env=ENV)")
+    shape, wanted = np.shape(observations), agent.observation_space.shape
+    if shape[1:] != wanted or not shape[0]:
+        raise UserError(f"observations={shape}: must be (n, {wanted[0]}), what the agent sees; seen_by() plays some")
 
 
 def _set(layer: Any, weight: Tensor, bias: Tensor) -> None:

@@ -9,6 +9,7 @@ head is the bank's for the bank's own body. Critics keep a network of their own,
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
@@ -58,8 +59,8 @@ class WeiTPolicy:
         observation_space: spaces.Space,
         action_space: spaces.Space,
         lr_schedule: Any,
-        bank: str | None = None,
-        checkpoint: str | None = None,
+        bank: str | Path | None = None,
+        checkpoint: str | Path | None = None,
         size: str = "small",
         mode: str = "dense",
         body: str = "auto",

@@ -19,7 +19,7 @@ class Algorithm(NamedTuple):
 
     package: str
     policies: str
-    mark: Callable[[Settings], bool] = lambda settings: True
+    mark: Callable[[Settings], bool]
 
 
 def _is_ddpg(settings: Settings) -> bool:
@@ -27,15 +27,23 @@ def _is_ddpg(settings: Settings) -> bool:
     return settings.get("target_noise_clip") == 0 and settings.get("policy_delay") == 1
 
 
-PACKAGES = ("stable_baselines3", "sb3_contrib")
+PACKAGES = ("stable_baselines3", "sb3_contrib", "weit_rl")
+QUANTILES = "top_quantiles_to_drop_per_net"  # of TQC, which is a SAC for the rest
+WEIT_POLICIES = "weit_rl.agents.sb3_policies"  # of any of them
 ALGORITHMS = {
-    "SAC": Algorithm("stable_baselines3", "stable_baselines3.sac.policies"),
-    "TQC": Algorithm("sb3_contrib", "sb3_contrib.tqc.policies"),
-    "TD3": Algorithm("stable_baselines3", "stable_baselines3.td3.policies", lambda s: not _is_ddpg(s)),
+    "SAC": Algorithm(
+        "stable_baselines3", "stable_baselines3.sac.policies", lambda s: "target_entropy" in s and QUANTILES not in s
+    ),
+    "TQC": Algorithm("sb3_contrib", "sb3_contrib.tqc.policies", lambda s: QUANTILES in s),
+    "TD3": Algorithm(
+        "stable_baselines3", "stable_baselines3.td3.policies", lambda s: "policy_delay" in s and not _is_ddpg(s)
+    ),
     "DDPG": Algorithm("stable_baselines3", "stable_baselines3.td3.policies", _is_ddpg),
     "PPO": Algorithm("stable_baselines3", "stable_baselines3.common.policies", lambda s: "clip_range" in s),
     "A2C": Algorithm(  # TRPO, with these policies too, has cg_damping
-        "stable_baselines3", "stable_baselines3.common.policies", lambda s: not {"clip_range", "cg_damping"} & set(s)
+        "stable_baselines3",
+        "stable_baselines3.common.policies",
+        lambda s: "gae_lambda" in s and not {"clip_range", "cg_damping"} & set(s),
     ),
 }
 MOST_SETTINGS = 64 * 2**20  # bytes
@@ -79,7 +87,7 @@ def algorithm_of(settings: Settings, path: Path, asked: str | None) -> str:
     if asked is not None and asked not in ALGORITHMS:
         raise UserError(f"algorithm={asked}: unknown, choose one of {', '.join(ALGORITHMS)}, or none: the file says it")
     module = str(settings["policy_class"].get("__module__"))
-    says = [name for name, one in ALGORITHMS.items() if module == one.policies and one.mark(settings)]
+    says = [name for name, one in ALGORITHMS.items() if module in (one.policies, WEIT_POLICIES) and one.mark(settings)]
     if not says and (asked is None or module.split(".")[0] in PACKAGES):
         raise UserError(
             f"agent={path}: its policy ({module}) is of none of {', '.join(ALGORITHMS)}; use an agent of these"

@@ -10,6 +10,8 @@ import torch
 from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper
 from torch import Tensor
 
+from weit_rl.errors import UserError
+from weit_rl.models.multimodal import Multimodal
 from weit_rl.training.checkpoint import load_network
 
 
@@ -77,9 +79,13 @@ class SequenceAgent:
 
         Returns:
             ``(n, act)`` float32 in [-1, 1] (or ``(act,)``), and the memory.
+
+        Raises:
+            UserError: for observations of another size.
         """
         single = np.ndim(observation) == self.net.observation_mean.ndim
         rows = np.asarray(observation, np.float32)[None if single else slice(None)]
+        self._check(rows)
         memory = self._empty(rows) if state is None else self._later(Memory(*state))
         if episode_start is not None and state is not None:
             self._forget(memory, np.asarray(episode_start, bool))
@@ -103,6 +109,11 @@ class SequenceAgent:
         if (newest == newest[0]).all():  # no row is padded
             return self.net.act(*(part[:, : newest[0] + 1] for part in inputs)).cpu().numpy(), ()
         return self.net(*inputs)[rows, last].cpu().numpy(), ()
+
+    def _check(self, rows: np.ndarray) -> None:
+        seen, wanted = rows.shape[1:], self.net.observation_mean.shape
+        if len(wanted) == 1 and seen != wanted and not isinstance(self.net, Multimodal):  # its pictures come behind
+            raise UserError(f"observation: has {seen[0]} numbers, the policy sees {wanted[0]}; use its environment")
 
     def _times(self, memory: Memory) -> np.ndarray:
         """``(n, context)`` steps of the episode that the window holds."""

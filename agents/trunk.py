@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from gymnasium import spaces
@@ -45,8 +46,8 @@ class Start:
             of the bank's with as many observations and actions, a new one if there is none.
     """
 
-    bank: str | None = None
-    checkpoint: str | None = None
+    bank: str | Path | None = None
+    checkpoint: str | Path | None = None
     size: str = "small"
     mode: str = "dense"
     body: str = AUTO
@@ -81,7 +82,7 @@ class Start:
             del net.head
             return Trunk(observations, net, size, scale), None
         bank = load(self.bank, models)
-        body = known_body(bank, self.body, shape, self.bank)
+        body = known_body(bank, self.body, shape, str(self.bank))
         net, whole = composed(bank, shape, size, body)
         own = with_memory(net) if self.mode == "scalers" else net.materialize()
         return Trunk(observations, own, size, scale), None if body == NEW else whole.head

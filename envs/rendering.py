@@ -21,8 +21,11 @@ def load_triton_first() -> None:
     """Import triton, where it is installed (torch's CUDA builds bring it, and load it when an optimiser is made).
 
     A software renderer (Mesa's) and triton each bring an LLVM of their own: triton's, loaded after the renderer's, ends
-    the process with a segmentation fault. The other order works.
+    the process with a segmentation fault. The other order works. Where the renderer's is in memory already, triton is
+    from now on not to be found, which torch and the compose operator are ready for.
     """
+    if "mujoco.osmesa" in sys.modules:
+        sys.modules.setdefault("triton", None)  # type: ignore[arg-type]
     with contextlib.suppress(ImportError):
         importlib.import_module("triton")
 

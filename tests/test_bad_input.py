@@ -10,6 +10,8 @@ from collections import namedtuple
 import pytest
 import torch
 
+from weit_rl.shipped import BANKS
+
 TRAIN = [
     ("env=HalfCheeta", "did you mean HalfCheetah? (possible: "),
     ("body.torso=3", "body.torso=3.0: must be a number from 0.5 to 2 for HalfCheetah"),
@@ -57,6 +59,8 @@ TRAIN = [
     ("best_fraction=2", "must be from 0 to 1"),
     ("data_episodes=46", "to train on, the held-out ones left aside"),
     ("data_episodes=0", "must be 1 or more"),
+    ("critic_warmup=5", "critic_warmup: is for going on online; add agent=sac, or leave it out"),
+    ("agent_options={gamma: 0.9}", "agent_options: is for going on online"),
 ]
 
 
@@ -115,7 +119,8 @@ def test_a_level_that_does_not_ship(refused, words):
 
 
 def test_no_bank_ships_for_that_environment(refused, words):
-    assert "no bank ships for env=Ant" in refused("train", *words["train"], "env=Ant", "bank=null")
+    err = refused("train", *words["train"], "env=Ant", "bank=null")
+    assert "no bank ships for env=Ant" in err and f"(one made for others serves, too: {BANKS / 'bodies'}" in err
 
 
 def test_no_bank_ships_for_that_model(refused, words):
@@ -178,6 +183,10 @@ def test_the_disk_is_full_when_the_evaluation_is_written(refused, tiny_run, monk
 )  # fmt: skip
 def test_evaluate(refused, tiny_run, word, says):
     assert says in refused("evaluate", f"run={tiny_run}", word, folder=tiny_run)
+
+
+def test_evaluate_needs_a_run_of_train(refused, tiny_bank):
+    assert "holds no network, only runs of weit_rl.train do" in refused("evaluate", f"run={tiny_bank.parent}")
 
 
 def test_evaluate_needs_a_run(refused):

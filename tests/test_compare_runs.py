@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from matplotlib.figure import Figure
 from PIL import Image
 
 from weit_rl.agents.contact_sheet import Film, animation, contact_sheet
@@ -19,7 +20,7 @@ from weit_rl.envs.floor import endless_floor
 from weit_rl.evaluate import main
 from weit_rl.seeds import TEST_SEED
 from weit_rl.training.checkpoint import load_network
-from weit_rl.training.learning_curve import _parts, draw_learning_curve
+from weit_rl.training.learning_curve import _finish, _parts, draw_learning_curve
 from weit_rl.training.run_folder import RunFolder
 
 
@@ -205,3 +206,12 @@ def test_options_of_any_kind_reach_the_hparams_tab(tmp_path):
     assert options["data"].string_value == "['medium', 'expert']" and options["size.width"].number_value == 64
     assert options["init_options.wavelet"].string_value == "db2" and options["past_actions"].number_value == 1
     assert events.Tags()["scalars"] == ["hparam/return_mean"] and run.metrics() == {}
+
+
+def test_steps_are_told_apart_in_short_runs():
+    panel = Figure().subplots()
+    panel.plot([0, 4], [1, 2])
+    _finish(panel, _parts({"train/loss": [(4, 1.0)]}, {"train": 0})[0])
+    panel.figure.canvas.draw()
+    labels = [text.get_text() for text in panel.get_xticklabels()]
+    assert len(labels) == len(set(labels)) > 2

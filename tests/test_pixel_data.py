@@ -107,6 +107,8 @@ def test_data_of_the_other_kind_are_refused(drawn, refused):
     words = ["env=Reacher", "init=scratch", "episodes=1"]
     says = refused("train", *words, "pixels=16", "model=conv", f"data={drawn / 'states'}")
     assert "observation size 10, but Reacher:pixels=16 has 3x16x16" in says and "collect mode=render makes" in says
+    says = refused("train", "env=HalfCheetah", "pixels=16", "model=conv", "init=scratch", "data=expert")
+    assert "(none does), or draw a set of states: python -m weit_rl.collect mode=render" in says
     assert "observation size 3x16x16, but Reacher has 10" in refused("train", *words, f"data={drawn / 'pixels'}")
 
 
@@ -114,6 +116,7 @@ def test_data_of_the_other_kind_are_refused(drawn, refused):
 def test_what_cannot_be_played_again_is_refused(drawn, refused, tiny_data, tmp_path):
     assert "holds no reset seeds" in refused("collect", "mode=render", f"data={tiny_data}", f"run_dir={tmp_path / 'x'}")
     assert "must be given with mode=render" in refused("collect", "mode=render")
+    assert "episodes=0: must be 1 to 100000" in refused("collect", "mode=render", "data=expert", "episodes=0")
     assert "is for mode=inspect or render" in refused("collect", "data=expert")
     entry = env_entry(SMALL)
     episodes = play(random_actor(-np.ones(2, np.float32), np.ones(2, np.float32)), entry.states, [3])

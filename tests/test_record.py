@@ -24,11 +24,11 @@ from weit_rl.errors import UserError
 PENDULUM = "gym:Pendulum-v1"  # acts in [-2, 2], 200 steps
 
 
-def made(algorithm, env, path):
+def made(algorithm, env, path, policy="MlpPolicy", **options):
     """A fresh agent, saved."""
     kind = getattr(stable_baselines3, algorithm, None) or getattr(sb3_contrib, algorithm)
     buffer = {} if algorithm in ("PPO", "A2C", "TRPO") else {"buffer_size": 10}
-    agent = kind("MlpPolicy", env, policy_kwargs={"net_arch": [8]}, device="cpu", seed=0, **buffer)
+    agent = kind(policy, env, policy_kwargs=options or {"net_arch": [8]}, device="cpu", seed=0, **buffer)
     agent.save(path)
     return agent
 
@@ -61,6 +61,24 @@ def test_the_algorithm_is_read_from_the_file_and_acts_as_it_did(zips, algorithm)
     expected = agents[algorithm].predict(seen, deterministic=True)[0]
     assert np.array_equal(loaded.predict(seen, deterministic=True)[0], expected)
     assert getattr(loaded, "buffer_size", 1) == 1  # no memory for what is never filled
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_agents_of_this_projects_policy_are_recognised(algorithm, tmp_path):
+    path, other = tmp_path / "agent.zip", "PPO" if algorithm != "PPO" else "SAC"
+    agent = made(algorithm, "Pendulum-v1", path, "WeiTPolicy", size="32x1")
+    assert algorithm_of(read_settings(path), path, None) == algorithm
+    with pytest.raises(UserError, match=f"was saved by {algorithm}, not {other}"):
+        algorithm_of(read_settings(path), path, other)
+    seen = np.random.default_rng(0).normal(size=(20, 3)).astype(np.float32)
+    loaded = load_agent(path, algorithm, env_entry(PENDULUM))
+    assert np.array_equal(*(one.predict(seen, deterministic=True)[0] for one in (loaded, agent)))
+
+
+def test_one_that_chooses_is_not(tmp_path):
+    made("DQN", "CartPole-v1", tmp_path / "dqn.zip", "WeiTPolicy", size="32x1")
+    with pytest.raises(UserError, match=r"is of none of SAC, TQC.*use an agent of these$"):
+        algorithm_of(read_settings(tmp_path / "dqn.zip"), tmp_path / "dqn.zip", None)
 
 
 def test_what_is_recorded_is_what_the_agent_did(zips, tmp_path, capsys):
@@ -217,3 +235,5 @@ def test_a_recording_is_trained_on_and_the_zip_is_not(refused, zips, tmp_path):
     words = ["init=scratch", f"run_dir={tmp_path / 'run'}"]
     err = refused("train", f"env={PENDULUM}", f"data={zips[0] / 'SAC.zip'}", *words)
     assert f"python -m weit_rl.collect mode=record agent={zips[0] / 'SAC.zip'} allow_pickle=true" in err
+    err = refused("train", "init=svd_bank", f"source={zips[0] / 'SAC.zip'}")
+    assert "if it is a Stable-Baselines3 agent, weit_rl.agents.resizing.resized gives it another size" in err

@@ -81,3 +81,16 @@ def test_refusals():
         resized(DQN("MlpPolicy", Sides(), buffer_size=100), 2, STATES)
     with pytest.raises(UserError, match="only actors that are an MLP"):
         resized(make("SAC", net_arch={"pi": [], "qf": [8]}), 2, STATES)
+    agent = make("SAC")
+    with pytest.raises(UserError, match=r"observations=\(600, 5\): must be \(n, 17\), what the agent sees"):
+        resized(agent, 2, STATES[:, :5])
+    agent.env = None
+    with pytest.raises(UserError, match=r"SAC: has no environment; load it with one, SAC.load\(PATH, env=ENV\)"):
+        resized(agent, 2, STATES)
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_an_actor_from_a_bank_is_refused(name):
+    agent = KINDS[name]("WeiTPolicy", Cheetah(), policy_kwargs={"size": "32x1"}, device="cpu")
+    with pytest.raises(UserError, match="WeiTPolicy is made from its bank or checkpoint at another size="):
+        resized(agent, 2, STATES)

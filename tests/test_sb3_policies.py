@@ -15,6 +15,7 @@ from weit_rl.agents.actor_networks import load, trained
 from weit_rl.agents.sb3_policies import LOG_STD, POLICIES
 from weit_rl.errors import UserError
 from weit_rl.models import MODELS
+from weit_rl.shipped import own_bank
 from weit_rl.sizes import Size
 from weit_rl.start import network_of_size
 from weit_rl.train import main as train
@@ -211,6 +212,11 @@ def test_the_body_can_be_named():
     assert torch.allclose(own, bank_policy("64x2").head.weight) and not torch.allclose(own, new)
 
 
+def test_a_bank_may_be_named_by_a_path_object():
+    named, found = (make("SAC", bank=bank, size="64x2").actor.mu.weight for bank in (BODY, own_bank(BODY, "mlp")))
+    assert torch.equal(named, found)
+
+
 def test_a_checkpoint_is_a_start_too(tiny_data, tmp_path):
     from conftest import TINY
 
@@ -237,7 +243,8 @@ class Matrix(Cheetah):
 @pytest.mark.parametrize(
     ("policy", "message"),
     [
-        ({"bank": "nothing.safetensors"}, "nothing.safetensors"),
+        ({"bank": "nothing.safetensors"}, "bank=nothing.safetensors: neither a file nor an environment whose mlp bank"),
+        ({"bank": "Hopper"}, r"bank=Hopper: neither .* ships \(HalfCheetah\)"),
         ({"bank": "weit_rl/assets/banks/HalfCheetah.safetensors"}, "is of model=dt; WeiTPolicy takes model=mlp"),
         ({"size": "huge"}, "size"),
         ({"mode": "sparse"}, "unknown mode"),

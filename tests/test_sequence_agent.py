@@ -97,3 +97,11 @@ def test_a_run_is_loaded_by_its_folder(tiny_run):
     assert agent.predict(np.zeros((3, 17)))[0].shape == (3, 6)
     with pytest.raises(UserError, match="nothing"):
         SequenceAgent.load("runs/nothing")
+
+
+@pytest.mark.parametrize("model", ["dt", "mlp"])
+def test_another_bodys_observations_are_refused(model):
+    agent = SequenceAgent(small_net(model))
+    for seen in (np.zeros((2, 7)), np.zeros(7)):
+        with pytest.raises(UserError, match="has 7 numbers, the policy sees 5; use its environment"):
+            agent.predict(seen)

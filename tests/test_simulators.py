@@ -95,12 +95,17 @@ def test_pictures_without_a_screen(name, tmp_path):
     assert done.stdout.split("\n") == ["(480, 480, 3) uint8 True", "done", ""], done.stderr
 
 
-@pytest.mark.parametrize("name", ["HalfCheetah", "HalfCheetah:pixels=16"])
-def test_a_software_renderer_comes_after_the_libraries_it_must_not_precede(name, tmp_path):
-    """Drawn or not: MuJoCo loads the renderer that MUJOCO_GL names as soon as it is imported."""
+OURS = "from weit_rl.envs.entry import env_entry; env_entry({!r}).make().reset(seed=0)"
+
+
+@pytest.mark.parametrize(
+    "first",
+    [OURS.format("HalfCheetah"), OURS.format("HalfCheetah:pixels=16"), "import mujoco; import weit_rl.agents"],
+)
+def test_a_software_renderer_and_triton_do_not_meet(first, tmp_path):
+    """Drawn or not: MuJoCo loads the renderer that MUJOCO_GL names as soon as it is imported, perhaps before us."""
     code = f"""
-from weit_rl.envs.entry import env_entry
-env_entry({name!r}).make().reset(seed=0)
+{first}
 import torch
 torch.optim.Adam(torch.nn.Linear(2, 2).parameters())
 print("done")

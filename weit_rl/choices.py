@@ -18,6 +18,7 @@ PRECISIONS = ("highest", "high", "medium")  # torch's names
 STRATEGIES = ("auto", "ddp", "fsdp")
 DEFAULT = "dt"  # the model where nobody says which; the bank of an environment without a suffix
 CHOICES = {"rtg": RTG, "positions": POSITIONS, "attention": ATTENTION, "precision": PRECISIONS}
+ONLINE = ("agent_options", "imitation", "critic_warmup")  # without an agent they would be passed over in silence
 RANGES = {  # least and most; seeds and episodes end where they would meet those of another seed
     "seed": (0, SEEDS_APART - 1),
     "episodes": (1, SEEDS_APART),
@@ -51,10 +52,13 @@ def check_numbers(cfg: Any) -> None:
 
 
 def check_choices(cfg: Any) -> None:
-    """Raise UserError for a word of a config that is none of those there are."""
+    """Raise UserError for a word of a config that is none of those there are, or that belongs to what is not asked."""
     for name, choices in CHOICES.items():
         if name in cfg and cfg[name] not in choices:
             raise unknown(name, cfg[name], list(choices))
+    idle = [name for name in ONLINE if cfg.get(name) not in (None, {})]
+    if idle and cfg.get("agent") is None:
+        raise UserError(f"{', '.join(idle)}: is for going on online; add agent=sac, or leave it out")
 
 
 def check_trainer(cfg: Any) -> None:

@@ -39,6 +39,17 @@ def _file(name: str, model: str) -> Path:
     return BANKS / f"{name}{'' if model == DEFAULT else f'-{model}'}.safetensors"
 
 
+def other_bank(model: str) -> Path | None:
+    """A bank of a model for what none ships for: that of several bodies, else the first; None if there is none."""
+    found = [_file(SHARED, model), *(own_bank(name, model) for name in shipped_for(model))]
+    return next((path for path in found if path.is_file()), None)
+
+
+def shipped_for(model: str) -> list[str]:
+    """The environments or data sets that a bank of one model ships for."""
+    return [name.rpartition(" ")[0] for name in shipped_names() if name.endswith(f" {model}")]
+
+
 def shipped_names() -> list[str]:
     """Every environment or data set and model that a bank ships for, ``"Hopper dt"``."""
     found = set()

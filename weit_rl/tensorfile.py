@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import warnings
+import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -120,6 +121,11 @@ def _in_order(data: bytes) -> bytes:
 
 
 def _broken(path: str | Path) -> UserError:
+    if zipfile.is_zipfile(path):
+        return UserError(
+            f"{path}: a .zip holds no weights of weit_rl; if it is a Stable-Baselines3 agent, "
+            "weit_rl.agents.resizing.resized gives it another size"
+        )
     return UserError(f"{path}: not a whole weit_rl tensor file (cut short, or another format); copy or make it again")
 
 

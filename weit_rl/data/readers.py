@@ -77,6 +77,7 @@ def find_data(data: str | os.PathLike, entry: EnvEntry) -> Path:
     raise UserError(
         f"data={str(data)!r}: neither a file, nor a folder, nor an installed Minari data set; give one of these or "
         f"a level that ships for {entry.name} ({', '.join(levels) or 'none does'})"
+        + (", or draw a set of states: python -m weit_rl.collect mode=render pixels=true" if entry.pixels else "")
     )
 
 

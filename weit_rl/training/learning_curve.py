@@ -125,10 +125,13 @@ def _fill(panel: Any, label: str, series: Series, colours: Mapping[str, str]) ->
 
 
 def _finish(panel: Any, part: Part) -> None:
+    from matplotlib.ticker import MaxNLocator
+
     for step in part.stages.values():
         panel.axvline(step - part.offset, color="gray", linestyle=":", linewidth=1)
     panel.grid(alpha=0.25)
     panel.spines[["top", "right"]].set_visible(False)
+    panel.xaxis.set_major_locator(MaxNLocator("auto", integer=True))
     panel.xaxis.set_major_formatter("{x:,.0f}")
     if panel.get_legend_handles_labels()[0]:
         panel.legend(fontsize=8, frameon=False)

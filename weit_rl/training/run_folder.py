@@ -131,7 +131,11 @@ class RunFolder:
         if not path.is_file():
             names = sorted(p.stem for p in path.parent.glob("*.safetensors"))
             have = ", ".join(name for name in names if not name.endswith("_state"))  # what a stopped stage goes on from
-            raise UserError(f"checkpoint={name}: {self.path} has none of that name (it has {have or 'none'})")
+            if not have:
+                raise UserError(
+                    f"{self.path}: holds no network, only runs of weit_rl.train do, once their start is made"
+                )
+            raise UserError(f"checkpoint={name}: {self.path} has none of that name (it has {have})")
         return path
 
     def plot_learning_curve(

@@ -34,9 +34,7 @@ def record_agent(cfg: Any) -> dict[str, Any]:
             environment, a number is out of range, or the folder exists or cannot be written.
     """
     entry = env_entry(cfg.env)
-    for name, (least, most) in RANGES.items():
-        if not least <= cfg[name] <= most:
-            raise UserError(f"{name}={cfg[name]}: must be {least} to {most}")
+    check_ranges(cfg)
     path, algorithm = _checked_agent(cfg, entry.states)
     folder = Path(cfg.run_dir or f"runs/record-{entry.slug}-{path.stem}").expanduser()
     check_place(folder)
@@ -50,6 +48,13 @@ def record_agent(cfg: Any) -> dict[str, Any]:
     print(f"{algorithm} agent, {cfg.episodes} episodes: {_text(returns)}, in {folder}")
     score = entry.score(returns["return_mean"])
     return {"path": str(folder), "algorithm": algorithm, "returns": returns, "score": score}
+
+
+def check_ranges(cfg: Any) -> None:
+    """UserError for a number of a config that is out of its range."""
+    for name, (least, most) in RANGES.items():
+        if not least <= cfg[name] <= most:
+            raise UserError(f"{name}={cfg[name]}: must be {least} to {most}")
 
 
 def _checked_agent(cfg: Any, entry: EnvEntry) -> tuple[Path, str]:

@@ -14,7 +14,7 @@ from weit_rl.data.readers import data_name, find_data, load_trajectories
 from weit_rl.envs.entry import EnvEntry, env_entry
 from weit_rl.envs.pixels import with_pixels
 from weit_rl.errors import UserError
-from weit_rl.workflows.record import check_place
+from weit_rl.workflows.record import check_place, check_ranges
 
 
 def render_data(cfg: Any) -> dict[str, Any]:
@@ -25,8 +25,9 @@ def render_data(cfg: Any) -> dict[str, Any]:
 
     Raises:
         UserError: if the set cannot be read, holds no reset seeds, is no set of states of this environment, or its
-            episodes go another way than recorded; if nothing can render; if the folder exists.
+            episodes go another way than recorded; if a number is out of range, nothing can render or the folder exists.
     """
+    check_ranges(cfg)
     entry = env_entry(cfg.env)
     entry = entry if entry.pixels else env_entry(with_pixels(entry.name, True))
     if not isinstance(cfg.data, str):

@@ -12,7 +12,7 @@ from weit_rl.errors import UserError
 from weit_rl.made_for import check_bank
 from weit_rl.models import models_of
 from weit_rl.registry import unknown
-from weit_rl.shipped import shipped_bank, shipped_names
+from weit_rl.shipped import other_bank, shipped_bank, shipped_names
 from weit_rl.sizes import HEAD_DIM, Size
 from weit_rl.start import network_of_size
 from weit_rl.tasks import Task, kind_of
@@ -38,8 +38,9 @@ def bank_path(cfg: Any) -> Path:
     path = shipped_bank(kind.name(cfg), cfg.model)
     if not path.is_file():
         wanted = f"{kind.subject}={cfg[kind.subject]} with model={cfg.model}"
-        shipped = ", ".join(shipped_names())
-        raise UserError(f"no bank ships for {wanted} (shipped: {shipped}); give bank=PATH, or use init=scratch")
+        shipped, other = ", ".join(shipped_names()), other_bank(cfg.model)
+        such = f" (one made for others serves, too: {other})" if other else ""
+        raise UserError(f"no bank ships for {wanted} (shipped: {shipped}); give bank=PATH{such}, or use init=scratch")
     return path
 
 
