@@ -17,7 +17,7 @@ from weit_rl.errors import UserError
 from weit_rl.made_for import model_of
 from weit_rl.models import MODELS
 from weit_rl.registry import unknown
-from weit_rl.shipped import shipped_bank, shipped_for
+from weit_rl.shipped import named_bank
 from weit_rl.sizes import Size
 from weit_rl.start import network_of_size
 from weit_rl.training.checkpoint import load_network
@@ -52,11 +52,7 @@ def load(bank: str | Path, models: tuple[str, ...] = FAMILIES[False]) -> Templat
     Raises:
         UserError: if there is none, or it is one of another family.
     """
-    path, shipped = Path(bank).expanduser(), shipped_bank(str(bank), models[0])
-    if not (shipped.is_file() or path.is_file()):
-        names = ", ".join(shipped_for(models[0])) or "none does"
-        raise UserError(f"bank={bank}: neither a file nor an environment whose {models[0]} bank ships ({names})")
-    found = TemplateBank.load(shipped if shipped.is_file() else path)
+    found = TemplateBank.load(Path(named_bank(str(bank), models[0])).expanduser())
     _refuse_others(f"bank={bank}", model_of(found.card), models)
     return found
 

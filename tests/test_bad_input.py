@@ -10,7 +10,7 @@ from collections import namedtuple
 import pytest
 import torch
 
-from weit_rl.shipped import BANKS
+from weit_rl.shipped import BANKS, named_bank
 
 TRAIN = [
     ("env=HalfCheeta", "did you mean HalfCheetah? (possible: "),
@@ -120,7 +120,17 @@ def test_a_level_that_does_not_ship(refused, words):
 
 def test_no_bank_ships_for_that_environment(refused, words):
     err = refused("train", *words["train"], "env=Ant", "bank=null")
-    assert "no bank ships for env=Ant" in err and f"(one made for others serves, too: {BANKS / 'bodies'}" in err
+    assert "no bank ships for env=Ant" in err and "give bank=PATH, that of another (bank=HalfCheetah), or use" in err
+
+
+def test_a_bank_is_named_by_what_it_ships_for(refused, words):
+    err = refused("train", *words["train"], "env=Ant", "bank=HalfCheeta")
+    assert "bank=HalfCheeta: neither a file nor a name that a bank of model=dt ships for (HalfCheetah, Hopper" in err
+    assert named_bank("Hopper", "dt") == str(BANKS / "bodies.safetensors")
+    assert named_bank("HalfCheetah", "mlp") == str(BANKS / "HalfCheetah-mlp.safetensors")
+    assert named_bank("digits", "vit") == str(BANKS / "digits-vit.safetensors")
+    for path in ("runs/mine", "bank.safetensors", "hf:me/mine"):
+        assert named_bank(path, "dt") == path
 
 
 def test_no_bank_ships_for_that_model(refused, words):

@@ -76,7 +76,7 @@ MAY_IMPORT = {
     "reconstruction": {"activations", "kept", "plan", "regression", "weit"},
     "linear_probe": {"plan", "regression", "start", "weit"},
     "models": BASE | {"plan"},
-    "shipped": {"choices", "models", "tensorfile"},
+    "shipped": {"choices", "errors", "models", "tensorfile"},
     "envs": BASE,
     "data": BASE | {"envs"},
     "deploy": BASE | {"envs"},

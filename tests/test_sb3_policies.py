@@ -243,8 +243,8 @@ class Matrix(Cheetah):
 @pytest.mark.parametrize(
     ("policy", "message"),
     [
-        ({"bank": "nothing.safetensors"}, "bank=nothing.safetensors: neither a file nor an environment whose mlp bank"),
-        ({"bank": "Hopper"}, r"bank=Hopper: neither .* ships \(HalfCheetah\)"),
+        ({"bank": "nothing.safetensors"}, "nothing.safetensors: cannot read"),
+        ({"bank": "Hopper"}, r"bank=Hopper: neither .* of model=mlp ships for \(HalfCheetah\)"),
         ({"bank": "weit_rl/assets/banks/HalfCheetah.safetensors"}, "is of model=dt; WeiTPolicy takes model=mlp"),
         ({"size": "huge"}, "size"),
         ({"mode": "sparse"}, "unknown mode"),

@@ -98,6 +98,8 @@ def _files(cfg: Any, entries: list[EnvEntry]) -> None:
     name = "bank" if cfg.source is None else "source"  # which alone is read then
     if cfg[name] is not None and not str(cfg[name]).startswith("hf:"):  # of the hub, loaded first
         place = Path(cfg[name]).expanduser()
+        if name == "bank" and place.name == cfg.bank and not place.suffix and not place.exists():
+            return  # perhaps the name of one that ships, which the models must be loaded to tell
         card = read_card(place / "checkpoints" / "last.safetensors" if place.is_dir() else place)
         if name == "bank":
             check_bank(card, cfg)

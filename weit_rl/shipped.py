@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from weit_rl.choices import DEFAULT
+from weit_rl.errors import UserError
 from weit_rl.models import MODELS
 from weit_rl.tensorfile import read_card
 
@@ -39,10 +40,19 @@ def _file(name: str, model: str) -> Path:
     return BANKS / f"{name}{'' if model == DEFAULT else f'-{model}'}.safetensors"
 
 
-def other_bank(model: str) -> Path | None:
-    """A bank of a model for what none ships for: that of several bodies, else the first; None if there is none."""
-    found = [_file(SHARED, model), *(own_bank(name, model) for name in shipped_for(model))]
-    return next((path for path in found if path.is_file()), None)
+def named_bank(bank: str, model: str) -> str:
+    """Where a bank lies that is given by a path, as ``hf:USER/NAME``, or by an environment or data set it ships for.
+
+    Raises:
+        UserError: for a bare word that is neither.
+    """
+    if Path(bank).expanduser().exists() or set(bank) & set("/.:\\"):
+        return bank
+    shipped = shipped_bank(bank, model)
+    if not shipped.is_file():
+        names = ", ".join(shipped_for(model)) or "none does"
+        raise UserError(f"bank={bank}: neither a file nor a name that a bank of model={model} ships for ({names})")
+    return str(shipped)
 
 
 def shipped_for(model: str) -> list[str]:

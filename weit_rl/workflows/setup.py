@@ -12,7 +12,7 @@ from weit_rl.errors import UserError
 from weit_rl.made_for import check_bank
 from weit_rl.models import models_of
 from weit_rl.registry import unknown
-from weit_rl.shipped import other_bank, shipped_bank, shipped_names
+from weit_rl.shipped import named_bank, shipped_bank, shipped_for, shipped_names
 from weit_rl.sizes import HEAD_DIM, Size
 from weit_rl.start import network_of_size
 from weit_rl.tasks import Task, kind_of
@@ -33,13 +33,13 @@ def head_dim_of(card: Mapping[str, Any]) -> int:
 def bank_path(cfg: Any) -> Path:
     """The bank a config names, or the one that ships for its environment or data set, and model."""
     if cfg.bank is not None:
-        return Path(cfg.bank)
+        return Path(named_bank(cfg.bank, cfg.model))
     kind = kind_of(cfg)
     path = shipped_bank(kind.name(cfg), cfg.model)
     if not path.is_file():
         wanted = f"{kind.subject}={cfg[kind.subject]} with model={cfg.model}"
-        shipped, other = ", ".join(shipped_names()), other_bank(cfg.model)
-        such = f" (one made for others serves, too: {other})" if other else ""
+        shipped, others = ", ".join(shipped_names()), shipped_for(cfg.model)
+        such = f", that of another (bank={others[0]})" if others else ""
         raise UserError(f"no bank ships for {wanted} (shipped: {shipped}); give bank=PATH{such}, or use init=scratch")
     return path
 
