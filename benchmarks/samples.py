@@ -170,7 +170,7 @@ def make_agent(folder: Path) -> None:
     policy = {"__module__": "stable_baselines3.sac.policies"}
     settings = {"observation_space": {**space, "_shape": [10]}, "action_space": {**space, "_shape": [2]}}
     with zipfile.ZipFile(folder / "x.zip", "w") as archive:
-        archive.writestr("data", json.dumps({**settings, "policy_class": policy, "gamma": 0.99}))
+        archive.writestr("data", json.dumps({**settings, "policy_class": policy, "target_entropy": -2.0}))
         archive.writestr("policy.pth", b"never read")
 
 

@@ -14,7 +14,6 @@ from weit_rl.command import compose, config_name, words_of
 from weit_rl.envs.entry import entry_of_file
 from weit_rl.errors import CannotWrite, Interrupted, UserError, stopped
 from weit_rl.lock import locked
-from weit_rl.shipped import named_bank
 from weit_rl.tasks import kind_of
 from weit_rl.tensorfile import newest, read_card, read_tensors
 from weit_rl.training.device import set_up_torch
@@ -82,8 +81,6 @@ def launch(verb: str, cfg: Any, make: Callable[[Any], Run], result: str) -> dict
         return start(verb, words, cfg, resume, result)
     with joined(cfg) as devices:
         set_up_torch(cfg)
-        if cfg.get("bank") is not None:
-            cfg.bank = named_bank(cfg.bank, cfg.model)
         for name in PATHS:
             if name in cfg:
                 cfg[name] = _absolute(cfg[name])
