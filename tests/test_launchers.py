@@ -121,7 +121,7 @@ def alive(number):
     """Whether there is a process of this number that is no zombie."""
     try:
         return ") Z " not in Path(f"/proc/{number}/stat").read_text()
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):  # gone before it was opened, or before it was read
         return False
 
 
