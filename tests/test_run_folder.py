@@ -163,6 +163,13 @@ def test_progress_shows_step_loss_speed_and_time_left(terminal, monkeypatch):
         assert 2 <= len(text.splitlines()) <= 4 and "\x1b" not in text
 
 
+def test_progress_past_its_total_has_no_time_left():
+    """PPO gathers whole rollouts, so it takes more steps than it was asked for."""
+    with Progress(3000, "PPO", console=Console(file=StringIO(), width=80)) as bar:
+        bar.update(4096)
+        assert "4096/3000" in bar.facts() and bar.facts().endswith("0:00 left")
+
+
 def test_progress_survives_a_stage_without_steps():
     console = Console(file=StringIO(), width=80)
     with Progress(0, "nothing", console=console):

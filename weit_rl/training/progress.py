@@ -71,7 +71,7 @@ class Progress:
         if done > 0 and seconds > 0:
             parts += [
                 f"{_text(done / seconds, 3)} {self.unit}/s",
-                f"{_clock((self.total - self.step) * seconds / done)} left",
+                f"{_clock(max(0, self.total - self.step) * seconds / done)} left",
             ]
         return "  ".join(parts)
 
