@@ -119,12 +119,12 @@ def test_a_level_that_does_not_ship(refused, words):
 
 
 def test_no_bank_ships_for_that_environment(refused, words):
-    err = refused("train", *words["train"], "env=Ant", "bank=null")
+    err = refused("train", *words["train"], "env=Ant", "data=expert", "bank=null")
     assert "no bank ships for env=Ant" in err and "give bank=PATH, that of another (bank=HalfCheetah), or use" in err
 
 
 def test_a_bank_is_named_by_what_it_ships_for(refused, words):
-    err = refused("train", *words["train"], "env=Ant", "bank=HalfCheeta")
+    err = refused("train", *words["train"], "env=Ant", "data=expert", "bank=HalfCheeta")
     assert "bank=HalfCheeta: neither a file nor a name that a bank of model=dt ships for (HalfCheetah, Hopper" in err
     assert named_bank("Hopper", "dt") == str(BANKS / "bodies.safetensors")
     assert named_bank("HalfCheetah", "mlp") == str(BANKS / "HalfCheetah-mlp.safetensors")

@@ -22,7 +22,7 @@ from weit_rl.workflows import online
 
 SMALL = {"learning_starts": 10, "batch_size": 8}
 ON = {"ppo": {"n_steps": 20, "batch_size": 20}, "a2c": {}}
-WORDS = [*TINY, "model=mlp", "size=32x2", "validation_episodes=1", "critic_warmup=20", "agent_steps=60"]
+WORDS = [*TINY, "size=32x2", "validation_episodes=1", "critic_warmup=20", "agent_steps=60"]
 
 
 @pytest.fixture(autouse=True)

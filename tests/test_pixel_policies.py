@@ -124,3 +124,8 @@ def test_a_bank_of_states_is_none_for_pictures():
 )
 def test_what_a_policy_cannot_see_is_refused(refused, words, says):
     assert says in refused("train", *TINY, *words, "init=scratch")
+
+
+@draws
+def test_that_no_bank_ships_is_not_said_of_a_policy_that_could_not_see(refused):
+    assert "model=conv: sees pictures" in refused("train", "env=Hopper", "model=conv")

@@ -17,6 +17,7 @@ ATTENTION = ("full", "band")
 PRECISIONS = ("highest", "high", "medium")  # torch's names
 STRATEGIES = ("auto", "ddp", "fsdp")
 DEFAULT = "dt"  # the model where nobody says which; the bank of an environment without a suffix
+ACTOR = "mlp"  # the one that goes on online
 CHOICES = {"rtg": RTG, "positions": POSITIONS, "attention": ATTENTION, "precision": PRECISIONS}
 ONLINE = ("agent_options", "imitation", "critic_warmup")  # without an agent they would be passed over in silence
 RANGES = {  # least and most; seeds and episodes end where they would meet those of another seed
@@ -37,6 +38,11 @@ RANGES = {  # least and most; seeds and episodes end where they would meet those
     **dict.fromkeys(("samples", "sampling_steps"), (1, None)),
 }
 POSITIVE = ("lr", "scaler_lr", "train_lr", "grad_clip")
+
+
+def usual_model(agent: str | None) -> str:
+    """The model of control where nobody says which."""
+    return DEFAULT if agent is None else ACTOR
 
 
 def check_numbers(cfg: Any) -> None:

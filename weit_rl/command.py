@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from weit_rl.atomic import is_of_disk
+from weit_rl.choices import usual_model
 from weit_rl.early import check_early
 from weit_rl.errors import Elsewhere, Follows, Interrupted, UserError
 from weit_rl.options import REQUIRED, Option, as_config, config_text, options, plain_config
@@ -79,6 +80,8 @@ def compose(verb: str, words: Sequence[str] = ()) -> DictConfig:
             raise UserError(f"{word}: options are key=value words, such as {next(iter(table))}=...; --help lists them")
         option = _find(table, key)
         values[option.key] = option.parse(text)
+    if name == "train" and values["model"] is None:
+        values["model"] = usual_model(values["agent"])
     for key, value in values.items():
         if value == REQUIRED:
             raise UserError(f"{key}: must be given, {key}=...  {table[key].help}")

@@ -11,6 +11,7 @@ from torch import Tensor
 from weit_rl.agents.imitation import Imitation
 from weit_rl.agents.online import ALGORITHMS, Learning, copy_actor, make_online
 from weit_rl.agents.snapshots import load_training_state, save_training_state
+from weit_rl.choices import ACTOR
 from weit_rl.errors import UserError
 from weit_rl.registry import unknown
 from weit_rl.training.checkpoint import save_network
@@ -21,7 +22,7 @@ from weit_rl.workflows.train import TrainRun
 WARM_UP = 5000  # environment steps of a trained actor's critics alone
 IMITATION = 10.0  # times TD3+BC's weight; 1 and 3 let a trained actor fall now and then (64x3, seed 100)
 SINGLE = 256  # steps of the data beside a batch of the algorithm
-MODEL, PARTS = "mlp", 20  # validations on the way; the state to go on from is written with each
+PARTS = 20  # validations on the way; the state to go on from is written with each
 
 
 class OnlineRun(TrainRun):
@@ -34,8 +35,8 @@ class OnlineRun(TrainRun):
     def __init__(self, cfg: Any):
         if cfg.agent not in ALGORITHMS:
             raise unknown("agent", cfg.agent, list(ALGORITHMS))
-        if cfg.model != MODEL:
-            raise UserError(f"agent={cfg.agent}: takes model={MODEL}, not {cfg.model}; add model={MODEL}")
+        if cfg.model != ACTOR:
+            raise UserError(f"agent={cfg.agent}: takes model={ACTOR}, not {cfg.model}; leave model out")
         super().__init__(cfg)
         self.offline_steps = self.scaler_steps + self.train_steps
         self.stages["online"] = self.offline_steps

@@ -59,10 +59,10 @@ class TrainRun:
         self.make = with_options(cfg.init, self.initializer, cfg.init_options)
         self.train_steps = cfg.train_steps
         self.scaler_steps = stage_steps(self.initializer, cfg.scaler_steps)
+        self.task: Any = kind_of(cfg).make(cfg)  # first: with a model that cannot see this, no bank is of use
         self.bank = TemplateBank.load(bank_path(cfg)) if self.initializer.needs_source and not cfg.source else None
         self.segments = self._segments()
         self.size = self.segments[0].size
-        self.task: Any = kind_of(cfg).make(cfg)
         if self.bank:
             self.task.plan = self.task.plan.with_tiles(self.bank.tiles)
         self.net: Any = self.task.build(self.size, cfg.seed)
