@@ -1,6 +1,7 @@
 """The bank of four bodies that ships, on its bodies: sizes that it never sampled, without a step, against their data.
 
     OMP_NUM_THREADS=1 python benchmarks/shared_bank.py --out benchmarks/results/shared_bank
+    OMP_NUM_THREADS=1 python benchmarks/shared_bank.py --out benchmarks/results/shared_bank/mlp --model mlp
 
 Beside it stands HalfCheetah's own bank. What is finished is kept; the table is written at the end.
 """
@@ -26,14 +27,15 @@ FILES = {SHARED: shipped_bank, "its own": own_bank}
 FIELDS = ("body", "bank", "size", "return_mean", "return_std", "validation_loss")
 
 
-def run_cell(cell: tuple[str, str, str], out: Path) -> Row:
+def run_cell(cell: tuple[str, str, str], out: Path, model: str) -> Row:
     """Make the network with the public command's own code, and let it act."""
     body, name, size = cell
     words = [
         f"env={body}",
         "data=expert",
         f"size={size}",
-        f"bank={FILES[name](body, 'dt')}",
+        f"model={model}",
+        f"bank={FILES[name](body, model)}",
         "scaler_steps=0",
         "train_steps=0",
     ]
@@ -53,12 +55,14 @@ def line(rows: list[Row], body: str, name: str) -> list[str]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, required=True)
-    out = parser.parse_args().out
+    parser.add_argument("--model", default="dt")
+    arguments = parser.parse_args()
+    out = arguments.out
     out.mkdir(parents=True, exist_ok=True)
     for (body, name), size in product(STARTS, FROZEN["reported"]):
         done = {tuple(row[field] for field in FIELDS[:3]) for row in finished(out, "cells.csv")}
         if (body, name, size) not in done:
-            append(out / "cells.csv", FIELDS, run_cell((body, name, size), out))
+            append(out / "cells.csv", FIELDS, run_cell((body, name, size), out, arguments.model))
     rows = finished(out, "cells.csv")
     note = f"Mean and standard deviation of {FROZEN['episodes']} episodes; no gradient step, one bank each."
     header = ["body", "bank", "its data", *FROZEN["reported"], "loss on held-out episodes"]

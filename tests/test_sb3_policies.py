@@ -244,7 +244,7 @@ class Matrix(Cheetah):
     ("policy", "message"),
     [
         ({"bank": "nothing.safetensors"}, "nothing.safetensors: cannot read"),
-        ({"bank": "Hopper"}, r"bank=Hopper: neither .* of model=mlp ships for \(HalfCheetah\)"),
+        ({"bank": "Ant"}, r"bank=Ant: neither .* of model=mlp ships for \(HalfCheetah, Hopper, Swimmer, Walker2d\)"),
         ({"bank": "weit_rl/assets/banks/HalfCheetah.safetensors"}, "is of model=dt; WeiTPolicy takes model=mlp"),
         ({"size": "huge"}, "size"),
         ({"mode": "sparse"}, "unknown mode"),

@@ -11,10 +11,11 @@ from weit_rl.tensorfile import read_card
 
 BANKS = Path(__file__).parent / "assets" / "banks"
 SHARED = "bodies"  # the file of a bank of several bodies, whose names are in its card
+BETTER_ALONE = (("HalfCheetah", "mlp"),)  # in benchmarks/results/shared_bank
 
 
 def shipped_bank(env: str, model: str) -> Path:
-    """Where the bank lies that ships for an environment and a model: of several bodies, if they have one; else its own.
+    """Where the bank lies that ships for an environment and a model: of several bodies, if that is as good; else its own.
 
     A body of other proportions (``HalfCheetah:limbs=0.75``) has its original's.
 
@@ -22,7 +23,8 @@ def shipped_bank(env: str, model: str) -> Path:
         UserError: for a model that nobody registered.
     """
     body, shared = env.partition(":")[0], _file(SHARED, model)
-    return shared if shared.is_file() and body in read_card(shared)["names"] else own_bank(body, model)
+    together = shared.is_file() and (body, model) not in BETTER_ALONE and body in read_card(shared)["names"]
+    return shared if together else own_bank(body, model)
 
 
 def own_bank(env: str, model: str) -> Path:
