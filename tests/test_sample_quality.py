@@ -1,5 +1,7 @@
 """FID, KID, precision and recall: what they are of sets with known answers, and of a run's images."""
 
+import hashlib
+import io
 import json
 
 import numpy as np
@@ -8,6 +10,7 @@ import torch
 
 from weit_rl import vision
 from weit_rl.errors import UserError
+from weit_rl.tasks import inception
 from weit_rl.tasks.sample_quality import compared, covered, frechet_distance
 
 for library in ("torchmetrics", "timm", "diffusers"):
@@ -121,3 +124,45 @@ def test_features_are_what_the_last_layer_sees(model):
     features = Features(net)(images)
     assert features.shape == (5, 32) and features.dtype == torch.float64
     torch.testing.assert_close(head(features.float()), logits)
+
+
+@pytest.fixture
+def published(monkeypatch, tmp_path):
+    """A file of Inception's weights, drawn at random, under the name that its checksum gives it."""
+    extractor = pytest.importorskip("torch_fidelity.feature_extractor_inceptionv3", reason="needs the extra vision")
+    network = extractor.FeatureExtractorInceptionV3
+    with monkeypatch.context() as without:
+        without.setattr(network, "load_state_dict", lambda *_: None)
+        without.setattr(extractor, "load_state_dict_from_url", lambda *_, **__: None)
+        torch.manual_seed(0)
+        state = network("drawn", ["2048"]).state_dict()
+    data = io.BytesIO()
+    torch.save(state, data)
+    monkeypatch.setattr("torch.hub.get_dir", lambda: str(tmp_path))
+    monkeypatch.setattr(inception, "FILE", f"inception-{hashlib.sha256(data.getvalue()).hexdigest()[:8]}.pth")
+    path = inception.kept()
+    path.parent.mkdir()
+    path.write_bytes(data.getvalue())
+    return path, state
+
+
+def test_inception_judges_where_its_weights_are(published, runs):
+    _, state = published
+    found = inception.Inception()
+    assert all(torch.equal(found.net.state_dict()[name], tensor) for name, tensor in state.items())
+    grey = torch.randint(0, 256, (2, 1, 8, 8), dtype=torch.uint8)
+    features = found(grey)
+    assert features.shape == (2, 2048) and features.dtype == torch.float64 and features.std() > 0
+    assert torch.equal(features, found(grey.repeat(1, 3, 1, 1)))
+    with pytest.raises(UserError, match="1 or 3 channels, these have 2"):
+        found(torch.zeros(2, 2, 8, 8, dtype=torch.uint8))
+
+
+def test_only_the_published_weights_are_read(published, runs):
+    path, _ = published
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(UserError, match="is not the published file, by its checksum; put https://"):
+        vision.evaluate(runs / "drawer", checkpoint="last", features="inception")
+    path.unlink()
+    with pytest.raises(UserError, match=r"cannot read \(No such file or directory\); put https://"):
+        vision.evaluate(runs / "drawer", checkpoint="last", features="inception")

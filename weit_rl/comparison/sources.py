@@ -53,7 +53,7 @@ class Sources:
     def path(self, kind: str, seed: int) -> Path:
         """Where a source lies: the file of a bank, the folder of a network's run."""
         if kind == JUDGE:
-            return Path(self.grid.features).expanduser().absolute() if self.grid.features else self.folder / JUDGE
+            return run_of(self.grid.features) if self.grid.features else self.folder / JUDGE
         place = self.folder / f"seed{seed}" / kind
         if kind in NETWORKS:
             return place
@@ -119,6 +119,12 @@ class Sources:
         # an option that came after it was made: its default is what was done before
         made = {**compose("pretrain", self.grid.words()[:1]), **read_card(path).get("config", {})}
         return all(made[key] == value for key, value in wanted.items() if key not in NOT_MADE)
+
+
+def run_of(features: str) -> Path:
+    """The folder of a run that judges; what is none stays as it is, such as ``inception``."""
+    path = Path(features).expanduser()
+    return path.absolute() if path.exists() else path
 
 
 @cache

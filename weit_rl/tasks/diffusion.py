@@ -60,7 +60,8 @@ class DiffusionConfig:
         device: where networks and batches live.
         workers: processes that read images ahead; 0 for none.
         autoencoder: folder of an AutoencoderKL of diffusers, in whose latents images are denoised; None for pixels.
-        features: run of a classifier, by whose features drawn images are compared with the test images; None for none.
+        features: run of a classifier, or ``"inception"``, by whose features drawn images are compared with the test
+            images; None for none.
         samples: images that are drawn for it.
         scheduler: of drawing, a name in ``SCHEDULERS``.
         sampling_steps: of the scheduler.

@@ -1,7 +1,8 @@
 """How near drawn images are to real ones, by the features that a classifier has of both.
 
 Fréchet distance (FID, arXiv 1706.08500), kernel distance (KID, arXiv 1801.01401), precision and recall (arXiv
-1904.06991). With the features of a classifier trained here, none of them compares with values that Inception's gave.
+1904.06991). With the features of a classifier trained here, none of them compares with values that Inception's gave;
+``features=inception`` takes those, where its weights are.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ from torch import Tensor, nn
 
 from weit_rl.data.images import Images
 from weit_rl.errors import UserError
+from weit_rl.tasks.inception import NAME as INCEPTION
+from weit_rl.tasks.inception import Inception
 from weit_rl.training.checkpoint import load_network
 from weit_rl.training.run_folder import RunFolder
 
@@ -45,14 +48,14 @@ class Features(nn.Module):
 
 
 class Judge:
-    """A finished classifier, by whose features drawn images are compared with those of a test set.
+    """A network by whose features drawn images are compared with a test set's: a finished classifier, or Inception.
 
     Attributes:
         features: of it.
         name: its model, size and data.
 
     Args:
-        run: its folder.
+        run: the classifier's folder, or ``"inception"``.
         images: whose test set is meant.
         device: where it computes.
 
@@ -61,14 +64,19 @@ class Judge:
     """
 
     def __init__(self, run: str, images: Images, device: str = "cpu"):
-        net, card = load_network(RunFolder.open(Path(run).expanduser()).checkpoint_path("last"))
-        if card.get("task") != "classification":
-            raise UserError(f"features={run}: is not of task=classification; give a classifier of such images")
         check_count(f"the test set of {images.name}", len(images.test))
-        self.features = Features(net.to(device))
-        self.name = f"{card['model']} {'x'.join(map(str, card['size'][:2]))} of {card['data']}"
+        self.features, self.name = (Inception(), "InceptionV3") if run == INCEPTION else classifier(run)
+        self.features.to(device)
         self.features(torch.zeros(1, *images.test.shape, dtype=torch.uint8))  # whether it takes such images
         _torchmetrics()
+
+
+def classifier(run: str) -> tuple[nn.Module, str]:
+    """The features of a run's network, and its model, size and data."""
+    net, card = load_network(RunFolder.open(Path(run).expanduser()).checkpoint_path("last"))
+    if card.get("task") != "classification":
+        raise UserError(f"features={run}: is not of task=classification; give a classifier of such images")
+    return Features(net), f"{card['model']} {'x'.join(map(str, card['size'][:2]))} of {card['data']}"
 
 
 def check_count(name: str, count: int) -> None:
@@ -77,13 +85,13 @@ def check_count(name: str, count: int) -> None:
         raise UserError(f"{name}: {count} images are too few to compare, {LEAST} or more are needed")
 
 
-def quality_of(task: Any, net: nn.Module, features: Features, samples: int, seed: int, **how: Any) -> dict[str, float]:
+def quality_of(task: Any, net: nn.Module, features: nn.Module, samples: int, seed: int, **how: Any) -> dict[str, float]:
     """Draws images of the test set's classes, in its shares, and compares them with it.
 
     Args:
         task: of diffusion.
         net: what draws.
-        features: of a classifier of such images.
+        features: of images, such as a classifier's.
         samples: how many are drawn.
         seed: of the noise, and of the labels that are left over.
         how: they are drawn, options of the task's ``sample``.
