@@ -15,7 +15,7 @@ BETTER_ALONE = (("HalfCheetah", "mlp"),)  # in benchmarks/results/shared_bank
 
 
 def shipped_bank(env: str, model: str) -> Path:
-    """Where the bank lies that ships for an environment and a model: that of several bodies, or a better one of its own.
+    """Where the bank lies that ships for an environment and model: that of several bodies, or a better one of its own.
 
     A body of other proportions (``HalfCheetah:limbs=0.75``) has its original's.
 
