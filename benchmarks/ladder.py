@@ -4,9 +4,10 @@
     OMP_NUM_THREADS=1 python benchmarks/ladder.py run   --out benchmarks/results/ladder [--part 0/2]
     python benchmarks/ladder.py table --out benchmarks/results/ladder
 
-Each size climbs its budgets, each with its own finished schedule, until the score is reached; only the budget that
-reached it is counted, for both sides alike, and the pre-training of the bank is counted in full. Finished cells are
-kept in cells.csv, so a killed run goes on where it was.
+With ``--of digits --out benchmarks/results/ladder-digits`` the same of classifiers of images. Each size climbs its
+budgets, each with its own finished schedule, until the score is reached; only the budget that reached it is counted,
+for both sides alike, and the pre-training of the bank is counted in full. Finished cells are kept in cells.csv, so a
+killed run goes on where it was.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from ladders import LADDERS, Ladder
 from rows import Row, append, finished
 
 from weit_rl.comparison.runs import finish, finish_training
@@ -21,8 +23,6 @@ from weit_rl.comparison.tables import Table
 from weit_rl.tensorfile import read_card
 
 SIZES = ("64x2", "64x4", "96x3", "96x6", "128x3", "128x4", "160x3", "192x4", "224x6", "256x8")
-SHARES = (0.9, 1.0)  # of the mean return of the data
-EPISODES, DATA_RETURN = 10, 9792.5
 SMALL = ["size=64x4", "widths=[64]", "depths=[2, 3, 4]"]  # one cheap width: every wider size is widened from it
 PRETRAINING = {  # every one is shown; that of 64 x 8 was added once the others had been seen
     "64 x 4, 1,000 steps": [*SMALL, "steps=1000"],
@@ -33,9 +33,8 @@ PRETRAINING = {  # every one is shown; that of 64 x 8 was added once the others 
 }
 STAGES = (0, 30, 100, 300)  # steps on scalers; where they do not reach the score, training steps follow
 FURTHER = (300, 700)
-SCRATCH = (300, 600, 1000, 1500, 2000, 3000)
 COMMON = ["threads=1", "precision=medium"]
-FIELDS = ("source", "size", "budget", "return_mean", "flops")
+FIELDS = ("source", "size", "budget", "return_mean", "flops")  # the result, whatever the task
 ROWS = "cells*.csv"
 
 
@@ -44,10 +43,10 @@ def climbs() -> list[tuple[str, str]]:
     return [(source, size) for size in SIZES for source in ("scratch", *PRETRAINING)]
 
 
-def budgets(source: str) -> list[tuple[int, list[str]]]:
+def budgets(source: str, scratch: tuple[int, ...]) -> list[tuple[int, list[str]]]:
     """Steps in all, and the options that say so, in the order in which they are tried."""
     if source == "scratch":
-        return [(steps, ["init=scratch", f"train_steps={steps}"]) for steps in SCRATCH]
+        return [(steps, ["init=scratch", f"train_steps={steps}"]) for steps in scratch]
     pairs = [*((steps, 0) for steps in STAGES), *((STAGES[-1], steps) for steps in FURTHER)]
     return [(a + b, ["init=weit", f"scaler_steps={a}", f"train_steps={b}"]) for a, b in pairs]
 
@@ -62,27 +61,27 @@ def place_of(source: str) -> str:
     return source.replace(" ", "").replace(",", "")
 
 
-def climb(source: str, size: str, out: Path, file: Path) -> None:
+def climb(ladder: Ladder, source: str, size: str, out: Path, file: Path) -> None:
     """Train with growing budgets until the highest score is reached."""
-    for budget, words in budgets(source):
+    for budget, words in budgets(source, ladder.scratch):
         before = [
             r for r in finished(out, ROWS) if (r["source"], r["size"], r["budget"]) == (source, size, str(budget))
         ]
         if not before:
-            common = [f"size={size}", f"episodes={EPISODES}", "validation_episodes=0", *COMMON]
+            common = [f"size={size}", *ladder.words, *ladder.own, *COMMON]
             place = out / "runs" / f"{place_of(source)}-{size}-{budget}"
             begun = [] if source == "scratch" else [f"bank={bank(out, source)}"]
             report = finish_training(place, [*common, *words, *begun])
-            before = [dict(zip(FIELDS, (source, size, budget, report["return_mean"], report["flops"]), strict=True))]
+            before = [dict(zip(FIELDS, (source, size, budget, report[ladder.metric], report["flops"]), strict=True))]
             append(file, FIELDS, before[0])
-        if float(before[0]["return_mean"]) >= max(SHARES) * DATA_RETURN:
+        if float(before[0]["return_mean"]) >= max(ladder.goals.values()):
             return
 
 
-def reached(rows: list[Row], source: str, size: str, share: float) -> Row | None:
-    """The cell of the smallest budget that reaches a share of the data's return."""
+def reached(rows: list[Row], source: str, size: str, goal: float) -> Row | None:
+    """The cell of the smallest budget that reaches it."""
     own = sorted((r for r in rows if (r["source"], r["size"]) == (source, size)), key=lambda r: int(r["budget"]))
-    return next((row for row in own if float(row["return_mean"]) >= share * DATA_RETURN), None)
+    return next((row for row in own if float(row["return_mean"]) >= goal), None)
 
 
 def pretraining_flops(out: Path, source: str) -> float:
@@ -90,11 +89,11 @@ def pretraining_flops(out: Path, source: str) -> float:
     return 0.0 if source == "scratch" else float(read_card(bank(out, source))["flops"])
 
 
-def table(out: Path, share: float) -> Table:
+def table(ladder: Ladder, out: Path, named: str) -> Table:
     """FLOPs of the whole ladder by source."""
     rows, lines, direct = finished(out, ROWS), [], None
     for source in ("scratch", *PRETRAINING):
-        cells = [reached(rows, source, size, share) for size in SIZES]
+        cells = [reached(rows, source, size, ladder.goals[named]) for size in SIZES]
         begun = pretraining_flops(out, source)
         stages = sum(float(cell["flops"]) for cell in cells if cell)
         total = begun + stages
@@ -105,27 +104,28 @@ def table(out: Path, share: float) -> Table:
         ratio = f"{total / direct:.2f}" if direct and not missing else "not reached"
         lines.append([name, f"{begun:.2e}", f"{stages:.2e}", f"{total:.2e}", ratio, steps])
     header = ["source", "pre-training", "on the sizes", "FLOPs in all", "over scratch", f"steps at {', '.join(SIZES)}"]
-    note = f"Return of at least {share * DATA_RETURN:,.0f} over {EPISODES} episodes, HalfCheetah expert, one seed."
-    return Table(f"Ten sizes to {share:.0%} of the data's return", header, lines, note)
+    note = f"At least {ladder.goals[named]:,.0f} {ladder.said}."
+    return Table(f"Ten sizes to {named}", header, lines, note)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("what", choices=["banks", "run", "table"])
     parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--of", choices=LADDERS, default="control")
     parser.add_argument("--part", default="0/1", type=lambda text: tuple(map(int, text.split("/"))))
     arguments = parser.parse_args()
-    number, parts = arguments.part
+    (number, parts), ladder = arguments.part, LADDERS[arguments.of]
     arguments.out.mkdir(parents=True, exist_ok=True)
     if arguments.what == "banks":
         for source, words in list(PRETRAINING.items())[number::parts]:
-            finish("pretrain", bank(arguments.out, source).parent, [*words, "score_sizes=[]", *COMMON])
+            finish("pretrain", bank(arguments.out, source).parent, [*words, *ladder.words, "score_sizes=[]", *COMMON])
         return
     if arguments.what == "run":
         for source, size in climbs()[number::parts]:
-            climb(source, size, arguments.out, arguments.out / f"cells-{number}.csv")
+            climb(ladder, source, size, arguments.out, arguments.out / f"cells-{number}.csv")
         return
-    text = "\n".join(table(arguments.out, share).markdown() for share in SHARES)
+    text = "\n".join(table(ladder, arguments.out, named).markdown() for named in ladder.goals)
     (arguments.out / "README.md").write_text(text)
     print(text)
 
