@@ -14,6 +14,8 @@ from PIL import Image
 from weit_rl.data.images import decode, folder, load_images, load_sources
 from weit_rl.errors import UserError
 
+PLACES = ("train", "val", "test")  # folders of a set
+
 
 def picture(seed=0, size=(10, 10), mode="RGB", kind="PNG"):
     """The bytes of an image of noise."""
@@ -83,6 +85,24 @@ def test_images_are_brought_to_a_size_and_to_channels():
     assert np.array_equal(large.train.pixels[:, 0], large.train.pixels[:, 2])
 
 
+@pytest.mark.parametrize("kind", ["PNG", "TIFF", "PPM"])
+def test_pictures_of_16_bits_keep_their_brightness(kind, tmp_path):
+    shades = np.array([[0, 257, 1000], [20_000, 33_000, 40_000], [50_000, 65_000, 65_535]], np.uint16)
+    file = io.BytesIO()
+    Image.fromarray(shades).save(file, kind)
+    name = {"PNG": "x.png", "TIFF": "x.tif", "PPM": "x.pgm"}[kind]
+    data = write(tmp_path / "set", {f"{part}/{c}/{name}": file.getvalue() for part in PLACES for c in "ab"})
+    assert load_images(data).test.pixels[0].tolist() == [np.rint(shades / 257).tolist()]
+    assert load_images(data, channels=3).test.pixels[0, 2].tolist() == np.rint(shades / 257).tolist()
+
+
+def test_pictures_of_an_unknown_range_are_refused(tmp_path):
+    file = io.BytesIO()
+    Image.fromarray(np.eye(4, dtype=np.float32)).save(file, "TIFF")
+    data = write(tmp_path / "set", {f"train/{c}/x.tif": file.getvalue() for c in "ab"})
+    refuse("x.tif: cannot be read .its pixels are neither of 8 nor of 16 bits", data)
+
+
 def test_a_smaller_draw_lies_within_a_larger_one(place):
     images = load_images(write(place, tree(count=20)))
     few, more = images.drawn(5).train, images.drawn(9).train
@@ -114,7 +134,7 @@ def test_a_corrupt_image_is_named_and_left_out_only_on_request(place):
     whole = picture(1, kind="JPEG")
     files = tree() | {"train/cat/a.jpg": whole[: len(whole) // 2], "train/dog/b.jpg": b"no image"}
     refuse("image .*train/cat/a.jpg: cannot be read .*skip_corrupt=true", write(place, files))
-    with pytest.warns(UserWarning, match=r"2 corrupt images left out, such as .*a\.jpg"):
+    with pytest.warns(UserWarning, match=r"left out as corrupt: 2 of \d+, such as .*a\.jpg"):
         images = load_images(str(place), skip_corrupt=True)
     assert len(images.train) + len(images.held_out) == 20
 
@@ -186,7 +206,7 @@ def test_an_unknown_name_gets_the_nearest_one():
 
 def test_torchvision_sets_are_read_where_they_lie(tmp_path):
     datasets = pytest.importorskip("torchvision.datasets")
-    refuse(f"data=CIFAR10: not in {tmp_path} .*; add download=true, or give root=FOLDER", "CIFAR10", root=tmp_path)
+    refuse(f"data=CIFAR10: not in {tmp_path} .*; add download=true, or give data_root=FOLDER", "CIFAR10", root=tmp_path)
     refuse("data=ImageNet: .*see torchvision.datasets.ImageNet", "ImageNet", root=tmp_path)
     assert all(hasattr(datasets, name) for name in load_sources().get("torchvision").names())
     rng, raw = np.random.default_rng(0), tmp_path / "MNIST" / "raw"

@@ -51,7 +51,7 @@ def test_a_saved_pipeline_draws_what_the_run_draws(run, pipeline):
     assert np.array_equal(np.stack([np.asarray(image) for image in images]), drawn[:, 0])
     again = pipeline([3, 3, 0, 0], generator=seeded(), num_inference_steps=4, output_type="np").images
     assert again.shape == (4, 8, 8, 1) and np.abs(255 * again[..., 0] - drawn[:, 0]).max() <= 0.51
-    other = pipeline([3], generator=seeded(1), num_inference_steps=4, output_type="pt", return_dict=False)[0]
+    other = pipeline(3, generator=seeded(1), num_inference_steps=4, output_type="pt", return_dict=False)[0]
     assert other.shape == (1, 1, 8, 8) and not np.allclose(other.numpy()[0, 0], again[0, ..., 0])
 
 
@@ -67,6 +67,16 @@ def test_its_folders_are_read_by_diffusers_own_classes(run, saved):
     assert scheduler.config.num_train_timesteps == 1000
     other = vision.PixelDiTPipeline(stock, diffusers.EulerDiscreteScheduler.from_config(scheduler.config))
     assert len(other([1, 2], num_inference_steps=3).images) == 2
+
+
+@pytest.mark.parametrize("name", SCHEDULERS)
+def test_all_schedulers_have_the_steps_of_the_training(name, tmp_path):
+    assert scheduler_of(name, task_of(timesteps=20, sampling_steps=2).scheduler).config.num_train_timesteps == 20
+    vision.train(**TINY, train_steps=1, timesteps=20, sampling_steps=2, validation=False, run_dir=tmp_path / "run")
+    pipeline = vision.PixelDiTPipeline.from_run(tmp_path / "run", scheduler=name)
+    assert pipeline.scheduler.config.num_train_timesteps == 20 and len(pipeline.scheduler.alphas_cumprod) == 20
+    with pytest.raises(UserError, match="steps=21: the network knows 20"):
+        vision.generate(tmp_path / "run", steps=21, scheduler=name)
 
 
 def small_batch():
@@ -91,6 +101,10 @@ def test_a_pipeline_with_code_or_of_other_libraries_is_not_loaded(saved, tmp_pat
 def test_bad_calls_are_refused(run, saved, pipeline):
     with pytest.raises(UserError, match="unknown class '10'"):
         pipeline([10])
+    with pytest.raises(UserError, match="class_labels: none is named"):
+        pipeline([])
+    with pytest.raises(UserError, match="steps=0: must be 1 or more"):
+        pipeline([1], num_inference_steps=0)
     with pytest.raises(UserError, match="steps=1001: the network knows 1000"):
         pipeline([1], num_inference_steps=1001)
     with pytest.raises(UserError, match="exists already"):

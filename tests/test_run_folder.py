@@ -9,11 +9,12 @@ from io import StringIO
 import numpy as np
 import pytest
 import torch
+from matplotlib.figure import Figure
 from rich.console import Console
 
 from weit_rl.command import compose
 from weit_rl.errors import UserError
-from weit_rl.training.learning_curve import draw_learning_curve
+from weit_rl.training.learning_curve import _fill, draw_learning_curve
 from weit_rl.training.progress import Progress, table
 from weit_rl.training.run_folder import RunFolder
 from weit_rl.workflows.monitor import Monitor
@@ -141,6 +142,15 @@ def test_the_learning_curve_is_a_picture(run):
     run.log(80, {"validation/return": -100.0, "validation/score": 3.0})
     picture = run.plot_learning_curve({"scaler stage": 0, "training": 40}, behaviour_return=9000.0)
     assert picture.read_bytes().startswith(b"\x89PNG") and picture.stat().st_size > 10_000
+
+
+@pytest.mark.parametrize("lowest", [0.9, 0.4, 0.001])
+def test_the_axis_of_the_loss_has_numbers_to_read_it_by(lowest):
+    panel = Figure().subplots()
+    _fill(panel, "loss", {"train/loss": [(1, 1.1), (2, 1.0), (3, lowest)]}, {"train": "C0"})
+    low, high = panel.get_ylim()
+    assert sum(low <= tick <= high for tick in panel.get_yticks()) >= 3
+    assert (panel.get_yscale() == "log") == (lowest == 0.001)
 
 
 @pytest.mark.parametrize("metrics", [{}, {"train/loss": [(1, -1.0)]}, {"x/return_mean": [(1, float("nan"))]}])

@@ -107,7 +107,7 @@ def test_bad_input_is_refused(runs, run, options, says):
 
 def test_a_classifier_of_other_images_does_not_fit(runs, tmp_path):
     vision.train(**TINY, image_size=16, run_dir=tmp_path / "larger")
-    with pytest.raises(UserError, match="images of 1x8x8: this network takes 1x16x16"):
+    with pytest.raises(UserError, match=r"features=.*larger: images of 1x8x8: this network takes 1x16x16"):
         vision.evaluate(runs / "drawer", checkpoint="last", features=str(tmp_path / "larger"))
 
 

@@ -150,7 +150,7 @@ def test_a_damaged_sound_is_named_and_left_out_only_on_request(place, content, s
     with pytest.raises(UserError, match=f"sound .*{says}.*skip_corrupt=true") as error:
         load_images(data)
     assert "\n" not in str(error.value)
-    with pytest.warns(UserWarning, match="1 corrupt images left out"):
+    with pytest.warns(UserWarning, match="left out as corrupt: 1 of "):
         assert len(load_images(data, skip_corrupt=True).test) == 4
 
 

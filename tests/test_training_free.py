@@ -108,6 +108,13 @@ def test_weight_selection_takes_the_same_channels_everywhere_and_the_first_layer
     assert torch.equal(net.head.weight, head)
 
 
+def test_bot_makes_more_heads_of_a_single_one():
+    source = trained(width=8)
+    net = made(bot, source, small_net(width=16, depth=2, seed=3))
+    heads = net.blocks[0].qkv.weight.view(3, 2, 8, 16)
+    assert torch.equal(heads[:, 0], heads[:, 1]) and all(p.isfinite().all() for p in net.parameters())
+
+
 @pytest.mark.parametrize("make", [weight_selection, hypercloning, bot])
 def test_equal_size_is_the_identity(make):
     source = trained()

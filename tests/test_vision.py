@@ -16,6 +16,7 @@ from weit_rl import vision
 from weit_rl.bank import TemplateBank
 from weit_rl.command import compose, config_name, help_text
 from weit_rl.errors import UserError
+from weit_rl.evaluate import main as evaluate
 from weit_rl.train import main as train
 
 TINY = {"threads": 1, "device": "cpu", "batch_size": 16}
@@ -67,8 +68,25 @@ def test_a_run_tells_the_classes_of_images(run):
     told = vision.classify(run, images)
     assert told["probabilities"].shape == (3, 10) and torch.allclose(told["probabilities"].sum(1), torch.ones(3))
     assert told["classes"] == [str(int(i)) for i in told["probabilities"].argmax(1)]
+    assert vision.classify(run, images.numpy() / 255)["classes"] == told["classes"]
     with pytest.raises(UserError, match="this network takes 1x8x8"):
         vision.classify(run, torch.zeros(1, 3, 8, 8))
+    with pytest.raises(UserError, match=r"images: are torch.int64; give bytes \(uint8\) or floats in \[0, 1\]"):
+        vision.classify(run, images.long())
+    with pytest.raises(UserError, match=r"images: are floats from 0 to 2[0-9]+; give bytes"):
+        vision.classify(run, images.float())
+    with pytest.raises(UserError, match="images: must be a tensor or an array, not str"):
+        vision.classify(run, "x.png")
+
+
+def test_the_other_verbs_lead_to_it(run):
+    words = [f"run={run}", "checkpoint=last"]
+    report = evaluate(compose("evaluate", ["task=classification", *words]))
+    assert report["accuracy"] == json.loads((run / "evaluation.json").read_text())["accuracy"]
+    with pytest.raises(UserError, match=f"sees images; use python -m weit_rl.vision mode=evaluate run={run}"):
+        evaluate(compose("evaluate", words))
+    with pytest.raises(UserError, match=f"a classifier is exported by python -m weit_rl.export run={run}"):
+        vision.export(run, run / "pipeline")
 
 
 def test_the_bank_serves_other_images_with_a_new_head(bank, model, tmp_path):
@@ -106,6 +124,16 @@ def test_diffusion_is_trained_scored_and_drawn_from(tmp_path):
     assert vision.evaluate(tmp_path / "run", checkpoint="last")["psnr"] == report["psnr"]
     with pytest.raises(UserError, match="unknown class 'ten'"):
         vision.generate(tmp_path / "run", classes=["ten"])
+    with pytest.raises(UserError, match="classes: none is named; name some of 0, 1"):
+        vision.generate(tmp_path / "run", classes=[])
+    with pytest.raises(UserError, match="steps=0: must be 1 or more"):
+        vision.evaluate(tmp_path / "run", steps=0)
+    for scheduler in ("ddim", "ddpm"):
+        vision.evaluate(tmp_path / "run", steps=2, scheduler=scheduler)
+    pictures = [(tmp_path / "run" / f"evaluation-best-digits{n}-samples.png").read_bytes() for n in ("", "-2")]
+    assert pictures[0] != pictures[1]  # drawn as was asked for
+    with pytest.raises(UserError, match="is of task=diffusion, so it tells no classes"):
+        vision.classify(tmp_path / "run", drawn["images"])
 
 
 def test_each_mode_has_options_of_its_own():
@@ -118,10 +146,18 @@ def test_each_mode_has_options_of_its_own():
     ("words", "says"),
     [
         (["mode=trian"], "did you mean train"),
+        (["mode=trian", "--help"], "did you mean train"),
         (["task=clasification"], "did you mean classification"),
         (["model=vut"], "did you mean vit"),
         (["model=dt", "init=scratch"], "unknown model 'dt'"),
         (["data=digit"], "did you mean digits"),
+        (["data=cifar10"], "did you mean CIFAR10"),
+        (["init=scratch", "data_images=0"], "data_images=0: must be 1 or more"),
+        (["init=scratch", "patch_size=0"], "patch_size=0: must be 1 or more"),
+        (["init=scratch", "drop_path=1.5"], "drop_path=1.5: must be from 0 to 0.99"),
+        (["image_size=16"], "the bank's pos_embed is 1x1x1x5x128, not 1x1x1x17x128; use a bank made for such data"),
+        (["task=diffusion", "init=scratch", "timesteps=0"], "timesteps=0: must be 1 or more"),
+        (["task=diffusion", "init=scratch", "timesteps=9", "sampling_steps=10"], "steps=10: the network knows 9"),
         (["data=CIFAR10", "init=scratch"], "CIFAR10"),
         (["mixup=-1", "init=scratch"], "mixup=-1"),
         (["bank=nowhere.safetensors"], "nowhere.safetensors"),
@@ -136,6 +172,11 @@ def test_each_mode_has_options_of_its_own():
 )
 def test_bad_input_is_one_line(refused, words, says):
     assert says in refused("vision", *words)
+
+
+@pytest.mark.parametrize("verb", ["train", "pretrain"])
+def test_a_verb_of_its_own_takes_no_other_mode(refused, verb):
+    assert f"weit_rl.{verb} is mode={verb} alone" in refused(verb, "task=classification", "mode=describe")
 
 
 def test_a_stopped_run_goes_on(bank, model, tmp_path, monkeypatch):

@@ -26,6 +26,7 @@ RANGES = {  # least and most; seeds and episodes end where they would meet those
     "validation_episodes": (0, SEEDS_APART),
     "warmup": (0, 1),
     "dropout": (0, 0.99),
+    "drop_path": (0, 0.99),
     "best_fraction": (0, 1),
     "ema": (0, 0.99999),
     "weight_decay": (0, None),
@@ -35,7 +36,7 @@ RANGES = {  # least and most; seeds and episodes end where they would meet those
     "imitation": (0, None),
     **dict.fromkeys(("steps", "pretrain_steps", "batch_size", "batch", "context", "tile", "rank", "band"), (1, None)),
     **dict.fromkeys(("data_episodes", "evaluate_every", "threads", "workers", "agent_steps", "n_envs"), (1, None)),
-    **dict.fromkeys(("samples", "sampling_steps"), (1, None)),
+    **dict.fromkeys(("samples", "sampling_steps", "timesteps", "data_images", "patch_size"), (1, None)),
 }
 POSITIVE = ("lr", "scaler_lr", "train_lr", "grad_clip")
 

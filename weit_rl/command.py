@@ -44,8 +44,7 @@ def command(verb: str, main: Callable[[DictConfig], Any], argv: Sequence[str] | 
     if {"-h", "--help"} & set(words):
         if hasattr(signal, "SIGPIPE"):
             signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # "--help | head" reads a part of it
-        print(help_text(verb, words))
-        sys.exit(0)
+        sys.exit(_help(verb, words))
     # Unwinds the stack as Ctrl-C does, so that files are closed; the training loop puts its own handler over this one.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     code = _run(verb, main, words)
@@ -80,6 +79,10 @@ def compose(verb: str, words: Sequence[str] = ()) -> DictConfig:
             raise UserError(f"{word}: options are key=value words, such as {next(iter(table))}=...; --help lists them")
         option = _find(table, key)
         values[option.key] = option.parse(text)
+    mode = name.removeprefix(VISION)
+    if name.startswith(VISION) and mode in VISION_MODES and values["mode"] != mode:
+        given = values["mode"]
+        raise UserError(f"mode={given}: weit_rl.{verb} is mode={mode} alone; use python -m weit_rl.vision mode={given}")
     if name == "train" and values["model"] is None:
         values["model"] = usual_model(values["agent"])
     for key, value in values.items():
@@ -122,6 +125,14 @@ def help_text(verb: str, words: Sequence[str] = ()) -> str:
     width = max(len(left) for left, _ in rows)
     lines = [f"  {left:<{width}}  {help}" for left, help in rows]
     return "\n".join([f"usage: python -m weit_rl.{verb} [option=value ...]", "", *about, "", *lines])
+
+
+def _help(verb: str, words: list[str]) -> int:
+    try:
+        print(help_text(verb, words))
+    except UserError as error:
+        return _say(verb, f"error: {error}", 2)
+    return 0
 
 
 def _run(verb: str, main: Callable[[DictConfig], Any], words: list[str]) -> int:

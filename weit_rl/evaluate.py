@@ -9,6 +9,10 @@ from weit_rl.command import command
 
 def main(cfg: Any) -> dict[str, Any]:
     """Run with a composed config (see ``weit_rl.command.compose``); returns the metrics."""
+    if "mode" in cfg:  # another task, whose options are those of weit_rl.vision mode=evaluate
+        from weit_rl.vision import main as vision
+
+        return vision(cfg)
     from weit_rl.workflows.compare import compare_runs
     from weit_rl.workflows.evaluate import evaluate_run
 

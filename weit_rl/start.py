@@ -110,7 +110,7 @@ def check_source(bank: TemplateBank, source_net: nn.Module, plan: Plan) -> None:
             raise UserError(f"the bank's network has no {key}, which the model needs; use a bank made for this model")
         if own[key].shape != wanted.shape:
             have, need = ("x".join(map(str, t.shape)) for t in (own[key], wanted))
-            raise UserError(f"the bank's {key} is {have}, not {need}; use a bank made for this environment and model")
+            raise UserError(f"the bank's {key} is {have}, not {need}; use a bank made for such data and such a model")
 
 
 def own_factors(bank: TemplateBank) -> dict[str, Tensor]:

@@ -70,9 +70,15 @@ def transform(x: Tensor, old: Slot, new: Slot, level: Level, gain: str, head_dim
         block = head_dim if name == HEADS else 1
         matrix = to_size(old.part[axis] // block, new.part[axis] // block, level, gain)
         if axis == new.rule.fan_in:
-            matrix = torch.linalg.pinv(matrix).T.contiguous()
-        x = along(x, 2 + axis, torch.kron(matrix, torch.eye(block, dtype=matrix.dtype)))
+            matrix = torch.linalg.pinv(matrix).T
+        x = along(x, 2 + axis, of_blocks(matrix, block))
     return x
+
+
+def of_blocks(matrix: Tensor, block: int) -> Tensor:
+    """The matrix that does to blocks of so many entries what another does to entries."""
+    own = matrix.new_empty(matrix.shape).copy_(matrix)  # torch.kron takes a column with other strides for damaged
+    return torch.kron(own, torch.eye(block, dtype=matrix.dtype))
 
 
 def to_size(n: int, wanted: int, level: Level, gain: str) -> Tensor:

@@ -115,7 +115,7 @@ def _trained(module: nn.Module, context: Context, lr: float, groups: list[dict[s
 def check(source: Source | None, target: nn.Module, plan: Plan) -> None:
     """UserError without a pre-trained bank, or for one that does not fit the plan; NotDefined as in ``resize``."""
     if source is None or source.bank is None:
-        raise UserError("init=weit needs a pre-trained bank: give bank=PATH, or make one with weit_rl.pretrain")
+        raise UserError("init=weit needs a pre-trained bank: give bank=PATH, or make one of a source by init=svd_bank")
     check_source(source.bank, source.net, plan)
     resize(own_factors(source.bank), plan.layout(source.net), plan.layout(target), source.bank.constraint.factored)
 

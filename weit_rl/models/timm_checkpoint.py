@@ -121,7 +121,10 @@ def _weights(path: Path, allow_pickle: bool) -> dict[str, Tensor]:
     from safetensors.torch import load_file
 
     if path.suffix != ".safetensors" and not allow_pickle:
-        raise UserError(f"{path}: is a pickle; give timm's .safetensors, or allow_pickle=True for a file you trust")
+        raise UserError(
+            f"{path}: may be a pickle; give timm's .safetensors, or, of a file that you trust, write one with "
+            "safetensors.torch.save_file(torch.load(PATH, weights_only=True), 'NEW.safetensors')"
+        )
     try:
         if path.suffix == ".safetensors":
             weights: Any = load_file(path)

@@ -115,7 +115,8 @@ class Diffusion:
         self.plan: Plan = self.model.plan(config.tile)
         self.space = Pixels(self.images) if config.autoencoder is None else self._latents()
         kind = diffusers_schedulers().DDPMScheduler
-        self.scheduler = kind(config.timesteps, clip_sample=self.space.bounded)
+        # by its name: what is given by position counts as a default, which diffusers' other schedulers do not take over
+        self.scheduler = kind(num_train_timesteps=config.timesteps, clip_sample=self.space.bounded)
         self._noise = Noise(self.space, self.scheduler, config, self.none)
         check_steps(config.sampling_steps, scheduler_of(config.scheduler, self.scheduler))
         check_count("samples", config.samples)
@@ -208,9 +209,14 @@ class Diffusion:
         return {"psnr": metrics["psnr"]}
 
     def closer_look(self, net: nn.Module) -> tuple[dict[str, Any], dict[str, bytes]]:
-        """No further number, and a PNG of a few images of every class."""
-        labels = torch.arange(self.none).repeat_interleave(SHOWN)
-        return {}, {"samples": grid_of(self.sample(net, labels).numpy(), SHOWN)}
+        """No further number, and a PNG of a few images of every class, drawn as the config says."""
+        labels, config = torch.arange(self.none).repeat_interleave(SHOWN), self.config
+        how: dict[str, Any] = {
+            "steps": config.sampling_steps,
+            "guidance": config.guidance,
+            "scheduler": config.scheduler,
+        }
+        return {}, {"samples": grid_of(self.sample(net, labels, **how).numpy(), SHOWN)}
 
     def _quality(self, net: nn.Module, seed: int) -> dict[str, Any]:
         if self._judge is None:

@@ -67,7 +67,10 @@ class Judge:
         check_count(f"the test set of {images.name}", len(images.test))
         self.features, self.name = (Inception(), "InceptionV3") if run == INCEPTION else classifier(run)
         self.features.to(device)
-        self.features(torch.zeros(1, *images.test.shape, dtype=torch.uint8))  # whether it takes such images
+        try:  # whether it takes such images
+            self.features(torch.zeros(1, *images.test.shape, dtype=torch.uint8))
+        except UserError as error:
+            raise UserError(f"features={run}: {error}") from error
         _torchmetrics()
 
 

@@ -47,9 +47,12 @@ def scheduler_of(name: str, trained: Any) -> Any:
 
 
 def check_steps(steps: int, scheduler: Any) -> None:
-    """UserError for more steps than the network of a scheduler was trained with."""
+    """UserError for no step, or more than the network of a scheduler was trained with."""
+    if steps < 1:
+        raise UserError(f"steps={steps}: must be 1 or more")
     if steps > scheduler.config.num_train_timesteps:
-        raise UserError(f"steps={steps}: the network knows {scheduler.config.num_train_timesteps}; ask for no more")
+        known = scheduler.config.num_train_timesteps
+        raise UserError(f"steps={steps}: the network knows {known} (timesteps); ask for no more")
 
 
 def guided(
@@ -94,7 +97,7 @@ def denoise(
         watched: goes through the time steps, such as a progress bar (default: unseen).
 
     Raises:
-        UserError: for more steps than the network was trained with.
+        UserError: for no step, or more than the network was trained with.
     """
     check_steps(steps, scheduler)
     scheduler.set_timesteps(steps)

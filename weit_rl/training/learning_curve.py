@@ -12,8 +12,9 @@ Series = Mapping[str, Points]
 MEASURES = {  # y axis -> how the metrics that it shows are called behind the slash
     "loss": ("loss",),
     "episode return (sum of rewards)": ("return", "return_mean"),
-    "accuracy": ("accuracy",),
+    "accuracy (%)": ("accuracy",),
 }
+WIDE = 10  # how many times the least the largest loss is where a logarithmic axis has numbers enough
 UNITS = {"online": "environment step"}  # what a stage's steps count; those of all others are gradient steps
 
 
@@ -118,9 +119,10 @@ def _fill(panel: Any, label: str, series: Series, colours: Mapping[str, str]) ->
             style |= {"marker": "", "label": f"{source}, running mean"}
         if points:
             panel.plot(steps, values, **style)
-    if label == "loss" and all(value > 0 for points in series.values() for _, value in points):
+    shown = [value for points in series.values() for _, value in points]
+    if label == "loss" and min(shown, default=0) > 0 and max(shown) > WIDE * min(shown):
         use_log_scale(panel)
-    elif label != "loss":
+    else:
         panel.yaxis.set_major_formatter("{x:,.6g}")
 
 

@@ -140,7 +140,7 @@ def classify(run: str | Path, images: Tensor | np.ndarray, checkpoint: str = "la
         ``classes``, a list of B names, and ``probabilities``, a tensor ``(B, number of classes)``.
 
     Raises:
-        UserError: if there is no such run or the images have another shape.
+        UserError: if there is no such run, it is no classifier, or the images have another shape or range.
     """
     from weit_rl.workflows.vision import classes_of
 

@@ -105,21 +105,24 @@ class PixelDiTPipeline(DiffusionPipeline):
         net, card = network_of(diffusion_run(run), checkpoint, "cpu")
         if "autoencoder" in card:
             raise UserError(f"run={run}: draws latents of {card['autoencoder']}; only runs in pixels are exported")
-        how = scheduler_of(scheduler, DDPMScheduler(card["timesteps"]))
+        how = scheduler_of(scheduler, DDPMScheduler(num_train_timesteps=card["timesteps"]))
         return cls(PixelDiT.of(net), how, {str(number): name for number, name in enumerate(card["classes"])})
 
-    def get_label_ids(self, label: Sequence[Any]) -> list[int]:
-        """The numbers of classes that are given by name or number; UserError for one there is not."""
+    def get_label_ids(self, label: Any) -> list[int]:
+        """The numbers of classes that are given by name or number, or of one; UserError for one there is not."""
         from weit_rl.workflows.vision import labels_of
 
         count = self.transformer.config.num_embeds_ada_norm
         names = list(self.labels) or [str(number) for number in range(count)]
+        label = [label] if isinstance(label, int | str) else label
+        if not len(label):
+            raise UserError(f"class_labels: none is named; name some of {', '.join(names)}")
         return [one if isinstance(one, int) and 0 <= one < count else labels_of([one], names)[0] for one in label]
 
     @torch.no_grad()
     def __call__(
         self,
-        class_labels: Sequence[Any],
+        class_labels: Sequence[Any] | str | int,
         guidance_scale: float = 1.5,
         generator: torch.Generator | list[torch.Generator] | None = None,
         num_inference_steps: int = 50,
@@ -129,7 +132,7 @@ class PixelDiTPipeline(DiffusionPipeline):
         """Draw one image for each label.
 
         Args:
-            class_labels: names or numbers of classes.
+            class_labels: names or numbers of classes, or one.
             guidance_scale: how far beyond the answer without a label that with one is followed (default 1.5; 1 uses
                 the latter alone).
             generator: of all that is random, or one for each image (default: torch's own).
@@ -138,7 +141,7 @@ class PixelDiTPipeline(DiffusionPipeline):
             return_dict: whether to give an ``ImagePipelineOutput`` (default), or a tuple of the images alone.
 
         Raises:
-            UserError: for a class it does not know, or more steps than it was trained with.
+            UserError: for a class it does not know, or steps that are none or more than it was trained with.
         """
         net, device = self.transformer, self._execution_device
         labels = torch.tensor(self.get_label_ids(class_labels), device=device)

@@ -28,6 +28,8 @@ def evaluate_run(cfg: Any) -> dict[str, Any]:
         raise UserError("fresh, out: belong to compare=[RUN, RUN]; leave them out")
     run = RunFolder.open(cfg.run)
     net, card = policy_of(run, cfg.checkpoint, cfg)
+    if "classes" in card:
+        raise UserError(f"run={cfg.run}: sees images; use python -m weit_rl.vision mode=evaluate run={cfg.run}")
     entry = entry_of_file(card.get("env"), cfg.run, cfg.env)
     if cfg.video:
         film(run, net, card, entry, cfg)

@@ -44,5 +44,6 @@ def _checkpoint(place: Path) -> Path:
 def _same_options(path: str, card: dict[str, Any], mine: dict[str, Any]) -> None:
     made, wanted = ({**{key: c.get(key) for key in mine}, **c["options"], **BESIDE} for c in (card, mine))
     if made != wanted:
-        made, wanted = ({key: value for key, value in c.items() if value is not None} for c in (made, wanted))
-        raise UserError(f"source={path}: was made with {made}, this run asks for {wanted}; give the same options")
+        other = [key for key in {**made, **wanted} if made.get(key) != wanted.get(key)]
+        have, asked = (", ".join(f"{key}={c.get(key)}" for key in other) for c in (made, wanted))
+        raise UserError(f"source={path}: was made with {have}, this run asks for {asked}; give the same options")

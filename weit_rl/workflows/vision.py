@@ -52,7 +52,7 @@ def sample(cfg: Any) -> dict[str, Any]:
         if cfg[name] < 1:
             raise UserError(f"{name}={cfg[name]}: must be 1 or more")
     net, card = network_of(run, cfg.checkpoint, device_of(cfg))
-    task = task_of(run, card, as_config({"data": None, "device": cfg.device, "features": None}))
+    task = task_of(run, card, as_config({"data": None, "device": cfg.device, "features": None, "steps": cfg.steps}))
     labels = torch.tensor(labels_of(cfg.classes, card["classes"])).repeat_interleave(cfg.images)
     images = task.sample(net, labels, cfg.steps, cfg.guidance, cfg.seed, cfg.scheduler).numpy()
     path = unused(run.path / f"samples-{cfg.checkpoint}.npz")
@@ -86,7 +86,8 @@ def diffusion_run(path: str | Path) -> RunFolder:
     run = RunFolder.open(path)
     if checked(run.config, "vision_train", path).get("task") != "diffusion":
         raise UserError(
-            f"run={path}: is not of task=diffusion, so it draws nothing; give one that is (weit_rl.export: others)"
+            f"run={path}: is not of task=diffusion, so it draws nothing; give one that is (a classifier is exported by "
+            f"python -m weit_rl.export run={path})"
         )
     return run
 
@@ -95,6 +96,8 @@ def labels_of(wanted: Any, classes: list[str]) -> list[int]:
     """The numbers of classes that are given by name or number; all where none are."""
     if wanted is None:
         return list(range(len(classes)))
+    if not len(wanted):
+        raise UserError(f"classes: none is named; name some of {', '.join(classes)}")
     for name in map(str, wanted):
         if name not in classes and not (name.isdecimal() and int(name) < len(classes)):
             raise unknown("class", name, classes)
@@ -127,5 +130,21 @@ def task_of(run: RunFolder, card: dict[str, Any], cfg: Any) -> Any:
 def classes_of(run: Path, images: Any, checkpoint: str) -> dict[str, Any]:
     """Names and probabilities, see :func:`weit_rl.vision.classify`."""
     net, card = network_of(RunFolder.open(run), checkpoint, "cpu")
-    logits: Tensor = net(torch.as_tensor(images))
+    if card.get("task") == "diffusion":
+        raise UserError(f"run={run}: is of task=diffusion, so it tells no classes; give a classifier")
+    logits: Tensor = net(_pictures(images))
     return {"classes": [card["classes"][i] for i in logits.argmax(1).tolist()], "probabilities": logits.softmax(1)}
+
+
+def _pictures(images: Any) -> Tensor:
+    """Images as a tensor that a network takes; floats beyond [0, 1] would be taken for far too bright ones."""
+    try:
+        tensor = torch.as_tensor(images)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise UserError(f"images: must be a tensor or an array, not {type(images).__name__}") from error
+    if tensor.dtype != torch.uint8 and not tensor.is_floating_point():
+        raise UserError(f"images: are {tensor.dtype}; give bytes (uint8) or floats in [0, 1]")
+    if tensor.is_floating_point() and tensor.numel() and not 0 <= float(tensor.min()) <= float(tensor.max()) <= 1:
+        low, high = float(tensor.min()), float(tensor.max())
+        raise UserError(f"images: are floats from {low:.4g} to {high:.4g}; give bytes (uint8) or floats in [0, 1]")
+    return tensor

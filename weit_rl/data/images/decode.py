@@ -17,7 +17,8 @@ from weit_rl.errors import UserError
 
 MOST_PIXELS = 64_000_000  # of a single image
 MOST_BYTES = 2 * 2**30  # of a part of a set in memory; images of a larger one are decoded when they are needed
-GREY = ("1", "L", "LA", "I", "I;16", "F")  # PIL's modes of one channel
+WIDE = ("I", "I;16", "I;16B", "I;16L", "I;16N", "F")  # PIL's modes of one channel of more than 8 bits
+GREY = ("1", "L", "LA", *WIDE)
 MODES = {1: "L", 3: "RGB"}
 FORMATS = ("JPEG", "PNG", "BMP", "GIF", "PPM", "TIFF", "WEBP")  # PIL knows more: for EPS it runs another program
 
@@ -43,7 +44,7 @@ class Reading:
         if image.width * image.height > MOST_PIXELS:
             raise ValueError(f"{image.width} x {image.height} pixels are more than {MOST_PIXELS}")
         channels = self.channels or _channels(image)
-        image = image.convert(MODES[channels])
+        image = _of_bytes(image).convert(MODES[channels])
         if self.image_size is not None and image.size != (self.image_size, self.image_size):
             image = ImageOps.fit(image, (self.image_size, self.image_size), Image.Resampling.BICUBIC)
         return np.asarray(image).reshape(image.height, image.width, channels).transpose(2, 0, 1)
@@ -86,7 +87,7 @@ class Reading:
             pixels[len(labels)] = array
             labels.append(item.label)
         if skipped:
-            warnings.warn(f"{len(skipped)} corrupt images left out, such as {skipped[0]}", stacklevel=2)
+            warnings.warn(f"left out as corrupt: {len(skipped)} of {len(items)}, such as {skipped[0]}", stacklevel=2)
         return Part(pixels[: len(labels)], np.array(labels, np.int64))
 
     def _some(self, items: Sequence[Item]) -> Part:
@@ -108,6 +109,16 @@ class Reading:
 
 def _channels(image: Image.Image) -> int:
     return 1 if image.mode in GREY else 3
+
+
+def _of_bytes(image: Image.Image) -> Image.Image:
+    """A picture of 16 bits in 8; PIL's own conversion makes all above 255 white."""
+    if image.mode not in WIDE:
+        return image
+    values = np.asarray(image)
+    if image.mode == "F" or values.min() < 0 or values.max() > 65535:
+        raise ValueError("its pixels are neither of 8 nor of 16 bits")
+    return Image.fromarray(np.rint(values / 257).astype(np.uint8))
 
 
 def _corrupt(where: str, error: Exception, skip: bool) -> str:

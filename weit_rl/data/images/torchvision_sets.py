@@ -53,10 +53,10 @@ def _open(kind: Any, data: str, how: Reading, words: dict[str, Any]) -> Any:
             how.root.mkdir(parents=True, exist_ok=True)
         return kind(str(how.root), **words, **asked)
     except Exception as error:  # of whatever torchvision, an archive or the network raises
-        reason = " ".join(str(error).split())[:160]
+        reason = " ".join(str(error).split())[:200]
         how_to = f"see torchvision.datasets.{data}" if data in NO_DOWNLOAD else "add download=true"
         raise UserError(
-            f"data={data}: not in {how.root} ({reason}); {how_to}, or give root=FOLDER it lies in"
+            f"data={data}: not in {how.root} ({reason}); {how_to}, or give data_root=FOLDER it lies in"
         ) from error
 
 
