@@ -134,6 +134,13 @@ def test_a_bank_is_named_by_what_it_ships_for(refused, words):
         assert named_bank(path, "dt") == path
 
 
+def test_a_bank_may_be_given_by_the_run_that_made_it(refused, words, tmp_path):
+    shutil.copy(BANKS / "HalfCheetah.safetensors", tmp_path / "bank.safetensors")
+    assert named_bank(str(tmp_path), "dt") == str(tmp_path / "bank.safetensors")
+    read = "was made for model=dt, this run asks for model=mlp"  # from its card, so that it was found
+    assert read in refused("train", *words["train"], "model=mlp", f"bank={tmp_path}")
+
+
 def test_no_bank_ships_for_that_model(refused, words):
     err = refused("train", *words["train"], "model=tcn", "bank=null")
     shipped = ", ".join(shipped_names())

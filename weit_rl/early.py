@@ -100,6 +100,7 @@ def _files(cfg: Any, entries: list[EnvEntry]) -> None:
         place = Path(cfg[name]).expanduser()
         if name == "bank" and place.name == cfg.bank and not place.suffix and not place.exists():
             return  # perhaps the name of one that ships, which the models must be loaded to tell
-        card = read_card(place / "checkpoints" / "last.safetensors" if place.is_dir() else place)
+        written = {"bank": "bank.safetensors", "source": "checkpoints/last.safetensors"}[name]  # in its run folder
+        card = read_card(place / written if place.is_dir() else place)
         if name == "bank":
             check_bank(card, cfg)

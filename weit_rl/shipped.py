@@ -10,6 +10,7 @@ from weit_rl.models import MODELS
 from weit_rl.tensorfile import read_card
 
 BANKS = Path(__file__).parent / "assets" / "banks"
+WRITTEN = "bank.safetensors"  # in the run folder of a pre-training
 SHARED = "bodies"  # the file of a bank of several bodies, whose names are in its card
 BETTER_ALONE = (("HalfCheetah", "mlp"),)  # in benchmarks/results/shared_bank
 
@@ -45,9 +46,14 @@ def _file(name: str, model: str) -> Path:
 def named_bank(bank: str, model: str) -> str:
     """Where a bank lies that is given by a path, as ``hf:USER/NAME``, or by an environment or data set it ships for.
 
+    Of a folder it is what a pre-training wrote into it.
+
     Raises:
         UserError: for a bare word that is neither.
     """
+    written = Path(bank).expanduser() / WRITTEN
+    if written.is_file():
+        return str(written)
     if Path(bank).expanduser().exists() or set(bank) & set("/.:\\"):
         return bank
     shipped = shipped_bank(bank, model)
