@@ -43,6 +43,7 @@ class Context:
         loss: ``loss(net, step)``, the task's loss on the batch of a step.
         fit: the shared loop, ``fit(module, loss_of_step, recipe, groups)``.
         recipe: steps and rates of the initialiser's own stage.
+        near_lr: the model's rate of scalers that begin near their best.
         head_dim: channels of an attention head, the same in source and target.
         seed: of everything it draws.
         domains: ``loss(net, step)`` of each domain of the data, for methods that weigh them; None for a single one.
@@ -55,6 +56,7 @@ class Context:
     loss: Callable[[Any, int], Tensor]
     fit: Callable[..., nn.Module]
     recipe: Recipe
+    near_lr: float = 3e-3
     head_dim: int = 32
     seed: int = 0
     domains: Sequence[Callable[[Any, int], Tensor]] | None = None

@@ -40,5 +40,5 @@ def stack_heads(net: nn.Module, layout: Layout) -> dict[str, Tensor]:
 
 
 def slowed_if_short(steps: int) -> float:
-    """What the rate of a stage is multiplied with behind a fitted head."""
+    """What the rate of a stage is multiplied with behind what was fitted, which few large steps undo."""
     return min(1.0, steps / SHORT) ** 1.5

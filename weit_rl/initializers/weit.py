@@ -31,7 +31,7 @@ from weit_rl.start import check_source, network_of_size, own_factors, sampled_wi
 from weit_rl.weit import WeiT
 
 STAGES, NARROW = ("auto", "scalers", "all"), ("fitted", "cut")
-NEAR_LR, FAR_LR = 3e-3, 1e-2  # chosen on the tuning sizes; far scalers need larger steps, which near ones suffer from
+FAR_LR = 1e-2  # chosen on the tuning sizes; far scalers need larger steps, which near ones suffer from
 FREE_LR = 3e-3  # free parameters, like any plain weight, bear no more
 
 
@@ -73,13 +73,15 @@ def weit(
     net.bank.requires_grad_(False)
     far = loss(net) > 2 * loss(source.net)
     slower = slowed(bank, context.plan.layout(target))
-    if bank.card.get("untrained_body"):
+    whole, head = stage == "all" or (stage == "auto" and far), bank.card.get("untrained_body")
+    more = fitted(bank, source.net, target, context) if whole and far and narrow == "fitted" else []
+    if head:
         fit_composed(net, context.loss)
+    if head or more:
         slower *= slowed_if_short(context.recipe.steps)
-    if stage == "all" or (stage == "auto" and far):
-        more = fitted(bank, source.net, target, context) if far and narrow == "fitted" else []
-        return _trained(min((net.materialize(), *more), key=loss), context, slower * NEAR_LR).state_dict()
-    lr = slower * (FAR_LR if far or bank.card.get("new_body") else NEAR_LR)
+    if whole:
+        return _trained(min((net.materialize(), *more), key=loss), context, slower * FREE_LR).state_dict()
+    lr = slower * (FAR_LR if far or bank.card.get("new_body") else context.near_lr)
     _trained(net, context, lr, scaler_groups(net, context.recipe.lr or lr))
     return net.materialize().state_dict()
 

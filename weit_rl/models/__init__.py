@@ -30,6 +30,8 @@ class Model:
         window: steps of the windows it is trained on; None (default) as many as an option says.
         task: what it is for, ``"control"`` (default), ``"classification"`` or ``"diffusion"``.
         most_lr: the largest learning rate that it bears from scratch, where nobody asks for another one.
+        near_lr: the rate of scalers that begin near their best (chosen on the tuning sizes; a larger one
+            learns the few images of digits by heart).
     """
 
     build: Callable[..., nn.Module]
@@ -40,6 +42,7 @@ class Model:
     window: int | None = None
     task: str = "control"
     most_lr: float = math.inf
+    near_lr: float = 3e-3
 
     def make(self, size: Size, **options: Any) -> nn.Module:
         """Build a network; UserError, before any memory is taken, if this machine has too little."""

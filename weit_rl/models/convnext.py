@@ -142,4 +142,5 @@ def _stage_rules(stage: int, tile: int) -> Iterator[Rule]:
     yield Rule(down + r"1\.bias", "bias", None, 1, (stream,))
 
 
-MODELS.add("convnext", Model(build, plan, ("stem.0", "head.fc"), ("stem.0",), sees="images", task="classification"))
+BOUND = ("stem.0", "head.fc")
+MODELS.add("convnext", Model(build, plan, BOUND, ("stem.0",), "images", task="classification", near_lr=1e-3))

@@ -81,4 +81,4 @@ def plan(tile: int) -> Plan:
 
 
 PATCHES = ("patch_embed", "pos_embed")
-MODELS.add("vit", Model(build, plan, (*PATCHES, "head"), PATCHES, sees="images", task="classification"))
+MODELS.add("vit", Model(build, plan, (*PATCHES, "head"), PATCHES, "images", task="classification", near_lr=1e-3))

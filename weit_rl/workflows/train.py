@@ -162,6 +162,7 @@ class TrainRun:
             loss=lambda net, step: self.task.loss(net, self.task.batch(step)),
             fit=fit,
             recipe=self.recipe("scaler"),
+            near_lr=self.task.model.near_lr,
             head_dim=self.size.head_dim,
             seed=self.cfg.seed,
             domains=self.task.domains(),
