@@ -43,26 +43,26 @@ class Context:
         loss: ``loss(net, step)``, the task's loss on the batch of a step.
         fit: the shared loop, ``fit(module, loss_of_step, recipe, groups)``.
         recipe: steps and rates of the initialiser's own stage.
-        near_lr: the model's rate of scalers that begin near their best.
         head_dim: channels of an attention head, the same in source and target.
         seed: of everything it draws.
         domains: ``loss(net, step)`` of each domain of the data, for methods that weigh them; None for a single one.
         build: makes a fresh network of a size, for methods that go through other sizes; None if there is no way.
         run: runs a network on a sample of the data, always the same, for methods that look at activations.
         spent: what it used, filled in by the initialiser (``steps``).
+        near_lr: the model's rate of scalers that begin near their best.
     """
 
     plan: Plan
     loss: Callable[[Any, int], Tensor]
     fit: Callable[..., nn.Module]
     recipe: Recipe
-    near_lr: float = 3e-3
     head_dim: int = 32
     seed: int = 0
     domains: Sequence[Callable[[Any, int], Tensor]] | None = None
     build: Callable[[Size], nn.Module] | None = None
     run: Callable[[nn.Module], Any] | None = None
     spent: dict[str, float] = field(default_factory=lambda: {"steps": 0})
+    near_lr: float = 3e-3
 
 
 Make = Callable[[Source | None, nn.Module, Context], Mapping[str, Tensor]]
