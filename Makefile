@@ -7,8 +7,9 @@ RUN := .venv/bin/python -m
 demo: .venv/.installed
 	$(RUN) weit_rl.train env=HalfCheetah size=small
 
+# A process of pytest that ends is told at once: xdist may wait for ever for the tests of one that was replaced.
 test: .venv/.installed-test
-	OMP_NUM_THREADS=1 $(RUN) pytest -n 2 --dist loadfile
+	OMP_NUM_THREADS=1 $(RUN) pytest -n 2 --dist loadfile --max-worker-restart 0
 
 # mypy knows no package-dir: it reads weit_rl as it is once installed, put together from links.
 check: .venv/.installed-test

@@ -201,6 +201,12 @@ def test_help_may_be_read_in_part():
     assert done.stdout == "usage: python -m weit_rl.train [option=value ...]\n" and not done.stderr
 
 
+def test_help_leaves_the_signals_of_its_process_alone(exit_of):
+    before = signal.getsignal(signal.SIGPIPE)
+    assert exit_of(lambda config: pytest.fail("main must not run"), "--help")[0] == 0
+    assert signal.getsignal(signal.SIGPIPE) is before  # "end the process" would take its other sockets' part, too
+
+
 def _raise(error):
     raise error
 

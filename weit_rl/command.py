@@ -7,6 +7,7 @@ things inside ``main``: then ``--help`` and a misspelt option are answered at on
 from __future__ import annotations
 
 import json
+import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
@@ -42,8 +43,6 @@ def command(verb: str, main: Callable[[DictConfig], Any], argv: Sequence[str] | 
     """
     words = list(sys.argv[1:] if argv is None else argv)
     if {"-h", "--help"} & set(words):
-        if hasattr(signal, "SIGPIPE"):
-            signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # "--help | head" reads a part of it
         sys.exit(_help(verb, words))
     # Unwinds the stack as Ctrl-C does, so that files are closed; the training loop puts its own handler over this one.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
@@ -129,9 +128,11 @@ def help_text(verb: str, words: Sequence[str] = ()) -> str:
 
 def _help(verb: str, words: list[str]) -> int:
     try:
-        print(help_text(verb, words))
+        print(help_text(verb, words), flush=True)
     except UserError as error:
         return _say(verb, f"error: {error}", 2)
+    except BrokenPipeError:  # "--help | head" reads a part of it; what is left is not to be written at the exit either
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0
 
 
