@@ -11,7 +11,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, TextIO
 
 from weit_rl.atomic import is_of_disk
 from weit_rl.choices import usual_model
@@ -34,7 +34,7 @@ def command(verb: str, main: Callable[[DictConfig], Any], argv: Sequence[str] | 
     """Run a verb as a process does, and exit.
 
     Exit codes: 0 done, 2 bad input (one line on stderr, no traceback), 130 after Ctrl-C, 143 after SIGTERM, 1 where
-    another process ended that the training shared its work with.
+    another process ended that the training shared its work with, or that read what is printed (``| head``).
 
     Args:
         verb: names the config file, ``configs/<verb>.yaml``.
@@ -43,10 +43,10 @@ def command(verb: str, main: Callable[[DictConfig], Any], argv: Sequence[str] | 
     """
     words = list(sys.argv[1:] if argv is None else argv)
     if {"-h", "--help"} & set(words):
-        sys.exit(_help(verb, words))
+        sys.exit(_read_to_the_end(lambda: _help(verb, words)))
     # Unwinds the stack as Ctrl-C does, so that files are closed; the training loop puts its own handler over this one.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    code = _run(verb, main, words)
+    code = _read_to_the_end(lambda: _run(verb, main, words))
     if ours():
         signal.signal(signal.SIGTERM, signal.SIG_IGN)  # sent to the rest where one process ended; this one has, too
     sys.exit(code)
@@ -128,12 +128,35 @@ def help_text(verb: str, words: Sequence[str] = ()) -> str:
 
 def _help(verb: str, words: list[str]) -> int:
     try:
-        print(help_text(verb, words), flush=True)
+        print(help_text(verb, words))
     except UserError as error:
         return _say(verb, f"error: {error}", 2)
-    except BrokenPipeError:  # "--help | head" reads a part of it; what is left is not to be written at the exit either
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0
+
+
+def _read_to_the_end(work: Callable[[], int]) -> int:
+    """The exit code of work; 1, as rich has it, where who reads its output left before the end.
+
+    The signal itself stays ignored: its default would end a process for any socket that another one closed, Ray's too.
+    """
+    try:
+        code = work()
+        sys.stdout.flush()
+        return code
+    except BrokenPipeError:
+        if not _unread(sys.stdout):
+            raise
+        return 1
+
+
+def _unread(stream: TextIO) -> bool:
+    """Whether nobody reads it any more, told by an empty line; what is left is then not written at the exit either."""
+    try:
+        print(file=stream, flush=True)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+        return True
+    return False
 
 
 def _run(verb: str, main: Callable[[DictConfig], Any], words: list[str]) -> int:
