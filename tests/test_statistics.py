@@ -103,6 +103,18 @@ def test_other_tasks_have_their_own_words_and_digits():
     assert "What scratch reaches is 20.50." in tables["Steps to a top-1"].note
 
 
+def test_a_measure_beside_the_one_that_decides_has_tables_of_results():
+    rows = [{**one, "kid": one["value"] and one["value"] / 4000} for one in made_up()]
+    measure = Measure(("fid",), "FID", beside=(Measure(("kid",), "KID (x 1000)", 2, less=True, unit=1000),))
+    tables = {t.title: t for t in all_tables(rows, Reference(850, "the FID of scratch"), measure)}
+    fid, kid = (tables[f"{word} after 100 steps"].rows for word in ("FID", "KID (x 1000)"))
+    assert [line[0] for line in fid] == ["weit", "scratch", "bot"] and [line[0] for line in kid][:2] == [
+        "scratch",
+        "weit",
+    ]
+    assert float(kid[1][1]) == float(fid[0][1]) / 4
+
+
 def test_where_less_is_better_ahead_is_below():
     rows = [{**one, "value": one["value"] and 1000 - one["value"]} for one in made_up()]  # ours is 10 below scratch
     measure = Measure(("fid",), "FID", 1, less=True)

@@ -60,6 +60,8 @@ def all_tables(rows: Sequence[Row], reference: Reference, measure: Measure, judg
     done = scored(rows)
     budgets = sorted({row["budget"] for row in done})
     tables = [results_table(done, budget, measure, judge) for budget in budgets]
+    for other in measure.beside:
+        tables += [results_table(_of(other, done), budget, other, judge) for budget in budgets]
     tables += [verdicts(done, budgets, measure), against_scratch(done, budgets, measure), losses(done, budgets)]
     tables += [steps_table(done, reference, measure), costs(done), undefined(rows)]
     return [table for table in tables if table.rows]
@@ -164,6 +166,11 @@ def undefined(rows: Sequence[Row]) -> Table:
     """What methods are not defined for."""
     notes = {(row["method"], row["size"]): row["note"] for row in rows if row["value"] == ""}
     return Table("Not applicable", ["method", "size", "why"], [[*key, note] for key, note in sorted(notes.items())])
+
+
+def _of(measure: Measure, rows: Sequence[Row]) -> list[Row]:
+    """The rows with another measure in the place of the one that decides."""
+    return [{**row, "value": measure.unit * row[measure.columns[0]]} for row in rows]
 
 
 def _a(word: str) -> str:

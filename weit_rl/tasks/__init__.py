@@ -105,6 +105,8 @@ class Measure:
         less: whether less of it is better.
         logged: the metric of validations on the way by which learning rates are chosen, and more of which is better;
             empty for ``word``.
+        beside: further measures, of other ``columns``, that have tables of results, too.
+        unit: what tables multiply it with.
     """
 
     columns: tuple[str, ...]
@@ -112,6 +114,8 @@ class Measure:
     digits: int = 0
     less: bool = False
     logged: str = ""
+    beside: tuple[Measure, ...] = ()
+    unit: float = 1.0
 
     @property
     def sign(self) -> int:

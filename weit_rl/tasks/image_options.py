@@ -77,4 +77,5 @@ def _add(task: str, measure: Measure, judge: tuple[str, ...] = ()) -> None:
 _add(CLASSIFICATION, Measure(("accuracy", "top5", "loss"), "accuracy", digits=1))
 DRAWN = ("fid", "kid", "precision", "recall", "psnr", "loss")
 JUDGE = (f"task={CLASSIFICATION}", "model=vit", "size=small", "init=scratch", "train_steps=1000")
-_add(DIFFUSION, Measure(DRAWN, "FID", digits=2, less=True, logged="psnr"), JUDGE)
+KID = Measure(("kid",), "KID (x 1000)", digits=2, less=True, unit=1000)
+_add(DIFFUSION, Measure(DRAWN, "FID", digits=2, less=True, logged="psnr", beside=(KID,)), JUDGE)
