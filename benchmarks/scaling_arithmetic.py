@@ -19,7 +19,7 @@ from weit_rl import Size, TemplateBank
 from weit_rl.models import MODELS
 from weit_rl.shipped import own_bank
 from weit_rl.theory import compose_flops, numbers
-from weit_rl.training.flops import flops_of
+from weit_rl.training.flops import Flops
 
 PIXELS, CLASSES, IMAGES = 224, 1000, 1_281_167  # ImageNet-1k's training images
 EPOCHS, BATCH = 300, 1024
@@ -57,7 +57,10 @@ def image_cost(size: Size) -> tuple[float, int]:
             loss = net(image).sum()
         loss.backward()
 
-    return flops_of(step), sum(kept.values())
+    flops = Flops()
+    with flops.counted():
+        step()
+    return flops.total, sum(kept.values())
 
 
 def row(size: Size) -> dict[str, float]:

@@ -60,7 +60,7 @@ def factors(folder, devices, facts):
     facts["factors"], facts["tensors"] = sum(p.numel() for p in trained), len(trained)
     facts["composed"] = sum(w.numel() for w in net.weights().values())
     loss = devices.step(net, MaskedLoss(net, task, masks))
-    with profile(activities=[ProfilerActivity.CPU], record_shapes=True) as seen:
+    with devices.divided(), profile(activities=[ProfilerActivity.CPU], record_shapes=True) as seen:
         loss(0).backward()
     facts["sent"] = [[event.name, *event.input_shapes[0]] for event in seen.events() if "gloo" in event.name]
     return net

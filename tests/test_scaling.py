@@ -71,7 +71,9 @@ def test_moments_go_with_what_they_belong_to():
 @pytest.mark.parametrize(
     ("schedule", "says"),
     [([[1, "64x2"]], "begin at 0"), ([[0, "64x2"], [0, "64x3"]], "rise"), ([[0, "64x2"], [10, "64x3"]], "train_steps"),
-     ([[0, "65x2"]], "multiple of head_dim"), (["64x2"], "a list such as"), ([[0]], "a list such as")],
+     ([[0, "65x2"]], "multiple of head_dim"),
+     ([[0, "64x2"], [5, "128x2x64"]], "heads of the same channels"),
+     (["64x2"], "a list such as"), ([[0]], "a list such as")],
 )  # fmt: skip
 def test_bad_schedules(schedule, says):
     with pytest.raises(UserError, match=says):
@@ -81,7 +83,17 @@ def test_bad_schedules(schedule, says):
 def test_a_schedule_covers_the_training():
     found = segments([["0", "tiny"], ["4", "128x3"]], 10)
     assert found == [Segment(0, 4, Size(64, 2)), Segment(4, 10, Size(128, 3))]
-    assert [segment.name for segment in found] == ["train", "train-128x3"]
+    assert [segment.name for segment in found] == ["train", "train-4-128x3"]
+
+
+def test_a_size_that_comes_back_goes_on_from_the_one_before_it(tiny_data, tmp_path):
+    found = []
+    for third in ("32x1", "96x2"):
+        words = [*TINY, "init=scratch", f"grow=[[0, 32x1], [2, 64x1], [4, {third}], [6, 64x1]]", "train_steps=8"]
+        words += ["validation_episodes=0", f"data={tiny_data}", f"run_dir={tmp_path / third}"]
+        train(compose("train", words))
+        found.append(RunFolder.open(tmp_path / third).metrics()["train-6-64x1/loss"])
+    assert found[0] != found[1]
 
 
 def test_a_run_grows_and_a_stopped_one_ends_the_same(tiny_data, tmp_path, monkeypatch):
@@ -90,7 +102,7 @@ def test_a_run_grows_and_a_stopped_one_ends_the_same(tiny_data, tmp_path, monkey
     assert (report["size"], report["train_steps"]) == ("64x3", 14) and report["flops"] > 0
     whole, card = load_network(tmp_path / "whole" / "checkpoints" / "last.safetensors")
     assert card["size"] == [64, 3, 32]
-    losses = dict(RunFolder.open(tmp_path / "whole").metrics()["train-64x3/loss"])
+    losses = dict(RunFolder.open(tmp_path / "whole").metrics()["train-9-64x3/loss"])
     assert set(losses) == {10, 14}
     log = RunFolder.log
     for at in (5, 10):

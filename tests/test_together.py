@@ -85,10 +85,12 @@ def test_the_parts_of_a_batch_are_the_batch_and_their_losses_its_loss():
         def loss(self, net, batch):
             return batch["x"][batch["mask"]].mean()
 
-    tasks = [Task() for _ in range(3)]
-    for rank, task in enumerate(tasks):
-        Division(rank, 3).divide(task)
-    batches = [task.batch(0) for task in tasks]
+    tasks, divisions, batches = [Task() for _ in range(3)], [Division(rank, 3) for rank in range(3)], []
+    for task, division in zip(tasks, divisions, strict=True):
+        division.divide(task)
+        with division.in_parts():
+            batches.append(task.batch(0))
+        assert torch.equal(task.batch(0)["x"], Task().batch(0)["x"])  # whatever an initialiser looks at is whole
     assert torch.equal(torch.cat([batch["x"] for batch in batches]), Task().batch(0)["x"])
     losses = [task.loss(None, batch) for task, batch in zip(tasks, batches, strict=True)]
     assert float(sum(losses) / 3) == pytest.approx(float(Task().loss(None, Task().batch(0))))
@@ -146,6 +148,24 @@ def test_a_run_loses_a_process_is_stopped_and_ends_as_if_it_had_always_been_one(
     assert max(float((one[name] - two[name]).abs().max()) for name in one) < 1e-3  # float32, of weights near 1
     steps = [[row[:2] for row in csv.reader((path / "metrics.csv").open())] for path in (whole, run)]
     assert steps[0] == steps[1]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["env=Ant", "bank=HalfCheetah", "context=20", "size=32x1", "scaler_steps=0", "train_steps=0"],
+     ["init=scratch", "grow=[[0, 32x1], [4, 64x2]]", "train_steps=8"]],
+    ids=["a head that is fitted to whole batches", "moments that are divided again when they have grown"],
+)  # fmt: skip
+def test_networks_in_parts_are_those_of_one_process(words, tiny_data, tmp_path):
+    words = [*TINY, *words, "validation_episodes=0", "dropout=0"]
+    words += [] if "env=Ant" in words else [f"data={tiny_data}"]
+    for count in (1, 2):
+        more = ["trainer.devices=2", "trainer.strategy=fsdp"] if count == 2 else []
+        command = [sys.executable, "-m", "weit_rl.train", *words, *more, f"run_dir={tmp_path / str(count)}"]
+        done = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, timeout=PATIENCE)
+        assert done.returncode == 0, done.stderr
+    one, two = (read_tensors(tmp_path / str(n) / "checkpoints" / "last.safetensors")[0] for n in (1, 2))
+    assert max(float((one[name] - two[name]).abs().max()) for name in one) < 1e-4  # float32, and losses are tiny
 
 
 @pytest.mark.parametrize(

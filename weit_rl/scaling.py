@@ -33,7 +33,7 @@ class Segment:
     @property
     def name(self) -> str:
         """Of its checkpoint and metrics."""
-        return "train" if self.first == 0 else f"train-{self.size}"
+        return "train" if self.first == 0 else f"train-{self.first}-{self.size}"
 
 
 def segments(schedule: Sequence[Sequence[str]], steps: int, head_dim: int = HEAD_DIM) -> list[Segment]:
@@ -45,7 +45,8 @@ def segments(schedule: Sequence[Sequence[str]], steps: int, head_dim: int = HEAD
         head_dim: channels of an attention head, where the sizes do not say.
 
     Raises:
-        UserError: if it does not begin at step 0, or its steps do not rise, or pass the training's end.
+        UserError: if it does not begin at step 0, or its steps do not rise, or pass the training's end, or sizes have
+            heads of different channels: nothing would be left of what was learned.
     """
     try:
         pairs = [(int(step), Size.parse(str(size), head_dim)) for step, size in schedule]
@@ -54,6 +55,8 @@ def segments(schedule: Sequence[Sequence[str]], steps: int, head_dim: int = HEAD
     firsts = [first for first, _ in pairs]
     if not firsts or firsts[0] != 0 or sorted(set(firsts)) != firsts or firsts[-1] >= max(steps, 1):
         raise UserError(f"grow={schedule}: its steps must begin at 0, rise, and end before train_steps={steps}")
+    if len({size.head_dim for _, size in pairs}) > 1:
+        raise UserError(f"grow={schedule}: all sizes need heads of the same channels")
     return [Segment(first, last, size) for (first, size), last in zip(pairs, [*firsts[1:], steps], strict=True)]
 
 

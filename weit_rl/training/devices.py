@@ -6,7 +6,7 @@ too, and is looked into before torch is loaded.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -35,11 +35,11 @@ class Devices:
         return self.rank == 0
 
     def share(self, tasks: Sequence[Any]) -> None:
-        """Give this process its part of every batch of these tasks."""
+        """Let every batch of these tasks be this process's part of it inside :meth:`divided`."""
 
     @contextmanager
-    def undivided(self) -> Iterator[None]:
-        """Inside, batches are whole in every process."""
+    def divided(self) -> Iterator[None]:
+        """Inside, batches are this process's part; outside they are whole in every process."""
         yield
 
     def step(self, module: nn.Module, loss: Loss) -> Loss:
@@ -97,6 +97,12 @@ class Devices:
         from weit_rl.training.checkpoint import load_training
 
         return load_training(path, module, optimizer)
+
+    def fill(self, optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
+        """Give an optimiser its state, see :func:`weit_rl.training.checkpoint.fill_optimizer`."""
+        from weit_rl.training.checkpoint import fill_optimizer
+
+        fill_optimizer(optimizer, tensors)
 
 
 ALONE = Devices()

@@ -63,7 +63,11 @@ class Parts(Ranks):
         if stored is None:
             return None
         tensors, card = stored
-        return fill_training(path, module, optimizer, _spread(tensors, module, optimizer), card)
+        return fill_training(path, module, optimizer, _spread(tensors, module.state_dict(), optimizer), card)
+
+    def fill(self, optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
+        """Give an optimiser this process's part of its state."""
+        super().fill(optimizer, _spread(tensors, {}, optimizer))
 
 
 def blocks(net: nn.Module) -> Iterator[nn.Module]:
@@ -75,9 +79,9 @@ def blocks(net: nn.Module) -> Iterator[nn.Module]:
             yield from blocks(child)
 
 
-def _spread(tensors: Mapping[str, Tensor], module: nn.Module, optimizer: Any) -> dict[str, Tensor]:
-    """The parts of a state's tensors, divided as the parameters are that they belong to."""
-    owners = {f"module.{name}": tensor for name, tensor in module.state_dict().items()}
+def _spread(tensors: Mapping[str, Tensor], module: Mapping[str, Tensor], optimizer: Any) -> dict[str, Tensor]:
+    """The parts of a state's tensors, divided as what they belong to; ``module`` is the module's own state."""
+    owners = {f"module.{name}": tensor for name, tensor in module.items()}
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
     spread = {}
     for name, tensor in tensors.items():

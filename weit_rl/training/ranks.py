@@ -49,14 +49,14 @@ class Ranks(Devices):
         self._division = Division(self.rank, self.count)
 
     def share(self, tasks: Sequence[Any]) -> None:
-        """Give this process its part of every batch of these tasks."""
+        """Let every batch of these tasks be this process's part of it inside :meth:`divided`."""
         for task in tasks:
             self._division.divide(task)
 
     @contextmanager
-    def undivided(self) -> Iterator[None]:
-        """Inside, batches are whole in every process."""
-        with self._division.suspended():
+    def divided(self) -> Iterator[None]:
+        """Inside, batches are this process's part; outside they are whole in every process."""
+        with self._division.in_parts():
             yield
 
     def step(self, module: nn.Module, loss: Loss) -> Loss:

@@ -23,10 +23,10 @@ class Division:
     """
 
     def __init__(self, rank: int, count: int):
-        self.rank, self.count, self.whole = rank, count, False
+        self.rank, self.count, self.whole = rank, count, True
 
     def divide(self, task: Any) -> None:
-        """Let a task's batches be parts, and their losses such that the mean over the processes is the whole's."""
+        """Let a task's batches be parts, where they are not whole, and the mean of their losses that of the whole."""
         batch, loss = task.batch, task.loss
 
         def weighted(net: Any, part: dict[str, Tensor]) -> Tensor:
@@ -44,10 +44,10 @@ class Division:
         return part
 
     @contextmanager
-    def suspended(self) -> Iterator[None]:
-        """Inside, batches are whole."""
-        self.whole = True
+    def in_parts(self) -> Iterator[None]:
+        """Inside, batches are parts."""
+        self.whole = False
         try:
             yield
         finally:
-            self.whole = False
+            self.whole = True

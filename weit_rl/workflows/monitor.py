@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from weit_rl.errors import UserError
 from weit_rl.tensorfile import newest, read_card
 from weit_rl.training.bad_batch import write_batch
-from weit_rl.training.flops import flops_of, step_flops
+from weit_rl.training.flops import Flops, step_flops
 from weit_rl.training.loop import NotFinite, Recipe, fit
 from weit_rl.training.progress import Progress
 from weit_rl.training.run_folder import RunFolder
@@ -28,7 +29,7 @@ class Monitor:
     """
 
     def __init__(self, run: RunFolder, tasks: Sequence[Any] = (), validate: Callable[[int], None] = lambda step: None):
-        self.run, self.tasks, self.validate, self._beside = run, tasks, validate, 0.0
+        self.run, self.tasks, self.validate, self._beside = run, tasks, validate, Flops()
         run.devices.share(tasks)
         earlier = run.metrics().get("time/seconds", [(0, 0.0)])
         self._began = time.monotonic() - earlier[-1][1]
@@ -43,14 +44,13 @@ class Monitor:
         """FLOPs of the stages that are finished, by counting single steps."""
         return sum(values[-1][1] for name, values in self.run.metrics().items() if name.endswith("/flops"))
 
-    def counted(self, call: Callable[[], Any]) -> None:
-        """Count what an initialiser does beside its stage."""
-        self._beside += flops_of(call)
-
-    def log_beside(self) -> None:
-        """Log what was counted; a resumed run that does it again does not log it twice."""
-        if self._beside and BESIDE not in self.run.metrics():
-            self.run.log(0, {BESIDE: self._beside})
+    @contextmanager
+    def beside(self) -> Iterator[None]:
+        """Log the FLOPs of what an initialiser does inside, but for stages; a resumed run does not log them twice."""
+        with self._beside.counted():
+            yield
+        if self._beside.total and BESIDE not in self.run.metrics():
+            self.run.log(0, {BESIDE: self._beside.total})
 
     def stage(
         self,
@@ -86,8 +86,9 @@ class Monitor:
         begin, end = span or (0, recipe.steps)
         checkpoint = self.run.checkpoint_path(f"{name}_state")
         start = read_card(done)["step"] if (done := newest(checkpoint)) else begin
-        flops = (end - begin) * self.run.devices.count * step_flops(module, loss, min(probes, recipe.steps))
-        with Progress(end, f"{name} stage", start) as bar:
+        with self._beside.paused(), Progress(end, f"{name} stage", start) as bar:
+            with self.run.devices.divided():
+                flops = (end - begin) * self.run.devices.count * step_flops(module, loss, min(probes, recipe.steps))
 
             def on_step(step: int, value: float) -> None:
                 after()
@@ -105,6 +106,5 @@ class Monitor:
                 if not self.run.devices.leads:
                     raise
                 path = self.run.path / BAD_BATCH
-                with self.run.devices.undivided():
-                    write_batch(path, self.tasks, loss, name, error.step)
+                write_batch(path, self.tasks, loss, name, error.step)
                 raise UserError(f"{name} stage: {error}; the batch is in {path}") from error

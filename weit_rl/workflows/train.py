@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from torch import nn
@@ -18,7 +17,7 @@ from weit_rl.sizes import Size
 from weit_rl.tasks import kind_of
 from weit_rl.tensorfile import newest, read_tensors
 from weit_rl.training.average import Averaged
-from weit_rl.training.checkpoint import fill_optimizer, load_network, save_network
+from weit_rl.training.checkpoint import load_network, save_network
 from weit_rl.training.loop import Recipe
 from weit_rl.training.run_folder import RunFolder
 from weit_rl.workflows.launch import launch
@@ -103,7 +102,7 @@ class TrainRun:
         warm, name = None, ""
         for segment in self.segments:
             if segment.first:
-                warm = self.rescale(segment.size, monitor.run.checkpoint_path(f"{name}_state"))
+                warm = self.rescale(segment.size, monitor.run, f"{name}_state")
             self.trained = monitor.run.devices.parted(self.net)
             stage = (segment.name, self.scaler_steps, self.averaged or self.trained, self.loss, self.recipe("train"))
             after = self.averaged.update if self.averaged else lambda: None
@@ -119,33 +118,32 @@ class TrainRun:
         if devices.leads:
             scores.validate(self.judged, self.card(), step)
 
-    def rescale(self, size: Size, state: Path) -> Callable[[Any], None]:
+    def rescale(self, size: Size, run: RunFolder, state_name: str) -> Callable[[Any], None]:
         """Go on with a network of another size; returns what carries the optimiser's state over."""
-        target = self.task.build(size, self.cfg.seed)
+        target, state = self.task.build(size, self.cfg.seed), run.checkpoint_path(state_name)
         moments = rescaled_optimizer(read_tensors(newest(state) or state)[0], self.net, target, self.task.plan)
         target.load_state_dict(rescaled(self.net, target, self.task.plan, self.cfg.seed))
         self.net = self.trained = target
         self.size = size
-        return lambda optimizer: fill_optimizer(optimizer, moments)
+        return lambda optimizer: run.devices.fill(optimizer, moments)
 
     def start(self, run: RunFolder, monitor: Monitor) -> None:
-        """Initialise the network, or read what an earlier part of this run initialised."""
+        """Initialise the network, or read what an earlier part of this run, or the process that leads, initialised."""
         path = run.checkpoint_path("start")
-        if path.exists():
-            self.net.load_state_dict(load_network(path)[0].state_dict())
-        else:
+        if not path.exists():
             self.initialize(monitor)
             if run.devices.leads:
                 save_network(path, self.net, self.card())
+            run.devices.wait()
+        self.net.load_state_dict(load_network(path)[0].state_dict())
         monitor.validate(self.scaler_steps)
 
     def initialize(self, monitor: Monitor) -> None:
         """The initialiser's own stage."""
         context = self.context(lambda *stage: monitor.stage("scaler", 0, *stage))
-        context.run = lambda net: monitor.counted(lambda: self.task.run(net))
-        self.net.load_state_dict(self.make(self.source, self.net, context))
+        with monitor.beside():
+            self.net.load_state_dict(self.make(self.source, self.net, context))
         self.task.settle(self.net)
-        monitor.log_beside()
 
     def begun(self) -> nn.Module:
         """What the initialiser makes without a step."""
