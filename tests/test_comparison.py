@@ -5,8 +5,8 @@ from conftest import contents
 
 from weit_rl.benchmark import main as benchmark
 from weit_rl.command import compose
-from weit_rl.comparison import rates
-from weit_rl.comparison.cell import fields_of
+from weit_rl.comparison import rates, runs
+from weit_rl.comparison.cell import cell_words, fields_of
 from weit_rl.comparison.grid import PROFILES, Cell, Grid
 from weit_rl.comparison.launchers import Place
 from weit_rl.comparison.launchers.local import in_parallel
@@ -57,6 +57,7 @@ def test_profiles_report_only_what_was_neither_sampled_nor_tuned_on():
     ("word", "says"),
     [("methods=[wiet]", "did you mean weit"), ("sizes=[33x2]", "multiple of head_dim"), ("budgets=[]", "at least one"),
      ("budgets=[0, 0]", "each once"), ("budgets=[-1]", "0 or more"), ("seeds=[a]", "list of integers"),
+     ("seeds=[0, 1000]", "must be from 0 to 999"), ("sizes=[tiny, 64x2]", "each once"),
      ("model=tnc", "did you mean tcn"),
      ("profile=cor", "did you mean core"), ("mode=tun", "did you mean tune"), ("report=pdf", "unknown report"),
      ("data=expart", "neither a file"), ("workers=0", "1 or more"), ("episodes=0", "from 1"),
@@ -64,6 +65,23 @@ def test_profiles_report_only_what_was_neither_sampled_nor_tuned_on():
 )  # fmt: skip
 def test_bad_options_are_refused(refused, word, says):
     assert says in refused("benchmark", word)
+
+
+def test_a_method_is_for_its_task_and_svd_bank_gets_as_many_templates_as_weit(tmp_path):
+    with pytest.raises(UserError, match="methods: bc is for task=control"):
+        grid("task=classification", "data=digits", "model=vit", "methods=[bc]")
+    for name, has in (("svd_bank", True), ("bot", False)):
+        words = cell_words(Cell(name, "32x1", 0, 0), Sources(grid(), tmp_path, 1, ("rank=48",)), None)
+        assert ("init_options={rank: 48}" in words) is has
+
+
+def test_an_environment_that_imports_a_module_is_trusted_again(monkeypatch, tmp_path):
+    seen = []
+    monkeypatch.setattr(runs, "compose", lambda verb, words: words)
+    monkeypatch.setitem(runs.VERBS, "train", (seen.append, "evaluation.json"))
+    (tmp_path / "config.yaml").touch()
+    runs.finish("train", tmp_path, ["task=control", "env=gym:mine:My-v0", "size=32x1"])
+    assert seen == [["task=control", "env=gym:mine:My-v0", f"resume={tmp_path}"]]
 
 
 def test_a_small_comparison(tiny_data, tmp_path, capsys):
@@ -75,7 +93,8 @@ def test_a_small_comparison(tiny_data, tmp_path, capsys):
     assert done["tleg", 3]["return_mean"] == "" and "not defined" in done["tleg", 3]["note"]
     assert {done[m, 3]["source"] for m in ("weit", "scratch", "bot")} == {"kronecker", "", done["bot", 3]["source"]}
     assert done["weit", 3]["steps"] == 3 and done["weit", 3]["flops"] > done["scratch", 3]["flops"] > 0
-    assert done["weit", 0]["flops"] == 0 and not list((tmp_path / "b" / "cells").iterdir())
+    assert done["weit", 0]["flops"] > 0 == done["scratch", 0]["flops"]  # it looks for the best start
+    assert not list((tmp_path / "b" / "cells").iterdir())
     text = (tmp_path / "b" / "README.md").read_text()
     assert "weit less the other" in text and "![curves](curves.png)" in text
 
@@ -87,8 +106,8 @@ def test_a_small_comparison(tiny_data, tmp_path, capsys):
     benchmark(compose("benchmark", [*words, "report=html"]))  # what is missing is made again, and nothing else
     again = {(r["method"], r["budget"]): {**r, "seconds": 0} for r in read(tmp_path / "b" / "results.csv", CONTROL)}
     assert again == {key: {**r, "seconds": 0} for key, r in done.items()}
-    page = (tmp_path / "b" / "report.html").read_text()
-    assert page.count("data:image/png;base64,") == 4 and "http" not in page
+    page = (tmp_path / "b" / "report.html").read_text()  # without shares of the data's return, which is below zero
+    assert page.count("data:image/png;base64,") == 3 and "http" not in page
     with pytest.raises(UserError, match="made with another batch_size"):
         benchmark(compose("benchmark", [*words, "batch_size=5"]))
 
@@ -109,7 +128,7 @@ def test_sources_cost_what_a_bank_costs(tiny_data, tmp_path):
     assert 20 < steps["largest"] < 80 and steps["smallest"] > 5 * steps["largest"]
     assert "steps=40" in sources.bank_words("kronecker", 0)
     dense = PretrainRun(compose("pretrain", sources.bank_words("identity", 0)))  # nothing to compose: more steps
-    assert dense.cfg.steps > 40 and dense.flops() == pytest.approx(sources.flops(0), rel=0.02)
+    assert dense.cfg.steps > 40 and dense.flops() == pytest.approx(sources.flops(0), rel=0.03)
     words = compose("pretrain")
     assert (str(sampled(words, "largest")), str(sampled(words, "smallest"))) == ("128x6", "64x2")
     assert grid().pretrain_steps == words.steps  # so that the bank that ships can serve

@@ -11,6 +11,7 @@ from torch import nn
 
 from weit_rl.errors import Interrupted, UserError
 from weit_rl.tensorfile import read_card
+from weit_rl.training.flops import Flops
 from weit_rl.training.loop import Recipe, fit, learning_rate
 
 
@@ -153,3 +154,11 @@ def test_outside_the_main_thread_it_trains_without_touching_signals():
     thread.start()
     thread.join()
     assert same(net, fit(whole, loss_of(whole), Recipe(steps=3)))
+
+
+def test_flops_hold_those_of_attention():
+    query = torch.randn(2, 3, 20, 8)
+    flops = Flops()
+    with flops.counted():
+        nn.functional.scaled_dot_product_attention(query, query, query)
+    assert flops.total == 2 * 2 * (2 * 3 * 20 * 20 * 8)  # two products of two FLOPs each

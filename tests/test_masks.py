@@ -110,3 +110,8 @@ def test_the_sub_network_alone_reaches_only_what_it_is_cut_from(task):
     used = torch.zeros_like(grad, dtype=torch.bool)
     used[[0, 2], :, :, :8, :2] = True
     assert grad.shape[-2:] == (16, 4) and (grad[used] != 0).all() and not grad[~used].any()
+
+
+def test_a_size_that_is_named_twice_is_one():
+    masks = Masks([16, 16, 32], [1, 1], Size(32, 1, 16))
+    assert len(masks.sizes) == 2 and all(len(set(masks.draw(step))) == 2 for step in range(9))

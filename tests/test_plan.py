@@ -193,3 +193,9 @@ def test_a_network_with_activation_checkpointing_is_refused():
     plan = MODELS.get("dt").plan(8)
     with pytest.raises(UserError, match=r"blocks\.0.*checkpointing"):
         WeiT(net, TemplateBank.from_plan(plan, 4), plan)
+
+
+def test_a_weight_of_one_number_is_composed():
+    plan = Plan.infer(nn.Sequential(nn.Linear(1, 1)), tile=1)
+    weights = WeiT(nn.Sequential(nn.Linear(1, 1)), TemplateBank.from_plan(plan, rank=1), plan).weights()
+    assert all(torch.isfinite(weight).all() for weight in weights.values())

@@ -185,3 +185,10 @@ def test_it_only_shrinks(size, way):
     with pytest.raises(UserError, match=f"init=pruning: .*{way}"):
         check(Source(small_net(**FULL)), small_net(width=size[0], depth=size[1]), PLAN)
     check(Source(small_net(**FULL)), small_net(width=16, depth=2), PLAN)
+
+
+def test_masks_lie_where_the_network_does():
+    masked = MaskedNetwork(small_net(width=16).to("meta"), PLAN)
+    buffers = dict(masked.net.named_buffers())
+    kept = [buffer for name, buffer in buffers.items() if name.endswith("keep")]
+    assert len(kept) > 2 and all(buffer.is_meta for buffer in kept)

@@ -31,8 +31,9 @@ def test_an_unknown_name_gets_the_nearest_and_all(registry):
     assert str(error.value) == (
         "unknown environment 'HalfCheeta'; did you mean HalfCheetah? (possible: HalfCheetah, Hopper)"
     )
-    with pytest.raises(UserError, match=r"^unknown environment 'zzz' \(possible"):
-        registry.get("zzz")
+    for name in ("zzz", 3):
+        with pytest.raises(UserError, match=rf"^unknown environment {name!r} \(possible"):
+            registry.get(name)
 
 
 @pytest.mark.parametrize("name", LADDER)

@@ -114,7 +114,7 @@ def test_the_initialiser_gives_the_source_back_or_trains_what_is_its_own(rank, s
     source, target, inputs = small_net(), small_net(seed=4), small_inputs()
     source.target_return.fill_(7)
     goal = torch.zeros_like(inputs[1])
-    context = Context(PLAN, lambda net, step: (net(*inputs) - goal).square().mean(), fit, Recipe(steps, 1e-2))
+    context = Context(PLAN, lambda net, step: (net(*inputs) - goal).square().mean(), fit, Recipe(steps, 1e-2), 8)
     target.load_state_dict(svd_bank.svd_bank(Source(source), target, context, rank=rank))
     state = target.state_dict()
     near = [torch.allclose(state[name], tensor, rtol=1e-5, atol=1e-5) for name, tensor in source.state_dict().items()]

@@ -132,3 +132,10 @@ def test_where_less_is_better_ahead_is_below():
     assert steps["32x3", "weit"][0] == "0 (0 to 0)" and steps["32x3", "weit"][2] == "0 (0 to 0)"  # 900 of 944 allowed
     assert steps_to([(0, 10.0), (99, 4.0)], 7, -1) == pytest.approx(9) and steps_to([(0, 10.0)], 9, -1) == math.inf
     assert profiles(rows, DATA, measure).startswith(b"\x89PNG")
+
+
+def test_what_is_below_zero_has_no_shares():
+    rows = [{**one, "value": one["value"] and -one["value"]} for one in made_up()]
+    reference, measure = Reference(-500, "the data's return"), CONTROL.measure
+    assert not any(table.title.startswith("Steps to") for table in all_tables(rows, reference, measure))
+    assert all_figures(rows, reference, 1e12, measure).keys() == {"curves", "interquartile_means", "cost"}

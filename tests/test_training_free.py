@@ -245,3 +245,9 @@ def test_direct_trains_for_its_steps():
     target.load_state_dict(direct(None, target, used))
     assert used.loss(target, 0).item() < 0.7 * before
     assert used.spent["steps"] == 30
+
+
+@pytest.mark.parametrize("noise", ["abc", -1, True, float("nan")])
+def test_noise_that_is_no_number_is_refused(noise):
+    with pytest.raises(UserError, match="must be a number, 0 or more"):
+        hypercloning(Source(small_net(width=16)), small_net(width=32), context(), noise=noise)

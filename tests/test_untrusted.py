@@ -47,7 +47,8 @@ def test_a_checkpoint_whose_card_tells_of_another_network(changes, tiny_run, tmp
 @pytest.mark.parametrize(
     "changes",
     [{"size": [2**20, 40, 32]}, {"size": [-64, 2, 32]}, {"size": [2**40, 1, 1]}, {"constraint": "x"},
-     {"constraint": {}}, {"sizes_sampled": [1]}, {"config": "x"}, {"names": [{}]}],
+     {"constraint": {}}, {"sizes_sampled": [1]}, {"sizes_sampled": ["abc"]},
+     {"tiles": [1]}, {"config": "x"}, {"names": [{}]}],
     ids=str,
 )  # fmt: skip
 def test_a_bank_whose_card_asks_for_more(changes, refused, words, tiny_bank, tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -21,6 +22,7 @@ from weit_rl.sizes import Size
 from weit_rl.tensorfile import read_tensors, write_tensors
 
 FORMAT = "weit_rl bank 1"
+SAMPLED = re.compile(r"\d{1,6}x\d{1,6}(x\d{1,6})?")  # a size in a card
 FILE, README = "bank.safetensors", "README.md"  # in a folder or repository that is shared
 
 
@@ -195,6 +197,11 @@ def _check_kinds(card: Mapping[str, Any]) -> None:
         raise TypeError(f"size {counts!r:.60}")
     if not all(isinstance(text, str) for text in texts) or not isinstance(card.get("config", {}), dict):
         raise TypeError("texts and options of other kinds")
+    if not isinstance(card.get("tiles", {}), dict):
+        raise TypeError(f"tiles {card['tiles']!r:.60}")
+    for text in _several(card.get("sizes_sampled", [])):
+        if not SAMPLED.fullmatch(text):
+            raise TypeError(f"sizes_sampled {text!r:.60}")
 
 
 def _several(value: Any) -> list[Any]:

@@ -81,7 +81,8 @@ def _rule(name: str, pattern: str, role: str, module: nn.Module, p: Tensor, axes
     names = (axes.name(part[0]), axes.name(part[1]) if fan_in is not None else FIXED, *kernel)
     big = part[0] >= axes.tile and (part[1] >= axes.tile or fan_in is None)
     tile = (axes.tile, axes.tile if fan_in is not None else 1, *part[2:]) if big else None
-    return Rule(pattern, role, tile, split, names, fan_in, float(p.detach().std()) or 0.02)
+    std = float(p.detach().std()) if p.numel() > 1 else 0.0
+    return Rule(pattern, role, tile, split, names, fan_in, std or 0.02)
 
 
 def _split(name: str, module: nn.Module, p: Tensor) -> int:

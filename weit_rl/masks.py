@@ -34,7 +34,7 @@ class Masks:
 
     def __init__(self, widths: Sequence[int], depths: Sequence[int], full: Size, seed: int = 0, rule: str = "drawn"):
         self.full, self.seed, self.rule = full, seed, RULES.get(rule)
-        grid = [Size(width, depth, full.head_dim) for width in widths for depth in depths]
+        grid = [Size(width, depth, full.head_dim) for width in dict.fromkeys(widths) for depth in dict.fromkeys(depths)]
         self.sizes = [full] if rule == "none" else grid
         if not grid:
             raise UserError("widths and depths: name at least one of each to sample")

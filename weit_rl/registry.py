@@ -13,7 +13,7 @@ T = TypeVar("T")
 def unknown(kind: str, name: str, known: list[str], shown: list[str] | None = None) -> UserError:
     """The error for a name nobody registered: says the nearest and all possible ones, or a shorter list of them."""
     lower = {one.lower(): one for one in known}
-    near = difflib.get_close_matches(name.lower(), lower, n=1, cutoff=0.5)
+    near = difflib.get_close_matches(str(name).lower(), lower, n=1, cutoff=0.5)
     guess = f"; did you mean {lower[near[0]]}?" if near else ""
     return UserError(f"unknown {kind} {name!r}{guess} (possible: {', '.join(shown or known)})")
 

@@ -80,6 +80,7 @@ def cell_words(cell: Cell, sources: Sources, rate: float | None) -> list[str]:
         *sources.judged(),
         *(f"{key}={value}" for key, value in options.items()),
         *method.words,
+        *(sources.rank_words(cell.seed) if method.ranked else []),
         *([f"train_lr={rate}"] if rate else []),
     ]
 

@@ -28,10 +28,11 @@ def all_figures(rows: Sequence[Row], reference: Reference, source_flops: float, 
         measure: what methods are compared by.
     """
     rows = scored(rows)
+    shares = {"profiles": profiles(rows, reference, measure)} if reference.value > 0 else {}  # no shares below zero
     return {
         "curves": curves(rows, reference, measure.word),
         "interquartile_means": over_sizes(rows, measure.word),
-        "profiles": profiles(rows, reference, measure),
+        **shares,
         "cost": cost(rows, source_flops, measure.word),
     }
 

@@ -11,6 +11,7 @@ from weit_rl.comparison.methods import METHODS
 from weit_rl.errors import UserError
 from weit_rl.models import MODELS
 from weit_rl.registry import unknown
+from weit_rl.seeds import SEEDS_APART
 from weit_rl.sizes import Size
 from weit_rl.tasks import Kind, kind_named
 
@@ -120,19 +121,21 @@ class Grid:
         """UserError for what is not possible."""
         MODELS.get(self.model)
         for method in self.methods:
-            METHODS.get(method)
-        for size in self.sizes:
-            Size.parse(size)
+            if METHODS.get(method).task not in (None, self.task):
+                raise UserError(f"methods: {method} is for task={METHODS.get(method).task}; leave it out")
         for name in ("features", *DRAWN):
             value = getattr(self, name)
             if value is not None and not self.kind.judge:
                 raise UserError(f"{name}={value}: task={self.task} draws nothing that is judged; leave it out")
         for name in ("methods", "sizes", "budgets", "seeds"):
             values = getattr(self, name)
-            if not values or len(set(values)) < len(values):
+            shapes = [Size.parse(size) for size in values] if name == "sizes" else values
+            if not values or len(set(shapes)) < len(values):
                 raise UserError(f"{name}={list(values)}: give at least one, each once")
         if min(self.budgets) < 0:
             raise UserError(f"budgets={list(self.budgets)}: must be 0 or more")
+        if not all(0 <= seed < SEEDS_APART for seed in self.seeds):
+            raise UserError(f"seeds={list(self.seeds)}: must be from 0 to {SEEDS_APART - 1}")
 
     def words(self) -> list[str]:
         """Options that every run has, of a source as of a target."""

@@ -17,12 +17,14 @@ class Method:
         constraint: of the bank it starts from; None for one that starts from a plain network, or from nothing.
         words: options of ``weit_rl.train`` that are its own.
         task: the only one it is for; None for all.
+        ranked: whether it takes the rank of WeiT's bank as an option.
     """
 
     init: str
     constraint: str | None = None
     words: tuple[str, ...] = ()
     task: str | None = None
+    ranked: bool = False
 
     @property
     def initializer(self) -> Initializer:
@@ -49,7 +51,7 @@ BANKS = {
     "supernet": "identity",
 }  # what needs a bank, of which constraint
 for _name in INITIALIZERS.names():
-    METHODS.add(_name, Method(_name, BANKS.get(_name)))
+    METHODS.add(_name, Method(_name, BANKS.get(_name), ranked=_name == "svd_bank"))
 CUT = ("init_options={narrow: cut}",)
 METHODS.add("fine", Method("weit", "svd", CUT))
 METHODS.add("sweet", Method("weit", "tucker", CUT))

@@ -34,9 +34,9 @@ def finish(verb: str, folder: Path, words: Sequence[str]) -> Path:
         if not begun and folder.exists():  # stopped before it had a config
             locked(folder).release()  # or only given up as dead
             shutil.rmtree(folder, ignore_errors=True)
-        task = [word for word in words if word.startswith("task=")]
+        again = [word for word in words if word.startswith(("task=", "env=gym:"))]  # whose module is trusted
         try:
-            work(compose(verb, [*task, f"resume={folder}"] if begun else [*words, f"run_dir={folder}"]))
+            work(compose(verb, [*again, f"resume={folder}"] if begun else [*words, f"run_dir={folder}"]))
         except UserError:
             if not (folder / result).exists():  # else a process that was given up as dead has finished it just now
                 raise

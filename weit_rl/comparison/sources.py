@@ -104,6 +104,11 @@ class Sources:
         net = task.build(size)
         return max(1, round(self.flops(seed) / step_flops(net, lambda step: task.loss(net, task.batch(step)))))
 
+    def rank_words(self, seed: int) -> list[str]:
+        """The option of an initialiser that makes a bank of its own: templates as many as WeiT's has."""
+        rank = compose("pretrain", self.bank_words(OURS, seed)).rank
+        return [f"init_options={{rank: {rank}}}"] if isinstance(rank, int) else []
+
     def flops(self, seed: int) -> float:
         """What one source costs, a bank or a network alike."""
         return bank_flops(*self.bank_words(OURS, seed))

@@ -63,7 +63,8 @@ def all_tables(rows: Sequence[Row], reference: Reference, measure: Measure, judg
     for other in measure.beside:
         tables += [results_table(_of(other, done), budget, other, judge) for budget in budgets]
     tables += [verdicts(done, budgets, measure), against_scratch(done, budgets, measure), losses(done, budgets)]
-    tables += [steps_table(done, reference, measure), costs(done), undefined(rows)]
+    tables += [steps_table(done, reference, measure)] if reference.value > 0 else []  # it has no shares below zero
+    tables += [costs(done), undefined(rows)]
     return [table for table in tables if table.rows]
 
 

@@ -28,9 +28,9 @@ class Kronecker:
 
     def own(self, slot: Slot, shared: Tensor, weights: Tensor, generator: torch.Generator) -> Tensor:
         """Scalers ``(layers, split, N, *grid)``: Var(W) = N Var(T) Var(S); zero weights give zero scalers."""
-        rank, spread = shared.shape[0], self.templates(shared, slot.rule.tile).std().clamp_min(1e-12)
+        rank, spread = shared.shape[0], _spread(self.templates(shared, slot.rule.tile)).clamp_min(1e-12)
         shape = (len(slot.names), slot.rule.split, rank, *slot.grid)
-        return torch.randn(shape, generator=generator).to(weights) * (weights.std() / spread / rank**0.5)
+        return torch.randn(shape, generator=generator).to(weights) * (_spread(weights) / spread / rank**0.5)
 
     def compose(self, own: Tensor, shared: Tensor, slot: Slot) -> Tensor:
         """All layers of the slot, cropped to the weights' true shape."""
@@ -67,6 +67,11 @@ class Kronecker:
     def summed(self, shared: Tensor, tile: tuple[int, ...] | None) -> Tensor:
         """What the operator takes as templates; they are :meth:`templates` unless the scalers hold a part of them."""
         return self.templates(shared, tile)
+
+
+def _spread(values: Tensor) -> Tensor:
+    """The standard deviation; of a single number its size."""
+    return values.std() if values.numel() > 1 else values.abs().mean()
 
 
 def _cropped(made: list[Tensor], slot: Slot, shape: tuple[int, ...]) -> list[Tensor]:

@@ -5,12 +5,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
 
-from weit_rl.errors import NotDefined
+from weit_rl.errors import NotDefined, UserError
 from weit_rl.initializers import INITIALIZERS, Context, Initializer, Source
 from weit_rl.initializers.directions import refuse, widths
 from weit_rl.initializers.tensors import state_of, weights_of
@@ -30,10 +31,16 @@ def hypercloning(
         source: what is cloned.
         target: as deep as the source.
         context: its seed draws the noise.
-        noise: standard deviation of what is added to the copies of an input's weights, relative to that of the slot.
-            It sums to zero over the copies (``W/2 + eta``, ``W/2 - eta``), so the function stays. 0 adds none.
+        noise: standard deviation of what is drawn for the copies of an input's weights, relative to that of the slot.
+            It is drawn for every copy, then its mean over the copies is taken away (two copies are left ``W/2 + eta``
+            and ``W/2 - eta``), so the function stays. 0 adds none.
+
+    Raises:
+        UserError: for noise that is no number of 0 or more.
     """
     assert source is not None
+    if isinstance(noise, bool) or not isinstance(noise, int | float) or not 0 <= noise < math.inf:
+        raise UserError(f"noise={noise}: must be a number, 0 or more")
     plan, old, new = context.plan, context.plan.layout(source.net), context.plan.layout(target)
     cloned = resize(weights_of(source.net, plan), old, new, share=equal_shares)
     generator = seeded("cloning noise", context.seed)

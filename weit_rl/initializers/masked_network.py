@@ -66,6 +66,10 @@ class MaskedNetwork:
         self.axes = axes_of(self.layout)
         self._norms = dict(self._masked_norms())
         self._blocks = dict(self._masked_blocks())
+        device = next(net.parameters()).device
+        for name in (*self._norms, *self._blocks):
+            module = self.net.get_submodule(name.rpartition(".")[0])
+            module.keep = module.get_buffer("keep").to(device)
 
     def run(self, weights: Mapping[str, Tensor], masks: Mapping[str, Tensor]) -> Any:
         """A callable: the network with these stacked weights and these masks."""

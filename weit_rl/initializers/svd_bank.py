@@ -15,14 +15,15 @@ from torch import Tensor, nn
 from weit_rl.bank import TemplateBank
 from weit_rl.errors import UserError
 from weit_rl.initializers import INITIALIZERS, Context, Initializer, Source
+from weit_rl.initializers.directions import depth, widths
 from weit_rl.initializers.tensors import weights_of
 from weit_rl.initializers.weit import weit
-from weit_rl.plan import Plan, Slot
+from weit_rl.plan import STREAM, Plan, Slot
 from weit_rl.sizes import Size
 from weit_rl.spectrum import best_templates, project
 from weit_rl.start import network_of_size
 
-RANK = 32  # as pre-training's default
+RANK = 64  # as of pre-training for control
 
 
 def svd_bank(source: Source | None, target: nn.Module, context: Context, rank: int = RANK) -> Mapping[str, Tensor]:
@@ -32,7 +33,7 @@ def svd_bank(source: Source | None, target: nn.Module, context: Context, rank: i
         source: any trained network.
         target: what is wanted.
         context: of the run.
-        rank: templates per role (default 32); as many as a tile has entries lose nothing.
+        rank: templates per role (default 64); as many as a tile has entries lose nothing.
 
     Raises:
         UserError: for no template.
@@ -40,7 +41,10 @@ def svd_bank(source: Source | None, target: nn.Module, context: Context, rank: i
     assert source is not None
     if not isinstance(rank, int) or rank < 1:
         raise UserError(f"rank={rank}: must be an integer, 1 or more")
-    bank = bank_from(source.net, context.plan, rank)
+    layout = context.plan.layout(source.net)
+    known = STREAM in widths(layout)  # then targets of other widths are treated as those of a pre-trained bank
+    size = Size(widths(layout)[STREAM], depth(layout), context.head_dim) if known else None
+    bank = bank_from(source.net, context.plan, rank, size=size)
     net = network_of_size(bank, source.net, source.net, context.plan, context.seed).materialize()
     return weit(Source(net, bank), target, context)
 

@@ -20,7 +20,7 @@ from weit_rl.training.devices import ALONE, Devices
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a stage is optimised (AdamW, linear warm-up, cosine to zero at the last step).
+    """How a stage is optimised (AdamW, linear warm-up, cosine that is zero behind the last step).
 
     Attributes:
         steps: optimiser steps; 0 does nothing.

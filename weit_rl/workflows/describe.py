@@ -9,7 +9,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
-from torch.utils.flop_counter import FlopCounterMode
 
 from weit_rl.choices import check_numbers
 from weit_rl.data.images import Images
@@ -20,6 +19,7 @@ from weit_rl.sizes import Size
 from weit_rl.tasks import kind_of
 from weit_rl.tasks.image_options import KINDS
 from weit_rl.theory import numbers
+from weit_rl.training.flops import counter
 from weit_rl.training.progress import table
 from weit_rl.workflows.setup import check_model
 
@@ -99,12 +99,12 @@ def cost_of(net: nn.Module, loss: Callable[[], Tensor]) -> tuple[int, int, int]:
             kept[storage._cdata] = storage
         return tensor
 
-    with FlopCounterMode(display=False) as counter:
+    with counter() as counted:
         with saved_tensors_hooks(keep, lambda tensor: tensor):
             value = loss()
-        forward = counter.get_total_flops()
+        forward = counted.get_total_flops()
         value.backward()
-    return forward, counter.get_total_flops(), sum(storage.nbytes() for storage in kept.values())
+    return forward, counted.get_total_flops(), sum(storage.nbytes() for storage in kept.values())
 
 
 def _row(text: str, facts: dict[str, Any]) -> dict[str, str]:

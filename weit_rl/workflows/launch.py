@@ -24,7 +24,8 @@ from weit_rl.workflows.setup import check_model
 from weit_rl.workflows.together import LOST, joined, start
 from weit_rl.world import processes
 
-PATHS = ("data", "bank", "source", "features", "autoencoder")
+NAMED = ("data", "bank", "features")  # a bare word may be a name there
+PATHS = (*NAMED, "source", "autoencoder")
 
 
 class Run(Protocol):
@@ -42,13 +43,13 @@ class Run(Protocol):
         ...
 
 
-def _absolute(text: Any) -> Any:
-    """A run folder must say the same from any working directory; a bare word is a name (a level) first."""
+def _absolute(text: Any, named: bool) -> Any:
+    """A run folder must say the same from any working directory; where there are names, a bare word is one first."""
     if not isinstance(text, str | None):
-        return [_absolute(part) for part in text]
+        return [_absolute(part, named) for part in text]
     path = os.path.expanduser(text or "")
-    bare = os.sep not in path and "." not in path
-    return text if bare or not os.path.exists(path) else os.path.abspath(path)
+    bare = named and os.sep not in path and "." not in path
+    return text if bare or not path or not os.path.exists(path) else os.path.abspath(path)
 
 
 def launch(verb: str, cfg: Any, make: Callable[[Any], Run], result: str) -> dict[str, Any]:
@@ -83,7 +84,7 @@ def launch(verb: str, cfg: Any, make: Callable[[Any], Run], result: str) -> dict
         set_up_torch(cfg)
         for name in PATHS:
             if name in cfg:
-                cfg[name] = _absolute(cfg[name])
+                cfg[name] = _absolute(cfg[name], name in NAMED)
         run = devices.together(lambda: make(cfg))
         folder = _folder(verb, cfg, resume, run, devices)
         with resumable(folder, f"{verb} task={cfg.task}" if "task" in cfg else verb):
