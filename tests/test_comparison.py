@@ -215,3 +215,6 @@ def test_tuning_keeps_its_trials_and_gives_the_cells_their_rates(tiny_data, tmp_
     assert (folder / "rates.csv").read_bytes() == before
     benchmark(compose("benchmark", [*words, "methods=[scratch]"]))
     assert used == [best]
+    (folder / "rates.csv").unlink()
+    with pytest.raises(UserError, match="mode=tune: scratch were run without it in"):
+        benchmark(compose("benchmark", [*words, "mode=tune"]))

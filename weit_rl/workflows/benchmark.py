@@ -119,11 +119,19 @@ class Comparison:
         found = rates.read_rates(self.folder)
         for number, sizes in enumerate(rates.ROUNDS, start=1):
             jobs = rates.trials(self.sources, (self.folder / "trials").absolute(), found, sizes)
+            self.check_not_begun({arguments[0] for _, arguments in jobs.values()})
             with closing(self.work(jobs, f"trials, round {number}")) as done:
                 for name, row in done:
                     found.append(row)
                     rates.write_rates(self.folder, found)
                     discard(self.folder / "trials" / name)
+
+    def check_not_begun(self, methods: set[Any]) -> None:
+        """UserError for methods that have cells already: later ones would be of another rate."""
+        if begun := sorted(methods & {row["method"] for row in self.results.rows}):
+            raise UserError(
+                f"mode=tune: {', '.join(begun)} were run without it in {self.folder}; choose another run_dir"
+            )
 
     def make_sources(self, seed: int, kinds: Sequence[str] | None = None) -> None:
         """Banks and networks of a seed; those that the methods need, if no kinds are given."""
