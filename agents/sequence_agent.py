@@ -10,6 +10,8 @@ import torch
 from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper
 from torch import Tensor
 
+from weit_rl.envs.action_box import ActionBox
+from weit_rl.envs.entry import entry_of_file
 from weit_rl.errors import UserError
 from weit_rl.models.multimodal import Multimodal
 from weit_rl.training.checkpoint import load_network
@@ -41,24 +43,34 @@ class SequenceAgent:
 
     Args:
         net: the policy; its buffers hold normaliser and target return.
+        box: bounds of the actions of its environments (default None: -1 and 1); :meth:`watch` reads them there.
     """
 
-    def __init__(self, net: Any):
-        self.net = net.eval()
+    def __init__(self, net: Any, box: ActionBox | None = None):
+        self.net, self.box = net.eval(), box
         self.rewards: np.ndarray | None = None  # of the last step, where they are known
 
     @classmethod
-    def load(cls, path: str | Path, checkpoint: str = "best") -> SequenceAgent:
-        """The policy of a run's folder, or of a checkpoint's file.
+    def load(cls, path: str | Path, checkpoint: str = "best", env: str | None = None) -> SequenceAgent:
+        """The policy of a run's folder, or of a checkpoint's file; it acts in the units of its environment's actions.
+
+        Args:
+            path: the folder or the file.
+            checkpoint: of the folder.
+            env: the environment, where the file names one whose module would be imported: it says that you trust it.
 
         Raises:
-            UserError: if there is none.
+            UserError: if there is none, or it is not to be trusted.
         """
         place = Path(path).expanduser()
-        return cls(load_network(place / "checkpoints" / f"{checkpoint}.safetensors" if place.is_dir() else place)[0])
+        file = place / "checkpoints" / f"{checkpoint}.safetensors" if place.is_dir() else place
+        net, card = load_network(file)
+        return cls(net, entry_of_file(card.get("env"), str(file), env).action_box)
 
     def watch(self, env: VecEnv) -> VecEnv:
-        """The same environments; their rewards are known to this agent."""
+        """The same environments; their rewards, and the bounds of their actions, are known to this agent."""
+        space: Any = env.action_space
+        self.box = ActionBox.of(space)
         return _Watched(env, self)
 
     @torch.no_grad()
@@ -78,7 +90,7 @@ class SequenceAgent:
             deterministic: ignored, its actions always are.
 
         Returns:
-            ``(n, act)`` float32 in [-1, 1] (or ``(act,)``), and the memory.
+            ``(n, act)`` float32 within the bounds (or ``(act,)``), and the memory, which holds them in [-1, 1].
 
         Raises:
             UserError: for observations of another size.
@@ -86,14 +98,16 @@ class SequenceAgent:
         single = np.ndim(observation) == self.net.observation_mean.ndim
         rows = np.asarray(observation, np.float32)[None if single else slice(None)]
         self._check(rows)
-        memory = self._empty(rows) if state is None else self._later(Memory(*state))
+        rewards, self.rewards = self.rewards, None  # of this step alone
+        memory = self._empty(rows) if state is None else self._later(Memory(*state), rewards)
         if episode_start is not None and state is not None:
             self._forget(memory, np.asarray(episode_start, bool))
         newest, everyone = np.minimum(memory.time, self.net.context - 1), np.arange(len(rows))
         memory.observations[everyone, newest] = rows
         actions, past = self._act(memory, newest)
         memory.actions[everyone, newest] = actions
-        return (actions[0] if single else actions), memory._replace(past=past)
+        own = actions if self.box is None else self.box.own(actions)
+        return (own[0] if single else own), memory._replace(past=past)
 
     def _act(self, memory: Memory, newest: np.ndarray) -> tuple[np.ndarray, tuple[Tensor, ...]]:
         """Actions, and what a policy with attention over a band keeps; nothing of others."""
@@ -127,7 +141,7 @@ class SequenceAgent:
         seen = np.zeros((count, context, *rows.shape[1:]), np.float32)
         return Memory(seen, actions, returns, np.zeros(count, int))
 
-    def _later(self, memory: Memory) -> Memory:
+    def _later(self, memory: Memory, rewards: np.ndarray | None) -> Memory:
         """One step on, with room for the newest; a memory that is full forgets its oldest step."""
         full = memory.time >= self.net.context - 1
         windows = (memory.observations, memory.actions, memory.returns_to_go)
@@ -138,7 +152,7 @@ class SequenceAgent:
             *(np.minimum(t, self.net.context - 1) for t in (memory.time, moved.time)),
         )
         before = memory.returns_to_go[rows, last]
-        earned = float(self.net.target_return) / self.net.max_steps if self.rewards is None else self.rewards
+        earned = float(self.net.target_return) / self.net.max_steps if rewards is None else rewards
         moved.returns_to_go[rows, newest] = before - earned
         return moved
 

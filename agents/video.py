@@ -41,14 +41,14 @@ def record_video(net: nn.Module, entry: EnvEntry, seed: int, path: Path) -> Film
 
     os.environ["MUJOCO_GL"] = working_renderer("video=true", PROBE, entry.name)
     env = entry.make(render_mode="rgb_array")
-    endless_floor(env)
     film = Film(fps=env.metadata.get("render_fps", Film.fps))
     partial = path.with_stem(path.stem + "-partial")
     try:
         writer: Any = imageio.get_writer(partial, fps=film.fps)
 
         def keep(step: int, returns: np.ndarray) -> None:
-            frame: Any = env.render()
+            with endless_floor(env):
+                frame: Any = env.render()
             writer.append_data(frame)
             film.add(frame, step, float(returns[0]))
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -9,14 +11,26 @@ import numpy as np
 PLANE = 0  # MuJoCo's mjGEOM_PLANE
 
 
-def endless_floor(env: Any) -> None:
-    """Draw MuJoCo's floors without an end, as the simulation has them: a fast body soon runs off what is drawn."""
+@contextmanager
+def endless_floor(env: Any) -> Iterator[None]:
+    """Inside, MuJoCo's floors are drawn without an end, as the simulation has them: a fast body soon runs off others.
+
+    Outside they are what they were: a policy that sees pictures was trained with them.
+    """
     model: Any = getattr(env.unwrapped, "model", None)
-    for floor in np.flatnonzero(model.geom_type == PLANE) if hasattr(model, "geom_type") else []:
-        size = model.geom_size[floor, :2]
-        if (size > 0).all() and model.geom_matid[floor] >= 0:
-            model.mat_texrepeat[model.geom_matid[floor]] /= 2 * size  # of a floor without an end, it is for a metre
-        size[:] = 0
+    if not hasattr(model, "geom_type"):
+        yield
+        return
+    size, repeats = model.geom_size.copy(), model.mat_texrepeat.copy()
+    for floor in np.flatnonzero(model.geom_type == PLANE):
+        material, half = model.geom_matid[floor], model.geom_size[floor, :2]
+        if (half > 0).all() and material >= 0 and not model.mat_texuniform[material]:
+            model.mat_texrepeat[material] /= 2 * half  # of a floor without an end, it is for a metre
+        half[:] = 0
+    try:
+        yield
+    finally:
+        model.geom_size[:], model.mat_texrepeat[:] = size, repeats
 
 
 def place(scene: Any) -> np.ndarray:

@@ -9,8 +9,11 @@ from collections import namedtuple
 
 import pytest
 import torch
+from conftest import TINY
 
+from weit_rl.command import compose
 from weit_rl.shipped import BANKS, named_bank, shipped_names
+from weit_rl.train import main as train
 
 TRAIN = [
     ("env=HalfCheeta", "did you mean HalfCheetah? (possible: "),
@@ -196,10 +199,18 @@ def test_the_disk_is_full_when_the_evaluation_is_written(refused, tiny_run, monk
     [("run=nowhere", "nowhere: is no run folder"), ("run=.", ".: is no run folder"), ("episodes=0", "from 1 to 1000"),
      ("seed=1000", "from 0 to 999"), ("device=gpu", "not on this machine"), ("video=maybe", "must be true or false"),
      ("checkpoint=bset", "has none of that name (it has best, last, start)"), ("bets=1", "unknown option 'bets'"),
-     ("checkpoint=train_state", "not a network checkpoint")],
+     ("checkpoint=train_state", "not a network checkpoint"), ("env=Hopper", "is of HalfCheetah; leave env out")],
 )  # fmt: skip
 def test_evaluate(refused, tiny_run, word, says):
     assert says in refused("evaluate", f"run={tiny_run}", word, folder=tiny_run)
+
+
+def test_a_policy_that_is_told_no_return_cannot_be_asked_for_one(refused, tiny_data, tmp_path):
+    words = [*TINY, "size=32x1", "init=scratch", "train_steps=0", "rtg=none", "validation_episodes=0"]
+    train(compose("train", [*words, f"data={tiny_data}", f"run_dir={tmp_path / 'run'}"]))
+    for verb in ("evaluate", "export"):
+        err = refused(verb, f"run={tmp_path / 'run'}", "checkpoint=last", "target_return=9")
+        assert "target_return=9" in err and "is not told one; leave it out" in err
 
 
 def test_evaluate_needs_a_run_of_train(refused, tiny_bank):

@@ -11,6 +11,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv
 
 from weit_rl.agents.evaluation import rollout
 from weit_rl.agents.sequence_agent import SequenceAgent
+from weit_rl.envs.action_box import ActionBox
 from weit_rl.errors import UserError
 from weit_rl.models import BOTH, MODELS, models_of
 
@@ -83,6 +84,31 @@ def test_without_rewards_the_return_is_earned_in_equal_parts():
     for step in range(3):
         _, state = agent.predict(np.ones((2, 5)), state)
         assert state.returns_to_go[:, step] == pytest.approx(500 - step * 500 / net.max_steps)
+
+
+def test_rewards_are_those_of_the_environments_it_acted_in_last():
+    agent, env = SequenceAgent(policy("dt", {})), DummyVecEnv([Walk] * 2)
+    env = agent.watch(env)
+    _, state = agent.predict(env.reset())
+    env.step(np.ones((2, 2)))
+    _, state = agent.predict(np.ones((2, 5)), state)
+    assert state.returns_to_go[:, 1] == pytest.approx(500 - 100)
+    env.step(np.ones((2, 2)))
+    _, state = agent.predict(np.ones((3, 5)))  # others, which are not watched
+    _, state = agent.predict(np.ones((3, 5)), state)
+    assert state.returns_to_go[:, 1] == pytest.approx(500 - 500 / agent.net.max_steps)
+
+
+def test_it_acts_in_the_environments_own_units():
+    box = ActionBox(np.array([-3, 0], np.float32), np.array([3, 1], np.float32))
+    net, seen = policy("dt", {}), np.ones((2, 5))
+    unit, memory = SequenceAgent(net).predict(seen)
+    own, other = SequenceAgent(net, box).predict(seen)
+    assert own == pytest.approx(np.stack([3 * unit[:, 0], (1 + unit[:, 1]) / 2], 1), abs=1e-6)
+    assert np.array_equal(memory.actions, other.actions)
+    watched = SequenceAgent(net)
+    watched.watch(DummyVecEnv([lambda: gym.wrappers.RescaleAction(Walk(), box.low, box.high)]))
+    assert np.array_equal(watched.predict(seen)[0], own)
 
 
 def test_a_single_observation_gives_a_single_action():

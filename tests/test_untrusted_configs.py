@@ -71,7 +71,9 @@ def test_a_checkpoint_names_a_module_only_with_the_users_word(tiny_run, tmp_path
         write_tensors(path, tensors, card | {"env": name})
     says = f"its environment imports a module; if you trust it, say so with env={name}"
     assert says in refused("evaluate", f"run={run}", "episodes=1", folder=run)
-    assert says in refused("evaluate", f"run={run}", "episodes=1", "env=gym:other:HalfCheetah-v5", folder=run)
+    for verb in ("evaluate", "export"):
+        words = [f"run={run}", "episodes=1", "env=gym:other:HalfCheetah-v5"]
+        assert says in refused(verb, *words, folder=run) and says in refused(verb, *words[:2], folder=run)
     (tmp_path / "a_strangers_module.py").write_text("LOADED = True")
     monkeypatch.syspath_prepend(tmp_path)
     from weit_rl.envs.entry import entry_of_file

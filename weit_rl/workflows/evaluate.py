@@ -9,7 +9,7 @@ from weit_rl.agents.evaluation import evaluate
 from weit_rl.agents.video import record_video
 from weit_rl.atomic import unused, write_atomically
 from weit_rl.choices import check_numbers
-from weit_rl.envs.entry import EnvEntry, entry_of_file
+from weit_rl.envs.entry import EnvEntry, entry_of_file, env_entry
 from weit_rl.errors import UserError
 from weit_rl.seeds import SEEDS_APART, TEST_SEED
 from weit_rl.tasks.control import result_row
@@ -31,6 +31,8 @@ def evaluate_run(cfg: Any) -> dict[str, Any]:
     if "classes" in card:
         raise UserError(f"run={cfg.run}: sees images; use python -m weit_rl.vision mode=evaluate run={cfg.run}")
     entry = entry_of_file(card.get("env"), cfg.run, cfg.env)
+    if cfg.env is not None and env_entry(cfg.env).name != entry.name:
+        raise UserError(f"env={cfg.env}: run={cfg.run} is of {entry.name}; leave env out")
     if cfg.video:
         film(run, net, card, entry, cfg)
     report: dict[str, Any] = {**evaluate(net, entry, cfg.episodes, TEST_SEED + SEEDS_APART * cfg.seed)}
@@ -48,9 +50,17 @@ def policy_of(run: RunFolder, checkpoint: str, cfg: Any) -> tuple[Any, dict[str,
     net: Any
     net, card = load_network(run.existing_checkpoint(checkpoint))
     net.to(device_of(cfg))
-    if cfg.target_return is not None:
-        net.target_return.fill_(cfg.target_return)
+    ask(net, cfg.target_return, run)
     return net, card
+
+
+def ask(net: Any, target_return: float | None, run: RunFolder) -> None:
+    """Ask the network of a run for this return, if for any; UserError for one that is not told what to earn."""
+    if target_return is None:
+        return
+    if getattr(net, "rtg", "none") == "none":
+        raise UserError(f"target_return={target_return}: the network of {run.path} is not told one; leave it out")
+    net.target_return.fill_(target_return)
 
 
 def film(run: RunFolder, net: Any, card: dict[str, Any], entry: EnvEntry, cfg: Any) -> None:

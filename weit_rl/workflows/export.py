@@ -12,6 +12,7 @@ from weit_rl.command import compose
 from weit_rl.deploy.formats import FORMATS
 from weit_rl.deploy.graph import GRAPHS, Graph
 from weit_rl.deploy.measure import Measured, busy
+from weit_rl.envs.entry import entry_of_file
 from weit_rl.errors import UserError
 from weit_rl.models import MODELS
 from weit_rl.registry import unknown
@@ -20,6 +21,7 @@ from weit_rl.tasks import kind_of
 from weit_rl.training.checkpoint import load_network
 from weit_rl.training.progress import table
 from weit_rl.training.run_folder import RunFolder
+from weit_rl.workflows.evaluate import ask
 from weit_rl.workflows.file_scores import scored
 from weit_rl.workflows.fitting import largest, limits_of, made, task_of
 
@@ -58,9 +60,10 @@ def check(cfg: Any) -> None:
     """UserError for what does not go together, or could only fail at the end."""
     check_numbers(cfg)
     usual = compose("export")
-    if (cfg.run is None) == (cfg.env is None):
+    trusted = cfg.run is not None and f"{cfg.env}".startswith("gym:")  # the environment of the run
+    if (cfg.run is None) == (cfg.env is None) and not trusted:
         raise UserError("run, env: give one of them, run=RUN or env=ENV with limit=1MB, limit=2ms or size=small")
-    if cfg.env is not None and (cfg.limit is None) == (cfg.size is None):
+    if cfg.run is None and (cfg.limit is None) == (cfg.size is None):
         raise UserError(f"env={cfg.env}: give limit=1MB, limit=2ms or the like, or size=small, and not both")
     if cfg.run is not None and (other := [name for name in OF_ENV if cfg[name] != usual[name]]):
         raise UserError(
@@ -91,10 +94,9 @@ def network_of(run: RunFolder, cfg: Any) -> tuple[Any, dict[str, Any], str]:
     checkpoint = cfg.checkpoint if validated else "last"
     net: Any
     net, card = load_network(run.existing_checkpoint(checkpoint))
-    if cfg.target_return is not None:
-        if not hasattr(net, "target_return"):
-            raise UserError(f"target_return: is of policies, and run={run.path} has none; leave it out")
-        net.target_return.fill_(cfg.target_return)
+    if "env" in card:
+        entry_of_file(card["env"], str(run.path), cfg.env)  # may be imported then
+    ask(net, cfg.target_return, run)
     return net, card, checkpoint
 
 
