@@ -65,11 +65,12 @@ class Learning(BaseCallback):
     Args:
         warm_up: environment steps in which the actor stays as it is.
         show: called with the number of environment steps done.
+        stopped: tells, in other numbers than 0, that learning is to end (default: never).
     """
 
-    def __init__(self, warm_up: int, show: Callable[[int], None]):
+    def __init__(self, warm_up: int, show: Callable[[int], None], stopped: Callable[[], int] = lambda: 0):
         super().__init__()
-        self.warm_up, self.show = warm_up, show
+        self.warm_up, self.show, self.stopped = warm_up, show, stopped
 
     def _on_training_start(self) -> None:
         self.let(self.model.num_timesteps >= self.warm_up)
@@ -78,7 +79,7 @@ class Learning(BaseCallback):
         if self.num_timesteps >= self.warm_up:
             self.let(True)
         self.show(self.num_timesteps)
-        return True
+        return not self.stopped()
 
     def let(self, learn: bool) -> None:
         """Whether the actor learns."""

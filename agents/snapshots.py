@@ -55,6 +55,8 @@ def save_training_state(agent: Any, path: Path) -> None:
 def load_training_state(agent: Any, path: Path) -> bool:
     """The inverse of :func:`save_training_state`, from the newest state that is whole; False if there is none.
 
+    Simulators and generators are not in it: what is drawn from here on has a seed of its own, not the first one again.
+
     Raises:
         UserError: if all that is there is damaged.
     """
@@ -79,6 +81,7 @@ def load_training_state(agent: Any, path: Path) -> bool:
         for name, value in card.get("rewards", {}).items():
             setattr(agent.get_vec_normalize_env().ret_rms, name, np.float64(value))
         agent.num_timesteps, agent._n_updates = card["step"], card["updates"]
+    agent.set_random_seed((agent.seed or 0) + agent.num_timesteps)
     return True
 
 

@@ -1,6 +1,8 @@
 """Going on online: the network that offline data trained becomes an agent's actor, and comes back as a plain one."""
 
 import json
+import os
+import signal
 
 import numpy as np
 import pytest
@@ -15,6 +17,7 @@ from weit_rl.errors import Interrupted
 from weit_rl.evaluate import main as evaluate
 from weit_rl.models import MODELS
 from weit_rl.sizes import Size
+from weit_rl.tensorfile import read_card
 from weit_rl.train import main as train
 from weit_rl.training.checkpoint import load_network, save_network
 from weit_rl.training.run_folder import RunFolder
@@ -125,20 +128,21 @@ def test_a_run_goes_on_online_and_is_evaluated_like_any_other(name, tiny_data, t
     assert card["options"]["rtg"] == "none" and net.rtg == "none"
 
 
-def test_a_stopped_run_goes_on(tiny_data, tmp_path, monkeypatch):
-    note, calls = online.OnlineRun.note, []
+def test_a_stopped_run_keeps_what_it_did_and_goes_on(tiny_data, tmp_path, monkeypatch):
+    on_step, seeds, seed = Learning._on_step, [], ALGORITHMS["sac"].set_random_seed
 
-    def stopping(self, agent, monitor):
-        note(self, agent, monitor)
-        calls.append(agent.num_timesteps)
-        if len(calls) == 2:
-            raise Interrupted("stopped", 130)
+    def stopping(self):
+        if self.num_timesteps == 37:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return on_step(self)
 
-    monkeypatch.setattr(online.OnlineRun, "note", stopping)
-    with pytest.raises(Interrupted, match="resume="):
+    monkeypatch.setattr(Learning, "_on_step", stopping)
+    with pytest.raises(Interrupted, match=r"stopped by SIGTERM after environment step 37 of 60; go on with.* resume="):
         train(compose("train", words(tiny_data, "sac", f"run_dir={tmp_path / 'run'}")))
+    assert read_card(tmp_path / "run" / "checkpoints" / "online_state.safetensors")["step"] == 37
+    monkeypatch.setattr(ALGORITHMS["sac"], "set_random_seed", lambda agent, x: seeds.append(x) or seed(agent, x))
     report = train(compose("train", [f"resume={tmp_path / 'run'}"]))
-    assert report["agent_steps"] == 60
+    assert report["agent_steps"] == 60 and seeds[-1] == 37  # not the episodes of the beginning once more
     steps = [step for step, _ in RunFolder.open(tmp_path / "run").metrics()["validation/return"]]
     assert steps == sorted(set(steps)) and steps[-1] >= 65
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from dataclasses import replace
 from typing import Any
 
@@ -12,9 +13,10 @@ from weit_rl.agents.imitation import Imitation
 from weit_rl.agents.online import ALGORITHMS, Learning, copy_actor, make_online
 from weit_rl.agents.snapshots import load_training_state, save_training_state
 from weit_rl.choices import ACTOR
-from weit_rl.errors import UserError
+from weit_rl.errors import Interrupted, UserError
 from weit_rl.registry import unknown
 from weit_rl.training.checkpoint import save_network
+from weit_rl.training.loop import stop_signal
 from weit_rl.training.progress import Progress
 from weit_rl.workflows.monitor import Monitor
 from weit_rl.workflows.train import TrainRun
@@ -92,16 +94,25 @@ class OnlineRun(TrainRun):
         self.net = self.task.build(self.size)
 
     def learn(self, agent: Any, monitor: Monitor, bar: Progress) -> None:
-        """Part by part, each validated and kept."""
-        every = max(1, self.cfg.agent_steps // PARTS)
-        learning = Learning(self.critic_warmup, lambda step: bar.update(min(step, self.cfg.agent_steps)))
+        """Part by part, each validated and kept.
+
+        Raises:
+            Interrupted: on SIGINT or SIGTERM, after keeping what there is.
+        """
+        total, state = self.cfg.agent_steps, monitor.run.checkpoint_path("online_state")
         copy_actor(agent, self.net)
-        while agent.num_timesteps < self.cfg.agent_steps:
-            steps = min(every, self.cfg.agent_steps - agent.num_timesteps)
-            agent.learn(steps, callback=learning, reset_num_timesteps=False, log_interval=1000)
-            copy_actor(agent, self.net)
-            self.note(agent, monitor)
-            save_training_state(agent, monitor.run.checkpoint_path("online_state"))
+        with stop_signal() as stopped:
+            learning = Learning(self.critic_warmup, lambda step: bar.update(min(step, total)), stopped)
+            while agent.num_timesteps < total:
+                steps = min(max(1, total // PARTS), total - agent.num_timesteps)
+                agent.learn(steps, callback=learning, reset_num_timesteps=False, log_interval=1000)
+                copy_actor(agent, self.net)
+                if not stopped():
+                    self.note(agent, monitor)
+                save_training_state(agent, state)
+                if number := stopped():
+                    name, done = signal.Signals(number).name, agent.num_timesteps
+                    raise Interrupted(f"stopped by {name} after environment step {done} of {total}", 128 + number)
 
     def note(self, agent: Any, monitor: Monitor) -> None:
         """Validation, and the returns of the training's own episodes."""
