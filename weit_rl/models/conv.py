@@ -81,7 +81,10 @@ class Conv(Policy):
 
     def __init__(self, size: Size, observation_dim: Sequence[int], action_dim: int, context: int = 1, **options: Any):
         super().__init__(size, observation_dim[0], action_dim, 1, **options)
-        self.observation_mean, self.observation_std = byte_scale(observation_dim[0])
+
+    def normaliser(self, observation_dim: int) -> tuple[Tensor, Tensor]:
+        """Of the channels, for bytes."""
+        return byte_scale(observation_dim)
 
     def embeddings(self, width: int, observation_dim: int) -> dict[str, nn.Module]:
         """Everything around the blocks."""

@@ -39,7 +39,10 @@ class Multimodal(Video):
     ):
         self.state, *self.picture = observation_dim
         super().__init__(size, observation_dim, action_dim, context, **options)
-        self.observation_mean, self.observation_std = torch.zeros(self.state), torch.ones(self.state)
+
+    def normaliser(self, observation_dim: Sequence[int]) -> tuple[Tensor, Tensor]:
+        """Of the state."""
+        return torch.zeros(observation_dim[0]), torch.ones(observation_dim[0])
 
     def embeddings(self, width: int, observation_dim: Sequence[int]) -> dict[str, nn.Module]:
         """Those of pictures, and of the state."""

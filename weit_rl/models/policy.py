@@ -108,11 +108,16 @@ class Policy(nn.Module):
         self.blocks = nn.ModuleList(self.block(size, dropout) for _ in range(size.depth))
         self.norm_out = nn.LayerNorm(size.width)
         self.head = nn.Linear(size.width, action_dim)
-        self.register_buffer("observation_mean", torch.zeros(observation_dim))
-        self.register_buffer("observation_std", torch.ones(observation_dim))
+        mean, std = self.normaliser(observation_dim)
+        self.register_buffer("observation_mean", mean)
+        self.register_buffer("observation_std", std)
         self.register_buffer("return_scale", torch.tensor(1000.0))
         self.register_buffer("target_return", torch.tensor(0.0))
         self.apply(_init)
+
+    def normaliser(self, observation_dim: Any) -> tuple[Tensor, Tensor]:
+        """Mean and standard deviation before the data's are known; every number of an observation has its own."""
+        return torch.zeros(observation_dim), torch.ones(observation_dim)
 
     def check(self, size: Size) -> None:
         """UserError for options that do not go together."""

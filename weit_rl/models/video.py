@@ -72,7 +72,10 @@ class Video(Policy):
         self, size: Size, observation_dim: Sequence[int], action_dim: int, context: int = CLIP, **options: Any
     ):
         super().__init__(size, observation_dim, action_dim, CLIP, **options)  # type: ignore[arg-type]
-        self.observation_mean, self.observation_std = byte_scale(observation_dim[0])
+
+    def normaliser(self, observation_dim: Sequence[int]) -> tuple[Tensor, Tensor]:
+        """Of the channels, for bytes."""
+        return byte_scale(observation_dim[0])
 
     def embeddings(self, width: int, observation_dim: Sequence[int]) -> dict[str, nn.Module]:
         """Of tubelets, of all of them together, of the places of a step's tokens, and of steps."""
