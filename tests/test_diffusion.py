@@ -1,5 +1,7 @@
 """The diffusion transformer and its task: what starts at zero, noise, label dropout, learning, sampling, every size."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -14,6 +16,7 @@ from weit_rl.initializers import INITIALIZERS, Context, Source
 from weit_rl.masks import Masks
 from weit_rl.models import MODELS
 from weit_rl.sizes import Size
+from weit_rl.tasks import diffusion
 from weit_rl.tasks.diffusion import Diffusion, DiffusionConfig
 from weit_rl.training.checkpoint import load_network, save_network
 from weit_rl.training.loop import Recipe, fit
@@ -187,3 +190,38 @@ def test_patches_must_tile_the_image():
         MODELS.get("dit").build(SMALL, **OPTIONS, patch_size=3)
     with pytest.raises(UserError, match="unknown part of the images 'val'"):
         task_of().evaluate(torch.nn.Identity(), part="val")
+
+
+def test_images_are_drawn_in_parts_as_they_are_at_once(monkeypatch):
+    task, net, labels = task_of(), fresh_of(task_of()), torch.arange(7) % 2
+    whole = task.sample(net, labels, steps=3)
+    monkeypatch.setattr(diffusion, "AT_ONCE", 3)
+    assert torch.equal(task.sample(net, labels, steps=3), whole)
+
+
+def test_a_few_held_out_images_are_of_all_classes(monkeypatch):
+    images = squares()
+    order = np.argsort(images.held_out.labels, kind="stable")  # as a folder of classes has them
+    task = Diffusion(replace(images, held_out=images.held_out.subset(order)), DiffusionConfig(batch_size=16))
+    monkeypatch.setattr(diffusion, "AT_ONCE", 4)
+    seen, loss = [], task.loss
+    task.loss = lambda net, batch: seen.append(batch["labels"]) or loss(net, batch)
+    task.validation_loss(fresh_of(task), batches=1)
+    assert len(seen) == 1 and set(seen[0].tolist()) == {0, 1}
+
+
+def test_steps_that_would_divide_by_zero_and_guidance_that_was_not_learned_are_refused():
+    task = task_of(timesteps=20, sampling_steps=5)
+    for steps, says in ((20, "scheduler=dpmsolver\\+\\+ takes fewer"), (21, "the network knows 20")):
+        with pytest.raises(UserError, match=says):
+            task.sample(fresh_of(task), torch.tensor([0]), steps, scheduler="dpmsolver++")
+    assert task.sample(fresh_of(task), torch.tensor([0]), 19, scheduler="dpmsolver++").float().std() > 0
+    with pytest.raises(UserError, match="with label_dropout=0 nothing is learned without labels; give guidance=1"):
+        task_of(label_dropout=0.0)
+    task = task_of(label_dropout=0.0, guidance=1.0)
+    with pytest.raises(UserError, match=r"guidance=2\.0: with label_dropout=0"):
+        task.sample(fresh_of(task), torch.tensor([0]), 2, guidance=2.0)
+
+
+def fresh_of(task):
+    return task.build(SMALL, 0)

@@ -259,3 +259,31 @@ def test_the_shared_archive_is_what_it_says(shared):
     assert np.bincount(images.test.labels).tolist() == [200] * 10
     mean, _ = images.statistics()
     np.testing.assert_allclose(mean.flatten(), [0.49, 0.48, 0.45], atol=0.01)
+
+
+def test_a_folder_beside_train_and_test_is_named(place):
+    files = tree() | {"unlabeled/x.png": picture()}
+    refuse("has unlabeled beside test, train; take that away", write(place, files))
+
+
+def test_class_folders_may_be_links(tmp_path):
+    data = write(tmp_path / "set", tree(parts=("",)))
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "set" / "dog").rename(tmp_path / "elsewhere" / "dog")
+    (tmp_path / "set" / "dog").symlink_to(tmp_path / "elsewhere" / "dog")
+    (tmp_path / "set" / "cat" / "again").symlink_to(tmp_path / "set")  # no end of it
+    images = load_images(data)
+    assert images.classes == ("cat", "dog") and sum(len(p) for p in (images.train, images.held_out, images.test)) == 20
+
+
+def test_nothing_that_can_be_read_is_one_line(tmp_path):
+    write(tmp_path / "set", dict.fromkeys(tree(), b"damaged"))
+    refuse("no image is left for train", str(tmp_path / "set"), skip_corrupt=True)
+
+
+def test_statistics_are_counted_in_pieces(monkeypatch):
+    whole = load_images("digits")
+    monkeypatch.setattr("weit_rl.data.images.COUNTED", 100)
+    pieces = load_images("digits")
+    assert all(np.array_equal(a, b) for a, b in zip(whole.statistics(), pieces.statistics(), strict=True))
+    assert whole.statistics()[0] == pytest.approx(whole.train.sample().pixels.mean() / 255)

@@ -72,9 +72,11 @@ def test_a_discount_that_is_one_number_shifts_nothing(tmp_path):
 
 
 def test_a_single_file_is_one_episode_and_env_id_is_kept(tmp_path):
-    folder = write(tmp_path / "set", {"one": arrays(1) | {"env_id": "HalfCheetah-v5"}})
-    read = load_trajectories(folder / "one.npz", HALFCHEETAH)
-    assert read.lengths.tolist() == [9] and read.info["env_id"] == "HalfCheetah-v5"
+    names = {"text": "HalfCheetah-v5", "bytes": np.bytes_("HalfCheetah-v5")}
+    folder = write(tmp_path / "set", {name: arrays(1) | {"env_id": env} for name, env in names.items()})
+    for name in names:
+        read = load_trajectories(folder / f"{name}.npz", HALFCHEETAH)
+        assert read.lengths.tolist() == [9] and read.info["env_id"] == "HalfCheetah-v5"
 
 
 def test_another_environment_is_a_warning(tmp_path):

@@ -83,11 +83,11 @@ def test_d4rl_layout_cuts_at_terminals_and_timeouts(tmp_path):
     arrays = d4rl_arrays([4, 3, 5, 2])
     arrays["terminals"][3], arrays["timeouts"][3] = False, True
     arrays["terminals"][-1] = False  # the last episode was cut off
-    path = write_d4rl(tmp_path / "a b=c,[d].hdf5", arrays, env_id="HalfCheetah-v5", behaviour="a test")
+    path = write_d4rl(tmp_path / "a b=c,[d].hdf5", arrays, env_id=np.bytes_("HalfCheetah-v5"), behaviour="a test")
     read = load_trajectories(path, HALFCHEETAH)
     assert read.lengths.tolist() == [4, 3, 5, 2]
     assert np.array_equal(read.observations, arrays["observations"])
-    assert read.info["behaviour"] == "a test"
+    assert read.info["behaviour"] == "a test" and read.info["env_id"] == "HalfCheetah-v5"
 
 
 def test_actions_come_from_the_environments_bounds_to_minus_one_to_one(tmp_path):

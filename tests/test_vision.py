@@ -104,6 +104,25 @@ def test_the_bank_serves_other_images_with_a_new_head(bank, model, tmp_path):
     assert TemplateBank.load(bank).card["names"] == ["digits"]
 
 
+def test_other_images_are_told_whatever_the_run_was_trained_on(tmp_path):
+    """Images in 8 x 8 whose set has a name that is no file's; the run had only some of its own."""
+    import io
+
+    from PIL import Image
+
+    rng, data = np.random.default_rng(0), tmp_path / "a:b c"
+    for name in map(str, range(10)):
+        (data / name).mkdir(parents=True)
+        for i in range(3):
+            Image.fromarray(rng.integers(0, 255, (8, 8), dtype=np.uint8)).save(file := io.BytesIO(), "PNG")
+            (data / name / f"{i}.png").write_bytes(file.getvalue())
+    words = {"init": "scratch", "train_steps": np.int64(1), "data_images": 500, "trainer": {"devices": 1}, "workers": 0}
+    vision.train(size="32x1", run_dir=tmp_path / "run", threads=1, validation=False, **words)
+    for number in ("", "-2"):
+        assert vision.evaluate(tmp_path / "run", checkpoint="last", data=data)["data"] == "a:b c"
+        assert (tmp_path / "run" / f"evaluation-last-a-b-c{number}.json").exists()
+
+
 def test_train_with_another_task_is_the_same_command(tmp_path):
     words = ["task=classification", "size=32x1", "init=scratch", "train_steps=3", "batch_size=16", "threads=1"]
     one = train(compose("train", [*words, f"run_dir={tmp_path / 'a'}"]))

@@ -47,8 +47,9 @@ def draw_confusion(matrix: np.ndarray, classes: Sequence[str]) -> bytes:
     axes.imshow(shares, cmap="Greys", vmin=0, vmax=1)
     axes.set(xlabel="taken for", ylabel="is")
     if len(classes) <= NAMED:
-        axes.set_xticks(range(len(classes)), classes, rotation=90)
-        axes.set_yticks(range(len(classes)), classes)
+        names = [name.replace("$", r"\$") for name in classes]  # no formulas
+        axes.set_xticks(range(len(classes)), names, rotation=90)
+        axes.set_yticks(range(len(classes)), names)
         for (row, column), count in np.ndenumerate(matrix):
             if count:
                 colour = "white" if shares[row, column] > 0.5 else "black"

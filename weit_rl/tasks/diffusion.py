@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import islice
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -29,7 +29,7 @@ from weit_rl.weit import eval_mode
 NAME = "diffusion"
 PARTS = ("train", "held_out", "test")
 AT_ONCE = 256  # images of a batch in evaluation
-SHOWN = 8  # images of a class in a picture
+SHOWN, CLASSES = 8, 20  # images of a class in a picture, and the most classes
 COLUMNS = {  # of a table: of which metric, in which unit; the first three are of every evaluation
     "PSNR of the noise (dB)": ("psnr", 1),
     "loss": ("loss", 1),
@@ -110,6 +110,7 @@ class Diffusion:
             raise unknown("model of diffusion", config.model, models_of(NAME))
         if not 0 <= config.label_dropout <= 1:
             raise UserError(f"label_dropout={config.label_dropout}: must be from 0 to 1")
+        check_guidance(config, config.guidance)
         self.images = images if config.data_images is None else images.drawn(config.data_images)
         self.config, self.model, self.name = config, MODELS.get(config.model), images.name
         self.plan: Plan = self.model.plan(config.tile)
@@ -176,7 +177,9 @@ class Diffusion:
 
     def validation_loss(self, net: Any, batches: int = 10) -> float:
         """The loss on up to so many batches of held-out images, with all labels and always the same noise."""
-        return self._error(net, self.space.part("held_out"), batches)
+        part = self.space.part("held_out")
+        drawn = np.random.default_rng(0).permutation(len(part))[: batches * AT_ONCE]  # folders are sorted by class
+        return self._error(net, part.subset(np.sort(drawn)))
 
     def evaluate(self, net: nn.Module, episodes: int = 0, seed: int = 0, part: str = "test") -> dict[str, Any]:
         """The denoising error on all images of a part; of the test images also how near drawn ones are to them.
@@ -209,8 +212,8 @@ class Diffusion:
         return {"psnr": metrics["psnr"]}
 
     def closer_look(self, net: nn.Module) -> tuple[dict[str, Any], dict[str, bytes]]:
-        """No further number, and a PNG of a few images of every class, drawn as the config says."""
-        labels, config = torch.arange(self.none).repeat_interleave(SHOWN), self.config
+        """No further number, and a PNG of a few images of every class (the first 20), drawn as the config says."""
+        labels, config = torch.arange(min(self.none, CLASSES)).repeat_interleave(SHOWN), self.config
         how: dict[str, Any] = {
             "steps": config.sampling_steps,
             "guidance": config.guidance,
@@ -250,20 +253,24 @@ class Diffusion:
             scheduler: ``"ddim"`` (default), ``"ddpm"`` or ``"dpmsolver++"``.
 
         Raises:
-            UserError: for another scheduler, or more steps than there are time steps.
+            UserError: for another scheduler, more steps than there are time steps, or guidance by a network that always
+                saw labels.
         """
+        check_guidance(self.config, guidance)
         how, generator = scheduler_of(scheduler, self.scheduler), torch.Generator().manual_seed(seed)
-        images = torch.randn((len(labels), *self.space.shape), generator=generator).to(self.config.device)
+        noises, drawn = torch.randn((len(labels), *self.space.shape), generator=generator), []
         with eval_mode(net):
-            noise = guided(net, labels.to(self.config.device), self.none, guidance)
-            images = denoise(noise, how, images, steps, generator)
-        return self.space.decode(images)
+            for start, some in zip(noises.split(AT_ONCE), labels.split(AT_ONCE), strict=True):
+                noise = guided(net, some.to(self.config.device), self.none, guidance)
+                images = denoise(noise, how, start.to(self.config.device), steps, generator)
+                drawn.append(self.space.decode(images))
+        return torch.cat(drawn)
 
     @torch.no_grad()
-    def _error(self, net: Any, part: Part | Unread, batches: int | None = None) -> float:
+    def _error(self, net: Any, part: Part | Unread) -> float:
         generator, total, count = torch.Generator().manual_seed(0), 0.0, 0
         with eval_mode(net):
-            for some in islice(part.chunks(AT_ONCE, self.config.workers), batches):
+            for some in part.chunks(AT_ONCE, self.config.workers):
                 total += float(self.loss(net, self._noise.added(some, generator))) * len(some)
                 count += len(some)
         return total / count
@@ -271,3 +278,9 @@ class Diffusion:
     def _latents(self) -> Latents:
         config = self.config
         return Latents(self.images, str(config.autoencoder), config.flip, config.device, config.workers)
+
+
+def check_guidance(config: DiffusionConfig, guidance: float) -> None:
+    """UserError for guidance by a network that always sees labels."""
+    if config.label_dropout == 0 and guidance != 1:
+        raise UserError(f"guidance={guidance}: with label_dropout=0 nothing is learned without labels; give guidance=1")

@@ -18,6 +18,7 @@ SCHEDULERS: dict[str, tuple[str, dict[str, Any]]] = {  # diffusers' class, and i
     # its thresholding clips to [-1, 1] what the image is taken for, as the others do unasked
     "dpmsolver++": ("DPMSolverMultistepScheduler", {"thresholding": True}),  # arXiv 2211.01095
 }
+REPEATS = "DPMSolverMultistepScheduler"  # in as many steps as there are it takes one twice, and divides by zero
 
 
 def diffusers_schedulers() -> Any:
@@ -53,6 +54,8 @@ def check_steps(steps: int, scheduler: Any) -> None:
     if steps > scheduler.config.num_train_timesteps:
         known = scheduler.config.num_train_timesteps
         raise UserError(f"steps={steps}: the network knows {known} (timesteps); ask for no more")
+    if steps > 1 and steps == scheduler.config.num_train_timesteps and type(scheduler).__name__ == REPEATS:
+        raise UserError(f"steps={steps}: scheduler=dpmsolver++ takes fewer than the network knows, {steps}; use ddim")
 
 
 def guided(

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from weit_rl.vision.pipeline import PixelDiTPipeline
 
 __all__ = ["PixelDiTPipeline", "classify", "describe", "evaluate", "export", "generate", "main", "pretrain", "train"]
+GROUPS = ("size", "trainer")  # of options, as mappings
 
 
 def __getattr__(name: str) -> Any:
@@ -154,8 +155,13 @@ def _run(mode: str, options: dict[str, Any]) -> dict[str, Any]:
 
     words = [f"mode={mode}"]
     for key, value in options.items():
-        if isinstance(value, dict) and key == "size":
-            words += [f"{key}.{inner}={json.dumps(one)}" for inner, one in value.items()]
+        if isinstance(value, dict) and key in GROUPS:
+            words += [f"{key}.{inner}={json.dumps(one, default=_number)}" for inner, one in value.items()]
         else:
-            words.append(f"{key}={value if isinstance(value, str | Path) else json.dumps(value)}")
+            words.append(f"{key}={value if isinstance(value, str | Path) else json.dumps(value, default=_number)}")
     return main(compose("vision", words))
+
+
+def _number(value: Any) -> Any:
+    """numpy's and torch's numbers as Python's."""
+    return value.item()

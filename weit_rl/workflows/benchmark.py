@@ -67,6 +67,8 @@ class Comparison:
         self.results = Results(self.folder, self.grid)
         self.sources = Sources(self.grid, (self.folder / "sources").absolute(), cfg.threads)
         self.space = Space.of(cfg)
+        if cfg.workers == 0:
+            raise UserError("workers=0: must be 1 or more jobs at a time")
         self.where = Place(cfg.workers, cfg.threads, self.folder / "logs")
 
     def __call__(self) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -33,7 +34,8 @@ def evaluate_images(cfg: Any) -> dict[str, Any]:
     more, pictures = task.closer_look(net)
     report = task.evaluate(net, seed=cfg.seed) | more
     report |= {"checkpoint": cfg.checkpoint, "data": task.name, "classes": card["classes"]}
-    name = unused(run.path / f"evaluation-{cfg.checkpoint}-{task.name}.json").name
+    data = re.sub(r"[^\w.-]+", "-", task.name)
+    name = unused(run.path / f"evaluation-{cfg.checkpoint}-{data}.json").name
     run.write_json(name, report)
     for kind, png in pictures.items():
         write_atomically(run.path / f"{Path(name).stem}-{kind}.png", png)
@@ -117,6 +119,7 @@ def task_of(run: RunFolder, card: dict[str, Any], cfg: Any) -> Any:
     changes = {"data": cfg.data or run.config.data, "device": cfg.device}
     if cfg.data is not None:
         changes |= card.get("pixels") or {name: card["options"][name] for name in ("image_size", "channels")}
+        changes["data_images"] = None  # of the images that it was trained on
     changes |= {name: cfg[own] for name, own in DRAWING.items() if own in cfg}
     config = plain_config(checked(run.config, "vision_train", run.path))
     task = kind_of(run.config).make(as_config(config | changes))

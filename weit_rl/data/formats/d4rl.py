@@ -49,6 +49,9 @@ def read(path: Path) -> tuple[list[Episode], dict[str, Any]]:
 def _plain(value: Any) -> Any:
     """As JSON holds it."""
     value = value.tolist() if isinstance(value, np.ndarray | np.generic) else value
+    if isinstance(value, list):
+        return [_plain(one) for one in value]
+    value = value.decode(errors="replace") if isinstance(value, bytes) else value
     return value if isinstance(value, str | int | float | bool | list) else str(value)
 
 

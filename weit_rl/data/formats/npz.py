@@ -58,7 +58,7 @@ def _arrays(path: Path) -> dict[str, Any]:
                 raise ValueError("it says that it holds more than such a file can")
             arrays: dict[str, Any] = {name: _array(archive, entry) for name, entry in members.items()}
         # here, since numpy makes arrays of texts that no text can be
-        return arrays | ({"env_id": str(arrays["env_id"])} if "env_id" in arrays else {})
+        return arrays | ({"env_id": str(arrays["env_id"].astype(str))} if "env_id" in arrays else {})
     except Exception as error:  # no zip, cut short, damaged, objects
         raise unreadable(path, ".npz file", error) from error
 

@@ -24,6 +24,7 @@ from weit_rl.errors import UserError
 from weit_rl.registry import Registry, unknown
 
 DEFAULT = "digits"
+COUNTED = 4096  # images at a time, of which pixels are counted
 SPLIT_SEED = 0  # the same images are held out in every run
 TEST, HELD_OUT = 0.2, 0.1  # shares of each class, where a source has no such parts
 MOST_HELD_OUT = 10_000  # images that are taken away from the training to choose by
@@ -105,9 +106,11 @@ class Images:
 
     @cached_property
     def _statistics(self) -> tuple[np.ndarray, np.ndarray]:
-        flat = self.train.sample().pixels.transpose(1, 0, 2, 3).reshape(self.channels, -1)
-        counts = np.stack([np.bincount(channel, minlength=256) for channel in flat])  # exact, and without a float copy
-        values, shares = np.arange(256) / 255, counts / flat.shape[1]
+        pixels, counts = self.train.sample().pixels, np.zeros((self.channels, 256), np.int64)
+        for first in range(0, len(pixels), COUNTED):  # exact, and without a float copy of all
+            for channel, some in enumerate(pixels[first : first + COUNTED].transpose(1, 0, 2, 3)):
+                counts[channel] += np.bincount(some.reshape(-1), minlength=256)
+        values, shares = np.arange(256) / 255, counts / counts[0].sum()
         mean = shares @ values
         std = np.sqrt(shares @ values**2 - mean**2)
         return tuple(x.astype(np.float32)[:, None, None] for x in (mean, np.maximum(std, 1 / 255)))  # type: ignore[return-value]
@@ -175,6 +178,8 @@ def load_sources() -> Registry[Source]:
 
 def _split(data: str, parts: dict[str, Part | Unread]) -> dict[str, Part | Unread]:
     """All three parts; one that is missing is taken from the training images."""
+    if not len(parts["train"]):
+        raise UserError(f"data {data}: no image is left for train; give every class a few more")
     for name, share, most in (("test", TEST, 1.0), ("held_out", HELD_OUT, MOST_HELD_OUT / len(parts["train"]))):
         if name not in parts:
             taken = _of_each_class(parts["train"].labels, min(share, most))

@@ -10,7 +10,7 @@ import io
 import os
 import re
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -104,7 +104,12 @@ def _parts(data: str, places: list[tuple[Path_, Path_]], kind: Kind) -> dict[str
     """By the part of the set, the class and the path of every file."""
     if not places:
         raise UserError(f"data {data}: holds no {kind.noun}s ({', '.join(kind.suffixes)}); {kind.layout}")
-    divided = all(place[0].lower() in PARTS for place, _ in places) and all(len(place) > 1 for place, _ in places)
+    above = {place[0] for place, _ in places}
+    parts = {name for name in above if name.lower() in PARTS}
+    divided = parts == above and all(len(place) > 1 for place, _ in places)
+    if not divided and {"train", "training"} & {name.lower() for name in parts}:
+        other = ", ".join(sorted(above - parts)) or "files"
+        raise UserError(f"data {data}: has {other} beside {', '.join(sorted(parts))}; take that away; {kind.layout}")
     tree: dict[str, list[tuple[str, Path_]]] = {}
     for place, path in places:
         part, below = (PARTS[place[0].lower()], place[1:]) if divided else ("train", place)
@@ -131,8 +136,21 @@ def _files(path: Path, kind: Kind) -> Files:
 
 
 def _folder(path: Path, kind: Kind) -> Files:
-    found = (file for file in path.rglob("*") if _wanted(file.relative_to(path).parts, kind))
-    return {file.relative_to(path).parts: str(file) for file in found if file.is_file()}
+    found = (Path(folder, name) for folder, _, names in _walk(path) for name in names)
+    wanted = (file for file in found if _wanted(file.relative_to(path).parts, kind))
+    return {file.relative_to(path).parts: str(file) for file in wanted if file.is_file()}
+
+
+def _walk(path: Path) -> Iterator[tuple[str, list[str], list[str]]]:
+    """``os.walk`` through links as well, as torchvision goes, but into no folder that it is in already."""
+    for folder, below, names in os.walk(path, followlinks=True):
+        here = os.path.realpath(folder)
+        below[:] = [name for name in below if not f"{here}{os.sep}".startswith(_whole(os.path.join(folder, name)))]
+        yield folder, below, names
+
+
+def _whole(path: str) -> str:
+    return f"{os.path.realpath(path)}{os.sep}"
 
 
 def _archive(path: Path, kind: Kind) -> Files:

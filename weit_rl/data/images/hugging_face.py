@@ -1,4 +1,7 @@
-"""Data sets of the Hugging Face hub, ``hf:NAME``, with the library ``datasets``; it runs no code of theirs."""
+"""Data sets of the Hugging Face hub, ``hf:NAME``, with the library ``datasets``; it runs no code of theirs.
+
+The library keeps what it has fetched; naming such a set is asking for it, so it is fetched without ``download=true``.
+"""
 
 from __future__ import annotations
 
@@ -35,10 +38,19 @@ def read(data: str, how: Reading) -> Read:
     if "test" not in splits and "held_out" in splits:
         splits["test"] = splits.pop("held_out")
     image, label = _columns(data, splits["train"])
-    labelled = {part: rows for part, rows in splits.items() if min(rows[label]) >= 0}  # -1: held back by its makers
+    labelled = {part: rows for part, rows in splits.items() if _labelled(data, part, rows[label])}
+    if "train" not in labelled:
+        raise UserError(f"data={data}: its training images have no labels; choose another data set")
     parts = {part: how.part(_items(data, part, rows, image, label)) for part, rows in labelled.items()}
     info = splits["train"].info
     return Read(parts, splits["train"].features[label].names, getattr(info, "license", "") or "not stated")
+
+
+def _labelled(data: str, part: str, labels: list[Any]) -> bool:
+    """Whether a split has its labels; -1 are held back by its makers, and an empty split has none."""
+    if None in labels:
+        raise UserError(f"data={data}: some images of {part} have no label; choose another data set")
+    return bool(labels) and min(labels) >= 0
 
 
 def _columns(data: str, rows: Any) -> tuple[str, str]:
