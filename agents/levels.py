@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -63,7 +63,7 @@ class LevelRecorder:
         self.selection_seeds = range(SELECTION_SEED, SELECTION_SEED + selection_episodes)
         self.evaluation_seeds = range(EVALUATION_SEED, EVALUATION_SEED + evaluation_episodes)
         self.acting = entry.states
-        self.agent = make_behaviour(replace(config, n_envs=1), self.acting.make)
+        self.agent = make_behaviour(config, self.acting.make, n_envs=1)
 
     def selection_returns(self) -> dict[int, float]:
         """Environment steps -> mean deterministic return, for every snapshot; kept in ``selection.json``."""

@@ -35,6 +35,9 @@ def short_env(monkeypatch):
         (["hyperparameters={learning_rate: -1}"], "hyperparameters=.*SAC refuses them"),
         (["hyperparameters={device: gpu}"], "hyperparameters=.*gpu"),
         (["hyperparameters={policy_kwargs: {net_arch: [wide]}}"], "hyperparameters=.*SAC refuses them"),
+        (["hyperparameters={optimize_memory_usage: true}"], "hyperparameters=.*optimize_memory_usage: a stopped"),
+        (["hyperparameters={train_freq: 0}"], "hyperparameters=.*train_freq must be 1 or more"),
+        (["hyperparameters={train_freq: [1, episode]}"], "hyperparameters=.*single environment only, not of n_envs=2"),
     ],
 )
 def test_bad_input_is_one_line_and_writes_nothing(tmp_path, words, message):

@@ -60,9 +60,8 @@ class OnlineRun(TrainRun):
     def agent(self, **start: str) -> Any:
         """The agent before its first step; one whose actor is untrained explores as Stable-Baselines3's does."""
         options: Any = OmegaConf.to_container(self.cfg.agent_options, resolve=True)
-        if self.untrained:
-            options["policy_kwargs"] = {"log_std_init": 0.0, **options.get("policy_kwargs", {})}
-        return make_online(self.cfg.agent, self.task.entry, self.cfg.n_envs, self.cfg.seed, options, **start)
+        make = (self.cfg.agent, self.task.entry, self.cfg.n_envs, self.cfg.seed, options, self.untrained)
+        return make_online(*make, **start)
 
     @property
     def untrained(self) -> bool:
