@@ -88,6 +88,13 @@ def test_imitation_holds_an_actor_near_its_data(name, start):
     assert errors[1] < 0.8 * errors[0]
 
 
+def test_imitation_takes_its_data_to_the_actor(start):
+    agent = make_online("ppo", env_entry("HalfCheetah"), 1, 0, ON["ppo"], checkpoint=str(start))
+    agent.policy.to("meta")
+    Imitation(agent, lambda step: (torch.ones(8, 17), torch.zeros(8, 6)), 1)()
+    assert actor_of(agent)["head"].weight.grad.device.type == "meta"
+
+
 def test_imitation_adds_its_gradient_to_the_algorithms(start):
     agent = make_online("td3", env_entry("HalfCheetah"), 1, 0, SMALL, checkpoint=str(start))
     states, actions, drawn = torch.ones(8, 17), torch.zeros(8, 6), []
