@@ -44,8 +44,8 @@ def resized(
         A new agent of the same class, which can go on learning.
 
     Raises:
-        UserError: for another kind of policy, one with ``use_sde``, an agent without environment, observations of another size, or a width
-            that is not a whole number of tiles of 16 channels.
+        UserError: for another kind of policy, one with ``use_sde``, an agent without environment, observations of
+            another size, or a width that is not a whole number of tiles of 16 channels.
     """
     teacher = Layers.of(agent)
     _check(agent, observations)

@@ -71,8 +71,8 @@ class WeiTPolicy:
         self.asked: float | None = options.get("log_std_init")
         if options.get("use_sde"):
             raise UserError(
-                "use_sde=True: its noise grows with the width of WeiTPolicy's actor and it clips a trained actor's means; "
-                "leave it out"
+                "use_sde=True: its noise grows with the width of WeiTPolicy's actor, and it clips the means of a "
+                "trained one; leave it out"
             )
         if options.pop("share_features_extractor", False):
             raise UserError("share_features_extractor=True: critics have a network of their own in WeiTPolicy")
