@@ -38,7 +38,7 @@ class Imitation:
         actor.optimizer.register_step_pre_hook(self)
 
     def __call__(self, *_: Any) -> None:
-        """Add the gradient; nothing while the actor stays as it is."""
+        """Add the gradient; nothing while the actor's mean action stays as it is."""
         actor = actor_of(self.agent)
         if not actor["head"].weight.requires_grad:
             return

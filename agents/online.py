@@ -77,12 +77,13 @@ def environments(entry: EnvEntry, count: int) -> VecMonitor:
 
 
 class Learning(BaseCallback):
-    """Lets the critics learn alone at first, and tells how far the training is.
+    """Keeps the actor's mean action as it is at first, while the critics learn, and tells how far the training is.
 
-    A trained actor would follow critics that know nothing yet.
+    A trained actor would follow critics that know nothing yet. What it explores with (``log_std``) and the weight of
+    its entropy learn from the first step on.
 
     Args:
-        warm_up: environment steps in which the actor stays as it is.
+        warm_up: environment steps in which the mean action stays as it is.
         show: called with the number of environment steps done.
     """
 
@@ -100,7 +101,7 @@ class Learning(BaseCallback):
         return True
 
     def let(self, learn: bool) -> None:
-        """Whether the actor learns."""
+        """Whether the mean action learns."""
         for module in actor_of(self.model).values():
             module.requires_grad_(learn)
 

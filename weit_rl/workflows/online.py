@@ -19,7 +19,7 @@ from weit_rl.training.progress import Progress
 from weit_rl.workflows.monitor import Monitor
 from weit_rl.workflows.train import TrainRun
 
-WARM_UP = 5000  # environment steps of a trained actor's critics alone
+WARM_UP = 5000  # environment steps in which a trained actor's mean action stays as it is
 IMITATION = 10.0  # times TD3+BC's weight; 1 and 3 let a trained actor fall now and then (64x3, seed 100)
 SINGLE = 256  # steps of the data beside a batch of the algorithm
 PARTS = 20  # validations on the way; the state to go on from is written with each
@@ -70,7 +70,7 @@ class OnlineRun(TrainRun):
 
     @property
     def critic_warmup(self) -> int:
-        """Environment steps in which the critics learn alone."""
+        """Environment steps in which the critics, and what the actor explores with, learn without its mean action."""
         usual = 0 if self.untrained else WARM_UP
         return usual if self.cfg.critic_warmup is None else self.cfg.critic_warmup
 
