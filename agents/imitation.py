@@ -42,8 +42,8 @@ class Imitation:
         actor = actor_of(self.agent)
         if not actor["head"].weight.requires_grad:
             return
-        device = actor["head"].weight.device  # the data lie where the offline stage trained
-        observations, actions = (part.to(device) for part in self.draw(self.step()))
+        # The data lie where the offline stage trained.
+        observations, actions = (part.to(self.agent.policy.device) for part in self.draw(self.step()))
         error = F.mse_loss(torch.tanh(actor["head"](actor["trunk"](observations))), actions)
         (self.weight * self.scale(observations, actions) / ALPHA * error).backward()
 

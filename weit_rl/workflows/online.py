@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from omegaconf import OmegaConf
 from torch import Tensor
 
 from weit_rl.agents.imitation import Imitation
@@ -13,6 +12,7 @@ from weit_rl.agents.online import ALGORITHMS, Learning, copy_actor, make_online
 from weit_rl.agents.snapshots import load_training_state, save_training_state
 from weit_rl.choices import ACTOR
 from weit_rl.errors import UserError
+from weit_rl.options import plain_config
 from weit_rl.registry import unknown
 from weit_rl.training.checkpoint import save_network
 from weit_rl.training.progress import Progress
@@ -59,9 +59,8 @@ class OnlineRun(TrainRun):
 
     def agent(self, **start: str) -> Any:
         """The agent before its first step; one whose actor is untrained explores as Stable-Baselines3's does."""
-        options: Any = OmegaConf.to_container(self.cfg.agent_options, resolve=True)
-        make = (self.cfg.agent, self.task.entry, self.cfg.n_envs, self.cfg.seed, options, self.untrained)
-        return make_online(*make, **start)
+        cfg, options = self.cfg, plain_config(self.cfg.agent_options)
+        return make_online(cfg.agent, self.task.entry, cfg.n_envs, cfg.seed, options, self.untrained, **start)
 
     @property
     def untrained(self) -> bool:
