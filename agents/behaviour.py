@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import copy
 import csv
-import inspect
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -13,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from weit_rl.agents.hyperparameters import checked
 from weit_rl.agents.running_statistics import NewStatistics, scaled
 from weit_rl.agents.snapshots import load_training_state, save_snapshot, save_training_state
 from weit_rl.errors import UserError
@@ -44,8 +43,13 @@ class BehaviourConfig:
     hyperparameters: dict[str, Any] = field(default_factory=dict)
 
 
-def make_behaviour(config: BehaviourConfig, make_env: Callable[[], Any]) -> Any:
+def make_behaviour(config: BehaviourConfig, make_env: Callable[[], Any], n_envs: int | None = None) -> Any:
     """Build the untrained Stable-Baselines3 agent (with its vectorised environment).
+
+    Args:
+        config: how it is trained.
+        make_env: makes an environment.
+        n_envs: environments of an agent that only acts (default: as many as it is trained with).
 
     Raises:
         UserError: if the algorithm is unknown or refuses its hyperparameters.
@@ -57,11 +61,10 @@ def make_behaviour(config: BehaviourConfig, make_env: Callable[[], Any]) -> Any:
     known = {"SAC": stable_baselines3.SAC, "TQC": sb3_contrib.TQC, "PPO": stable_baselines3.PPO}
     if config.algorithm not in known:
         raise UserError(f"algorithm={config.algorithm}: unknown, choose one of {', '.join(known)}")
-    envs: Any = VecMonitor(DummyVecEnv([make_env] * config.n_envs))
-    # A copy, since Stable-Baselines3 writes into policy_kwargs.
-    options = {"device": "cpu", "seed": config.seed, **copy.deepcopy(config.hyperparameters)}
+    envs: Any = VecMonitor(DummyVecEnv([make_env] * (n_envs or config.n_envs)))
     try:
-        _check_numbers(known[config.algorithm], options)
+        given = checked(known[config.algorithm], config.hyperparameters, config.n_envs)
+        options = {"device": "cpu", "seed": config.seed, **given}
         if config.algorithm == "PPO":
             envs, options = scaled(envs, options)
         return known[config.algorithm]("MlpPolicy", envs, **options)
@@ -112,17 +115,6 @@ def _keep_snapshot(agent: Any, folder: Path) -> None:
     path = folder / f"snapshot_{agent.num_timesteps:08d}.safetensors"
     if not path.exists():
         save_snapshot(agent, path)
-
-
-def _check_numbers(algorithm: type, options: dict[str, Any]) -> None:
-    """Refuse early what Stable-Baselines3 would stumble over in the middle of the training."""
-    defaults = {name: parameter.default for name, parameter in inspect.signature(algorithm).parameters.items()}
-    for name in set(options) & set(defaults) - {"train_freq"}:  # train_freq may be [1, episode]
-        value, default = options[name], defaults[name]
-        if type(default) is int and not isinstance(value, int):
-            raise TypeError(f"{name} must be an integer")
-        if type(default) is float and (value is None or isinstance(value, str | list | dict)):
-            raise TypeError(f"{name} must be a number")
 
 
 def _append(path: Path, row: list[float]) -> None:

@@ -38,11 +38,12 @@ class Imitation:
         actor.optimizer.register_step_pre_hook(self)
 
     def __call__(self, *_: Any) -> None:
-        """Add the gradient; nothing while the actor stays as it is."""
+        """Add the gradient; nothing while the actor's mean action stays as it is."""
         actor = actor_of(self.agent)
         if not actor["head"].weight.requires_grad:
             return
-        observations, actions = self.draw(self.step())
+        # The data lie where the offline stage trained.
+        observations, actions = (part.to(self.agent.policy.device) for part in self.draw(self.step()))
         error = F.mse_loss(torch.tanh(actor["head"](actor["trunk"](observations))), actions)
         (self.weight * self.scale(observations, actions) / ALPHA * error).backward()
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from weit_rl.agents.behaviour import BehaviourConfig, make_behaviour
 from weit_rl.agents.metadata import describe
 from weit_rl.agents.pictures import write_episodes
-from weit_rl.agents.recording import Act, agent_actor, play, random_actor, summary
+from weit_rl.agents.recording import Act, AgentActor, play, random_actor, summary
 from weit_rl.agents.snapshots import load_snapshot
 from weit_rl.atomic import write_atomically
 from weit_rl.envs.entry import EnvEntry
@@ -63,7 +63,7 @@ class LevelRecorder:
         self.selection_seeds = range(SELECTION_SEED, SELECTION_SEED + selection_episodes)
         self.evaluation_seeds = range(EVALUATION_SEED, EVALUATION_SEED + evaluation_episodes)
         self.acting = entry.states
-        self.agent = make_behaviour(replace(config, n_envs=1), self.acting.make)
+        self.agent = make_behaviour(config, self.acting.make, n_envs=1)
 
     def selection_returns(self) -> dict[int, float]:
         """Environment steps -> mean deterministic return, for every snapshot; kept in ``selection.json``."""
@@ -72,12 +72,11 @@ class LevelRecorder:
         for file in sorted((self.run_dir / "behaviour").glob("snapshot_*.safetensors")):
             steps = int(file.stem.removeprefix("snapshot_"))
             if steps not in returns:
-                act = agent_actor(load_snapshot(self.agent, file), deterministic=True)
+                act = AgentActor(load_snapshot(self.agent, file), deterministic=True)
                 returns[steps] = summary(play(act, self.acting, self.selection_seeds))["return_mean"]
                 print(f"snapshot after {steps} steps: selection return {returns[steps]:.0f}", flush=True)
                 write_atomically(path, json.dumps(returns).encode())
-        # All environments step together, and PPO a whole rollout, so the last step may overshoot.
-        last = self.config.steps + self.config.n_envs * getattr(self.agent, "n_steps", 1)
+        last = self.config.steps + self.config.n_envs * self._rollout()
         return {steps: returns[steps] for steps in sorted(returns) if steps < last}
 
     def record(self, level: str, steps: int, episodes: int) -> None:
@@ -114,11 +113,17 @@ class LevelRecorder:
         score = self.entry.score(returns["recorded"]["return_mean"])
         return {"path": str(folder), "steps": steps, "returns": returns, "score": score}
 
+    def _rollout(self) -> int:
+        """Steps of each environment between two looks at the number of them all: the last may overshoot so far."""
+        frequency, unit = getattr(self.agent, "train_freq", (1, None))
+        steps = frequency * (self.entry.episode_steps if unit and unit.value == "episode" else 1)
+        return max(steps, getattr(self.agent, "n_steps", 1))
+
     def _actors(self, steps: int) -> dict[str, Act]:
         if not steps:
             return {"stochastic": random_actor(self.agent.action_space.low, self.agent.action_space.high)}
         load_snapshot(self.agent, self.run_dir / "behaviour" / f"snapshot_{steps:08d}.safetensors")
-        return {"deterministic": agent_actor(self.agent, True), "stochastic": agent_actor(self.agent, False)}
+        return {"deterministic": AgentActor(self.agent, True), "stochastic": AgentActor(self.agent, False)}
 
     def _metadata(self, level: str, steps: int, returns: dict, recorded: range) -> dict[str, Any]:
         seeds = {"selection": self.selection_seeds, "held": self.evaluation_seeds, "recorded": recorded}

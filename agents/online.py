@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import sb3_contrib
 import stable_baselines3
 from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.noise import NormalActionNoise
 from stable_baselines3.common.vec_env import DummyVecEnv, VecMonitor
 from torch import nn
 
+from weit_rl.agents.hyperparameters import checked
 from weit_rl.agents.sb3_policies import NAME
 from weit_rl.envs.entry import EnvEntry
 from weit_rl.errors import UserError
@@ -25,9 +27,13 @@ ALGORITHMS = {
     "ppo": stable_baselines3.PPO,
     "a2c": stable_baselines3.A2C,
 }
+DETERMINISTIC = ("td3", "ddpg")  # their actors have no spread of their own to explore with
+NOISE = 0.1  # standard deviation of what they explore with, of actions in [-1, 1]; that of TD3's authors
 
 
-def make_online(agent: str, entry: EnvEntry, n_envs: int, seed: int, options: dict[str, Any], **start: str) -> Any:
+def make_online(
+    agent: str, entry: EnvEntry, n_envs: int, seed: int, options: dict[str, Any], untrained: bool = False, **start: str
+) -> Any:
     """An agent of Stable-Baselines3 with ``WeiTPolicy``.
 
     Args:
@@ -35,7 +41,9 @@ def make_online(agent: str, entry: EnvEntry, n_envs: int, seed: int, options: di
         entry: the environment.
         n_envs: environments stepped side by side.
         seed: of networks, exploration and environments.
-        options: keyword arguments of the algorithm; its ``policy_kwargs`` too.
+        options: keyword arguments of the algorithm; its ``policy_kwargs`` too. ``action_noise`` is a number, the
+            standard deviation of normal noise on actions in [-1, 1] (default 0.1 for TD3 and DDPG, else none).
+        untrained: whether the actor explores as Stable-Baselines3's does, since it cannot act yet (default False).
         start: what its actor begins as, ``checkpoint=PATH`` or another of ``WeiTPolicy``'s options.
 
     Raises:
@@ -43,13 +51,24 @@ def make_online(agent: str, entry: EnvEntry, n_envs: int, seed: int, options: di
     """
     if agent not in ALGORITHMS:
         raise unknown("agent", agent, list(ALGORITHMS))
-    words = {"seed": seed, "device": "cpu", **copy.deepcopy(options)}
-    words["policy_kwargs"] = {**words.get("policy_kwargs", {}), **start}
+    usual = {"log_std_init": 0.0} if untrained and agent not in DETERMINISTIC else {}
     try:
+        words = {"seed": seed, "device": "cpu", **checked(ALGORITHMS[agent], options, n_envs)}
+        words["policy_kwargs"] = {**usual, **(words.get("policy_kwargs") or {}), **start}
+        if agent in DETERMINISTIC or "action_noise" in words:
+            words["action_noise"] = _noise(words.get("action_noise", NOISE), entry.sizes[1])
         return ALGORITHMS[agent](NAME, environments(entry, n_envs), **words)
-    except (TypeError, ValueError, AssertionError) as error:
+    except UserError:
+        raise
+    except Exception as error:  # whatever Stable-Baselines3 and torch raise: nothing else is new here
         reason = " ".join(f"{type(error).__name__}: {error}".split())
         raise UserError(f"agent_options={options}: {agent} refuses them ({reason}); correct them") from error
+
+
+def _noise(spread: Any, actions: int) -> NormalActionNoise:
+    if isinstance(spread, bool) or not isinstance(spread, int | float) or not 0 <= spread < float("inf"):
+        raise TypeError("action_noise must be a number, 0 or more: the standard deviation on actions in [-1, 1]")
+    return NormalActionNoise(np.zeros(actions, np.float32), np.full(actions, spread, np.float32))
 
 
 def environments(entry: EnvEntry, count: int) -> VecMonitor:
@@ -58,12 +77,13 @@ def environments(entry: EnvEntry, count: int) -> VecMonitor:
 
 
 class Learning(BaseCallback):
-    """Lets the critics learn alone at first, and tells how far the training is.
+    """Keeps the actor's mean action as it is at first, while the critics learn, and tells how far the training is.
 
-    A trained actor would follow critics that know nothing yet.
+    A trained actor would follow critics that know nothing yet. What it explores with (``log_std``) and the weight of
+    its entropy learn from the first step on.
 
     Args:
-        warm_up: environment steps in which the actor stays as it is.
+        warm_up: environment steps in which the mean action stays as it is.
         show: called with the number of environment steps done.
         stopped: tells, in other numbers than 0, that learning is to end (default: never).
     """
@@ -82,7 +102,7 @@ class Learning(BaseCallback):
         return not self.stopped()
 
     def let(self, learn: bool) -> None:
-        """Whether the actor learns."""
+        """Whether the mean action learns."""
         for module in actor_of(self.model).values():
             module.requires_grad_(learn)
 

@@ -72,7 +72,7 @@ class Replay:
             pictures.append(camera.picture(env.unwrapped))
             states.append(observation)
         seen, beside = np.stack(pictures), np.stack(states)
-        return replace(episode, observations=seen, states=beside, terminated=bool(terminated))
+        return replace(episode, observations=seen, states=beside, terminated=bool(episode.terminated or terminated))
 
     def _compare(self, observation: np.ndarray, episode: Episode, step: int) -> None:
         if step == len(episode.observations):

@@ -42,9 +42,34 @@ class Episode:
     states: np.ndarray | None = None
 
 
-def agent_actor(agent: Any, deterministic: bool) -> Act:
-    """The actions of a Stable-Baselines3 agent: its mean action, or samples of its policy."""
-    return lambda observations: agent.predict(observations, deterministic=deterministic)[0]
+def _same(rows: np.ndarray) -> np.ndarray:
+    return rows
+
+
+@dataclass(frozen=True)
+class AgentActor:
+    """The actions of a Stable-Baselines3 agent: its mean action, or samples of its policy.
+
+    Attributes:
+        agent: with ``use_sde`` its noise is drawn anew by :meth:`begin`, and kept till then.
+        deterministic: whether it acts by its mean.
+        seen: what the agent sees of observations ``(B, obs)`` (default: all, as they are).
+        done: what its actions ``(B, act)`` do (default: themselves).
+    """
+
+    agent: Any
+    deterministic: bool
+    seen: Act = _same
+    done: Act = _same
+
+    def begin(self) -> None:
+        """Before the first step of episodes."""
+        if getattr(self.agent, "use_sde", False):
+            self.agent.policy.reset_noise()
+
+    def __call__(self, observations: np.ndarray) -> np.ndarray:
+        """``(B, obs) -> (B, act)``."""
+        return self.done(self.agent.predict(self.seen(observations), deterministic=self.deterministic)[0])
 
 
 def random_actor(low: np.ndarray, high: np.ndarray) -> Act:
@@ -61,6 +86,8 @@ def play(act: Act, entry: EnvEntry, seeds: Sequence[int]) -> list[Episode]:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seeds[0] if seeds else 0)
         for first in range(0, len(seeds), TOGETHER):
+            if isinstance(act, AgentActor):
+                act.begin()
             episodes += _play_together(act, entry, seeds[first : first + TOGETHER])
     return episodes
 

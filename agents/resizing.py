@@ -44,14 +44,14 @@ def resized(
         A new agent of the same class, which can go on learning.
 
     Raises:
-        UserError: for another kind of policy, an agent without environment, observations of another size, or a width
-            that is not a whole number of tiles of 16 channels.
+        UserError: for another kind of policy, one with ``use_sde``, an agent without environment, observations of
+            another size, or a width that is not a whole number of tiles of 16 channels.
     """
     teacher = Layers.of(agent)
     _check(agent, observations)
     wanted = [_width(layer.out_features, factor) for layer in teacher.hidden]  # type: ignore[arg-type]
     new = like(agent, wanted)
-    student, states = Layers.of(new), torch.as_tensor(observations, dtype=torch.float32)
+    student, states = Layers.of(new), torch.as_tensor(observations, dtype=torch.float32, device=agent.device)
     if factor < 1:
         narrow(teacher, student, states)
     else:
@@ -183,6 +183,8 @@ def seen_by(agent: Any, env: Any, steps: int = 5000) -> np.ndarray:
 def _check(agent: Any, observations: np.ndarray) -> None:
     """UserError for an agent that nothing like it can be made of, or observations that are not its own."""
     name = type(agent).__name__
+    if getattr(agent, "use_sde", False):  # whose noise is as wide as the actor
+        raise UserError(f"{name}: explores with use_sde=True, which is not resized; only agents without it are")
     if agent.get_env() is None:
         raise UserError(f"{name}: has no environment; load it with one, {name}.load(PATH, env=ENV)")
     shape, wanted = np.shape(observations), agent.observation_space.shape

@@ -66,7 +66,9 @@ class NewStatistics(BaseCallback):
 
     def _on_rollout_start(self) -> None:
         if self.seen is not None:
-            self.model.policy.features_extractor.take_in(self.seen)
+            for module in self.model.policy.modules():  # the critic may have its own
+                if isinstance(module, ScaledObservations):
+                    module.take_in(self.seen)
             self.seen = None
 
     _on_training_end = _on_rollout_start

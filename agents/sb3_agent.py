@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from weit_rl.agents.recording import Act, agent_actor
+from weit_rl.agents.recording import Act, AgentActor
 from weit_rl.agents.sb3_zip import ALGORITHMS, SPACES, check_sizes, read_settings
 from weit_rl.envs.action_box import ActionBox
 from weit_rl.envs.entry import EnvEntry
@@ -56,8 +56,7 @@ def load_agent(path: Path, algorithm: str, entry: EnvEntry) -> Any:
 
 def actor(agent: Any, deterministic: bool, normalise: Callable[[np.ndarray], np.ndarray]) -> Act:
     """Its actions in [-1, 1], from observations as the environment gives them."""
-    act, box = agent_actor(agent, deterministic), ActionBox.of(agent.action_space)
-    return lambda observations: box.unit(act(normalise(observations)))
+    return AgentActor(agent, deterministic, normalise, ActionBox.of(agent.action_space).unit)
 
 
 def normaliser(path: str | None, entry: EnvEntry) -> Callable[[np.ndarray], np.ndarray]:

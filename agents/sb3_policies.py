@@ -48,7 +48,8 @@ class WeiTPolicy:
             that of actions in [-1, 1] (default -2 for an actor that can act, else the algorithm's own).
 
     Raises:
-        UserError: for a bank that does not fit, a space other than a flat Box, or layers asked for the actor.
+        UserError: for a bank that does not fit, a space other than a flat Box, or layers asked for the actor,
+            and for ``use_sde``.
     """
 
     critic_layers: ClassVar[dict[str, list[int]]] = {}  # what has layers of its own beside the actor
@@ -68,6 +69,11 @@ class WeiTPolicy:
     ):
         self.start = Start(bank, checkpoint, size, mode, body)
         self.asked: float | None = options.get("log_std_init")
+        if options.get("use_sde"):
+            raise UserError(
+                "use_sde=True: its noise grows with the width of WeiTPolicy's actor, and it clips the means of a "
+                "trained one; leave it out"
+            )
         if options.pop("share_features_extractor", False):
             raise UserError("share_features_extractor=True: critics have a network of their own in WeiTPolicy")
         options |= {"share_features_extractor": False} if self.critic_layers else {}
@@ -159,9 +165,10 @@ class OffPolicy(WeiTPolicy):
         if head is not None:
             mean = next(module for module in actor.mu.modules() if isinstance(module, nn.Linear))
             mean.load_state_dict(head.state_dict())
-            if isinstance(getattr(actor, "log_std", None), nn.Linear):  # one for each state
-                nn.init.zeros_(actor.log_std.weight)
-                nn.init.constant_(actor.log_std.bias, self.log_std_of(head))
+        spread = getattr(actor, "log_std", None)  # a layer: one for each state
+        if spread is not None and (head is not None or self.asked is not None):
+            nn.init.zeros_(spread.weight)
+            nn.init.constant_(spread.bias, self.log_std_of(head))
         return actor
 
 

@@ -1,6 +1,7 @@
 """Training of behaviour and its recordings: snapshots, states, statistics and units."""
 
 import json
+from dataclasses import replace
 
 import gymnasium
 import minari
@@ -10,8 +11,8 @@ import torch
 from short_episodes import SHORT, TINY
 
 from weit_rl.agents.behaviour import BehaviourConfig, make_behaviour, train_behaviour
-from weit_rl.agents.levels import choose
-from weit_rl.agents.recording import play, random_actor, write_minari
+from weit_rl.agents.levels import LevelRecorder, choose
+from weit_rl.agents.recording import AgentActor, play, random_actor, write_minari
 from weit_rl.agents.snapshots import load_snapshot, load_training_state, save_training_state
 from weit_rl.collect import main
 from weit_rl.command import compose
@@ -89,6 +90,39 @@ def test_running_statistics_are_those_of_everything_seen():
     assert torch.allclose(
         extractor(parts[2]), ((parts[2] - seen.mean(0)) / seen.std(0, unbiased=False)).float(), atol=1e-4
     )
+
+
+@pytest.mark.parametrize("algorithm", ["PPO", "SAC"])
+def test_sampled_episodes_are_repeatable_whatever_the_noise(algorithm):
+    config = BehaviourConfig(algorithm, n_envs=1, hyperparameters={"use_sde": True})
+    actor, drawn = AgentActor(make_behaviour(config, SHORT.make), deterministic=False), []
+    for seed in (1, 1, 2):
+        drawn.append(play(actor, SHORT, [seed, 3])[1].actions)
+        actor.agent.policy.reset_noise()  # as acting elsewhere leaves it
+    assert np.array_equal(drawn[0], drawn[1]) and np.abs(drawn[0][0] - drawn[2][0]).max() > 1e-3
+
+
+def test_all_statistics_take_in_what_a_rollout_saw(tmp_path):
+    policy = {"net_arch": [8], "share_features_extractor": False}
+    config = replace(ROLLOUTS, hyperparameters={**PPO, "policy_kwargs": policy})
+    folder = train_behaviour(config, SHORT.make, tmp_path)
+    made = load_snapshot(make_behaviour(config, SHORT.make), folder / "snapshot_00000080.safetensors").policy
+    extractors = {made.pi_features_extractor, made.vf_features_extractor}
+    assert [extractor.count for extractor in extractors] == [80, 80]
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "n_envs", "hyperparameters", "last"),
+    [
+        ("SAC", 2, TINY | {"train_freq": 50}, 100),
+        ("SAC", 1, TINY | {"train_freq": [3, "episode"]}, 36),
+        ("PPO", 2, PPO | {"n_steps": 50}, 100),
+    ],
+)
+def test_however_far_a_training_overshoots_its_snapshot_counts(algorithm, n_envs, hyperparameters, last, tmp_path):
+    config = BehaviourConfig(algorithm, steps=8, n_envs=n_envs, hyperparameters=hyperparameters)
+    train_behaviour(config, SHORT.make, tmp_path / "behaviour")
+    assert list(LevelRecorder(SHORT, config, tmp_path, 1, 1).selection_returns()) == [last]
 
 
 @pytest.mark.parametrize("name", ["Pusher", "gym:Pendulum-v1"])

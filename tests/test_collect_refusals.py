@@ -1,6 +1,7 @@
 """What collect refuses before it writes anything: bad words, other folders, too little disk space."""
 
 import json
+import re
 import shutil
 
 import pytest
@@ -11,6 +12,8 @@ from weit_rl.agents.recording import play, random_actor
 from weit_rl.collect import main
 from weit_rl.command import command, compose
 from weit_rl.errors import CannotWrite, UserError
+from weit_rl.options import options
+from weit_rl.workflows.collect import MODES, ONLY, check_options
 
 
 @pytest.fixture(autouse=True)
@@ -35,6 +38,9 @@ def short_env(monkeypatch):
         (["hyperparameters={learning_rate: -1}"], "hyperparameters=.*SAC refuses them"),
         (["hyperparameters={device: gpu}"], "hyperparameters=.*gpu"),
         (["hyperparameters={policy_kwargs: {net_arch: [wide]}}"], "hyperparameters=.*SAC refuses them"),
+        (["hyperparameters={optimize_memory_usage: true}"], "hyperparameters=.*optimize_memory_usage: a stopped"),
+        (["hyperparameters={train_freq: 0}"], "hyperparameters=.*train_freq must be 1 or more"),
+        (["hyperparameters={train_freq: [1, episode]}"], "hyperparameters=.*single environment only, not of n_envs=2"),
     ],
 )
 def test_bad_input_is_one_line_and_writes_nothing(tmp_path, words, message):
@@ -42,6 +48,32 @@ def test_bad_input_is_one_line_and_writes_nothing(tmp_path, words, message):
         main(compose("collect", [*WORDS, *words, f"run_dir={tmp_path / 'run'}"]))
     assert "\n" not in str(error.value)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("mode", "words", "message"),
+    [
+        ("train", ["episodes=3"], "episodes=3: is for mode=record or render, and this is mode=train; leave it out"),
+        ("train", ["deterministic=false"], "deterministic=false: is for mode=record, and"),
+        ("train", ["allow_pickle=true"], "allow_pickle=true: is for mode=record, and"),
+        ("record", ["steps=5"], "steps=5: is for mode=train, and this is mode=record"),
+        ("record", ["hyperparameters={gamma: 0.9}"], "hyperparameters={'gamma': 0.9}: is for mode=train, and"),
+        ("inspect", ["levels.expert=3"], "levels.expert=3: is for mode=train, and"),
+        ("inspect", ["episodes=77"], "episodes=77: is for mode=record or render, and"),
+        ("inspect", ["run_dir=x"], "run_dir=x: is for mode=train or record or render, and"),
+        ("render", ["seed=1"], "seed=1: is for mode=train or record, and"),
+    ],
+)
+def test_options_of_other_modes_are_refused(mode, words, message):
+    with pytest.raises(UserError, match=f"^{re.escape(message)}"):
+        main(compose("collect", [f"mode={mode}", *words]))
+
+
+def test_every_option_is_of_some_modes_or_of_all():
+    others = {key for key in options("collect") if key not in ONLY and not key.startswith("body.")}
+    assert others == {"mode", "env", "pixels"}
+    for mode in MODES:
+        check_options(compose("collect", [f"mode={mode}", "body.torso=1.25", "pixels=true"]))
 
 
 def test_bad_input_is_exit_2(capsys):

@@ -10,7 +10,7 @@ import torch
 from conftest import TINY
 
 from weit_rl.agents.imitation import Imitation
-from weit_rl.agents.online import ALGORITHMS, Learning, actor_of, copy_actor, make_online
+from weit_rl.agents.online import ALGORITHMS, DETERMINISTIC, NOISE, Learning, actor_of, copy_actor, make_online
 from weit_rl.command import compose
 from weit_rl.envs.entry import env_entry
 from weit_rl.errors import Interrupted
@@ -91,6 +91,13 @@ def test_imitation_holds_an_actor_near_its_data(name, start):
     assert errors[1] < 0.8 * errors[0]
 
 
+def test_imitation_takes_its_data_to_the_actor(start):
+    agent = make_online("ppo", env_entry("HalfCheetah"), 1, 0, ON["ppo"], checkpoint=str(start))
+    agent.policy.to("meta")
+    Imitation(agent, lambda step: (torch.ones(8, 17), torch.zeros(8, 6)), 1)()
+    assert actor_of(agent)["head"].weight.grad.device.type == "meta"
+
+
 def test_imitation_adds_its_gradient_to_the_algorithms(start):
     agent = make_online("td3", env_entry("HalfCheetah"), 1, 0, SMALL, checkpoint=str(start))
     states, actions, drawn = torch.ones(8, 17), torch.zeros(8, 6), []
@@ -108,6 +115,21 @@ def test_imitation_adds_its_gradient_to_the_algorithms(start):
     actor["head"].requires_grad_(False), actor["trunk"].requires_grad_(False)
     hook()
     assert len(drawn) == 3  # critics learn alone
+
+
+@pytest.mark.parametrize("name", DETERMINISTIC)
+@pytest.mark.parametrize(("given", "spread"), [({}, NOISE), ({"action_noise": 0.3}, 0.3)])
+def test_actors_without_a_spread_explore_with_noise(name, given, spread, start):
+    kwargs = {**given, "learning_starts": 0, "gradient_steps": 0, "buffer_size": 600}
+    agent = make_online(name, env_entry("HalfCheetah"), 2, 0, kwargs, checkpoint=str(start)).learn(600)
+    seen, done = (getattr(agent.replay_buffer, part)[:300] for part in ("observations", "actions"))
+    mean = agent.predict(seen.reshape(600, -1), deterministic=True)[0].reshape(done.shape)
+    assert np.std((done - mean)[abs(mean) < 0.1]) == pytest.approx(spread, rel=0.15)
+
+
+def test_an_untrained_actor_without_a_spread_goes_online(tiny_data):
+    asked = words(tiny_data, "td3", "train_steps=0")
+    assert online.OnlineRun(compose("train", asked)).agent(size="32x1").learn(12).num_timesteps == 12
 
 
 def words(data, name="sac", *more):
@@ -147,12 +169,28 @@ def test_a_stopped_run_keeps_what_it_did_and_goes_on(tiny_data, tmp_path, monkey
     assert steps == sorted(set(steps)) and steps[-1] >= 65
 
 
+BAD = {  # what Stable-Baselines3 itself would stumble over only in the middle of the training, or not in one line
+    "policy_kwargs: 5": "TypeError: policy_kwargs must be a mapping",
+    "buffer_size: 10000000000000": "MemoryError: Unable to allocate",
+    "batch_size: abc, learning_starts: 5": "TypeError: batch_size must be an integer",
+    "gradient_steps: 1.5": "TypeError: gradient_steps must be an integer",
+    "learning_starts: abc": "TypeError: learning_starts must be an integer",
+    "tau: abc": "TypeError: tau must be a number",
+    "tensorboard_log: 5": "TypeError: tensorboard_log must be a text",
+    "optimize_memory_usage: true": "ValueError: optimize_memory_usage: a stopped training could not go on",
+    "train_freq: 0": "ValueError: train_freq must be 1 or more",
+    "action_noise: loud": "TypeError: action_noise must be a number",
+    "action_noise: -0.1": "TypeError: action_noise must be a number",
+}
+
+
 @pytest.mark.parametrize(
     ("word", "message"),
     [
         ("agent=sarsa", "unknown agent 'sarsa'"),
         ("model=dt", "agent=sac: takes model=mlp, not dt"),
         ("agent_options={learning_rat: 1}", "sac refuses them"),
+        *((f"agent_options={{{options}}}", f"sac refuses them ({message}") for options, message in BAD.items()),
         ("agent_steps=0", "agent_steps=0: must be 1 or more"),
         ("imitation=-1", "imitation=-1.0: must be 0 or more"),
         ("critic_warmup=-1", "critic_warmup=-1: must be 0 or more"),
@@ -162,3 +200,9 @@ def test_a_stopped_run_keeps_what_it_did_and_goes_on(tiny_data, tmp_path, monkey
 def test_bad_options(refused, tiny_data, tmp_path, word, message):
     asked = [w for w in words(tiny_data) if w.partition("=")[0] != word.partition("=")[0]]
     assert message in refused("train", *asked, f"run_dir={tmp_path / 'run'}", word)
+
+
+def test_bad_options_of_ppo(refused, tiny_data, tmp_path):
+    asked = [w for w in words(tiny_data, "ppo", "train_steps=0") if not w.startswith("agent_options=")]
+    for options, name in (("gamma: x", "gamma"), ("action_noise: 0.1", "action_noise"), ("target_kl: x", "target_kl")):
+        assert name in refused("train", *asked, f"run_dir={tmp_path / 'run'}", f"agent_options={{{options}}}")

@@ -126,6 +126,15 @@ def test_what_cannot_be_played_again_is_refused(drawn, refused, tiny_data, tmp_p
 
 
 @draws
+def test_an_episode_that_ended_by_the_task_does_so_once_drawn():
+    entry = env_entry(SMALL)
+    played = play(random_actor(-np.ones(2, np.float32), np.ones(2, np.float32)), entry.states, [3])
+    played[0].terminated = True  # its next step failed, as a replay does not see
+    (drawn,) = Replay(entry, "data x")(played)
+    assert drawn.terminated and len(drawn.observations) == len(played[0].observations)
+
+
+@draws
 def test_behaviour_data_are_recorded_in_pictures(tmp_path):
     words = ["env=Reacher", "pixels=16", "steps=120", "n_envs=2", "snapshot_every=60", f"run_dir={tmp_path / 'run'}"]
     words += ["levels.expert=2", "levels.medium=0", "levels.random=2", "selection_episodes=1", "evaluation_episodes=1"]

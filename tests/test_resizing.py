@@ -89,6 +89,14 @@ def test_refusals():
         resized(agent, 2, STATES)
 
 
+@pytest.mark.parametrize("name", ["PPO", "SAC"])
+def test_noise_that_depends_on_the_state_is_refused(name):
+    agent = KINDS[name]("MlpPolicy", Cheetah(), policy_kwargs={"net_arch": [32, 32]}, use_sde=True, device="cpu")
+    for factor in (0.5, 2):
+        with pytest.raises(UserError, match=f"{name}: explores with use_sde=True, which is not resized"):
+            resized(agent, factor, STATES)
+
+
 @pytest.mark.parametrize("name", KINDS)
 def test_an_actor_from_a_bank_is_refused(name):
     agent = KINDS[name]("WeiTPolicy", Cheetah(), policy_kwargs={"size": "32x1"}, device="cpu")

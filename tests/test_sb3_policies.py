@@ -127,6 +127,20 @@ def test_a_trained_actor_explores_with_care(name, noise_behind):
     assert drawn[1].std(axis=0).min() > 2 * np.exp(LOG_STD)
 
 
+@pytest.mark.parametrize("name", ["PPO", "SAC"])
+def test_a_fresh_actor_explores_as_it_is_asked_to(name):
+    agent = make(name, log_std_init=-1.5)
+    of_each_state = name == "SAC" and agent.actor.get_action_dist_params(torch.from_numpy(STATES))[1]
+    spread = of_each_state if name == "SAC" else agent.policy.log_std
+    assert torch.equal(spread, torch.full_like(spread, -1.5))
+
+
+@pytest.mark.parametrize("name", ["PPO", "A2C", "SAC", "TQC"])
+def test_noise_as_wide_as_the_actor_is_refused(name):
+    with pytest.raises(UserError, match="use_sde=True: its noise grows with the width"):
+        make(name, bank=BODY, kwargs={"use_sde": True})
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_the_same_seed_gives_the_same_agent(name):
     states = STATES[:, :1] if name == DQN else STATES

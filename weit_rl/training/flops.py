@@ -26,9 +26,21 @@ ON_CPU = {  # torch's counter knows attention on a GPU alone
 }
 
 
+class Whole:
+    """In the place of what tells the counter in which module it is: its hooks do not bear ``autograd.grad``."""
+
+    parents = ("Global",)
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, *_: object) -> None: ...
+
+
 def counter() -> FlopCounterMode:
     """A context in which FLOPs are counted."""
-    return FlopCounterMode(display=False, custom_mapping=ON_CPU)
+    made = FlopCounterMode(display=False, custom_mapping=ON_CPU)
+    made.mod_tracker = Whole()  # type: ignore[assignment]
+    return made
 
 
 class Flops:

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from omegaconf import OmegaConf
+
+from weit_rl.agents.levels import LEVELS
 from weit_rl.envs.of_config import name_env
 from weit_rl.errors import UserError
+from weit_rl.options import options
 from weit_rl.registry import unknown
 from weit_rl.workflows.behaviour import make_behaviour_data
 from weit_rl.workflows.inspection import inspect_data
@@ -13,10 +17,14 @@ from weit_rl.workflows.record import record_agent
 from weit_rl.workflows.render import render_data
 
 MODES = {"train": make_behaviour_data, "record": record_agent, "render": render_data, "inspect": inspect_data}
+TRAIN = ("steps", "n_envs", "snapshot_every", "hyperparameters", "selection_episodes", "evaluation_episodes")
 ONLY = {  # what another mode would pass over in silence
-    "agent": ("record",),
-    "vec_normalize": ("record",),
+    **dict.fromkeys((*TRAIN, *(f"levels.{level}" for level in LEVELS)), ("train",)),
+    **dict.fromkeys(("agent", "vec_normalize", "allow_pickle", "deterministic"), ("record",)),
+    **dict.fromkeys(("seed", "algorithm"), ("train", "record")),
+    "episodes": ("record", "render"),
     "data": ("inspect", "render"),
+    "run_dir": ("train", "record", "render"),
 }
 
 
@@ -28,9 +36,18 @@ def collect(cfg: Any) -> dict[str, Any]:
     """
     if cfg.mode not in MODES:
         raise unknown("mode", cfg.mode, list(MODES))
-    for name, modes in ONLY.items():
-        if cfg[name] is not None and cfg.mode not in modes:
-            wanted = f"mode={' or '.join(modes)}"
-            raise UserError(f"{name}={cfg[name]}: is for {wanted}, and this is mode={cfg.mode}; add {wanted}")
+    check_options(cfg)
     name_env(cfg)
     return MODES[cfg.mode](cfg)
+
+
+def check_options(cfg: Any) -> None:
+    """UserError for an option that is set and is of other modes."""
+    table = options("collect")
+    for name, modes in ONLY.items():
+        value = OmegaConf.select(cfg, name)
+        if value != table[name].default and cfg.mode not in modes:
+            wanted, shown = f"mode={' or '.join(modes)}", str(value).lower() if isinstance(value, bool) else value
+            raise UserError(
+                f"{name}={shown}: is for {wanted}, and this is mode={cfg.mode}; leave it out, or add {wanted}"
+            )

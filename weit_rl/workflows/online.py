@@ -6,7 +6,6 @@ import signal
 from dataclasses import replace
 from typing import Any
 
-from omegaconf import OmegaConf
 from torch import Tensor
 
 from weit_rl.agents.imitation import Imitation
@@ -14,6 +13,7 @@ from weit_rl.agents.online import ALGORITHMS, Learning, copy_actor, make_online
 from weit_rl.agents.snapshots import load_training_state, save_training_state
 from weit_rl.choices import ACTOR
 from weit_rl.errors import Interrupted, UserError
+from weit_rl.options import plain_config
 from weit_rl.registry import unknown
 from weit_rl.training.checkpoint import save_network
 from weit_rl.training.loop import stop_signal
@@ -21,7 +21,7 @@ from weit_rl.training.progress import Progress
 from weit_rl.workflows.monitor import Monitor
 from weit_rl.workflows.train import TrainRun
 
-WARM_UP = 5000  # environment steps of a trained actor's critics alone
+WARM_UP = 5000  # environment steps in which a trained actor's mean action stays as it is
 IMITATION = 10.0  # times TD3+BC's weight; 1 and 3 let a trained actor fall now and then (64x3, seed 100)
 SINGLE = 256  # steps of the data beside a batch of the algorithm
 PARTS = 20  # validations on the way; the state to go on from is written with each
@@ -61,10 +61,8 @@ class OnlineRun(TrainRun):
 
     def agent(self, **start: str) -> Any:
         """The agent before its first step; one whose actor is untrained explores as Stable-Baselines3's does."""
-        options: Any = OmegaConf.to_container(self.cfg.agent_options, resolve=True)
-        if self.untrained:
-            options["policy_kwargs"] = {"log_std_init": 0.0, **options.get("policy_kwargs", {})}
-        return make_online(self.cfg.agent, self.task.entry, self.cfg.n_envs, self.cfg.seed, options, **start)
+        cfg, options = self.cfg, plain_config(self.cfg.agent_options)
+        return make_online(cfg.agent, self.task.entry, cfg.n_envs, cfg.seed, options, self.untrained, **start)
 
     @property
     def untrained(self) -> bool:
@@ -73,7 +71,7 @@ class OnlineRun(TrainRun):
 
     @property
     def critic_warmup(self) -> int:
-        """Environment steps in which the critics learn alone."""
+        """Environment steps in which the critics, and what the actor explores with, learn without its mean action."""
         usual = 0 if self.untrained else WARM_UP
         return usual if self.cfg.critic_warmup is None else self.cfg.critic_warmup
 
