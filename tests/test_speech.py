@@ -105,6 +105,16 @@ def test_of_a_long_sound_the_middle_is_taken(tmp_path):
     assert not shown(tmp_path, wav(np.zeros(100))).any()
 
 
+def test_a_sound_that_fits_is_whole_wherever_it_is_loud(tmp_path, recwarn):
+    parts = np.concatenate([tone(300, 0.5, loudness=1), tone(3000, 0.4, loudness=0.3)])
+    loud = shown(tmp_path, wav(parts)).argmax(0)
+    rows, counts = np.unique(loud[2:-2], return_counts=True)
+    assert (
+        len(rows) >= 2 and min(counts[np.argsort(counts)[-2:]]) > 0.35 * RATE / HOP
+    )  # both tones, each as long as it is
+    assert not [one for one in recwarn if "the middle is taken" in str(one.message)]
+
+
 def test_class_folders_of_sounds_are_read_as_those_of_images_are(place):
     sounds = load_images(write(place, tones() | {"cover.png": b"beside them", "low/notes.txt": b"x"}))
     assert sounds.classes == ("high", "low") and (sounds.channels, sounds.image_size, sounds.name) == (1, 64, "set")

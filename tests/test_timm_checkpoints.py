@@ -35,13 +35,22 @@ def test_timms_checkpoints_are_adopted(model, kind, tmp_path):
     else:
         torch.save({"model": plain.state_dict()}, path)
     told = {"mean": [0.1, 0.2, 0.3], "std": [0.5, 0.6, 0.7], "input_size": [3, 8, 8]}
-    (tmp_path / "config.json").write_text(json.dumps({"pretrained_cfg": told}))
+    pool = {"vit": "token", "convnext": "avg"}[model]
+    (tmp_path / "config.json").write_text(json.dumps({"global_pool": pool, "pretrained_cfg": told}))
     net, card = load_timm(path, head_dim=8, allow_pickle=kind == "pth")
     assert card["model"] == model and card["size"] == [16, 2, 8] and card["options"]["classes"] == 2
     x = torch.from_numpy(
         (pixels.numpy() / 255 - np.reshape(told["mean"], (3, 1, 1))) / np.reshape(told["std"], (3, 1, 1))
     )
     torch.testing.assert_close(net(pixels), plain(x.float()), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("told", [{"global_pool": "avg"}, {"model_args": {"act_layer": "relu"}}])
+def test_what_makes_another_network_of_the_same_weights_is_refused(told, tmp_path):
+    save_file(timms("vit").state_dict(), tmp_path / "model.safetensors")
+    (tmp_path / "config.json").write_text(json.dumps(told))
+    with pytest.raises(UserError, match="another variant than ours"):
+        load_timm(tmp_path / "model.safetensors", head_dim=8)
 
 
 def test_other_files_are_no_checkpoints(tmp_path):

@@ -147,6 +147,9 @@ def test_diffusion_is_trained_scored_and_drawn_from(tmp_path):
         vision.generate(tmp_path / "run", classes=[])
     with pytest.raises(UserError, match="steps=0: must be 1 or more"):
         vision.evaluate(tmp_path / "run", steps=0)
+    for act, seed in ((vision.evaluate, -1), (vision.generate, -1), (vision.generate, 10**20)):
+        with pytest.raises(UserError, match=f"seed={seed}: must be from 0 to"):
+            act(tmp_path / "run", seed=seed)
     for scheduler in ("ddim", "ddpm"):
         vision.evaluate(tmp_path / "run", steps=2, scheduler=scheduler)
     pictures = [(tmp_path / "run" / f"evaluation-best-digits{n}-samples.png").read_bytes() for n in ("", "-2")]

@@ -27,6 +27,8 @@ NESTED = ("state_dict_ema", "model_ema", "state_dict", "model")  # what the weig
 WRAPPED = "module."  # what names begin with that DistributedDataParallel saved
 FILES = ("model.safetensors", "pytorch_model.bin")  # of a folder of the hub
 EMBEDDINGS = ("patch_embed.proj.weight", "stem.0.weight")
+OTHERWISE = ("global_pool", "act_layer", "norm_layer")  # arguments of a timm network that its weights do not show
+USUAL_POOL = {"vit": "token", "convnext": "avg"}
 
 
 def timm_file(path: Path) -> Path | None:
@@ -159,9 +161,19 @@ def _card(path: Path, weights: Mapping[str, Tensor], told: Mapping[str, Any], he
         raise UserError(
             f"{path}: has no {error}; only timm's ViT, DeiT and ConvNeXt V2 with a head are known"
         ) from error
+    _check_told(path, card["model"], told)
     if card["model"] == "vit":
         card["size"].append(_heads(path, _head_dim(told), head_dim))
     return card
+
+
+def _check_told(path: Path, model: str, told: Mapping[str, Any]) -> None:
+    """UserError for what is no weight, and so does not show in their shapes, but makes another network of them."""
+    arguments = told.get("model_args")
+    given = {**told, **(arguments if isinstance(arguments, dict) else {})}
+    for name in OTHERWISE:
+        if given.get(name) not in (None, USUAL_POOL[model] if name == "global_pool" else None):
+            raise UserError(f"{path}: its config has {name}={given[name]}, another variant than ours; use a usual one")
 
 
 def _heads(path: Path, told: int | None, asked: int | None) -> int:

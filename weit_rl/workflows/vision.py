@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from weit_rl.atomic import cannot_write, unused, write_atomically
+from weit_rl.choices import check_numbers
 from weit_rl.errors import UserError
 from weit_rl.options import as_config, plain_config
 from weit_rl.registry import unknown
@@ -28,6 +29,7 @@ DRAWING = {name: name for name in ("features", "samples", "scheduler", "guidance
 
 def evaluate_images(cfg: Any) -> dict[str, Any]:
     """The metrics of one checkpoint on its test images; written beside the run's own, with the task's pictures."""
+    check_numbers(cfg)
     run = RunFolder.open(cfg.run)
     net, card = network_of(run, cfg.checkpoint, device_of(cfg))
     task = task_of(run, card, cfg)
@@ -53,6 +55,8 @@ def sample(cfg: Any) -> dict[str, Any]:
     for name in ("images", "steps"):
         if cfg[name] < 1:
             raise UserError(f"{name}={cfg[name]}: must be 1 or more")
+    if not 0 <= cfg.seed < 2**63:
+        raise UserError(f"seed={cfg.seed}: must be from 0 to 2**63 - 1")
     net, card = network_of(run, cfg.checkpoint, device_of(cfg))
     task = task_of(run, card, as_config({"data": None, "device": cfg.device, "features": None, "steps": cfg.steps}))
     labels = torch.tensor(labels_of(cfg.classes, card["classes"])).repeat_interleave(cfg.images)

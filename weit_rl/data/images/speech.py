@@ -122,16 +122,17 @@ def _bytes(path: Path) -> bytes:
 
 
 def _clip(sound: np.ndarray, length: int, rate: int) -> np.ndarray:
-    """So many samples around the middle of its energy, with silence around what is shorter."""
+    """So many samples around the middle of its energy; what is shorter is whole, with silence around it."""
+    if (missing := length - len(sound)) >= 0:
+        return np.pad(sound, (missing // 2, missing - missing // 2))
     energy = sound**2
     total, times = energy.sum(), np.arange(len(sound))
-    start = round(float(energy @ times / total) if total else len(sound) / 2) - length // 2
-    kept = slice(max(0, start), max(0, start + length))
-    if energy[kept].sum() < WHOLE * total:
+    middle = round(float(energy @ times / total)) if total else len(sound) // 2
+    start = min(max(0, middle - length // 2), -missing)
+    if energy[start : start + length].sum() < WHOLE * total:
         most = f"{length / rate:.2f} s"
         warnings.warn(f"of sounds longer than {most} the middle is taken; a larger image_size takes more", stacklevel=2)
-    before = max(0, -start)
-    return np.pad(sound[kept], (before, length - before - len(sound[kept])))
+    return sound[start : start + length]
 
 
 def _open(file: Any, how: Reading) -> Image.Image:
