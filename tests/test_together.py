@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -17,11 +18,12 @@ from shared_steps import run as run_steps
 
 from weit_rl.choices import check_trainer
 from weit_rl.command import compose, words_of
-from weit_rl.errors import UserError
+from weit_rl.errors import Interrupted, UserError
 from weit_rl.pretrain import main as pretrain
 from weit_rl.tensorfile import read_card, read_tensors
 from weit_rl.training.devices import ALONE
 from weit_rl.training.shares import Division
+from weit_rl.workflows.together import _meaning
 
 pytest.importorskip("accelerate", reason="several processes need Accelerate: pip install 'weit_rl[distributed]'")
 psutil = pytest.importorskip("psutil", reason="Accelerate brings it")
@@ -215,3 +217,20 @@ def test_words_make_the_same_config_again(verb, words):
     words = [word for word in words if verb == "pretrain" or not word.startswith(("widths", "env=["))]
     cfg = compose(verb, words if words else ["env=Hopper"])
     assert compose(verb, words_of(verb, cfg)) == cfg
+
+
+@pytest.mark.parametrize(
+    ("codes", "code", "says"),
+    [
+        ({0: 143, 1: -9}, 1, "process 1 of 2 was ended by SIGKILL"),  # the agent ended the first one for it
+        ({0: -15, 1: -9}, 1, "process 1 of 2 was ended by SIGKILL"),
+        ({0: 143, 1: -15}, 143, "stopped by SIGTERM"),
+        ({0: 130, 1: -2}, 130, "stopped by SIGINT"),
+        ({0: 1, 1: 2}, 2, ""),
+    ],
+)
+def test_what_the_ends_of_processes_mean(codes, code, says):
+    failures = {rank: SimpleNamespace(exitcode=end) for rank, end in codes.items()}
+    found = _meaning(SimpleNamespace(failures=failures), 2, "; go on")
+    ended = found.exit_code if isinstance(found, Interrupted) else found.code
+    assert ended == code and (says in f"{found}" or not says)

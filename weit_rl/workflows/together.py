@@ -128,13 +128,13 @@ def _check(cfg: Any) -> None:
 def _meaning(error: Any, count: int, hint: str) -> BaseException:
     """What to raise for a stop, or for processes that failed: one that was killed is the cause of the others' end."""
     codes = {rank: failure.exitcode for rank, failure in getattr(error, "failures", {}).items()}
+    for rank, code in codes.items():
+        if code < 0 and 128 - code not in STOPS:  # by SIGTERM the agent ends those that are left, which say so then
+            name = signal.Signals(-code).name
+            return Interrupted(f"process {rank} of {count} was ended by {name} and the others stopped{hint}", LOST)
     number = getattr(error, "sigval", 0) or next((code - 128 for code in codes.values() if code in STOPS), 0)
     if number:
         return Interrupted(f"stopped by {signal.Signals(number).name}{hint}", 128 + number)
-    for rank, code in codes.items():
-        if code < 0 and -code != signal.SIGTERM:  # by which the agent ends those that are left
-            name = signal.Signals(-code).name
-            return Interrupted(f"process {rank} of {count} was ended by {name} and the others stopped{hint}", LOST)
     return Follows(2 if 2 in codes.values() else LOST)
 
 
