@@ -30,31 +30,31 @@ def all_figures(rows: Sequence[Row], reference: Reference, source_flops: float, 
     rows = scored(rows)
     shares = {"profiles": profiles(rows, reference, measure)} if reference.value > 0 else {}  # no shares below zero
     return {
-        "curves": curves(rows, reference, measure.word),
-        "interquartile_means": over_sizes(rows, measure.word),
+        "curves": curves(rows, reference, measure),
+        "interquartile_means": over_sizes(rows, measure),
         **shares,
-        "cost": cost(rows, source_flops, measure.word),
+        "cost": cost(rows, source_flops, measure),
     }
 
 
-def curves(rows: Sequence[Row], reference: Reference, word: str) -> bytes:
+def curves(rows: Sequence[Row], reference: Reference, measure: Measure) -> bytes:
     """The measure against the budget, one panel a size, with 95 % intervals over the seeds."""
     sizes = sizes_of(rows)
     figure, axes = _panels(len(sizes))
     for axis, size in zip(axes, sizes, strict=True):
         own = [row for row in rows if row["size"] == size]
-        _lines(axis, own, mean, word)
+        _lines(axis, own, mean, measure)
         axis.axhline(reference.value, color="grey", linestyle="--", linewidth=1)
         axis.set_title(size)
     return png_with_legend(figure, axes)
 
 
-def over_sizes(rows: Sequence[Row], word: str) -> bytes:
+def over_sizes(rows: Sequence[Row], measure: Measure) -> bytes:
     """Interquartile means over sizes and seeds, of methods that are defined for all of them."""
     count = len(sizes_of(rows))
     whole = [m for m in methods_of(rows) if len({r["size"] for r in rows if r["method"] == m}) == count]
     figure, axes = _panels(1)
-    _lines(axes[0], [row for row in rows if row["method"] in whole], interquartile_mean, word)
+    _lines(axes[0], [row for row in rows if row["method"] in whole], interquartile_mean, measure)
     axes[0].set_title("interquartile mean over sizes and seeds")
     return png_with_legend(figure, axes)
 
@@ -75,7 +75,7 @@ def profiles(rows: Sequence[Row], reference: Reference, measure: Measure) -> byt
     return png_with_legend(figure, axes)
 
 
-def cost(rows: Sequence[Row], source_flops: float, word: str) -> bytes:
+def cost(rows: Sequence[Row], source_flops: float, measure: Measure) -> bytes:
     """The mean of all sizes against the FLOPs of the whole ladder, the pre-training of the source in them."""
     figure, axes = _panels(1)
     for method in methods_of(rows):
@@ -90,12 +90,13 @@ def cost(rows: Sequence[Row], source_flops: float, word: str) -> bytes:
         if points:
             axes[0].plot(*zip(*points, strict=True), label=method, **_style(method))
             axes[0].set_xscale("log")
-    axes[0].set(xlabel="FLOPs of all sizes together, with pre-training", ylabel=f"mean {word}")
+    axes[0].set(xlabel="FLOPs of all sizes together, with pre-training", ylabel=f"mean {measure.word}")
+    _scale(axes[0], measure)
     axes[0].xaxis.set_minor_formatter("")  # labels between the powers of ten would lie over each other
     return png_with_legend(figure, axes)
 
 
-def _lines(axis: Any, rows: Sequence[Row], estimate: Callable[[list[list[float]]], Estimate], word: str) -> None:
+def _lines(axis: Any, rows: Sequence[Row], estimate: Callable[[list[list[float]]], Estimate], measure: Measure) -> None:
     for method in methods_of(rows):
         budgets = sorted({row["budget"] for row in rows if row["method"] == method})
         values = [estimate(by_size(values_of(rows, method, budget))) for budget in budgets]
@@ -106,7 +107,14 @@ def _lines(axis: Any, rows: Sequence[Row], estimate: Callable[[list[list[float]]
     axis.set_xscale("symlog", linthresh=100)
     axis.set_xticks(budgets := sorted({row["budget"] for row in rows}), labels=[str(budget) for budget in budgets])
     axis.minorticks_off()
-    axis.set(xlabel="gradient steps on the target", ylabel=word)
+    axis.set(xlabel="gradient steps on the target", ylabel=measure.word)
+    _scale(axis, measure)
+
+
+def _scale(axis: Any, measure: Measure) -> None:
+    """What is to be small is told apart by its ratios."""
+    if measure.less:
+        axis.set_yscale("log")
 
 
 def _style(method: str, marker: bool = True) -> dict[str, Any]:
