@@ -122,17 +122,21 @@ def _bytes(path: Path) -> bytes:
 
 
 def _clip(sound: np.ndarray, length: int, rate: int) -> np.ndarray:
-    """So many samples around the middle of its energy; what is shorter is whole, with silence around it."""
-    if (missing := length - len(sound)) >= 0:
-        return np.pad(sound, (missing // 2, missing - missing // 2))
+    """So many samples around the middle of its energy; what is shorter is whole, with silence around it.
+
+    The middle of the energy is that of the picture, as far as that cuts nothing off which would fit.
+    """
     energy = sound**2
     total, times = energy.sum(), np.arange(len(sound))
     middle = round(float(energy @ times / total)) if total else len(sound) // 2
-    start = min(max(0, middle - length // 2), -missing)
-    if energy[start : start + length].sum() < WHOLE * total:
+    first, last = sorted((0, len(sound) - length))
+    start = min(max(first, middle - length // 2), last)
+    kept = slice(max(0, start), max(0, start) + min(length, len(sound)))
+    if energy[kept].sum() < WHOLE * total:
         most = f"{length / rate:.2f} s"
         warnings.warn(f"of sounds longer than {most} the middle is taken; a larger image_size takes more", stacklevel=2)
-    return sound[start : start + length]
+    before = max(0, -start)
+    return np.pad(sound[kept], (before, length - before - len(sound[kept])))
 
 
 def _open(file: Any, how: Reading) -> Image.Image:
