@@ -122,21 +122,26 @@ def _bytes(path: Path) -> bytes:
 
 
 def _clip(sound: np.ndarray, length: int, rate: int) -> np.ndarray:
-    """So many samples around the middle of its energy; what is shorter is whole, with silence around it.
+    """So many samples around the middle of its energy, with silence around what is shorter.
 
-    The middle of the energy is that of the picture, as far as that cuts nothing off which would fit.
+    Where that would cut off what is heard, they lie as near to it as they can.
     """
     energy = sound**2
     total, times = energy.sum(), np.arange(len(sound))
-    middle = round(float(energy @ times / total)) if total else len(sound) // 2
-    first, last = sorted((0, len(sound) - length))
-    start = min(max(first, middle - length // 2), last)
-    kept = slice(max(0, start), max(0, start) + min(length, len(sound)))
-    if energy[kept].sum() < WHOLE * total:
+    start = round(float(energy @ times / total) if total else len(sound) / 2) - length // 2
+    if _heard(energy, start, length) < WHOLE * total:
+        first, last = sorted((0, len(sound) - length))
+        start = min(max(first, start), last)
+    if _heard(energy, start, length) < WHOLE * total:
         most = f"{length / rate:.2f} s"
         warnings.warn(f"of sounds longer than {most} the middle is taken; a larger image_size takes more", stacklevel=2)
+    kept = sound[max(0, start) : max(0, start + length)]
     before = max(0, -start)
-    return np.pad(sound[kept], (before, length - before - len(sound[kept])))
+    return np.pad(kept, (before, length - before - len(kept)))
+
+
+def _heard(energy: np.ndarray, start: int, length: int) -> float:
+    return float(energy[max(0, start) : max(0, start + length)].sum())
 
 
 def _open(file: Any, how: Reading) -> Image.Image:
