@@ -20,8 +20,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
-from composing import FORMS, Factors, Form, by_einsum, by_lokr, by_operator, factors
+from composing import FORMS, Factors, Form, by_lokr, by_operator, by_product, factors
 from torch import Tensor
 
 CPU = [(64, 2, 16, 32), (128, 3, 16, 32), (128, 3, 16, 64), (128, 3, 32, 4), (128, 3, 32, 32), (256, 2, 16, 64)]
@@ -34,6 +35,12 @@ GPU = [
     (768, 12, 64, 32),
     (1024, 24, 64, 64),
 ]
+SLOW = (384, 12, 32, 32)  # where the forms are compared that take minutes to compile, or to call
+STEPS = (  # of a GPU: name, torch's precision of float32 products, whether under autocast
+    ("float32", "highest", False),
+    ("TF32", "high", False),
+    ("bfloat16 by autocast", "high", True),
+)
 ALLOCATED = 31 * 2**20  # bytes: as in a training process, larger tensors have come and gone, so memory is kept
 Job = Callable[[], Any]
 
@@ -111,6 +118,37 @@ def gpu_clock() -> Callable[[Job], float]:
     return clock
 
 
+def deit(device: str, batch: int) -> Any:
+    """The task of DeiT-S: noise of 224 x 224 in a thousand classes."""
+    from weit_rl.data.images import Images
+    from weit_rl.data.images.parts import Part
+    from weit_rl.tasks.classification import Classification, ClassificationConfig
+
+    pixels = np.random.default_rng(0).integers(0, 256, (batch, 3, 224, 224), np.uint8)
+    part = Part(pixels, np.arange(batch) % 1000)
+    images = Images("noise", tuple(map(str, range(1000))), part, part, part, "none")
+    options = {"patch_size": 16, "tile": 32, "batch_size": batch, "device": device}
+    return Classification(images, ClassificationConfig(**options))
+
+
+def of_a_gpu_step(clock: Callable[[Job], float], rounds: int, batch: int = 256) -> Iterator[str]:
+    """The share of a training step of DeiT-S."""
+    from step_cost import jobs
+
+    from weit_rl import Size
+
+    yield f"| DeiT-S (384 x 12), batch {batch}, tile 32, N = 32 | dense step, ms | composed step | composing alone |"
+    yield "|---|---|---|---|"
+    task = deit("cuda", batch)
+    own = jobs(task, 32, Size(384, 12))
+    for name, precision, autocast in STEPS:
+        torch.set_float32_matmul_precision(precision)
+        with torch.autocast("cuda", torch.bfloat16, autocast):
+            dense, composed, alone, _ = medians(own, clock, rounds).values()
+        yield f"| {name} | {dense:.1f} | {composed / dense:.3f} | {100 * alone / dense:.1f} % |"
+    torch.set_float32_matmul_precision("highest")
+
+
 def recorded_graph(job: Job) -> Job:
     """The job as a CUDA graph: what is left when no call from Python counts."""
     job()
@@ -145,39 +183,46 @@ def lokr_form() -> dict[str, Form]:
 
 
 def on_gpu(rounds: int, dtype: torch.dtype) -> Iterator[str]:
-    """The table of a GPU; the operator's two times are of CUDA graphs, those of the other forms of plain calls."""
+    """The tables of a GPU; every form is recorded as a CUDA graph, so that no call from Python counts."""
     clock = gpu_clock()
-    forms = {**FORMS, "torch.compile of einsum": torch.compile(by_einsum), **lokr_form()}
+    slow = {"torch.kron": FORMS["torch.kron"], "torch.compile of product": torch.compile(by_product), **lokr_form()}
+    forms = {name: form for name, form in FORMS.items() if name not in slow}
     yield f"{dtype}; times of the other forms are times the operator's: forward, with backward.\n"
-    names = [
-        "weights, MB",
-        "copy, GB/s",
-        "forward, us",
-        "of a copy",
-        "with backward, us",
-        "plain calls",
-        *list(forms)[1:],
-    ]
+    names = ["weights, MB", "copy, GB/s", "forward, us", "of a copy", "with backward, us", "by plain calls, us"]
+    names += [*forms, *slow][1:]
     yield f"| width, layers, tile, N | {' | '.join(names)} |\n{'|---' * (1 + len(names))}|"
     for shape in GPU:
-        yield row(shape, dtype, forms, clock, rounds)
-    yield f"\nA recorded CUDA graph gives what a plain call gives: {same_when_replayed(dtype)}"
+        yield row(shape, dtype, forms, slow if shape == SLOW else dict.fromkeys(slow), clock, rounds)
+    yield f"\nA recorded CUDA graph gives what a plain call gives: {same_when_replayed(dtype)}\n"
+    yield from of_a_gpu_step(clock, rounds)
 
 
-def row(shape: Any, dtype: torch.dtype, forms: Any, clock: Any, rounds: int) -> str:
+def row(shape: Any, dtype: torch.dtype, forms: Any, slow: Any, clock: Any, rounds: int) -> str:
     x = factors(*shape, "cuda", dtype)
     upstream = [torch.randn_like(w) for w in by_operator(x)]
     size = sum(w.numel() * w.element_size() for w in upstream)
     source, target = (torch.empty(size, dtype=torch.int8, device="cuda") for _ in range(2))
-    graphs = {"ahead": partial(ahead, by_operator, x), "both": partial(back, by_operator, x, upstream)}
-    jobs = {name: recorded_graph(job) for name, job in graphs.items()}
-    own = medians({"copy": lambda: target.copy_(source), **jobs}, clock, rounds)
-    first = medians({n: partial(ahead, f, x) for n, f in forms.items()}, clock, rounds)
-    both = medians({n: partial(back, f, x, upstream) for n, f in forms.items()}, clock, rounds)
-    written = size / own["ahead"] / (2 * size / own["copy"])  # a copy moves its bytes twice
-    others = (f"{first[n] / own['ahead']:.2f}, {both[n] / own['both']:.2f}" for n in forms)
-    numbers = (f"{size / 1e6:.1f}", f"{2 * size / own['copy'] / 1e6:.0f}", f"{1000 * own['ahead']:.1f}")
-    cells = (*numbers, f"{100 * written:.0f} %", f"{1000 * own['both']:.1f}", *others)
+    plain = {"ahead": partial(ahead, by_operator, x), "both": partial(back, by_operator, x, upstream)}
+    calls = medians(plain, clock, rounds)
+    all_forms = {name: form for name, form in {**forms, **slow}.items() if form}
+    first = medians(
+        {"copy": recorded_graph(lambda: target.copy_(source))}
+        | {n: recorded_graph(partial(ahead, f, x)) for n, f in all_forms.items()},
+        clock,
+        rounds,
+    )
+    both = medians({n: recorded_graph(partial(back, f, x, upstream)) for n, f in all_forms.items()}, clock, rounds)
+    own, bandwidth = first["operator"], 2 * size / first["copy"]  # a copy moves its bytes twice
+    others = (
+        f"{first[n] / own:.1f}, {both[n] / both['operator']:.1f}" if n in first else "" for n in [*forms, *slow][1:]
+    )
+    numbers = (
+        f"{size / 1e6:.1f}",
+        f"{bandwidth / 1e6:.0f}",
+        f"{1000 * own:.1f}",
+        f"{100 * size / own / bandwidth:.0f} %",
+    )
+    cells = (*numbers, f"{1000 * both['operator']:.1f}", ", ".join(f"{1000 * t:.0f}" for t in calls.values()), *others)
     return f"| {', '.join(map(str, shape))} | {' | '.join(cells)} |"
 
 

@@ -11,6 +11,7 @@ import argparse
 import platform
 import statistics
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import torch
@@ -30,6 +31,7 @@ def recorded(episodes: int = 20, steps: int = 1000) -> Trajectories:
     return Trajectories(*(a.astype(np.float32) for a in arrays), np.arange(0, n + 1, steps), {})
 
 
+SIZE = Size(128, 3)
 STREAMS = {
     "the original token stream (return, state, action): 60 tokens a window": {"rtg": "every", "past_actions": True},
     "the default stream (states): 20 tokens a window": {},
@@ -50,10 +52,10 @@ def main() -> None:
         report(name, {job: statistics.median(seconds) for job, seconds in times.items()})
 
 
-def jobs(task: Control, rank: int) -> dict[str, Callable[[], None]]:
+def jobs(task: Any, rank: int, size: Size = SIZE) -> dict[str, Callable[[], None]]:
     """What is timed; the first is what the others are shares of."""
-    plain = task.build(Size(128, 3))
-    net = WeiT(plain, TemplateBank.from_plan(task.plan, rank), task.plan)
+    plain = task.build(size)
+    net = WeiT(plain, TemplateBank.from_plan(task.plan, rank), task.plan).to(task.config.device)
     batch = task.batch(0)
     names = [name for slot in net.layout.values() if slot.rule.tile for name in slot.names]
     factors = [*net.scalers.values(), *(net.bank.templates[role] for role in net.bank.roles())]

@@ -15,7 +15,7 @@ from triton.compiler import ASTSource
 from weit_rl.kernels import launch
 from weit_rl.kernels.grouping import groups
 from weit_rl.kernels.tables import launches
-from weit_rl.kernels.triton import scalers_kernel, templates_kernel, weights_kernel
+from weit_rl.kernels.triton import scalers_kernel, sums_kernel, templates_kernel, weights_kernel
 
 REGISTERS = 128
 LAYERS = 6
@@ -24,20 +24,20 @@ CASES.append((90, torch.float64, 32))
 NAMES = {torch.bfloat16: "*bf16", torch.float32: "*fp32", torch.float64: "*fp64"}
 
 
-def planned(dtype, rank, block):
+def planned(dtype, rank):
     """The launch of a transformer of width 384 and six layers, tile 32."""
     shapes = ((3, 12, 12), (1, 12, 12), (1, 48, 12), (1, 12, 48))
     scalers = [
         torch.empty(split, rank, *grid, dtype=dtype, device="meta") for split, *grid in shapes for _ in range(LAYERS)
     ]
     templates = [torch.empty(rank, 32, 32, dtype=dtype, device="meta") for _ in shapes]
-    (plan,) = launches(groups(scalers, templates, [k // LAYERS for k in range(len(scalers))]), block)
+    (plan,) = launches(groups(scalers, templates, [k // LAYERS for k in range(len(scalers))]), launch.TILES)
     return plan
 
 
 def compiled(kernel, arguments, constants, arch):
     """PTX of a kernel for pointers to whole vectors."""
-    options = {key: constants.pop(key) for key in launch.OPTIONS}
+    options = {key: constants.pop(key) for key in ("num_warps", "num_stages") if key in constants}
     constants = {key: value for key, value in constants.items() if key in kernel.arg_names}
     signature = {name: arguments.get(name, "constexpr") for name in kernel.arg_names}
     attributes = {}
@@ -62,15 +62,16 @@ def registers_and_spills(ptx, arch):
 def kernels(dtype, rank):
     """Each kernel with its arguments and what it is compiled for; whether its stores lie in a row."""
     pointer, sums = NAMES[dtype], "*fp64" if dtype == torch.float64 else "*fp32"
-    forward, backward = (planned(dtype, rank, blocks[2].tiles) for blocks in (launch.FORWARD, launch.BACKWARD))
-    entries, roles = (pointer,) * len(forward.entries), (pointer,) * len(forward.roles)
-    number = {"ROLES": len(forward.roles)}
-    ahead = {**launch.constants(forward, dtype, launch.FORWARD), **number}
-    back = {**launch.constants(backward, dtype, launch.BACKWARD), **number}
-    yield weights_kernel, {"table": "*i64", "scalers": entries, "templates": roles, "weights": entries}, ahead, True
-    yield scalers_kernel, {"table": "*i64", "grads": entries, "templates": roles, "into": entries}, back, False
+    plan = planned(dtype, rank)
+    entries, roles = (pointer,) * len(plan.entries), (pointer,) * len(plan.roles)
+    blocks, number = (launch.WEIGHTS, launch.SCALERS, launch.TEMPLATES), {"ROLES": len(plan.roles)}
+    ahead, own, shared = ({**launch.constants(plan, dtype, table), **number} for table in blocks)
+    arguments = {"table": "*i64", "scalers": entries, "templates": roles, "weights": entries}
+    yield weights_kernel, arguments, {**ahead, "SHARES": 2}, True
+    yield scalers_kernel, {"table": "*i64", "grads": entries, "templates": roles, "into": entries}, own, False
     tables = {"table": "*i64", "shares": "*i64"}
-    yield templates_kernel, {**tables, "grads": entries, "scalers": entries, "parts": sums}, back, True
+    yield templates_kernel, {**tables, "grads": entries, "scalers": entries, "parts": sums}, shared, True
+    yield sums_kernel, {"parts": sums, "bounds": "*i64", "templates": roles}, launch.adding(plan), False
 
 
 if __name__ == "__main__":

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -25,8 +26,8 @@ class Launch:
         entries, roles: their places in the call.
         like: one of their groups.
         form: how tiles lie in a weight of it.
-        rows: for each block of tiles, role by role, ``(entry, role, first tile, tiles of the entry, tiles of a weight,
-            columns, 0, 0)``, where entries and roles are counted within the launch.
+        rows: for each block of tiles, role by role, ``(entry, role, first tile, the one past its last, tiles of a
+            weight, columns, 0, 0)``, where entries and roles are counted within the launch.
         bounds: for each role the first of its rows and the one past its last.
     """
 
@@ -77,7 +78,8 @@ def _rows(entry: int, role: int, group: Group, block: int) -> Iterator[tuple[int
     form = group.form
     assert form is not None
     tiles = group.batch * form.tiles
-    return ((entry, role, first, tiles, form.tiles, form.columns, 0, 0) for first in range(0, tiles, block))
+    firsts = range(0, tiles, block)
+    return ((entry, role, k, min(k + block, tiles), form.tiles, form.columns, 0, 0) for k in firsts)
 
 
 @cache
@@ -86,15 +88,43 @@ def rows_on(launch: Launch, device: torch.device) -> Tensor:
     return torch.tensor(launch.rows, dtype=torch.int64).to(device)
 
 
+class Shares(NamedTuple):
+    """How the rows of a launch are divided among the programs that sum over tiles.
+
+    Attributes:
+        table: the rows, in which those that follow each other are one.
+        rows: of every share the first of its rows in it, and the one past its last ``(shares, 2)``.
+        bounds: of every role the first of its shares, and the one past its last ``(roles, 2)``.
+    """
+
+    table: Tensor
+    rows: Tensor
+    bounds: Tensor
+
+
 @cache
-def shares_on(launch: Launch, blocks: int, device: torch.device) -> Tensor:
-    """The rows of each role in shares ``(roles * shares, 2)``, with ``blocks`` programs each, that keep a GPU busy."""
-    longest = max(past - begin for begin, past in launch.bounds)
-    number = min(longest, max(1, PROGRAMS // (blocks * len(launch.roles))))
-    step = -(-longest // number)
-    shares = [
-        (min(begin + k * step, past), min(begin + (k + 1) * step, past))
-        for begin, past in launch.bounds
-        for k in range(number)
-    ]
-    return torch.tensor(shares, dtype=torch.int64).to(device)
+def shares_on(launch: Launch, blocks: int, device: torch.device) -> Shares:
+    """Shares of about as many rows each, with ``blocks`` programs each, that keep a GPU busy."""
+    wanted = max(1, PROGRAMS // blocks)
+    table: list[tuple[int, ...]] = []
+    shares: list[tuple[int, int]] = []
+    bounds: list[tuple[int, int]] = []
+    for begin, past in launch.bounds:
+        number = min(past - begin, max(1, wanted * (past - begin) // len(launch.rows)))
+        bounds.append((len(shares), len(shares) + number))
+        for k in range(number):
+            own = _joined(
+                launch.rows[begin + k * (past - begin) // number : begin + (k + 1) * (past - begin) // number]
+            )
+            shares.append((len(table), len(table) + len(own)))
+            table += own
+    return Shares(*(torch.tensor(rows, dtype=torch.int64).to(device) for rows in (table, shares, bounds)))
+
+
+def _joined(rows: Sequence[tuple[int, ...]]) -> list[tuple[int, ...]]:
+    """Rows of one entry, which follow each other, as one."""
+    long: list[tuple[int, ...]] = []
+    for _, same in itertools.groupby(rows, key=lambda row: row[0]):
+        first, *_, last = (rows := list(same))[0], rows[-1]
+        long.append((*first[:3], *last[3:]))
+    return long

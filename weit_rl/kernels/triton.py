@@ -1,8 +1,8 @@
 """The composition's kernels for NVIDIA GPUs: weights, and the gradients of scalers and of templates.
 
-Each is one launch for all entries of one template shape. What it works on is said by a row of a table, a few whole
-numbers that depend on shapes alone; where the tensors lie is said by the launch's arguments. So a step copies nothing
-to the device and can be recorded as a CUDA graph.
+Each is one launch for all entries of one template shape; one more adds up what the last of them leaves in parts. What a
+program works on is said by a row of a table, a few whole numbers that depend on shapes alone, and where tensors lie is
+said by the launch's arguments. So a step copies nothing to the device and can be recorded as a CUDA graph.
 
 Letters: a program has ``BLOCK_M`` tiles (``m`` counts the tiles of an entry, through its weights) and ``BLOCK_X``
 entries of a tile (``x``), and ``n`` counts templates. Addresses in weights are affine in ``m`` and ``x``, which keeps
@@ -17,15 +17,21 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-ROW = tl.constexpr(8)  # numbers of a table's row: entry, role, first tile, tiles, tiles of a weight, columns
+ROW = tl.constexpr(
+    8
+)  # numbers of a table's row: entry, role, first tile, the one past its last, tiles of a weight, columns
 
 
 @triton.jit
-def _pick(pointers, index, COUNT: tl.constexpr):
-    """One of a launch's tensors, by a number known only on the device."""
-    chosen = pointers[0]
-    for k in tl.static_range(1, COUNT):
-        chosen = tl.where(index == k, pointers[k], chosen)
+def _pick(pointers, index, FIRST: tl.constexpr, COUNT: tl.constexpr):
+    """One of ``COUNT`` tensors of a launch, by a number known only on the device: all programs' threads halve alike."""
+    HALF: tl.constexpr = COUNT // 2
+    if COUNT == 1:
+        chosen = pointers[FIRST]
+    elif index < FIRST + HALF:
+        chosen = _pick(pointers, index, FIRST, HALF)
+    else:
+        chosen = _pick(pointers, index, FIRST + HALF, COUNT - HALF)
     return chosen
 
 
@@ -62,24 +68,36 @@ def weights_kernel(
     BLOCK_N: tl.constexpr,
     BLOCK_X: tl.constexpr,
     OPERAND: tl.constexpr,
+    PRECISION: tl.constexpr,
     SUM: tl.constexpr,
+    SHARES: tl.constexpr,
 ):
-    """``weights[m, x] = sum_n scalers[n, m] * templates[n, x]``; a program for each row of the table and block of x."""
-    blocks: tl.constexpr = tl.cdiv(SIZE, BLOCK_X)
-    row = table + (tl.program_id(0) // blocks) * ROW
-    entry, tiles, weight, columns = _number(row, 0), _number(row, 3), _number(row, 4), _number(row, 5)
-    own, shared = _pick(scalers, entry, ENTRIES), _pick(templates, _number(row, 1), ROLES)
+    """``weights[m, x] = sum_n scalers[n, m] * templates[n, x]``; ``SHARES`` programs, of some x each, for every row."""
+    blocks: tl.constexpr = tl.cdiv(tl.cdiv(SIZE, BLOCK_X), SHARES)
+    row = table + (tl.program_id(0) // SHARES) * ROW
+    entry, role, past = _number(row, 0), _number(row, 1), _number(row, 3)
+    own, shared, out = (
+        _pick(scalers, entry, 0, ENTRIES),
+        _pick(templates, role, 0, ROLES),
+        _pick(weights, entry, 0, ENTRIES),
+    )
+    weight, columns = _number(row, 4), _number(row, 5)
     m = _number(row, 2) + tl.arange(0, BLOCK_M)
-    x = (tl.program_id(0) % blocks * BLOCK_X + tl.arange(0, BLOCK_X))[None, :]
-    total = tl.zeros((BLOCK_M, BLOCK_X), SUM)
-    for first in range(0, N, BLOCK_N):
-        n = (first + tl.arange(0, BLOCK_N))[:, None]
-        s = tl.load(own + _in_scalers(m[None, :], n, weight, N), mask=(m[None, :] < tiles) & (n < N), other=0.0)
+    n = tl.arange(0, BLOCK_N)[:, None]
+    # read once where it is all of them; the compiler does not see that the loop reads the same
+    s = tl.load(own + _in_scalers(m[None, :], n, weight, N), mask=(m[None, :] < past) & (n < N), other=0.0)
+    begin = tl.program_id(0) % SHARES * blocks * BLOCK_X
+    for block in range(blocks):
+        x = (begin + block * BLOCK_X + tl.arange(0, BLOCK_X))[None, :]
         t = tl.load(shared + n * SIZE + x, mask=(n < N) & (x < SIZE), other=0.0)
-        total = tl.dot(tl.trans(s.to(OPERAND)), t.to(OPERAND), total, input_precision="ieee", out_dtype=SUM)
-    out = _pick(weights, entry, ENTRIES)
-    made = total.to(out.dtype.element_ty)
-    tl.store(out + _in_weights(m[:, None], x, columns, SIZE, WIDTH), made, mask=(m[:, None] < tiles) & (x < SIZE))
+        total = tl.dot(tl.trans(s.to(OPERAND)), t.to(OPERAND), input_precision=PRECISION, out_dtype=SUM)
+        for first in range(BLOCK_N, N, BLOCK_N):
+            k = first + n
+            more = tl.load(own + _in_scalers(m[None, :], k, weight, N), mask=(m[None, :] < past) & (k < N), other=0.0)
+            t = tl.load(shared + k * SIZE + x, mask=(k < N) & (x < SIZE), other=0.0)
+            total = tl.dot(tl.trans(more.to(OPERAND)), t.to(OPERAND), total, input_precision=PRECISION, out_dtype=SUM)
+        made = total.to(out.dtype.element_ty)
+        tl.store(out + _in_weights(m[:, None], x, columns, SIZE, WIDTH), made, mask=(m[:, None] < past) & (x < SIZE))
 
 
 @triton.jit
@@ -97,25 +115,26 @@ def scalers_kernel(
     BLOCK_N: tl.constexpr,
     BLOCK_X: tl.constexpr,
     OPERAND: tl.constexpr,
+    PRECISION: tl.constexpr,
     SUM: tl.constexpr,
 ):
     """``into[n, m] = sum_x templates[n, x] * grads[m, x]``; a program for each row of the table and block of n."""
     blocks: tl.constexpr = tl.cdiv(N, BLOCK_N)
     row = table + (tl.program_id(0) // blocks) * ROW
-    entry, tiles, weight, columns = _number(row, 0), _number(row, 3), _number(row, 4), _number(row, 5)
-    grad, shared = _pick(grads, entry, ENTRIES), _pick(templates, _number(row, 1), ROLES)
+    entry, past, weight, columns = _number(row, 0), _number(row, 3), _number(row, 4), _number(row, 5)
+    grad, out = _pick(grads, entry, 0, ENTRIES), _pick(into, entry, 0, ENTRIES)
+    shared = _pick(templates, _number(row, 1), 0, ROLES)
     m = _number(row, 2) + tl.arange(0, BLOCK_M)
     n = (tl.program_id(0) % blocks * BLOCK_N + tl.arange(0, BLOCK_N))[:, None]
     total = tl.zeros((BLOCK_N, BLOCK_M), SUM)
     for first in range(0, SIZE, BLOCK_X):
         x = (first + tl.arange(0, BLOCK_X))[None, :]
         places = _in_weights(m[:, None], x, columns, SIZE, WIDTH)
-        g = tl.load(grad + places, mask=(m[:, None] < tiles) & (x < SIZE), other=0.0)
+        g = tl.load(grad + places, mask=(m[:, None] < past) & (x < SIZE), other=0.0)
         t = tl.load(shared + n * SIZE + x, mask=(n < N) & (x < SIZE), other=0.0)
-        total = tl.dot(t.to(OPERAND), tl.trans(g.to(OPERAND)), total, input_precision="ieee", out_dtype=SUM)
-    out = _pick(into, entry, ENTRIES)
+        total = tl.dot(t.to(OPERAND), tl.trans(g.to(OPERAND)), total, input_precision=PRECISION, out_dtype=SUM)
     made = total.to(out.dtype.element_ty)
-    tl.store(out + _in_scalers(m[None, :], n, weight, N), made, mask=(m[None, :] < tiles) & (n < N))
+    tl.store(out + _in_scalers(m[None, :], n, weight, N), made, mask=(m[None, :] < past) & (n < N))
 
 
 @triton.jit
@@ -133,11 +152,12 @@ def templates_kernel(
     BLOCK_N: tl.constexpr,
     BLOCK_X: tl.constexpr,
     OPERAND: tl.constexpr,
+    PRECISION: tl.constexpr,
     SUM: tl.constexpr,
 ):
     """``parts[share, n, x] = sum_m scalers[n, m] * grads[m, x]`` over the rows of the table that a share has.
 
-    The shares of a role are added afterwards, always in the same order.
+    A row of this table has any number of tiles. The shares of a role are added by ``sums_kernel``.
     """
     blocks: tl.constexpr = tl.cdiv(SIZE, BLOCK_X)
     share, block = tl.program_id(0) // (blocks * tl.cdiv(N, BLOCK_N)), tl.program_id(0) // blocks
@@ -146,12 +166,38 @@ def templates_kernel(
     total = tl.zeros((BLOCK_N, BLOCK_X), SUM)
     for number in range(_number(shares + 2 * share, 0), _number(shares + 2 * share, 1)):
         row = table + number * ROW
-        entry, tiles, weight, columns = _number(row, 0), _number(row, 3), _number(row, 4), _number(row, 5)
-        grad, own = _pick(grads, entry, ENTRIES), _pick(scalers, entry, ENTRIES)
-        m = _number(row, 2) + tl.arange(0, BLOCK_M)
-        places = _in_weights(m[:, None], x, columns, SIZE, WIDTH)
-        g = tl.load(grad + places, mask=(m[:, None] < tiles) & (x < SIZE), other=0.0)
-        s = tl.load(own + _in_scalers(m[None, :], n, weight, N), mask=(m[None, :] < tiles) & (n < N), other=0.0)
-        total = tl.dot(s.to(OPERAND), g.to(OPERAND), total, input_precision="ieee", out_dtype=SUM)
+        entry, past, weight, columns = _number(row, 0), _number(row, 3), _number(row, 4), _number(row, 5)
+        grad, own = _pick(grads, entry, 0, ENTRIES), _pick(scalers, entry, 0, ENTRIES)
+        for first in range(_number(row, 2), past, BLOCK_M):
+            m = first + tl.arange(0, BLOCK_M)
+            places = _in_weights(m[:, None], x, columns, SIZE, WIDTH)
+            g = tl.load(grad + places, mask=(m[:, None] < past) & (x < SIZE), other=0.0)
+            s = tl.load(own + _in_scalers(m[None, :], n, weight, N), mask=(m[None, :] < past) & (n < N), other=0.0)
+            total = tl.dot(s.to(OPERAND), g.to(OPERAND), total, input_precision=PRECISION, out_dtype=SUM)
     place = parts + share.to(tl.int64) * (N * SIZE) + n * SIZE + x
     tl.store(place, total, mask=(n < N) & (x < SIZE))
+
+
+@triton.jit
+def sums_kernel(
+    parts,
+    bounds,
+    templates,
+    LENGTH: tl.constexpr,
+    ROLES: tl.constexpr,
+    BLOCK_S: tl.constexpr,
+    BLOCK_X: tl.constexpr,
+    SUM: tl.constexpr,
+):
+    """``templates[role, x] = sum_share parts[share, x]`` over the role's shares; a program for each block of its x."""
+    blocks: tl.constexpr = tl.cdiv(LENGTH, BLOCK_X)
+    role = tl.program_id(0) // blocks
+    x = (tl.program_id(0) % blocks * BLOCK_X + tl.arange(0, BLOCK_X))[None, :]
+    past = _number(bounds + 2 * role, 1)
+    total = tl.zeros((BLOCK_X,), SUM)
+    for first in range(_number(bounds + 2 * role, 0), past, BLOCK_S):
+        share = (first + tl.arange(0, BLOCK_S))[:, None]
+        place = parts + share.to(tl.int64) * LENGTH + x
+        total += tl.sum(tl.load(place, mask=(share < past) & (x < LENGTH), other=0.0), 0)
+    out = _pick(templates, role, 0, ROLES)
+    tl.store(out + x, total[None, :].to(out.dtype.element_ty), mask=x < LENGTH)
