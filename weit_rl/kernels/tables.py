@@ -112,10 +112,9 @@ def shares_on(launch: Launch, blocks: int, device: torch.device) -> Shares:
     for begin, past in launch.bounds:
         number = min(past - begin, max(1, wanted * (past - begin) // len(launch.rows)))
         bounds.append((len(shares), len(shares) + number))
-        for k in range(number):
-            own = _joined(
-                launch.rows[begin + k * (past - begin) // number : begin + (k + 1) * (past - begin) // number]
-            )
+        cuts = [begin + k * (past - begin) // number for k in range(number + 1)]
+        for first, end in itertools.pairwise(cuts):
+            own = _joined(launch.rows[first:end])
             shares.append((len(table), len(table) + len(own)))
             table += own
     return Shares(*(torch.tensor(rows, dtype=torch.int64).to(device) for rows in (table, shares, bounds)))
