@@ -143,7 +143,7 @@ def of_a_gpu_step(clock: Callable[[Job], float], rounds: int, batch: int = 256) 
     own = dict(list(jobs(task, 32, Size(384, 12)).items())[:3])  # without sampling, which no GPU does
     for name, precision, autocast in STEPS:
         torch.set_float32_matmul_precision(precision)
-        with torch.autocast("cuda", torch.bfloat16, autocast):
+        with torch.autocast("cuda", torch.bfloat16, autocast, cache_enabled=False):  # as between steps
             dense, composed, alone = medians(own, clock, rounds).values()
         yield f"| {name} | {dense:.1f} | {composed / dense:.3f} | {100 * alone / dense:.1f} % |"
     torch.set_float32_matmul_precision("highest")
@@ -185,7 +185,7 @@ def lokr_form() -> dict[str, Form]:
 def on_gpu(rounds: int, dtype: torch.dtype) -> Iterator[str]:
     """The tables of a GPU; every form is recorded as a CUDA graph, so that no call from Python counts."""
     clock = gpu_clock()
-    yield from of_a_gpu_step(clock, rounds // 2)
+    yield from of_a_gpu_step(clock, max(1, rounds // 2))
     slow = {"torch.kron": FORMS["torch.kron"], "torch.compile of product": torch.compile(by_product), **lokr_form()}
     forms = {name: form for name, form in FORMS.items() if name not in slow}
     yield f"\n{dtype}; times of the other forms are times the operator's: forward, with backward.\n"
@@ -241,7 +241,8 @@ def main() -> None:
     parser.add_argument("--dtype", choices=("float32", "bfloat16", "float16"), default="bfloat16", help="on a GPU")
     arguments = parser.parse_args()
     machine = torch.cuda.get_device_name() if arguments.device == "cuda" else processor()
-    options = f"--device {arguments.device} --rounds {arguments.rounds}"
+    dtype = f" --dtype {arguments.dtype}" if arguments.device == "cuda" else ""
+    options = f"--device {arguments.device} --rounds {arguments.rounds}{dtype}"
     print(f"# Composing weights\n\n    python benchmarks/kernels.py {options}\n")
     print(f"{machine}, torch {torch.__version__}, {torch.get_num_threads()} threads\n")
     dtype = getattr(torch, arguments.dtype)

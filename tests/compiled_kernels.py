@@ -19,8 +19,9 @@ from weit_rl.kernels.triton import scalers_kernel, sums_kernel, templates_kernel
 
 REGISTERS = 128
 LAYERS = 6
-CASES = [(arch, *case) for arch in (80, 90, 100) for case in ((torch.bfloat16, 64), (torch.float32, 32))]
-CASES.append((90, torch.float64, 32))
+KINDS = ((torch.bfloat16, 64, "highest"), (torch.float32, 32, "highest"), (torch.float32, 32, "high"))
+CASES = [(arch, *kind) for arch in (80, 90, 100) for kind in KINDS]
+CASES.append((90, torch.float64, 32, "highest"))
 NAMES = {torch.bfloat16: "*bf16", torch.float32: "*fp32", torch.float64: "*fp64"}
 
 
@@ -67,20 +68,22 @@ def kernels(dtype, rank):
     blocks, number = (launch.WEIGHTS, launch.SCALERS, launch.TEMPLATES), {"ROLES": len(plan.roles)}
     ahead, own, shared = ({**launch.constants(plan, dtype, table), **number} for table in blocks)
     arguments = {"table": "*i64", "scalers": entries, "templates": roles, "weights": entries}
-    yield weights_kernel, arguments, {**ahead, "SHARES": 2}, True
+    yield weights_kernel, arguments, {**ahead, "SPLITS": 2}, True
     yield scalers_kernel, {"table": "*i64", "grads": entries, "templates": roles, "into": entries}, own, False
     tables = {"table": "*i64", "shares": "*i64"}
     yield templates_kernel, {**tables, "grads": entries, "scalers": entries, "parts": sums}, shared, True
-    yield sums_kernel, {"parts": sums, "bounds": "*i64", "templates": roles}, launch.adding(plan), False
+    yield sums_kernel, {"parts": sums, "bounds": "*i64", "into": roles}, launch.adding(plan), False
 
 
 if __name__ == "__main__":
-    for arch, dtype, rank in CASES:
+    for arch, dtype, rank, precision in CASES:
+        torch.set_float32_matmul_precision(precision)
         for kernel, arguments, constants, in_a_row in kernels(dtype, rank):
             ptx = compiled(kernel, arguments, dict(constants), arch)
             registers, spills = registers_and_spills(ptx, arch)
             stores = set(re.findall(r"st\.global[.\w:]*", ptx))
-            print(f"sm_{arch} {dtype} {kernel.__name__}: {registers} registers, {spills} bytes spilled, {stores}")
+            name = f"sm_{arch} {dtype} {precision} {kernel.__name__}"
+            print(f"{name}: {registers} registers, {spills} bytes spilled, {stores}")
             assert registers <= REGISTERS and spills == 0
             assert not in_a_row or all(re.search(r"\.v[24]\.", store) for store in stores)
             sys.stdout.flush()

@@ -1,6 +1,7 @@
 """The composition operator and its implementations: derivatives, compilation, pieces, GPU kernels without a GPU."""
 
 import os
+import random
 import shutil
 import subprocess
 import sys
@@ -35,6 +36,32 @@ TOLERANCE = {
     torch.bfloat16: {"rtol": 2e-2, "atol": 2e-2},
     torch.float16: {"rtol": 4e-3, "atol": 4e-3},
 }
+
+FIXED = [  # dtype of factors and of weights, templates, grid, tile
+    (torch.float64, None, 3, (2, 3), (4, 2)),
+    (torch.float64, None, 17, (2, 3, 1, 1), (4, 2, 3, 3)),
+    (torch.float64, None, 1, (4, 1, 1, 1), (2, 1, 3, 3)),
+    (torch.float64, None, 70, (3, 5), (8, 16)),
+    (torch.float64, None, 2, (2, 3, 2), (4, 2, 3)),  # by the reference
+    (torch.float32, None, 5, (3,), (4,)),
+    (torch.bfloat16, None, 4, (3, 2), (8, 8)),
+    (torch.float16, None, 4, (2, 2), (16, 16)),
+    (torch.float32, torch.bfloat16, 4, (3, 2), (8, 8)),
+]
+
+
+def drawn(seed):
+    """Random shapes of float64."""
+    rng = random.Random(seed)
+    axes = rng.choice((1, 2, 2, 4))
+    ends = (1,) * (axes - 2), tuple(rng.choice((1, 3)) for _ in range(axes - 2))
+    grid, tile = (
+        (*(rng.randint(1, high) for _ in range(min(axes, 2))), *end) for high, end in zip((5, 9), ends, strict=True)
+    )
+    return torch.float64, None, rng.randint(1, 20), grid, tile
+
+
+DRAWN = [drawn(seed) for seed in range(4)]
 
 
 def factors(grid, tile, rank=3, dtype=torch.float64, batches=BATCHES, seed=0):

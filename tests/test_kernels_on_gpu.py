@@ -4,13 +4,13 @@ import warnings
 
 import pytest
 import torch
-from interpreted_kernels import FIXED, drawn
-from test_kernels import ROLES, assert_alike, expected, factors
+from test_kernels import DRAWN, FIXED, ROLES, assert_alike, expected, factors
 
 from weit_rl.kernels import on_gpu
 from weit_rl.kernels.compose import compose
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+MIXED = (torch.float64, torch.bfloat16, 5, (2, 3), (4, 8))  # Triton's interpreter rounds float64 to bfloat16 wrongly
 LARGE = [(dtype, None, 32, (4, 12), (32, 32)) for dtype in (torch.float64, torch.float32, torch.bfloat16)]
 
 
@@ -18,7 +18,7 @@ def on_device(tensors):
     return [t.detach().cuda().requires_grad_() for t in tensors]
 
 
-@pytest.mark.parametrize("case", [*FIXED, *LARGE, *map(drawn, range(8))], ids=str)
+@pytest.mark.parametrize("case", [*FIXED, *LARGE, *DRAWN, MIXED], ids=str)
 def test_weights_and_gradients_are_those_of_torch_kron(case):
     dtype, asked, rank, grid, tile = case
     scalers, templates = factors(grid, tile, rank, dtype)
@@ -31,6 +31,21 @@ def test_weights_and_gradients_are_those_of_torch_kron(case):
     ours = torch.autograd.grad(made, [*own, *shared], upstream)
     assert_alike([w.cpu() for w in made], weights, asked or dtype)
     assert_alike([g.cpu() for g in ours], grads, asked or dtype)
+
+
+def test_float32_products_are_as_precise_as_torch_is_asked_to_be():
+    case = factors((4, 12), (32, 32), 32, torch.float32)
+    scalers, templates = ([t.detach().cuda() + 1e-4 for t in part] for part in case)  # values that TF32 rounds
+    exact = compose([s.double() for s in scalers], [t.double() for t in templates], ROLES)
+    apart = {}
+    try:
+        for precision in ("highest", "high"):
+            torch.set_float32_matmul_precision(precision)
+            made = compose(scalers, templates, ROLES)
+            apart[precision] = max(float((a - b).norm() / b.norm()) for a, b in zip(made, exact, strict=True))
+    finally:
+        torch.set_float32_matmul_precision("highest")
+    assert apart["highest"] < 1e-6 < apart["high"] < 2e-3
 
 
 def test_first_and_second_derivatives_and_registration():

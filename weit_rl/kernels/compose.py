@@ -49,7 +49,7 @@ def compose(
         templates: of each role ``(N, *tile)``, with as many axes of tiles as its entries have of the grid.
         roles: for each entry the number of its role (default: entry ``k`` has the templates ``k``).
         dtype: of the weights (default: that of an entry's scalers). Products are summed in float32, or in float64 for
-            float64; those of float32 are as precise as ``torch.set_float32_matmul_precision`` asks.
+            float64; those of float32 are as precise as torch's own.
 
     Returns:
         For each entry its ``batch`` weights one under another: ``(batch * grid[0] * tile[0], grid[1] * tile[1], ...)``,

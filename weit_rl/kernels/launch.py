@@ -13,7 +13,7 @@ from torch import Tensor
 
 from weit_rl.kernels import by_group
 from weit_rl.kernels.grouping import groups
-from weit_rl.kernels.tables import Launch, launches, rows_on, shares_on
+from weit_rl.kernels.tables import PROGRAMS, Launch, launches, rows_on, shares_on
 from weit_rl.kernels.triton import scalers_kernel, sums_kernel, templates_kernel, weights_kernel
 
 TYPES = {torch.float16: tl.float16, torch.bfloat16: tl.bfloat16, torch.float32: tl.float32, torch.float64: tl.float64}
@@ -34,13 +34,12 @@ SCALERS = {2: Blocks(64, 128), 4: Blocks(32, 64), 8: Blocks(16, 64)}
 TEMPLATES = {2: Blocks(64, 128), 4: Blocks(32, 128, 8), 8: Blocks(16, 64)}
 TILES = 32  # of a program of any of them
 ADDING = {"BLOCK_S": 32, "BLOCK_X": 64, "num_warps": 4}
-PROGRAMS = 512  # of the weights' kernel: enough to fill large GPUs
 
 
 def compose(
     scalers: Sequence[Tensor], templates: Sequence[Tensor], roles: Sequence[int], dtype: torch.dtype | None = None
 ) -> list[Tensor]:
-    """``weit_rl::compose``: one launch for each shape of templates."""
+    """``weit_rl::compose``: a launch for each shape of templates, of up to 64 entries."""
     whole = groups(scalers, templates, roles)
     plan = launches(whole, TILES)
     if plan is None:
@@ -50,11 +49,11 @@ def compose(
         weights = _of(made, launch.entries)
         options = constants(launch, weights[0].dtype, WEIGHTS)
         rows = rows_on(launch, weights[0].device)
-        shares = _shares(len(rows), triton.cdiv(launch.form.size, options["BLOCK_X"]))
-        programs = len(rows) * shares
+        splits = _splits(len(rows), triton.cdiv(launch.form.size, options["BLOCK_X"]))
+        programs = len(rows) * splits
         with _on(rows):
             own, shared = _of(scalers, launch.entries), _of(templates, launch.roles)
-            weights_kernel[(programs,)](rows, own, shared, weights, ROLES=len(launch.roles), SHARES=shares, **options)
+            weights_kernel[(programs,)](rows, own, shared, weights, ROLES=len(launch.roles), SPLITS=splits, **options)
     return [made[k] for k in range(len(scalers))]
 
 
@@ -66,7 +65,7 @@ def gradients(
     of_scalers: bool,
     of_templates: bool,
 ) -> list[Tensor]:
-    """``weit_rl::compose_backward``: two launches for each shape of templates, and one that adds up parts."""
+    """``weit_rl::compose_backward``: likewise two launches at most, and one that adds up parts."""
     plan = launches(groups(scalers, templates, roles), TILES)
     if plan is None:
         return by_group.gradients(grads, scalers, templates, roles, of_scalers, of_templates)
@@ -86,7 +85,7 @@ def gradients(
     return [*into, *(_together(parts[k], t) for k, t in enumerate(templates))]
 
 
-def _shares(rows: int, blocks: int) -> int:
+def _splits(rows: int, blocks: int) -> int:
     """Programs among which the blocks of a row are divided: no more than keep a GPU busy."""
     return min(blocks, triton.next_power_of_2(triton.cdiv(PROGRAMS, rows)))
 
@@ -142,7 +141,8 @@ def constants(launch: Launch, dtype: torch.dtype, blocks: Mapping[int, Blocks]) 
     Products of 16-bit weights have 16-bit operands, which are what tensor cores take; sums are wider. Those of float32
     are as precise as torch's own. Triton's interpreter, which multiplies no bfloat16, has the wider operands.
     """
-    operand = dtype if dtype.itemsize == 2 and not INTERPRETED else launch.like.sums
+    narrow = dtype.itemsize == 2 and launch.like.sums == torch.float32 and not INTERPRETED
+    operand = dtype if narrow else launch.like.sums
     templates, size, warps = blocks[operand.itemsize]
     return {
         "N": launch.like.n,
@@ -153,11 +153,19 @@ def constants(launch: Launch, dtype: torch.dtype, blocks: Mapping[int, Blocks]) 
         "BLOCK_N": min(templates, max(16, triton.next_power_of_2(launch.like.n))),
         "BLOCK_X": min(size, max(16, triton.next_power_of_2(launch.form.size))),
         "OPERAND": TYPES[operand],
-        "PRECISION": "ieee" if torch.get_float32_matmul_precision() == "highest" else "tf32",
+        "PRECISION": "tf32" if _rounds_products() else "ieee",
         "SUM": TYPES[launch.like.sums],
         "num_warps": warps,
         "num_stages": 3,
     }
+
+
+def _rounds_products() -> bool:
+    """Whether torch may round float32 products to TF32; its older way of asking fails where the newer one was used."""
+    products = torch.backends.cuda.matmul
+    if hasattr(products, "fp32_precision"):
+        return bool(products.fp32_precision == "tf32")
+    return bool(products.allow_tf32)
 
 
 def _of(tensors: Any, places: Sequence[int]) -> tuple[Tensor, ...]:

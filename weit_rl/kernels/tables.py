@@ -14,8 +14,8 @@ from torch import Tensor
 from weit_rl.kernels.grouping import Group
 from weit_rl.kernels.tiling import Tiling
 
-ENTRIES = 64  # of one launch: each is an argument, and a program finds its own by going through them
-PROGRAMS = 512  # for the gradients of templates: enough to fill large GPUs
+ENTRIES = 64  # of one launch: each is an argument, and a program finds its own by halving them
+PROGRAMS = 512  # of a launch, about: enough to fill large GPUs
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,6 +124,6 @@ def _joined(rows: Sequence[tuple[int, ...]]) -> list[tuple[int, ...]]:
     """Rows of one entry, which follow each other, as one."""
     long: list[tuple[int, ...]] = []
     for _, same in itertools.groupby(rows, key=lambda row: row[0]):
-        first, *_, last = (rows := list(same))[0], rows[-1]
-        long.append((*first[:3], *last[3:]))
+        own = list(same)
+        long.append((*own[0][:3], *own[-1][3:]))
     return long

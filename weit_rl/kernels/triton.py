@@ -1,8 +1,8 @@
 """The composition's kernels for NVIDIA GPUs: weights, and the gradients of scalers and of templates.
 
-Each is one launch for all entries of one template shape; one more adds up what the last of them leaves in parts. What a
-program works on is said by a row of a table, a few whole numbers that depend on shapes alone, and where tensors lie is
-said by the launch's arguments. So a step copies nothing to the device and can be recorded as a CUDA graph.
+Each is a launch for up to 64 entries of one template shape; one more adds up what the last of them leaves in parts.
+What a program works on is said by a row of a table, a few whole numbers that depend on shapes alone, and where tensors
+lie is said by the launch's arguments. So a step copies nothing to the device and can be recorded as a CUDA graph.
 
 Letters: a program has ``BLOCK_M`` tiles (``m`` counts the tiles of an entry, through its weights) and ``BLOCK_X``
 entries of a tile (``x``), and ``n`` counts templates. Addresses in weights are affine in ``m`` and ``x``, which keeps
@@ -17,9 +17,8 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-ROW = tl.constexpr(
-    8
-)  # numbers of a table's row: entry, role, first tile, the one past its last, tiles of a weight, columns
+# Numbers of a table's row: entry, role, first tile, the one past its last, tiles of a weight, columns, twice nothing.
+ROW = tl.constexpr(8)
 
 
 @triton.jit
@@ -70,11 +69,11 @@ def weights_kernel(
     OPERAND: tl.constexpr,
     PRECISION: tl.constexpr,
     SUM: tl.constexpr,
-    SHARES: tl.constexpr,
+    SPLITS: tl.constexpr,
 ):
-    """``weights[m, x] = sum_n scalers[n, m] * templates[n, x]``; ``SHARES`` programs, of some x each, for every row."""
-    blocks: tl.constexpr = tl.cdiv(tl.cdiv(SIZE, BLOCK_X), SHARES)
-    row = table + (tl.program_id(0) // SHARES) * ROW
+    """``weights[m, x] = sum_n scalers[n, m] * templates[n, x]``; ``SPLITS`` programs, of some x each, for every row."""
+    blocks: tl.constexpr = tl.cdiv(tl.cdiv(SIZE, BLOCK_X), SPLITS)
+    row = table + (tl.program_id(0) // SPLITS) * ROW
     entry, role, past = _number(row, 0), _number(row, 1), _number(row, 3)
     own, shared, out = (
         _pick(scalers, entry, 0, ENTRIES),
@@ -86,7 +85,7 @@ def weights_kernel(
     n = tl.arange(0, BLOCK_N)[:, None]
     # read once where it is all of them; the compiler does not see that the loop reads the same
     s = tl.load(own + _in_scalers(m[None, :], n, weight, N), mask=(m[None, :] < past) & (n < N), other=0.0)
-    begin = tl.program_id(0) % SHARES * blocks * BLOCK_X
+    begin = tl.program_id(0) % SPLITS * blocks * BLOCK_X
     for block in range(blocks):
         x = (begin + block * BLOCK_X + tl.arange(0, BLOCK_X))[None, :]
         t = tl.load(shared + n * SIZE + x, mask=(n < N) & (x < SIZE), other=0.0)
@@ -182,14 +181,14 @@ def templates_kernel(
 def sums_kernel(
     parts,
     bounds,
-    templates,
+    into,
     LENGTH: tl.constexpr,
     ROLES: tl.constexpr,
     BLOCK_S: tl.constexpr,
     BLOCK_X: tl.constexpr,
     SUM: tl.constexpr,
 ):
-    """``templates[role, x] = sum_share parts[share, x]`` over the role's shares; a program for each block of its x."""
+    """``into[role, x] = sum_share parts[share, x]`` over the role's shares; a program for each block of its x."""
     blocks: tl.constexpr = tl.cdiv(LENGTH, BLOCK_X)
     role = tl.program_id(0) // blocks
     x = (tl.program_id(0) % blocks * BLOCK_X + tl.arange(0, BLOCK_X))[None, :]
@@ -199,5 +198,5 @@ def sums_kernel(
         share = (first + tl.arange(0, BLOCK_S))[:, None]
         place = parts + share.to(tl.int64) * LENGTH + x
         total += tl.sum(tl.load(place, mask=(share < past) & (x < LENGTH), other=0.0), 0)
-    out = _pick(templates, role, 0, ROLES)
+    out = _pick(into, role, 0, ROLES)
     tl.store(out + x, total[None, :].to(out.dtype.element_ty), mask=x < LENGTH)
