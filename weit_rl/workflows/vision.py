@@ -25,6 +25,7 @@ from weit_rl.training.run_folder import RunFolder, checked
 
 DRAWING = {name: name for name in ("features", "samples", "scheduler", "guidance")} | {"sampling_steps": "steps"}
 """Options of training by those of evaluation that stand in their place."""
+ROWS = 20  # of a picture, whose classes are said
 
 
 def evaluate_images(cfg: Any) -> dict[str, Any]:
@@ -59,12 +60,14 @@ def sample(cfg: Any) -> dict[str, Any]:
         raise UserError(f"seed={cfg.seed}: must be from 0 to 2**63 - 1")
     net, card = network_of(run, cfg.checkpoint, device_of(cfg))
     task = task_of(run, card, as_config({"data": None, "device": cfg.device, "features": None, "steps": cfg.steps}))
-    labels = torch.tensor(labels_of(cfg.classes, card["classes"])).repeat_interleave(cfg.images)
+    numbers = labels_of(cfg.classes, card["classes"])
+    labels = torch.tensor(numbers).repeat_interleave(cfg.images)
     images = task.sample(net, labels, cfg.steps, cfg.guidance, cfg.seed, cfg.scheduler).numpy()
     path = unused(run.path / f"samples-{cfg.checkpoint}.npz")
     np.savez_compressed(path, images=images, labels=labels.numpy())
     write_atomically(path.with_suffix(".png"), grid_of(images, cfg.images))
-    print(f"written: {path} and {path.with_suffix('.png')}, a row of pictures for each class")
+    rows = ", ".join(card["classes"][number] for number in numbers[:ROWS]) + ", ..." * (len(numbers) > ROWS)
+    print(f"written: {path} and {path.with_suffix('.png')}, a row of pictures for each class: {rows}")
     return {"images": images, "labels": labels.numpy(), "path": str(path)}
 
 
