@@ -108,7 +108,7 @@ def test_collect(refused, word, says):
     assert says in refused("collect", word)
 
 
-@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has what the others lack")
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here, and this is of machines without one")
 @pytest.mark.parametrize("verb", ["train", "pretrain"])
 def test_a_gpu_that_is_not_there(refused, words, verb):
     assert "device=cuda: not on this machine; use device=cpu or device=auto" in refused(
