@@ -120,6 +120,17 @@ def test_images_are_noised_as_ddpm_does_and_labels_dropped_once():
     assert float(alphas[-1]) < 1e-4 and 10 < int((batch["labels"] == 2).sum()) < 30
 
 
+@pytest.mark.parametrize("timesteps", [2, 5, 20, 50, 300, 1000, 4000])
+def test_the_last_step_leaves_no_image_however_many_there_are(timesteps):
+    alphas = task_of(timesteps=timesteps, sampling_steps=1).scheduler.alphas_cumprod
+    assert 0 < float(alphas[-1]) < 2e-3 and bool((alphas.diff() < 0).all())
+
+
+def test_the_noise_of_1000_steps_is_that_of_ddpm():
+    betas = task_of().scheduler.betas
+    torch.testing.assert_close(betas, torch.linspace(1e-4, 0.02, 1000))
+
+
 def test_it_learns_to_denoise():
     task = task_of(batch_size=32)
     net = task.build(SMALL)

@@ -15,6 +15,7 @@ from weit_rl.command import compose
 from weit_rl.data.images import load_images
 from weit_rl.errors import UserError
 from weit_rl.sizes import Size
+from weit_rl.tasks import image_options
 from weit_rl.tasks.diffusion import Diffusion, DiffusionConfig
 from weit_rl.tasks.latents import Latents
 from weit_rl.tasks.sampling import SCHEDULERS, scheduler_of
@@ -79,11 +80,13 @@ def test_batches_are_noised_latents_and_nothing_is_clipped(autoencoder, digits):
         assert not config.get("clip_sample") and not config.get("thresholding")
 
 
-def test_a_run_in_latents_is_trained_scored_and_drawn_from(autoencoder, tmp_path):
+def test_a_run_in_latents_is_trained_scored_and_drawn_from(autoencoder, tmp_path, monkeypatch):
     options = {**RUN, "autoencoder": autoencoder[0], "train_steps": 4}
     report = vision.train(**options, run_dir=tmp_path / "run")
     assert report["psnr"] == pytest.approx(-10 * np.log10(report["loss"]))
-    drawn = vision.generate(tmp_path / "run", classes=["3"], images=2, steps=3)["images"]
+    with monkeypatch.context() as where_there_are_no_images:
+        where_there_are_no_images.setattr(image_options, "load_images", None)
+        drawn = vision.generate(tmp_path / "run", classes=["3"], images=2, steps=3)["images"]
     assert drawn.shape == (2, 1, 16, 16) and drawn.dtype == np.uint8
     assert vision.evaluate(tmp_path / "run", checkpoint="last")["psnr"] == report["psnr"]
     assert vision.evaluate(tmp_path / "run", checkpoint="last", data="digits")["images"] == 359

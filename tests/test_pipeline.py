@@ -75,6 +75,7 @@ def test_all_schedulers_have_the_steps_of_the_training(name, tmp_path):
     vision.train(**TINY, train_steps=1, timesteps=20, sampling_steps=2, validation=False, run_dir=tmp_path / "run")
     pipeline = vision.PixelDiTPipeline.from_run(tmp_path / "run", scheduler=name)
     assert pipeline.scheduler.config.num_train_timesteps == 20 and len(pipeline.scheduler.alphas_cumprod) == 20
+    assert pipeline.scheduler.config.beta_end == 0.999 and pipeline.scheduler.alphas_cumprod[-1] < 1e-4
     with pytest.raises(UserError, match="steps=21: the network knows 20"):
         vision.generate(tmp_path / "run", steps=21, scheduler=name)
 

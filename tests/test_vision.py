@@ -17,6 +17,7 @@ from weit_rl.bank import TemplateBank
 from weit_rl.command import compose, config_name, help_text
 from weit_rl.errors import UserError
 from weit_rl.evaluate import main as evaluate
+from weit_rl.tasks import image_options
 from weit_rl.train import main as train
 
 TINY = {"threads": 1, "device": "cpu", "batch_size": 16}
@@ -131,7 +132,7 @@ def test_train_with_another_task_is_the_same_command(tmp_path):
     assert one["accuracy"] == other["accuracy"] and one["loss"] == other["loss"]
 
 
-def test_diffusion_is_trained_scored_and_drawn_from(tmp_path):
+def test_diffusion_is_trained_scored_and_drawn_from(tmp_path, monkeypatch):
     options = {**TINY, "task": "diffusion", "size": "32x2", "init": "scratch", "train_steps": 8}
     report = vision.train(**options, run_dir=tmp_path / "run")
     assert report["psnr"] == pytest.approx(-10 * np.log10(report["loss"])) and report["model"] == "dit"
@@ -140,6 +141,10 @@ def test_diffusion_is_trained_scored_and_drawn_from(tmp_path):
     assert Path(drawn["path"]).with_suffix(".png").read_bytes().startswith(b"\x89PNG")
     again = vision.generate(tmp_path / "run", classes=[3, 0], images=2, steps=3)
     assert np.array_equal(drawn["images"], again["images"]) and drawn["path"] != again["path"]
+    with monkeypatch.context() as where_there_are_no_images:
+        where_there_are_no_images.setattr(image_options, "load_images", None)
+        again = vision.generate(tmp_path / "run", classes=[3, 0], images=2, steps=3)
+        assert np.array_equal(drawn["images"], again["images"])
     assert vision.evaluate(tmp_path / "run", checkpoint="last")["psnr"] == report["psnr"]
     with pytest.raises(UserError, match="unknown class 'ten'"):
         vision.generate(tmp_path / "run", classes=["ten"])
@@ -178,7 +183,7 @@ def test_each_mode_has_options_of_its_own():
         (["init=scratch", "patch_size=0"], "patch_size=0: must be 1 or more"),
         (["init=scratch", "drop_path=1.5"], "drop_path=1.5: must be from 0 to 0.99"),
         (["image_size=16"], "the bank's pos_embed is 1x1x1x5x128, not 1x1x1x17x128; use a bank made for such data"),
-        (["task=diffusion", "init=scratch", "timesteps=0"], "timesteps=0: must be 1 or more"),
+        (["task=diffusion", "init=scratch", "timesteps=1"], "timesteps=1: must be 2 or more"),
         (["task=diffusion", "init=scratch", "timesteps=9", "sampling_steps=10"], "steps=10: the network knows 9"),
         (["data=CIFAR10", "init=scratch"], "CIFAR10"),
         (["mixup=-1", "init=scratch"], "mixup=-1"),

@@ -37,7 +37,8 @@ RANGES = {  # least and most; seeds and episodes end where they would meet those
     **dict.fromkeys(("steps", "pretrain_steps", "batch_size", "batch", "context", "tile", "rank", "band"), (1, None)),
     **dict.fromkeys(("data_episodes", "evaluate_every", "threads", "agent_steps", "n_envs"), (1, None)),
     "workers": (0, None),
-    **dict.fromkeys(("samples", "sampling_steps", "timesteps", "data_images", "patch_size"), (1, None)),
+    **dict.fromkeys(("samples", "sampling_steps", "data_images", "patch_size"), (1, None)),
+    "timesteps": (2, None),
 }
 POSITIVE = ("lr", "scaler_lr", "train_lr", "grad_clip")
 

@@ -23,7 +23,7 @@ from weit_rl.tasks.latents import Latents, Pixels
 from weit_rl.tasks.noise import Noise
 from weit_rl.tasks.pictures import grid_of
 from weit_rl.tasks.sample_quality import Judge, check_count, quality_of
-from weit_rl.tasks.sampling import check_steps, denoise, diffusers_schedulers, guided, scheduler_of
+from weit_rl.tasks.sampling import check_steps, denoise, guided, scheduler_of, training_scheduler
 from weit_rl.weit import eval_mode
 
 NAME = "diffusion"
@@ -54,7 +54,7 @@ class DiffusionConfig:
         dropout: of the network in training.
         batch_size: images a step.
         label_dropout: how often a label is left out in training, for guidance without a classifier (arXiv 2207.12598).
-        timesteps: of the noise, whose variances rise linearly from 1e-4 to 0.02.
+        timesteps: of the noise, whose variances rise linearly from 1e-4 to 0.02 (with fewer than 1000 as much steeper).
         flip: whether half of the images are mirrored left to right.
         seed: of the batches.
         device: where networks and batches live.
@@ -115,9 +115,7 @@ class Diffusion:
         self.config, self.model, self.name = config, MODELS.get(config.model), images.name
         self.plan: Plan = self.model.plan(config.tile)
         self.space = Pixels(self.images) if config.autoencoder is None else self._latents()
-        kind = diffusers_schedulers().DDPMScheduler
-        # by its name: what is given by position counts as a default, which diffusers' other schedulers do not take over
-        self.scheduler = kind(num_train_timesteps=config.timesteps, clip_sample=self.space.bounded)
+        self.scheduler = training_scheduler(config.timesteps, self.space.bounded)
         self._noise = Noise(self.space, self.scheduler, config, self.none)
         check_steps(config.sampling_steps, scheduler_of(config.scheduler, self.scheduler))
         check_count("samples", config.samples)

@@ -27,7 +27,9 @@ MOST_WORKERS = 8  # where nobody says how many
 MODELS = {CLASSIFICATION: "vit", DIFFUSION: "dit"}  # where none is named
 
 
-def image_task(cfg: Any, tile: int = ClassificationConfig.tile, *, task: str, make: Any = None) -> Any:
+def image_task(
+    cfg: Any, tile: int = ClassificationConfig.tile, *, task: str, make: Any = None, images: Images | None = None
+) -> Any:
     """The task of a config.
 
     Args:
@@ -35,6 +37,7 @@ def image_task(cfg: Any, tile: int = ClassificationConfig.tile, *, task: str, ma
         tile: edge of the templates.
         task: whose options the config has.
         make: the task from images and its own config (default: the class of ``task``).
+        images: the set (default: it is read as the config says).
 
     Raises:
         UserError: for images, a model or numbers that do not fit, or an option that another task has.
@@ -46,7 +49,7 @@ def image_task(cfg: Any, tile: int = ClassificationConfig.tile, *, task: str, ma
             if name not in own and name in cfg and cfg[name] != usual:
                 raise UserError(f"{name}={cfg[name]}: is for task={other}, and this is task={task}; leave it out")
     where = {"root": cfg.data_root, "download": cfg.download, "skip_corrupt": cfg.skip_corrupt}
-    images = load_images(cfg.data, cfg.image_size, cfg.channels, **where)
+    images = images or load_images(cfg.data, cfg.image_size, cfg.channels, **where)
     options = {name: cfg[name] for name in own if name in cfg} | {"tile": tile, "device": device_of(cfg)}
     return (make or usual_make)(images, config(**options | {"workers": workers_of(cfg, images)}))
 

@@ -18,6 +18,8 @@ SCHEDULERS: dict[str, tuple[str, dict[str, Any]]] = {  # diffusers' class, and i
     # its thresholding clips to [-1, 1] what the image is taken for, as the others do unasked
     "dpmsolver++": ("DPMSolverMultistepScheduler", {"thresholding": True}),  # arXiv 2211.01095
 }
+BETAS, BETAS_OF = {"start": 1e-4, "end": 0.02}, 1000  # variances of the first and the last step, and of how many steps
+MOST = 0.999  # a variance of 1 would leave nothing to divide by
 REPEATS = "DPMSolverMultistepScheduler"  # in as many steps as there are it takes one twice, and divides by zero
 
 
@@ -28,6 +30,20 @@ def diffusers_schedulers() -> Any:
     except ImportError as error:
         raise UserError(f"diffusion needs diffusers ({error}): pip install 'weit_rl[vision]'") from error
     return diffusers
+
+
+def training_scheduler(timesteps: int, clipped: bool = True) -> Any:
+    """The noise of training: variances that rise linearly from 1e-4 to 0.02 in 1000 steps, in fewer as much steeper.
+
+    The last step leaves nothing of an image, however many there are.
+
+    Args:
+        timesteps: how many.
+        clipped: whether what is denoised lies in [-1, 1] (default True), as pixels do.
+    """
+    rise = {f"beta_{end}": min(beta * BETAS_OF / timesteps, MOST) for end, beta in BETAS.items()}
+    # by its name: what is given by position counts as a default, which diffusers' other schedulers do not take over
+    return diffusers_schedulers().DDPMScheduler(num_train_timesteps=timesteps, clip_sample=clipped, **rise)
 
 
 def scheduler_of(name: str, trained: Any) -> Any:

@@ -17,7 +17,7 @@ from diffusers.pipelines.pipeline_utils import ImagePipelineOutput
 from diffusers.utils.torch_utils import randn_tensor
 
 from weit_rl.errors import UserError
-from weit_rl.tasks.sampling import denoise, guided, scheduler_of
+from weit_rl.tasks.sampling import denoise, guided, scheduler_of, training_scheduler
 
 LIBRARIES = ("diffusers", __name__)  # whose classes a saved pipeline may name
 HUB = ("cache_dir", "force_download", "local_files_only", "proxies", "revision", "token")  # options of any file
@@ -98,14 +98,12 @@ class PixelDiTPipeline(DiffusionPipeline):
         Raises:
             UserError: if there is no such run, checkpoint or scheduler.
         """
-        from diffusers import DDPMScheduler
-
         from weit_rl.workflows.vision import diffusion_run, network_of
 
         net, card = network_of(diffusion_run(run), checkpoint, "cpu")
         if "autoencoder" in card:
             raise UserError(f"run={run}: draws latents of {card['autoencoder']}; only runs in pixels are exported")
-        how = scheduler_of(scheduler, DDPMScheduler(num_train_timesteps=card["timesteps"]))
+        how = scheduler_of(scheduler, training_scheduler(card["timesteps"]))
         return cls(PixelDiT.of(net), how, {str(number): name for number, name in enumerate(card["classes"])})
 
     def get_label_ids(self, label: Any) -> list[int]:

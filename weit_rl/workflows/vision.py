@@ -13,10 +13,13 @@ from torch import Tensor
 
 from weit_rl.atomic import cannot_write, unused, write_atomically
 from weit_rl.choices import check_numbers
+from weit_rl.data.images import Images
+from weit_rl.data.images.parts import Part
 from weit_rl.errors import UserError
 from weit_rl.options import as_config, plain_config
 from weit_rl.registry import unknown
 from weit_rl.tasks import kind_of
+from weit_rl.tasks.image_options import image_task
 from weit_rl.tasks.pictures import grid_of
 from weit_rl.training.checkpoint import load_network
 from weit_rl.training.device import device_of
@@ -59,7 +62,7 @@ def sample(cfg: Any) -> dict[str, Any]:
     if not 0 <= cfg.seed < 2**63:
         raise UserError(f"seed={cfg.seed}: must be from 0 to 2**63 - 1")
     net, card = network_of(run, cfg.checkpoint, device_of(cfg))
-    task = task_of(run, card, as_config({"data": None, "device": cfg.device, "features": None, "steps": cfg.steps}))
+    task = drawing_task(run, card, cfg)
     numbers = labels_of(cfg.classes, card["classes"])
     labels = torch.tensor(numbers).repeat_interleave(cfg.images)
     images = task.sample(net, labels, cfg.steps, cfg.guidance, cfg.seed, cfg.scheduler).numpy()
@@ -134,6 +137,16 @@ def task_of(run: RunFolder, card: dict[str, Any], cfg: Any) -> Any:
         have, known = (", ".join(names) for names in (task.images.classes, card["classes"]))
         raise UserError(f"data={cfg.data}: has the classes {have}, the run knows {known}; give images of the same ones")
     return task
+
+
+def drawing_task(run: RunFolder, card: dict[str, Any], cfg: Any) -> Any:
+    """What the run was trained for, with no images: drawing needs their shape and classes alone."""
+    shape, none = card.get("pixels") or card["options"], np.zeros(0, np.int64)
+    part = Part(np.zeros((0, shape["channels"], shape["image_size"], shape["image_size"]), np.uint8), none)
+    images = Images(card["data"], tuple(card["classes"]), part, part, part, licence="")
+    config = plain_config(checked(run.config, "vision_train", run.path))
+    changes = {"device": cfg.device, "data_images": None, "features": None, "sampling_steps": cfg.steps}
+    return image_task(as_config(config | changes), task="diffusion", images=images)
 
 
 @torch.no_grad()
