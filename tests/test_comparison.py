@@ -1,5 +1,8 @@
 """The comparison: its cells, sources and rates, and a small one from end to end."""
 
+import json
+from dataclasses import asdict
+
 import pytest
 from conftest import contents
 
@@ -61,6 +64,7 @@ def test_profiles_report_only_what_was_neither_sampled_nor_tuned_on():
      ("model=tnc", "did you mean tcn"),
      ("profile=cor", "did you mean core"), ("mode=tun", "did you mean tune"), ("report=pdf", "unknown report"),
      ("data=expart", "neither a file"), ("workers=0", "1 or more"), ("episodes=0", "from 1"),
+     ("bank_options={width: [64]}", "did you mean widths"), ("bank_options={widths: [256]}", "is larger than the full"),
      ("mode=report", "nothing to report")],
 )  # fmt: skip
 def test_bad_options_are_refused(refused, word, says):
@@ -132,6 +136,18 @@ def test_sources_cost_what_a_bank_costs(tiny_data, tmp_path):
     words = compose("pretrain")
     assert (str(sampled(words, "largest")), str(sampled(words, "smallest"))) == ("128x6", "64x2")
     assert grid().pretrain_steps == words.steps  # so that the bank that ships can serve
+
+
+def test_options_of_banks_are_those_of_every_bank_and_give_networks_their_sizes(tiny_data, tmp_path):
+    own = "bank_options={size: 64x3, widths: [32, 64], depths: [1, 3], lr: 0.01}"
+    chosen = grid(*SMALL, f"data={tiny_data}", "pretrain_steps=40", own)
+    assert json.loads(json.dumps(asdict(chosen)))["bank_options"]["widths"] == [32, 64]
+    sources = Sources(chosen, tmp_path, 1)
+    for kind in ("kronecker", "identity"):
+        cfg = compose("pretrain", sources.bank_words(kind, 0))
+        assert (cfg.size, list(cfg.widths), list(cfg.depths), cfg.lr) == ("64x3", [32, 64], [1, 3], 0.01)
+    assert {"size=64x3", "size=32x1"} <= {*sources.network_words("largest", 0), *sources.network_words("smallest", 0)}
+    assert tmp_path in Sources(grid("bank_options={lr: 0.01}"), tmp_path, 1).path("kronecker", 0).parents
 
 
 def test_the_bank_that_ships_is_not_made_again(tmp_path):

@@ -66,6 +66,7 @@ class Grid:
         data_weights: shares of the windows drawn from each of several sets; None by their numbers of steps.
         data_episodes: how many episodes there are to learn from; None for all.
         model: of every network.
+        bank_options: further ones of the pre-training of every bank, whose sizes networks that others start from take.
     """
 
     data: str | tuple[str, ...]
@@ -86,6 +87,7 @@ class Grid:
     features: str | None = None
     samples: int | None = None
     sampling_steps: int | None = None
+    bank_options: dict[str, Any] = field(default_factory=dict)
 
     @property
     def kind(self) -> Kind:
@@ -140,8 +142,7 @@ class Grid:
     def words(self) -> list[str]:
         """Options that every run has, of a source as of a target."""
         names = ("task", "env", "data", "data_weights", "data_episodes", "batch_size", "precision", "model")
-        given = {name: getattr(self, name) for name in names if getattr(self, name) is not None} | self.options
-        return [f"{name}={json.dumps(v) if isinstance(v, tuple) else v}" for name, v in given.items()]
+        return words_of({name: getattr(self, name) for name in names if getattr(self, name) is not None} | self.options)
 
     def judged(self, validation: int = 0) -> list[str]:
         """Options by which a target is judged at the end, and on the way on so many episodes (0: not at all)."""
@@ -175,8 +176,13 @@ class Grid:
                 yield from (Cell(method, size, seed, stage) for size in self.sizes)
 
 
+def words_of(options: Mapping[str, Any]) -> list[str]:
+    """Options as a command takes them."""
+    return [f"{name}={json.dumps(v) if isinstance(v, tuple | list) else v}" for name, v in options.items()]
+
+
 def _plain(value: Any) -> Any:
     """As dataclasses and JSON hold it: lists as tuples."""
     if isinstance(value, Mapping):
-        return dict(value)
-    return value if isinstance(value, str | int) else tuple(value)
+        return {name: value[name] if value[name] is None else _plain(value[name]) for name in value}
+    return value if isinstance(value, str | int | float) else tuple(value)

@@ -28,6 +28,7 @@ NEW = {
     "model": "dt",
     "task": "control",
     "options": {},
+    "bank_options": {},
 }  # what a folder was made with that was made before there was a choice
 MAY_DIFFER = ("methods", "sizes", "budgets", "seeds")  # between two calls into one folder: rows say which they are of
 

@@ -11,7 +11,7 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from weit_rl.command import compose
-from weit_rl.comparison.grid import Grid
+from weit_rl.comparison.grid import Grid, words_of
 from weit_rl.comparison.methods import METHODS, Method
 from weit_rl.comparison.runs import finish
 from weit_rl.shipped import own_bank
@@ -73,7 +73,7 @@ class Sources:
 
     def bank_words(self, kind: str, seed: int) -> list[str]:
         """Options of the pre-training of a bank; another constraint's steps are those that WeiT's FLOPs pay for."""
-        words = [*self._common(seed), f"constraint={kind}", "score_sizes=[]"]
+        words = [*self._common(seed), f"constraint={kind}", "score_sizes=[]", *words_of(self.grid.bank_options)]
         words += [f"rank={RANKS[kind]}"] if kind in RANKS else []
         words += self.bank if kind == OURS else ()
         steps = self.grid.pretrain_steps

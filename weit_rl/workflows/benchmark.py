@@ -21,7 +21,7 @@ from weit_rl.comparison.grid import Grid
 from weit_rl.comparison.launchers import Job, Place, launcher_of
 from weit_rl.comparison.page import write_html, write_markdown
 from weit_rl.comparison.results import Results, scored
-from weit_rl.comparison.sources import JUDGE, Sources
+from weit_rl.comparison.sources import JUDGE, OURS, Sources
 from weit_rl.comparison.sweep import Space, Sweep, library, read_sweep, sweep_table
 from weit_rl.comparison.tables import Reference, all_tables
 from weit_rl.data.readers import data_name
@@ -29,6 +29,7 @@ from weit_rl.errors import Interrupted, UserError, stopped
 from weit_rl.registry import unknown
 from weit_rl.tasks import kind_named, kind_of
 from weit_rl.training.progress import Progress
+from weit_rl.workflows.pretrain import PretrainRun
 from weit_rl.workflows.setup import check_model
 from weit_rl.workflows.train import TrainRun
 
@@ -66,6 +67,8 @@ class Comparison:
         self.folder = Path(cfg.run_dir or f"runs/benchmark-{slug}-{cfg.profile}").expanduser()
         self.results = Results(self.folder, self.grid)
         self.sources = Sources(self.grid, (self.folder / "sources").absolute(), cfg.threads)
+        if self.grid.bank_options:
+            PretrainRun(compose("pretrain", self.sources.bank_words(OURS, self.grid.seeds[0])))
         self.space = Space.of(cfg)
         if cfg.workers == 0:
             raise UserError("workers=0: must be 1 or more jobs at a time")
