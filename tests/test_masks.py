@@ -26,7 +26,9 @@ def test_draws_depend_on_seed_and_step_alone(rule):
     assert (draws(1) == draws(2)) == (rule == "none")
 
 
-@pytest.mark.parametrize(("rule", "always", "share"), [("drawn", 0, 2 / 4), ("full", 1, 1 / 4), ("none", 1, 0)])
+@pytest.mark.parametrize(
+    ("rule", "always", "share"), [("drawn", 0, 2 / 4), ("one", 0, 1 / 4), ("full", 1, 1 / 4), ("none", 1, 0)]
+)
 def test_every_size_of_the_grid_is_drawn_equally_often(rule, always, share):
     masks, steps = Masks([32, 64], [1, 3], FULL, rule=rule), 4000
     draws = [masks.draw(step) for step in range(steps)]
