@@ -9,6 +9,7 @@ from weit_rl.errors import UserError
 from weit_rl.initializers import INITIALIZERS, Context, Source
 from weit_rl.initializers.scaler_starts import STARTS, with_start
 from weit_rl.initializers.svd_bank import bank_from
+from weit_rl.initializers.weit import is_far, narrower
 from weit_rl.models import MODELS
 from weit_rl.start import network_of_size, starts
 from weit_rl.training.loop import Recipe, fit
@@ -84,6 +85,22 @@ def test_controls_keep_less_and_less_of_the_trained_scalers(kind):
         if kind != "random":
             torch.testing.assert_close(after.mean(0), before.mean(0), rtol=1e-4, atol=1e-5)
     assert all(torch.equal(changed.templates[role], bank.templates[role]) for role in bank.roles())
+
+
+@pytest.mark.parametrize(
+    ("have", "fresh", "narrow", "far"),
+    [(2.1, 9.0, False, True), (1.9, 2.0, False, False), (1.9, 2.0, True, True), (1.4, 2.0, True, False)],
+)
+def test_what_is_nearer_to_a_fresh_network_is_far_where_it_is_narrow(have, fresh, narrow, far):
+    losses = {"net": have, "best": 1.0, "fresh": fresh}
+    assert is_far("net", "best", "fresh", losses.get, narrow) is far
+
+
+@pytest.mark.parametrize(("width", "narrow"), [(8, True), (16, False), (24, False), (48, False)])
+def test_narrower_than_any_sampled(bank, width, narrow):
+    assert narrower(bank, PLAN.layout(small_net(width=width))) is narrow
+    bank.card = {}
+    assert not narrower(bank, PLAN.layout(small_net(width=width)))
 
 
 @pytest.mark.parametrize(("stage", "far", "new", "whole"), [

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -45,9 +45,8 @@ def weit(
 ) -> Mapping[str, Tensor]:
     """A target of any size from a bank: ``context.recipe.steps`` steps on scalers and free parameters (0 allowed).
 
-    It begins at the start of lowest loss, of those that ``resize`` makes, and, where these are far (more than twice the
-    loss of the bank's own network), of those that ``reconstruct`` makes. The head of a body that the bank does not know
-    is fitted first.
+    It begins at the start of lowest loss, of those that ``resize`` makes, and, where these are far, of those that
+    ``reconstruct`` makes (see :func:`is_far`). The head of a body that the bank does not know is fitted first.
 
     Args:
         source: with the bank.
@@ -71,7 +70,7 @@ def weit(
     loss = partial(start_loss, loss=context.loss)
     net = min(starts(bank, source.net, target, context.plan, context.seed), key=loss)
     net.bank.requires_grad_(False)
-    far = loss(net) > 2 * loss(source.net)
+    far = is_far(net, source.net, target, loss, narrower(bank, context.plan.layout(target)))
     slower = slowed(bank, context.plan.layout(target))
     whole, head = stage == "all" or (stage == "auto" and far), bank.card.get("untrained_body")
     more = fitted(bank, source.net, target, context) if whole and far and narrow == "fitted" else []
@@ -84,6 +83,21 @@ def weit(
     lr = slower * (FAR_LR if far or bank.card.get("new_body") else context.near_lr)
     _trained(net, context, lr, scaler_groups(net, context.recipe.lr or lr))
     return net.materialize().state_dict()
+
+
+def is_far(net: nn.Module, best: nn.Module, fresh: nn.Module, loss: Callable[[nn.Module], float], narrow: bool) -> bool:
+    """Whether a start has more than twice the loss of the bank's own network.
+
+    A ``narrow`` one is far, too, if it is nearer to a fresh network: what is hard to learn, such as many classes by
+    cross-entropy, has a loss at chance that is less than twice that of a good network.
+    """
+    have, least = loss(net), loss(best)
+    return have > 2 * least or (narrow and have - least > loss(fresh) - have)
+
+
+def narrower(bank: TemplateBank, layout: Layout) -> bool:
+    """Whether a target is narrower than any size that the bank had sampled."""
+    return min(sampled_widths(bank), default=0) > widths(layout).get(STREAM, math.inf)
 
 
 def fitted(bank: TemplateBank, source_net: nn.Module, target: nn.Module, context: Context) -> list[nn.Module]:
