@@ -103,6 +103,23 @@ def test_narrower_than_any_sampled(bank, width, narrow):
     assert not narrower(bank, PLAN.layout(small_net(width=width)))
 
 
+@pytest.mark.parametrize(("fresh", "whole"), [(1.6, True), (9.0, False)])
+def test_a_narrow_start_near_chance_trains_all_weights(bank, fresh, whole):
+    source = Source(of_width(bank, 32).materialize(), bank)
+    target, inputs, seen = small_net(width=8), small_inputs(), []
+
+    def loss(net, step):  # less than twice that of the bank's network, 1, for what is made of it
+        output = net(*inputs).square().mean()
+        return output - output.detach() + (1.5 if isinstance(net, WeiT) else fresh if net is target else 1.0)
+
+    def fit(module, *stage):
+        seen.append(isinstance(module, WeiT))
+        return module
+
+    INITIALIZERS.get("weit").make(source, target, Context(PLAN, loss, fit, Recipe(5, None), head_dim=8))
+    assert seen == [not whole]
+
+
 @pytest.mark.parametrize(("stage", "far", "new", "whole"), [
     ("auto", True, False, True), ("auto", False, False, False), ("all", False, False, True),
     ("scalers", True, False, False), ("auto", False, True, False)])  # fmt: skip

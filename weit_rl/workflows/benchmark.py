@@ -169,7 +169,9 @@ class Comparison:
         if not tables:
             raise UserError(f"run_dir={self.folder}: nothing to report yet; run it first (mode=run)")
         figures = all_figures(done, self.reference, self.source_flops, self.kind.measure) if done else {}
-        self.results.write_json({"reference": self.reference._asdict(), "source_flops": self.source_flops})
+        value = None if math.isnan(self.reference.value) else self.reference.value  # JSON has no NaN
+        known = {**self.reference._asdict(), "value": value}
+        self.results.write_json({"reference": known, "source_flops": self.source_flops})
         write = write_html if self.cfg.report == "html" else write_markdown
         data = data_name(self.grid.data)
         title = f"{', '.join(dict.fromkeys((self.task.name, data)))}: networks of a new size"
