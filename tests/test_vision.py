@@ -251,6 +251,11 @@ def test_a_small_comparison_of_drawn_images(tmp_path):
     header, *rows = (tmp_path / "b" / "results.csv").read_text().splitlines()
     assert header.startswith("method,data,size,width,depth,seed,budget,fid,kid,steps") and ",psnr," in header
     assert all(float(row.split(",")[7]) > 0 for row in rows)
+    ours = [row for row in rows if row.startswith("weit")]
+    (tmp_path / "b" / "results.csv").write_text("\n".join([header, *ours, ""]))
+    benchmark(compose("benchmark", [*words, *place, "mode=report"]))  # without scratch there is no reference
+    told = json.loads((tmp_path / "b" / "results.json").read_text(), parse_constant=pytest.fail)
+    assert told["reference"]["value"] is None and len(told["rows"]) == 2
 
     grid = Grid.of(compose("benchmark", [*words, "options={image_size: 16, timesteps: 50}"]))
     sources = Sources(grid, tmp_path, 1)
