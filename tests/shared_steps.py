@@ -18,6 +18,7 @@ from weit_rl.tensorfile import write_tensors
 from weit_rl.training.loop import Recipe, fit
 from weit_rl.training.pretraining import MaskedLoss
 from weit_rl.weit import WeiT
+from weit_rl.world import leave
 
 FULL, RECIPE = Size(16, 3, 8), Recipe(steps=8, lr=3e-3, save_every=4)
 
@@ -102,3 +103,4 @@ if __name__ == "__main__":
 
     torch.set_num_threads(1)
     run(Path(sys.argv[1]), {"factors": Ranks("cpu"), "plain": Parts("cpu")})
+    leave(0)

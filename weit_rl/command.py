@@ -20,7 +20,7 @@ from weit_rl.errors import Elsewhere, Follows, Interrupted, UserError
 from weit_rl.options import REQUIRED, Option, as_config, config_text, options, plain_config
 from weit_rl.recipes import recipe_words
 from weit_rl.registry import unknown
-from weit_rl.world import local, ours
+from weit_rl.world import leave, local, ours, processes
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -49,6 +49,8 @@ def command(verb: str, main: Callable[[DictConfig], Any], argv: Sequence[str] | 
     code = _read_to_the_end(lambda: _run(verb, main, words))
     if ours():
         signal.signal(signal.SIGTERM, signal.SIG_IGN)  # sent to the rest where one process ended; this one has, too
+    if processes() > 1:
+        leave(code)
     sys.exit(code)
 
 
