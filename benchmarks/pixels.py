@@ -5,7 +5,8 @@
     python benchmarks/pixels.py run   --env HalfCheetah --out benchmarks/results/pixels [--part 0/2]
     python benchmarks/pixels.py table --env HalfCheetah --out benchmarks/results/pixels
 
-and the same with ``--env dmc/cartpole-swingup``. What is finished is kept, as in ``sizes.py``, whose cells these are.
+and the same with ``--env dmc/cartpole-swingup``, and with ``--recipe small`` behind ``data``. What is finished is kept,
+as in ``sizes.py``, whose cells these are.
 """
 
 from __future__ import annotations
@@ -21,7 +22,11 @@ from weit_rl.command import compose
 
 FIELDS = [*STATES, "validation_loss"]
 EPISODES = 40  # of data, the best level
-BANK = ["steps=3000", "score_sizes=[]"]  # as many as the longest training from scratch
+RECIPES = {  # options of the bank
+    "default": ["steps=3000"],  # as many as the longest training from scratch
+    # small networks, one a step, for the FLOPs of the default
+    "small": ["size=64x4", "widths=[64]", "depths=[2, 3, 4]", "masks=one", "steps=16685"],
+}
 SIZES = ["32x3", "96x4"]  # a convolution of 160x5 costs six times as much as one of 96x4
 RECORDED = {  # how the data of an environment come about: drawn from what ships, or from a policy's episodes
     "HalfCheetah": ["mode=render", "data=expert", f"episodes={EPISODES}"],
@@ -58,22 +63,25 @@ def main() -> None:
     parser.add_argument("--env", choices=RECORDED, required=True)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--model", default="conv")
+    parser.add_argument("--recipe", choices=RECIPES, default="default")
     parser.add_argument("--sizes", nargs="+", default=SIZES)
     parser.add_argument("--one-seed", action="store_true")
     parser.add_argument("--part", default="0/1", type=lambda text: tuple(map(int, text.split("/"))))
     arguments = parser.parse_args()
     out, one_seed = arguments.out / arguments.env.replace("/", "-"), arguments.one_seed
-    results, options = out / arguments.model, [f"env={arguments.env}", "pixels=64", f"model={arguments.model}"]
+    results = out / (arguments.model + f"-{arguments.recipe}" * (arguments.recipe != "default"))
+    options = [f"env={arguments.env}", "pixels=64", f"model={arguments.model}"]
     if arguments.what == "data":
         record(arguments.env, out)
     elif arguments.what == "banks":
-        make_banks(results, str(recorded(out)), one_seed, arguments.part, [*options, *BANK])
+        bank = [*options, *RECIPES[arguments.recipe], "score_sizes=[]"]
+        make_banks(results, str(recorded(out)), one_seed, arguments.part, bank)
     elif arguments.what == "run":
         run(results, str(recorded(out)), cells(arguments.sizes, one_seed), arguments.part, options, FIELDS)
     else:
         from sizes_table import write_table
 
-        write_table(finished(results, ROWS), results, f"From pixels, {arguments.env}, model={arguments.model}")
+        write_table(finished(results, ROWS), results, f"From pixels, {arguments.env}, model={results.name}")
 
 
 if __name__ == "__main__":

@@ -79,6 +79,15 @@ def test_it_comes_nearer_than_a_cut(rtg):
     )
 
 
+@torch.no_grad()
+def test_a_block_whose_hidden_channels_are_dead_is_fitted_like_any_other():
+    wide, target, cut = lively(48, rtg="none"), small_net(width=24, rtg="none", seed=9), small_net(width=24, rtg="none")
+    wide.blocks[1].fc1.bias.fill_(-1e4)
+    cut.load_state_dict(state_of(cut, resize(weights_of(wide, PLAN), PLAN.layout(wide), PLAN.layout(cut)), wide, PLAN))
+    assert reconstruct(wide, target, PLAN, run, head_dim=8)
+    assert apart(target, wide) < 0.5 * apart(cut, wide)
+
+
 def test_a_network_whose_stream_nothing_normalises_is_left_alone():
     def mlp(width):
         return nn.Sequential(nn.Linear(8, width), nn.ReLU(), nn.Linear(width, width), nn.ReLU(), nn.Linear(width, 8))
@@ -106,6 +115,14 @@ def test_pivots_pass_over_what_is_known_already():
     assert pivots(x.T @ x, 1, 2).tolist() != [0, 1] and 0 in pivots(x.T @ x, 1, 2)
     assert pivots(x.T @ x, 1, 4).tolist() == [0, 2, 3, 5]
     assert pivots(x.T @ x, 2, 1).tolist() == [0]  # by units
+
+
+def test_what_does_not_move_says_nothing():
+    still, moving = torch.full((50, 4), 3.0), torch.randn(50, 2)
+    weight, bias = ridge(still, moving)
+    assert not weight.any() and torch.allclose(bias, moving.mean(0), atol=1e-6)
+    assert len(pivots(torch.zeros(4, 4).double(), 2, 1)) == 1
+    assert principal([still, torch.randn(50, 4)], 3).isfinite().all()
 
 
 @pytest.mark.parametrize("intercept", [True, False])

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 RIDGE = 1e-4  # of the mean square of the inputs
+LEAST = 1e-30  # mean square where nothing moves, as behind ReLUs that have died: zeros are divided by it
 
 
 def ridge(x: Tensor, y: Tensor, intercept: bool = True, strength: float = RIDGE) -> tuple[Tensor, Tensor]:
@@ -18,7 +19,7 @@ def ridge(x: Tensor, y: Tensor, intercept: bool = True, strength: float = RIDGE)
     x_mean, y_mean = x.mean(0) * intercept, y.mean(0) * intercept
     x, y = x - x_mean, y - y_mean
     square = x.T @ x
-    square += strength * square.diagonal().mean() * torch.eye(len(square)).to(square)
+    square += _floor(square, len(square), strength)
     weight = torch.linalg.solve(square, x.T @ y).T
     return weight.float(), (y_mean - weight @ x_mean).float()
 
@@ -60,7 +61,7 @@ def movement(streams: Iterable[Tensor]) -> Tensor:
     for x in streams:
         x = (x - x.mean(1, keepdim=True)).double()
         x = x - x.mean(0)
-        total = total + x.T @ x / x.square().sum()
+        total = total + x.T @ x / x.square().sum().clamp_min(LEAST)
     return total  # type: ignore[no-any-return]
 
 
@@ -82,7 +83,7 @@ def pivots(square: Tensor, size: int, count: int) -> Tensor:
         ``(count,)`` in increasing order.
     """
     units: list[int] = []
-    floor = RIDGE * square.diagonal().mean() * torch.eye(size).to(square)
+    floor = _floor(square, size)
     for _ in range(count):
         merit = square.diagonal().unflatten(0, (-1, size)).sum(1)
         merit[units] = -math.inf
@@ -91,3 +92,8 @@ def pivots(square: Tensor, size: int, count: int) -> Tensor:
         own = rows[:, units[-1] * size : (units[-1] + 1) * size]
         square = square - rows.T @ torch.linalg.solve(own + floor, rows)
     return torch.tensor(sorted(units), device=square.device)
+
+
+def _floor(square: Tensor, size: int, strength: float = RIDGE) -> Tensor:
+    """``(size, size)``: what is added to products so that they can be divided by."""
+    return strength * square.diagonal().mean().clamp_min(LEAST) * torch.eye(size).to(square)
