@@ -176,8 +176,10 @@ def _run(verb: str, main: Callable[[DictConfig], Any], words: list[str]) -> int:
         return _say_stop(verb, str(stop), stop.exit_code)
     except KeyboardInterrupt:
         return _say_stop(verb, "interrupted", 130)
+    except Follows as end:
+        return int(end.code or 0)
     except SystemExit as stop:
-        if stop.code != 143 or isinstance(stop, Follows):
+        if stop.code != 143:
             raise
         return _say_stop(verb, "stopped by SIGTERM", 143)
     except OSError as error:
