@@ -272,33 +272,3 @@ command("train", main, [])
     process.send_signal(number)
     out, err = process.communicate(timeout=30)
     assert (process.returncode, out) == (code, "closed\n") and "Traceback" not in err
-
-
-ENDING = """
-import atexit, sys
-from weit_rl.command import command
-from weit_rl.errors import Follows
-
-class Late:
-    def __del__(self):
-        print("taken apart")
-
-late = Late()
-atexit.register(print, "closed")
-def main(config):
-    print("done")
-    if config.seed == 3:
-        raise Follows(1)
-
-command("train", main, sys.argv[1:])
-"""
-
-
-@pytest.mark.parametrize(("count", "said"), [("1", ["done", "closed", "taken apart"]), ("2", ["done", "closed"])])
-@pytest.mark.parametrize(("word", "code"), [("seed=1", 0), ("seed=3", 1), ("sed=1", 2)])
-def test_one_of_several_processes_ends_before_python_is_taken_apart(count, said, word, code):
-    environment = {**os.environ, "RANK": "0", "WORLD_SIZE": count}
-    words = [sys.executable, "-c", ENDING, word, "env=HalfCheetah"]
-    done = subprocess.run(words, env=environment, capture_output=True, text=True)
-    assert done.returncode == code, done.stderr
-    assert done.stdout.split("\n")[:-1] == (said if code < 2 else said[1:])

@@ -1,4 +1,4 @@
-"""Other processes: at work in the same folder, killed, orphaned or asked to stop."""
+"""Other processes: at work in the same folder or on the same run, killed, orphaned or asked to stop."""
 
 import os
 import signal
@@ -97,3 +97,33 @@ def test_collect_tells_how_it_goes_on_after_sigterm(tmp_path, monkeypatch, capsy
     err = capsys.readouterr().err
     assert code.value.code == 143 and err.count("\n") == 1
     assert f"goes on from its last snapshot ('run_dir={tmp_path / 'r [1]'}')" in err
+
+
+ENDING = """
+import atexit, sys
+from weit_rl.command import command
+from weit_rl.errors import Follows
+
+class Late:
+    def __del__(self):
+        print("taken apart")
+
+late = Late()
+atexit.register(print, "closed")
+def main(config):
+    print("done")
+    if config.seed == 3:
+        raise Follows(1)
+
+command("train", main, sys.argv[1:])
+"""
+
+
+@pytest.mark.parametrize(("count", "said"), [("1", ["done", "closed", "taken apart"]), ("2", ["done", "closed"])])
+@pytest.mark.parametrize(("word", "code"), [("seed=1", 0), ("seed=3", 1), ("sed=1", 2)])
+def test_one_of_several_processes_ends_before_python_is_taken_apart(count, said, word, code):
+    environment = {**os.environ, "RANK": "0", "WORLD_SIZE": count}
+    words = [sys.executable, "-c", ENDING, word, "env=HalfCheetah"]
+    done = subprocess.run(words, env=environment, capture_output=True, text=True)
+    assert done.returncode == code, done.stderr
+    assert done.stdout.split("\n")[:-1] == (said if code < 2 else said[1:])

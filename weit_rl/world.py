@@ -28,7 +28,7 @@ def ours() -> bool:
 
 
 def leave(code: int) -> NoReturn:
-    """End this process as one of several: all that an exit does, but taking Python apart.
+    """End this process as one of several: as an exit does, but without waiting for threads or taking Python apart.
 
     A thread of the group may still hold the tensors of the last exchange, and letting go of them meanwhile ends the
     process by SIGABRT (pytorch#190489); to leave the group before is not enough, since sharded tensors keep it.
