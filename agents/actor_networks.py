@@ -105,13 +105,6 @@ def composed(bank: TemplateBank, shape: Shape, size: Size, body: str) -> tuple[W
     return net, whole
 
 
-def with_memory(net: WeiT) -> WeiT:
-    """Give the placeholders of the weights memory, since TD3 writes all parameters of its target network."""
-    for placeholder in net.net.parameters():
-        placeholder.data = placeholder.data.contiguous()
-    return net
-
-
 def trained(
     checkpoint: str | Path, shape: Shape, models: tuple[str, ...] = FAMILIES[False]
 ) -> tuple[Size, nn.Module, Any]:

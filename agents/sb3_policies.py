@@ -25,6 +25,7 @@ from stable_baselines3.sac.policies import SACPolicy
 from stable_baselines3.td3.policies import TD3Policy
 from torch import Tensor, nn
 
+from weit_rl.agents.older_optimizers import read_older_optimizers
 from weit_rl.agents.trunk import Start, Trunk
 from weit_rl.errors import UserError
 
@@ -83,6 +84,7 @@ class WeiTPolicy:
         if "optimizer_class" not in options:  # then it is Adam, whose fused form makes one call of many
             options.setdefault("optimizer_kwargs", {"fused": True, **self.adam})
         super().__init__(observation_space, action_space, lr_schedule, **options)  # type: ignore[call-arg]
+        read_older_optimizers(self)  # type: ignore[arg-type]
 
     def layers(self, net_arch: Any) -> Any:
         """``net_arch`` with nothing in it for the actor."""

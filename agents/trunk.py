@@ -21,7 +21,6 @@ from weit_rl.agents.actor_networks import (
     load,
     shape_of,
     trained,
-    with_memory,
 )
 from weit_rl.errors import UserError
 from weit_rl.models.mlp import MLP
@@ -84,7 +83,7 @@ class Start:
         bank = load(self.bank, models)
         body = known_body(bank, self.body, shape, str(self.bank))
         net, whole = composed(bank, shape, size, body)
-        own = with_memory(net) if self.mode == "scalers" else net.materialize()
+        own = net if self.mode == "scalers" else net.materialize()
         return Trunk(observations, own, size, scale), None if body == NEW else whole.head
 
 

@@ -47,9 +47,8 @@ large = WeiT(ResidualMLP(96, 4), bank, plan)  # another size of the same family 
 scalers = [{"params": list(large.scalers.parameters())}]
 print(f"96 x 4, nothing trained:        loss {loss_of(large, 10_000):.4f}")
 fit(large, lambda step: loss_of(large, step), Recipe(steps=250, lr=1e-2), scalers)
-scaled, free, all_ = (sum(p.numel() for p in part.parameters()) for part in (large.scalers, large.free, large.net))
+plain = large.materialize()  # an ordinary ResidualMLP: save it, export it, train it on
+scaled, free, all_ = (sum(p.numel() for p in part.parameters()) for part in (large.scalers, large.free, plain))
 print(f"96 x 4, scalers trained:        loss {loss_of(large, 10_000):.4f}")
 print(f"{scaled} scalers trained, {free} free parameters kept, of {all_} weights")
-
-plain = large.materialize()  # an ordinary ResidualMLP: save it, export it, train it on
 print(f"{type(plain).__name__}, materialized:     loss {loss_of(plain, 10_000):.4f}")

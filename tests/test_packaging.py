@@ -67,7 +67,10 @@ MAY_IMPORT = {
     "hub": {"errors"},
     "model_card": {"choices", "errors", "models", "sizes"},
     "bank": BASE | {"constraints", "hub", "model_card", "parameters", "plan", "resize"},
-    "weit": BASE | {"bank", "constraints", "parameters", "plan", "resize"},
+    "factors": {"bank", "parameters", "plan"},
+    "placeholder": {"errors"},
+    "skeleton": {"errors", "placeholder", "plan"},
+    "weit": BASE | {"bank", "constraints", "factors", "parameters", "placeholder", "plan", "skeleton"},
     "bodies": BASE | {"bank", "plan"},
     "start": BASE | {"bank", "plan", "resize", "weit"},
     "regression": set(),
@@ -80,10 +83,10 @@ MAY_IMPORT = {
     "envs": BASE,
     "data": BASE | {"envs"},
     "deploy": BASE | {"envs"},
-    "training": BASE | {"bank", "masks", "models", "plan", "resize", "weit"},
+    "training": BASE | {"bank", "masks", "models", "plan", "resize", "skeleton", "weit"},
     "initializers": BASE
     | {"bank", "bodies", "kept", "linear_probe", "parameters", "plan", "reconstruction", "resize", "spectrum", "start"}
-    | {"training.loop", "weit"},
+    | {"skeleton", "training.loop", "weit"},
     "agents": BASE
     | {"bank", "bodies", "data", "envs", "initializers", "made_for", "models", "plan", "regression", "shipped", "start"}
     | {"training", "weit"},

@@ -123,20 +123,6 @@ def test_the_plan_of_the_decision_transformer_composes_the_block_weights():
     assert small_net()(*small_inputs()).shape == (3, 4, 2)
 
 
-class Tied(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.embed, self.out = nn.Embedding(50, 64), nn.Linear(64, 50, bias=False)
-        self.out.weight = self.embed.weight
-
-
-def test_tied_weights_are_refused_not_silently_zero():
-    with pytest.raises(UserError, match=r"out\.weight.*tied.*embed\.weight"):
-        TemplateBank.from_plan(Plan.infer(Tied()), 4) and WeiT(
-            Tied(), TemplateBank.from_plan(Plan.infer(Tied())), Plan(())
-        )
-
-
 def test_a_single_number_is_a_free_parameter():
     class Tempered(nn.Linear):
         def __init__(self):
@@ -179,20 +165,11 @@ def test_any_name_of_a_parameter_will_do(name):
         ("c_attn", nn.Linear(64, 192)),
         ("adaLN", nn.Linear(64, 384)),
         ("w12", nn.Linear(64, 256)),
-        ("rnn", nn.LSTM(64, 64, 2, bidirectional=True)),
     ],
 )
 def test_what_may_be_fused_is_refused_by_name(name, module):
     with pytest.raises(UserError, match=name):
         Plan.infer(nn.ModuleDict({name: module}))
-
-
-def test_a_network_with_activation_checkpointing_is_refused():
-    net = small_net()
-    net.blocks[0].grad_checkpointing = True
-    plan = MODELS.get("dt").plan(8)
-    with pytest.raises(UserError, match=r"blocks\.0.*checkpointing"):
-        WeiT(net, TemplateBank.from_plan(plan, 4), plan)
 
 
 def test_a_weight_of_one_number_is_composed():

@@ -7,7 +7,6 @@ from shared_vision import VISION, models, normalised, randomised, timms
 from timm.models.vision_transformer import VisionTransformer
 
 from weit_rl.bank import TemplateBank
-from weit_rl.errors import UserError
 from weit_rl.masks import Masks
 from weit_rl.models import MODELS
 from weit_rl.plan import FIXED, Plan, Rule, stack, unstack
@@ -122,11 +121,14 @@ def test_a_masked_step_trains_slices_and_leaves_no_template_out(model):
     assert any(grad is not None and grad.any() for grad in grown.values())
 
 
-def test_activation_checkpointing_is_refused():
-    net, plan = small_net("vit"), MODELS.get("vit").plan(8)
-    net.set_grad_checkpointing()
-    with pytest.raises(UserError, match="switch its activation checkpointing off"):
-        WeiT(net, TemplateBank.from_plan(plan, 2), plan)
+def test_activation_checkpointing_gives_the_same_gradients():
+    plain, plan, grads = small_net("vit"), MODELS.get("vit").plan(8), []
+    for saves in (False, True):
+        plain.set_grad_checkpointing(saves)
+        net = WeiT(plain, TemplateBank.from_plan(plan, 2), plan).eval()
+        net(*small_inputs("vit")).square().sum().backward()
+        grads.append({name: p.grad for name, p in net.named_parameters() if p.grad is not None})
+    torch.testing.assert_close(*grads)
 
 
 def test_a_rule_of_ones_own_goes_before_the_plans():

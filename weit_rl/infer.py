@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from torch import Tensor, nn
+from torch.nn.utils.parametrize import ParametrizationList
 
+from weit_rl.block_places import BlockPlaces, Naming
 from weit_rl.errors import UserError
-from weit_rl.plan import FIXED, LAYER, Plan, Rule
+from weit_rl.parameter_axes import Meaning, both_ways, meaning
+from weit_rl.plan import FIXED, Plan, Rule
+from weit_rl.unready import refuse_unready
 
-FUSED_GATES = {nn.LSTM: 4, nn.GRU: 3, nn.RNN: 1}
-TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d)
-FUSED_NAMES = r"\b(\w*qkv|c_attn|in_proj|kv|\w*kv_proj|w12|\w*ada_?ln\w*|\w*gate_up\w*)(\.\d+)?\.(weight|bias)$"
-CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, *TRANSPOSED)
+STD = 0.02  # of fresh templates where a weight does not tell
 
 
 @dataclass
@@ -25,95 +25,103 @@ class Axes:
     """
 
     tile: int
+    fixed: set[int] = field(default_factory=set)
     names: dict[int, str] = field(default_factory=dict)
 
     def name(self, length: int) -> str:
         """``"fixed"`` below one tile, else ``"axis0"``, ``"axis1"``, ... in order of appearance."""
-        return FIXED if length < self.tile else self.names.setdefault(length, f"axis{len(self.names)}")
+        short = length < self.tile or length in self.fixed
+        return FIXED if short else self.names.setdefault(length, f"axis{len(self.names)}")
 
 
-def infer_rules(net: nn.Module, tile: int, given: Plan) -> tuple[Rule, ...]:
+def infer_rules(net: nn.Module, tile: int, given: Plan, by_position: bool = False) -> tuple[Rule, ...]:
     """One rule for each kind of parameter that ``given`` does not cover.
 
     Raises:
-        UserError: naming a parameter whose axes cannot be told from its module.
+        UserError: naming all parameters whose axes cannot be told from their modules, with a rule for each.
     """
-    blocks, axes, rules = set(block_lists(net)), Axes(tile), {}
+    refuse_unready(net)
+    places, axes = BlockPlaces(net, by_position), Axes(tile, both_ways(net))
+    rules: dict[str, Rule] = {}
+    doubts: dict[str, str] = {}
+    for name, module, parameter in _parameters(net):
+        naming = places.naming(name)
+        if given.covers(name) or naming.pattern in rules:
+            continue
+        found = _divided(parameter, meaning(name, module, parameter))
+        rules[naming.pattern] = _rule(naming, found, parameter, axes)
+        if found.doubt:
+            doubts[naming.pattern] = f"{name} {tuple(parameter.shape)} in {type(module).__name__} {found.doubt}"
+    if doubts:
+        raise _refusal(doubts, rules)
+    return tuple(_of_one_tile_a_role(list(rules.values())))
+
+
+def _parameters(net: nn.Module) -> Iterator[tuple[str, nn.Module, Tensor]]:
+    """Every parameter once, with its name and the module it is a weight of."""
+    seen: set[int] = set()
     for module_name, module in net.named_modules():
-        for leaf, parameter in module.named_parameters(recurse=False):
-            name = f"{module_name}.{leaf}".lstrip(".")
-            pattern, role = _pattern(name, blocks)
-            if not given.covers(name) and pattern not in rules:
-                rules[pattern] = _rule(name, pattern, role, module, parameter, axes)
-    return tuple(rules.values())
+        own = list(module.named_parameters(recurse=False))
+        for leaf, parameter in own:
+            owner, largest = module, max(p.numel() for _, p in own)
+            if isinstance(module, ParametrizationList) and parameter.numel() == largest:  # as weight_norm's direction
+                owner = net.get_submodule(module_name.rpartition("parametrizations.")[0].rstrip("."))
+            if id(parameter) not in seen:
+                seen.add(id(parameter))
+                yield f"{module_name}.{leaf}".lstrip("."), owner, parameter
 
 
-def block_lists(net: nn.Module) -> Iterator[str]:
-    """Names of the lists whose children all have the same parameters: their index is depth."""
-    for name, module in net.named_modules():
-        if isinstance(module, nn.ModuleList | nn.Sequential):
-            kinds = [tuple((n, tuple(p.shape)) for n, p in child.named_parameters()) for child in module]
-            if len(set(kinds)) == 1 and kinds[0]:
-                yield name
+def _divided(p: Tensor, found: Meaning) -> Meaning:
+    if p.ndim == 0 or p.shape[0] % found.split == 0:
+        return found
+    doubt = f"has {p.shape[0]} rows, which do not divide into {found.split} fused parts"
+    return replace(found, split=1, named=(False, *found.named[1:]), doubt=doubt)
 
 
-def _pattern(name: str, blocks: set[str]) -> tuple[str, str]:
-    """The pattern that collapses the innermost block index, and the role's name without it."""
-    parts = name.split(".")
-    for i in range(len(parts) - 1, 0, -1):
-        if parts[i].isdigit() and ".".join(parts[:i]) in blocks:
-            before, after = ".".join(parts[:i]), ".".join(parts[i + 1 :])
-            return rf"{re.escape(before)}\.{LAYER}\.{re.escape(after)}", f"{before}.{after}"
-    return re.escape(name), name
+def _rule(naming: Naming, found: Meaning, p: Tensor, axes: Axes) -> Rule:
+    part = (p.shape[0] // found.split, *p.shape[1:]) if p.ndim else ()
+    names = tuple(axes.name(n) if named else FIXED for n, named in zip(part, found.named, strict=True))
+    tile, std = _tile(found, part, axes.tile), _std(p)
+    if not found.weight and tile is None:
+        return Rule(naming.pattern, naming.role, None, found.split, names, slot=naming.slot)
+    return Rule(naming.pattern, naming.role, tile, found.split, names, found.fan_in, std, naming.slot)
 
 
-def _rule(name: str, pattern: str, role: str, module: nn.Module, p: Tensor, axes: Axes) -> Rule:
-    split = _split(name, module, p)
-    if p.ndim and p.shape[0] % split:
-        raise UserError(f"Plan.infer: {name} has {p.shape[0]} rows, which do not divide into {split} fused parts")
-    part = (p.shape[0] // split, *p.shape[1:]) if p.ndim else ()
-    if p.ndim <= 1:
-        return Rule(pattern, role, None, split, tuple(axes.name(n) for n in part))
-    if isinstance(module, nn.Embedding):
-        return Rule(pattern, role, None, 1, (FIXED, axes.name(part[1])))
-    fan_in = _fan_in(name, module, p)
-    kernel = (FIXED,) * (p.ndim - 2)
-    names = (axes.name(part[0]), axes.name(part[1]) if fan_in is not None else FIXED, *kernel)
-    big = part[0] >= axes.tile and (part[1] >= axes.tile or fan_in is None)
-    tile = (axes.tile, axes.tile if fan_in is not None else 1, *part[2:]) if big else None
-    std = float(p.detach().std()) if p.numel() > 1 else 0.0
-    return Rule(pattern, role, tile, split, names, fan_in, std or 0.02)
+def _tile(found: Meaning, part: tuple[int, ...], edge: int) -> tuple[int, ...] | None:
+    """The tile of what is composed: it fits at least once into both axes of channels."""
+    if found.doubt and len(part) == 3 and min(part[1:]) >= edge:  # a stack of matrices, such as those of experts
+        return (1, edge, edge)
+    if not found.weight or part[0] < edge or (found.fan_in is not None and part[1] < edge):
+        return None
+    return (edge, edge if found.fan_in is not None else 1, *part[2:])
 
 
-def _split(name: str, module: nn.Module, p: Tensor) -> int:
-    leaf = name.rpartition(".")[2]
-    if getattr(module, "bidirectional", False):
-        raise UserError(f"Plan.infer: {name} is bidirectional, two axes laid side by side; pass a rule for it")
-    if type(module) in FUSED_GATES and leaf != "weight_hr":
-        return FUSED_GATES[type(module)]
-    if isinstance(module, nn.MultiheadAttention) and leaf.startswith("in_proj"):
-        return 3
-    fused = re.search(FUSED_NAMES, name, re.IGNORECASE)
-    if not fused:
-        return 1
-    if isinstance(module, nn.Linear) and "qkv" in fused[0].lower() and module.out_features == 3 * module.in_features:
-        return 3
-    raise UserError(
-        f"Plan.infer: {name} {tuple(p.shape)} looks fused, but into how many parts cannot be told; "
-        f"pass Plan.infer(net, rules=(Rule({name!r}, role, tile, split, axes, fan_in),))"
+def _std(p: Tensor) -> float:
+    return STD if p.is_meta or p.numel() < 2 or p.ndim < 2 else float(p.detach().std()) or STD
+
+
+def _of_one_tile_a_role(rules: list[Rule]) -> Iterator[Rule]:
+    """The rules, with roles of their own where blocks of one kind have kernels of several sizes."""
+    tiles: dict[str, set[tuple[int, ...]]] = {}
+    for rule in rules:
+        if rule.tile is not None:
+            tiles.setdefault(rule.role, set()).add(rule.tile)
+    for rule in rules:
+        several = rule.tile is not None and len(tiles[rule.role]) > 1
+        yield replace(rule, role=f"{rule.role}@{'x'.join(map(str, rule.tile or ()))}") if several else rule
+
+
+def _refusal(doubts: dict[str, str], rules: dict[str, Rule]) -> UserError:
+    """All that cannot be told, in one line that ends with rules to copy."""
+    copied = ", ".join(_written(rules[pattern]) for pattern in doubts)
+    return UserError(
+        f"Plan.infer: {'; '.join(doubts.values())}; pass rules, such as these, whose axes called 'fixed' no size "
+        f"changes: Plan.infer(net, rules=({copied},))"
     )
 
 
-def _fan_in(name: str, module: nn.Module, p: Tensor) -> int | None:
-    """The axis that is summed over; None for a depthwise convolution."""
-    if isinstance(module, CONVOLUTIONS):
-        if module.groups == 1:
-            return 0 if isinstance(module, TRANSPOSED) else 1
-        if module.groups == module.in_channels == module.out_channels:
-            return None
-    elif isinstance(module, nn.Linear | nn.MultiheadAttention) or type(module) in FUSED_GATES:
-        return 1
-    raise UserError(
-        f"Plan.infer: cannot tell what the axes of {name} {tuple(p.shape)} in {type(module).__name__} mean; "
-        f"pass Plan.infer(net, rules=(Rule({name!r}, role, tile, split, axes, fan_in),))"
-    )
+def _written(rule: Rule) -> str:
+    """A rule as one writes it."""
+    words = [rule.pattern, rule.role, rule.tile, rule.split, rule.axes, rule.fan_in]
+    slot = [f"slot={rule.slot!r}"] if rule.slot else []
+    return f"Rule({', '.join([*map(repr, words), *slot])})"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 
 from torch import Tensor, nn
 
@@ -14,16 +14,17 @@ class Parameters(nn.Module, Mapping[str, nn.Parameter]):
 
     Args:
         tensors: become parameters, in their order.
+        frozen: names of those that are not trained.
     """
 
     __eq__, __hash__ = object.__eq__, object.__hash__  # a module is itself, whatever it holds
 
-    def __init__(self, tensors: Mapping[str, Tensor]):
+    def __init__(self, tensors: Mapping[str, Tensor], frozen: Collection[str] = ()):
         super().__init__()
         # torch lets no dot into a name; the slash in front keeps it from meeting an attribute of the module.
         self._keys = {name: "/" + name.replace(".", "/") for name in tensors}
         for name, tensor in tensors.items():
-            self.register_parameter(self._keys[name], nn.Parameter(tensor))
+            self.register_parameter(self._keys[name], nn.Parameter(tensor, requires_grad=name not in frozen))
 
     def __getitem__(self, name: str) -> nn.Parameter:
         parameter = self._parameters[self._keys[name]]  # get_parameter takes long, and every step asks for all

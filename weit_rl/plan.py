@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
 
 from weit_rl.errors import UserError
+from weit_rl.unready import refuse_unready
 
 LAYER = r"(?P<layer>\d+)"  # in a pattern: the index of a block in its list
 FIXED = "fixed"  # the name of an axis no size changes
@@ -36,6 +37,8 @@ class Rule:
         axes: the name of each axis; axes of one name grow and shrink together, ``"fixed"`` never.
         fan_in: index of the axis that is summed over, or None where there is none (embeddings, biases).
         std: standard deviation of fresh templates.
+        slot: the name of the slot, where the parameter's own name, with ``*`` for its layer, would be another one in
+            a network of another depth.
     """
 
     pattern: str
@@ -45,6 +48,7 @@ class Rule:
     axes: tuple[str, ...] = ()
     fan_in: int | None = None
     std: float = 0.02
+    slot: str = ""
 
 
 @dataclass(frozen=True)
@@ -57,6 +61,7 @@ class Slot:
         names: the parameters' names in order of depth.
         shape: the shape of one parameter.
         stacked: whether the slot lies in a list of blocks (its first axis is depth).
+        ties: pairs of a further name, under which the network uses a parameter again, and the parameter's name.
     """
 
     name: str
@@ -64,6 +69,7 @@ class Slot:
     names: tuple[str, ...]
     shape: tuple[int, ...]
     stacked: bool
+    ties: tuple[tuple[str, str], ...] = ()
 
     @property
     def part(self) -> tuple[int, ...]:
@@ -93,20 +99,24 @@ class Plan:
     def layout(self, net: nn.Module) -> dict[str, Slot]:
         """The slots of a network, checked.
 
+        A tied parameter belongs to one slot, under the first of its names.
+
         Raises:
             UserError: naming the parameter that no rule matches, or that its rule does not fit.
         """
-        _refuse_tied(net)
+        refuse_unready(net)
         groups: dict[str, list[tuple[int, str, Tensor]]] = {}
         rules: dict[str, tuple[Rule, bool]] = {}
         for name, parameter in net.named_parameters():
             rule, match = self._match(name)
             _check(name, parameter, rule)
             has_layer = match.groupdict().get("layer") is not None
-            key = name[: match.start("layer")] + "*" + name[match.end("layer") :] if has_layer else name
+            starred = name[: match.start("layer")] + "*" + name[match.end("layer") :] if has_layer else name
+            key = rule.slot or starred
             groups.setdefault(key, []).append((int(match["layer"]) if has_layer else 0, name, parameter))
             rules[key] = (rule, has_layer)
-        return {key: _slot(key, *rules[key], members) for key, members in groups.items()}
+        ties = _ties(net)
+        return {key: _slot(key, *rules[key], members, ties) for key, members in groups.items()}
 
     def tiles(self) -> dict[str, tuple[tuple[int, ...], float]]:
         """The tile and the standard deviation of fresh templates of every composed role."""
@@ -128,20 +138,25 @@ class Plan:
         return self.with_tiles(tiles)
 
     @classmethod
-    def infer(cls, net: nn.Module, tile: int = 32, rules: tuple[Rule, ...] = ()) -> Plan:
+    def infer(cls, net: nn.Module, tile: int = 32, rules: tuple[Rule, ...] = (), by_position: bool = False) -> Plan:
         """Make a plan for any network from the types and shapes of its modules.
+
+        Equal blocks of a list share their roles, however many there are, so that the plans of two sizes of a family
+        name the same roles. An axis shorter than one tile is fixed: take a tile that the smallest size holds.
 
         Args:
             net: the network; its linear and convolution weights at least one tile large are composed.
             tile: edge of a template (default 32); kernel axes stay whole.
             rules: rules of your own, tried first.
+            by_position: give the blocks of a list roles of their own unless all are equal. Older banks of networks
+                such as ResNet have such roles.
 
         Raises:
-            UserError: naming a parameter whose axes cannot be told.
+            UserError: naming all parameters whose axes cannot be told, with a rule to copy for each.
         """
         from weit_rl.infer import infer_rules
 
-        return cls((*rules, *infer_rules(net, tile, cls(rules))))
+        return cls((*rules, *infer_rules(net, tile, cls(rules), by_position)))
 
     def covers(self, name: str) -> bool:
         """Whether some rule matches this parameter's name."""
@@ -151,7 +166,9 @@ class Plan:
         for rule in self.rules:
             if match := re.fullmatch(rule.pattern, name):
                 return rule, match
-        raise UserError(f"parameter {name}: no rule of the plan matches; add Rule(pattern, role, ...) for it")
+        raise UserError(
+            f"parameter {name}: no rule of the plan matches; infer this network's plan, or add Rule(...) for it"
+        )
 
 
 def stack(tensors: Mapping[str, Tensor], layout: Layout) -> dict[str, Tensor]:
@@ -163,19 +180,25 @@ def stack(tensors: Mapping[str, Tensor], layout: Layout) -> dict[str, Tensor]:
 
 
 def unstack(tensors: Mapping[str, Tensor], layout: Layout) -> dict[str, Tensor]:
-    """Stacked slots to named parameters: the inverse of :func:`stack`."""
-    named: dict[str, Tensor] = {}
+    """Stacked slots to named parameters: the inverse of :func:`stack`; a tied parameter has all its names."""
+    return named({key: tensors[key].reshape(-1, *slot.shape).unbind(0) for key, slot in layout.items()}, layout)
+
+
+def named(layers: Mapping[str, Sequence[Tensor]], layout: Layout) -> dict[str, Tensor]:
+    """The layers of every slot by the parameters' names; a tied parameter has all its names."""
+    tensors: dict[str, Tensor] = {}
     for key, slot in layout.items():
-        named.update(zip(slot.names, tensors[key].reshape(-1, *slot.shape).unbind(0), strict=True))
-    return named
+        tensors.update(zip(slot.names, layers[key], strict=True))
+        tensors.update({alias: tensors[name] for alias, name in slot.ties})
+    return tensors
 
 
-def _refuse_tied(net: nn.Module) -> None:
-    names: dict[int, str] = {}
-    for name, parameter in net.named_parameters(remove_duplicate=False):
-        first = names.setdefault(id(parameter), name)
-        if first != name:
-            raise UserError(f"parameter {name}: is tied to {first}; untie them, a composed weight has one place")
+def _ties(net: nn.Module) -> list[tuple[str, str]]:
+    """Every further name of a parameter, with its first one."""
+    firsts: dict[int, str] = {}
+    every = net.named_parameters(remove_duplicate=False)
+    pairs = ((name, firsts.setdefault(id(parameter), name)) for name, parameter in every)
+    return [(name, first) for name, first in pairs if name != first]
 
 
 def _check(name: str, parameter: Tensor, rule: Rule) -> None:
@@ -189,11 +212,14 @@ def _check(name: str, parameter: Tensor, rule: Rule) -> None:
         )
 
 
-def _slot(key: str, rule: Rule, stacked: bool, members: list[tuple[int, str, Tensor]]) -> Slot:
+def _slot(
+    key: str, rule: Rule, stacked: bool, members: list[tuple[int, str, Tensor]], ties: list[tuple[str, str]]
+) -> Slot:
     members = sorted(members, key=lambda member: member[0])
     shapes = {tuple(parameter.shape) for _, _, parameter in members}
     if len(shapes) > 1:
         raise UserError(
             f"parameter {key}: its layers have different shapes {sorted(shapes)}; give them rules of their own"
         )
-    return Slot(key, rule, tuple(name for _, name, _ in members), shapes.pop(), stacked)
+    names = tuple(name for _, name, _ in members)
+    return Slot(key, rule, names, shapes.pop(), stacked, tuple(tie for tie in ties if tie[1] in names))

@@ -41,13 +41,16 @@ def resize(
         The target's slots, stacked.
 
     Raises:
-        UserError: if an axis that no size changes differs (another observation or action size, another context).
+        UserError: if an axis that no size changes differs (another observation or action size, another context), the
+            source has no such blocks, or a weight is composed in one of them only.
         NotDefined: if a width that its tile does not divide is to grow.
     """
     generator = generator or torch.Generator().manual_seed(0)
     share = share or shares
+    counterparts = {key: _counterpart(key, source) for key in target}
     return {
-        key: _resize_slot(tensors[key], source[key], slot, factored, generator, share) for key, slot in target.items()
+        key: _resize_slot(tensors[old], source[old], target[key], factored, generator, share)
+        for key, old in counterparts.items()
     }
 
 
@@ -57,10 +60,24 @@ def layer_map(source_depth: int, target_depth: int) -> list[int]:
     return [int(j * step + 0.5) for j in range(target_depth)]
 
 
+def _counterpart(key: str, source: Layout) -> str:
+    """The source's slot of the same name; a single block in a list of other layers has a name without a star."""
+    names = source if key in source else {old.replace(".*", ""): old for old in source}
+    name = key if key in source else key.replace(".*", "")
+    if name not in names:
+        raise UserError(f"{key}: the source has no such parameter: no blocks of this kind, or another family")
+    return key if key in source else names[name]
+
+
 def _resize_slot(
     x: Tensor, source: Slot, target: Slot, factored: bool, generator: torch.Generator, share: Share
 ) -> Tensor:
-    if source.stacked and len(source.names) != len(target.names):
+    if factored and source.rule.tile != target.rule.tile:
+        raise UserError(
+            f"{target.name}: its tile is {source.rule.tile} in the source and {target.rule.tile} here (None: not "
+            "composed); use a tile that both sizes hold, or a rule for it"
+        )
+    if len(source.names) != len(target.names):
         x = x[layer_map(len(source.names), len(target.names))]
     scalers = factored and target.rule.tile is not None
     old, new = (source.grid, target.grid) if scalers else (source.part, target.part)

@@ -27,6 +27,7 @@ def network_of_size(
     plan: Plan,
     seed: int = 0,
     through: Sequence[Layout] = (),
+    source_plan: Plan | None = None,
 ) -> WeiT:
     """The composed network of the target's size that starts from the bank's own network.
 
@@ -37,14 +38,16 @@ def network_of_size(
         plan: of both.
         seed: draws the shares of repeated inputs.
         through: layouts of the sizes to go through on the way.
+        source_plan: of the source network, where it is another one, as ``Plan.infer`` makes of another depth.
 
     Raises:
         UserError: if the bank does not fit the plan.
     """
-    check_source(bank, source_net, plan)
+    source_plan = source_plan or plan
+    check_source(bank, source_net, source_plan)
     net = WeiT(target, bank, plan, seed)
     own, generator = own_factors(bank), seeded("shares", seed)
-    path = [plan.layout(source_net), *through, net.layout]
+    path = [source_plan.layout(source_net), *through, net.layout]
     for before, after in pairwise(path):
         own = resize(own, before, after, bank.constraint.factored, generator)
     net.load_own(own)

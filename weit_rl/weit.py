@@ -2,35 +2,45 @@
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
+from inspect import ismethod
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
 
 from weit_rl.bank import TemplateBank
 from weit_rl.constraints import Constraint
 from weit_rl.errors import UserError
+from weit_rl.factors import Factors
 from weit_rl.parameters import Parameters
-from weit_rl.plan import Layout, Plan, Slot, stack, unstack
+from weit_rl.placeholder import is_stored
+from weit_rl.plan import Plan, Slot, stack
 from weit_rl.seeds import seeded
+from weit_rl.skeleton import filled, holding, skeleton
 
 
 class WeiT(nn.Module):
     """Use it exactly as ``net``; gradients reach templates, scalers and free parameters through the composition.
 
+    Its parameters are the bank's templates, the scalers and the free parameters: what is trained, and nothing else.
+    Attributes and methods of ``net`` are reachable; a method runs with the composed weights. Activation checkpointing
+    works, inside ``net`` and around it.
+
+    A slot whose parameters have ``requires_grad=False`` is frozen: its free parameter, or its scalers. Templates of the
+    bank are shared, so a composed weight stays what it is only where they are frozen, too.
+
     Args:
         net: a plain network; its free parameters and the spread of its weights are where this one starts.
-            It is copied, not changed. It must not use activation checkpointing, for which torch computes wrong
-            gradients here; where a module says that it does, it is refused.
+            It is copied, not changed.
         bank: the templates, shared with every other network made from the same bank.
         plan: what each parameter of ``net`` is.
         seed: draws the scalers.
 
     Attributes:
+        net: the network inside. Its layers compose their own weights when they are called by themselves.
         scalers: by slot, ``(layers, split, N, *grid)``.
         free: by slot, the parameters that are not composed, ``(layers, split, *shape)``.
 
@@ -40,20 +50,26 @@ class WeiT(nn.Module):
 
     def __init__(self, net: nn.Module, bank: TemplateBank, plan: Plan, seed: int = 0):
         super().__init__()
-        _refuse_checkpointing(net)
         self.plan, self.layout = plan, plan.layout(net)
-        self.bank, self.net = bank, skeleton(net)
-        full = stack({name: p.detach() for name, p in net.named_parameters()}, self.layout)
-        self.free = Parameters({key: full[key].clone() for key, slot in self.layout.items() if slot.rule.tile is None})
-        self.scalers = Parameters(dict(self._fresh_scalers(full, seeded("scalers", seed))))
-        self._register_state_dict_hook(_drop_placeholders)
-        self.register_load_state_dict_pre_hook(_add_placeholders)
+        parameters, self.bank = dict(net.named_parameters()), bank
+        frozen = {key for key, slot in self.layout.items() if _is_frozen(slot, parameters)}
+        full = stack({name: p.detach() for name, p in parameters.items()}, self.layout)
+        free = {key: full[key].clone() for key, slot in self.layout.items() if slot.rule.tile is None}
+        self.free = Parameters(free, frozen)
+        self.scalers = Parameters(dict(self._fresh_scalers(full, seeded("scalers", seed))), frozen)
+        self._factors = Factors(bank, self.layout, self.scalers, self.free)
+        self.net = skeleton(net, self._factors)
 
     def _fresh_scalers(self, full: Mapping[str, Tensor], generator: torch.Generator) -> Iterator[tuple[str, Tensor]]:
         for key, slot in self.layout.items():
             if slot.rule.tile is not None:
                 templates = self.bank.template(slot.rule.role, slot.rule.tile).detach()
                 yield key, self.constraint.own(slot, templates, full[key], generator)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        super().__setattr__(name, value)
+        if name in ("bank", "scalers", "free") and "_factors" in self.__dict__:
+            setattr(self._factors, name, value)
 
     @property
     def constraint(self) -> Constraint:
@@ -62,27 +78,39 @@ class WeiT(nn.Module):
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """The network's own forward, with composed weights."""
-        return functional_call(self.net, self.compose(), args, kwargs)
+        with holding(self.net, self.compose()) as net:
+            return net(*args, **kwargs)
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return super().__getattr__(name)
+        except AttributeError:
+            if name.startswith("_") or "net" not in self.__dict__.get("_modules", {}):
+                raise
+        value = getattr(self.net, name)
+        return partial(self._call, value) if ismethod(value) else value
+
+    def _call(self, method: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        """Call a method of the network with composed weights; UserError if it writes into them."""
+        weights = self.compose()
+        made = [weight for weight in weights.values() if not is_stored(weight)]
+        before = [weight._version for weight in made]
+        with holding(self.net, weights):
+            result = method(*args, **kwargs)
+        if before != [weight._version for weight in made]:
+            raise UserError(
+                f"{method.__name__}: writes into weights, which are composed here; "
+                "call it before WeiT(net, ...) or on what materialize() returns"
+            )
+        return result
 
     def weights(self) -> dict[str, Tensor]:
         """Every slot's full weights, stacked ``(layers, split, *part)``, with gradients."""
-        made = dict(zip(self.scalers, self.constraint.stacked(*self._factors()), strict=True))
-        return {key: made[key] if key in made else self.free[key] for key in self.layout}
+        return self._factors.stacked()
 
     def compose(self) -> dict[str, Tensor]:
-        """Every parameter of the network by its own name, with gradients."""
-        made = dict(zip(self.scalers, self.constraint.by_layer(*self._factors()), strict=True))
-        named: dict[str, Tensor] = {}
-        for key, slot in self.layout.items():
-            layers = made[key] if key in made else self.free[key].reshape(-1, *slot.shape).unbind(0)
-            named.update(zip(slot.names, layers, strict=True))
-        return named
-
-    def _factors(self) -> tuple[list[Tensor], list[Tensor], list[Slot]]:
-        """Own factors, shared ones and slots of all that is composed, in the order of ``scalers``."""
-        slots = [self.layout[key] for key in self.scalers]
-        shared = [self.bank.template(slot.rule.role, slot.rule.tile or ()) for slot in slots]
-        return list(self.scalers.values()), shared, slots
+        """Every parameter of the network by its own name, with gradients; a tied one has all its names."""
+        return self._factors.by_name()
 
     def own(self) -> dict[str, Tensor]:
         """The network's own factors by slot: scalers and free parameters."""
@@ -97,35 +125,19 @@ class WeiT(nn.Module):
     @torch.no_grad()
     def materialize(self) -> nn.Module:
         """A plain network with the composed weights, independent of bank and scalers."""
-        net = copy.deepcopy(self.net)
-        for name, weight in self.compose().items():
-            module, _, leaf = name.rpartition(".")
-            setattr(net.get_submodule(module), leaf, nn.Parameter(weight.detach().clone()))
-        return net
+        return filled(self.net, self.compose())
 
 
-def _refuse_checkpointing(net: nn.Module) -> None:
-    for name, module in net.named_modules():
-        if getattr(module, "grad_checkpointing", False) or getattr(module, "gradient_checkpointing", False):
-            raise UserError(
-                f"module {name or 'net'}: switch its activation checkpointing off; WeiT cannot compose through it"
-            )
-
-
-def skeleton(net: nn.Module) -> nn.Module:
-    """A copy of a network whose parameters are frozen placeholders of their shapes without memory behind them."""
-    net = copy.deepcopy(net)
-    for name, parameter in list(net.named_parameters(remove_duplicate=False)):
-        module, _, leaf = name.rpartition(".")
-        placeholder = parameter.detach().new_zeros(()).expand(parameter.shape)
-        setattr(net.get_submodule(module), leaf, nn.Parameter(placeholder, requires_grad=False))
-    return net
-
-
-def run_as(net: nn.Module, layout: Layout, weights: Mapping[str, Tensor]) -> Any:
-    """A callable: ``net`` (a skeleton of any size) run with the given stacked weights."""
-    named = unstack(weights, layout)
-    return lambda *args, **kwargs: functional_call(net, named, args, kwargs)
+def _is_frozen(slot: Slot, parameters: Mapping[str, Tensor]) -> bool:
+    """Whether a slot's parameters are frozen; UserError where only some of its layers are."""
+    trained = [name for name in slot.names if parameters[name].requires_grad]
+    frozen = [name for name in slot.names if not parameters[name].requires_grad]
+    if trained and frozen:
+        raise UserError(
+            f"parameter {frozen[0]}: is frozen, {trained[0]} is not, but the plan has them in one slot; "
+            "freeze all its layers or none, or put a Rule without LAYER for the frozen ones first"
+        )
+    return not trained
 
 
 @contextmanager
@@ -137,13 +149,3 @@ def eval_mode(net: nn.Module) -> Iterator[None]:
         yield
     finally:
         net.train(was)
-
-
-def _drop_placeholders(module: nn.Module, state: dict[str, Tensor], prefix: str, local: Any) -> None:
-    for name, _ in module.net.named_parameters():  # type: ignore[union-attr]
-        state.pop(f"{prefix}net.{name}")
-
-
-def _add_placeholders(module: nn.Module, state: dict[str, Tensor], prefix: str, *_: Any) -> None:
-    for name, placeholder in module.net.named_parameters():  # type: ignore[union-attr]
-        state[f"{prefix}net.{name}"] = placeholder

@@ -13,7 +13,7 @@ from weit_rl.initializers.directions import refuse
 from weit_rl.initializers.growth import Growth
 from weit_rl.initializers.tensors import state_of
 from weit_rl.plan import Plan
-from weit_rl.weit import run_as, skeleton
+from weit_rl.skeleton import run_as, skeleton
 
 LR = 3e-3
 

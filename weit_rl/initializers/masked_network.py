@@ -7,16 +7,16 @@ the sliced one does, and between them every change is gradual.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
 
 from weit_rl.initializers.axes import Axis, axes_of, blocks_of
 from weit_rl.plan import Layout, Plan, unstack
-from weit_rl.weit import skeleton
+from weit_rl.skeleton import holding, skeleton
 
 
 class MaskedLayerNorm(nn.LayerNorm):
@@ -62,7 +62,7 @@ class MaskedNetwork:
     """
 
     def __init__(self, net: nn.Module, plan: Plan):
-        self.net, self.layout = skeleton(net), plan.layout(net)
+        self.net, self.layout = copy.deepcopy(net), plan.layout(net)
         self.axes = axes_of(self.layout)
         self._norms = dict(self._masked_norms())
         self._blocks = dict(self._masked_blocks())
@@ -70,6 +70,7 @@ class MaskedNetwork:
         for name in (*self._norms, *self._blocks):
             module = self.net.get_submodule(name.rpartition(".")[0])
             module.keep = module.get_buffer("keep").to(device)
+        self.net = skeleton(self.net)
 
     def run(self, weights: Mapping[str, Tensor], masks: Mapping[str, Tensor]) -> Any:
         """A callable: the network with these stacked weights and these masks."""
@@ -80,7 +81,12 @@ class MaskedNetwork:
         for buffer, (key, row) in self._blocks.items():
             if key in masks:
                 tensors[buffer] = masks[key][0, row]
-        return lambda *args, **kwargs: functional_call(self.net, tensors, args, kwargs)
+
+        def run(*args: Any, **kwargs: Any) -> Any:
+            with holding(self.net, tensors) as net:
+                return net(*args, **kwargs)
+
+        return run
 
     def masked(self, weights: Mapping[str, Tensor], masks: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Every slot, multiplied along the axis it sums over by that axis's mask."""

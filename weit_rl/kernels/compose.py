@@ -117,7 +117,8 @@ class _Compose(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> Any:
-        scalers, templates = ctx.saved_tensors[: ctx.number], ctx.saved_tensors[ctx.number :]
+        factors = ctx.saved_tensors  # read once: of a checkpoint each reading would be a run of its own
+        scalers, templates = factors[: ctx.number], factors[ctx.number :]
         needed = ctx.needs_input_grad[3:]
         wanted = any(needed[: ctx.number]), any(needed[ctx.number :])
         made = OPERATORS.compose_backward(grads, scalers, templates, ctx.roles, *wanted)
@@ -156,7 +157,8 @@ class _ComposeBackward(torch.autograd.Function):
         what it gives for scalers S'.
         """
         k, roles, (of_scalers, of_templates) = ctx.number, ctx.roles, ctx.wanted
-        grads, scalers, templates = (ctx.saved_tensors[a:b] for a, b in ((0, k), (k, 2 * k), (2 * k, None)))
+        factors = ctx.saved_tensors
+        grads, scalers, templates = factors[:k], factors[k : 2 * k], factors[2 * k :]
         s, t = upstream[: k * of_scalers], upstream[k * of_scalers :]
         into: list[Tensor] = []
         if of_scalers:

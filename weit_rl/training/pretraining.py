@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from weit_rl.masks import Masks
 from weit_rl.resize import resize
 from weit_rl.sizes import Size
-from weit_rl.weit import WeiT, run_as, skeleton
+from weit_rl.skeleton import run_as, skeleton
+from weit_rl.weit import WeiT
 
 
 class MaskedLoss:
@@ -53,7 +54,8 @@ class Shared(nn.Module):
         super().__init__()
         self.nets = nn.ModuleList(nets)
         for net in nets[1:]:
-            net.scalers = nets[0].scalers
+            for key in net.scalers:
+                net.scalers.tie(key, nets[0].scalers[key])
             for key in net.free:
                 if not key.startswith(bound):
                     net.free.tie(key, nets[0].free[key])

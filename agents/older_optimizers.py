@@ -1,0 +1,46 @@
+"""Optimisers of agents that were saved while composed networks listed a placeholder for each of their weights."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import nn
+
+from weit_rl.weit import WeiT
+
+
+def read_older_optimizers(policy: nn.Module) -> None:
+    """Let the optimisers of a policy read such states, too: without the numbers of placeholders."""
+    for net in [module for module in policy.modules() if isinstance(module, WeiT)]:
+        for part in policy.modules():
+            optimizer = part.__dict__.get("optimizer")
+            first = None if optimizer is None else _place(optimizer, net)
+            if first is not None:
+                count = sum(len(slot.names) for slot in net.layout.values())
+                optimizer.register_load_state_dict_pre_hook(_Renumbered(first, count))
+
+
+def _place(optimizer: torch.optim.Optimizer, net: WeiT) -> int | None:
+    """Where placeholders lay: behind the bank's templates, before what is the network's own."""
+    parameters = optimizer.param_groups[0]["params"]
+    own = {id(parameter) for parameter in net.own().values()}
+    return next((place for place, parameter in enumerate(parameters) if id(parameter) in own), None)
+
+
+class _Renumbered:
+    def __init__(self, first: int, count: int):
+        self.first, self.end = first, first + count
+
+    def __call__(self, optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> dict[str, Any] | None:
+        """The state as it would be saved now; None, which leaves it as it is, for one that has no placeholders."""
+        now = len(optimizer.param_groups[0]["params"])
+        group, *others = state["param_groups"]
+        if len(group["params"]) <= now and max(state["state"], default=0) < now:
+            return None
+        group = {**group, "params": list(range(now))}
+        moved = {self._number(number): moments for number, moments in state["state"].items()}
+        return {**state, "state": moved, "param_groups": [group, *others]}
+
+    def _number(self, number: int) -> int:
+        return number if number < self.first else number - (self.end - self.first)

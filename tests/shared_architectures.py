@@ -1,0 +1,322 @@
+"""Public architectures in small: how each is built at a width and a depth, and what it is called with.
+
+``python tests/shared_architectures.py`` writes the table of docs/architectures.md again.
+"""
+
+import math
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from weit_rl import Plan, Rule, TemplateBank, UserError, WeiT
+from weit_rl.resize import resize
+
+PAGE = Path(__file__).parents[1] / "docs" / "architectures.md"
+HEAD = ("Network", "Library", "Plan.infer", "Composed", "Roles", "One bank over", "Trained scalers over", "Note")
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """One family.
+
+    Attributes:
+        library: that has it.
+        build: ``(library, width, depth)`` to a network.
+        inputs: what it is called with.
+        sizes: width and depth of the small network, and of the big one; a number that is the same is not varied.
+        note: for the table.
+    """
+
+    library: str
+    build: Callable
+    inputs: Callable
+    sizes: tuple = ((64, 2), (128, 3))
+    note: str = ""
+
+    def net(self, width, depth):
+        torch.manual_seed(0)
+        return self.build(import_module(self.library), width, depth).eval()
+
+
+def images(edge=32):
+    return (torch.randn(2, 3, edge, edge, generator=torch.Generator().manual_seed(0)),)
+
+
+def sequences():
+    return (torch.randn(2, 5, 8, generator=torch.Generator().manual_seed(0)),)
+
+
+def words():
+    return (torch.randint(0, 90, (2, 7), generator=torch.Generator().manual_seed(0)),)
+
+
+def text(name, config, **options):
+    """A text model of transformers, whose width and depth options have the names that most configurations use."""
+
+    def build(library, width, depth):
+        shape = {"hidden_size": width, "num_hidden_layers": depth, "num_attention_heads": 4, "vocab_size": 96}
+        shape |= {"intermediate_size": 3 * width, "bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0}
+        return getattr(library, name)(getattr(library, config)(**shape, **options))
+
+    return build
+
+
+def vision(name, config, **options):
+    """An image model of transformers."""
+    return lambda library, width, depth: getattr(library, name)(
+        getattr(library, config)(
+            hidden_size=width, num_hidden_layers=depth, num_attention_heads=4, intermediate_size=3 * width,
+            image_size=32, patch_size=8, **options,
+        )
+    )  # fmt: skip
+
+
+def mlp(torch, width, depth):
+    hidden = [module for _ in range(depth) for module in (nn.Linear(width, width), nn.ReLU())]
+    return nn.Sequential(nn.Linear(8, width), nn.ReLU(), *hidden, nn.Linear(width, 3))
+
+
+def stacked(torch, width, depth):
+    blocks = [nn.TransformerEncoderLayer(width, 2, 2 * width, 0.0, batch_first=True) for _ in range(depth)]
+    return nn.Sequential(nn.Linear(8, width), *blocks, nn.Linear(width, 3))
+
+
+def parametrised(torch, width, depth):
+    norms = nn.utils.parametrizations
+    blocks = [nn.Sequential(norms.weight_norm(nn.Linear(width, width)), nn.ReLU()) for _ in range(depth)]
+    return nn.Sequential(norms.spectral_norm(nn.Linear(8, width)), nn.ReLU(), *blocks, nn.Linear(width, 3))
+
+
+def convnext(models, width, depth):
+    blocks = models.convnext.CNBlockConfig
+    return models.ConvNeXt([blocks(width, 2 * width, depth), blocks(2 * width, None, depth)], num_classes=10)
+
+
+def regnet(models, width, depth):
+    stages = {"widths": [width, 2 * width], "depths": [depth, depth], "group_widths": [8, 8], "strides": [2, 2]}
+    settings = models.regnet.BlockParams(bottleneck_multipliers=[1.0, 1.0], se_ratio=0.25, **stages)
+    return models.RegNet(settings, num_classes=10)
+
+
+def vgg(models, width, depth):
+    return nn.Sequential(
+        models.vgg.make_layers([width, *[width] * depth, "M", 2 * width, *[2 * width] * depth, "M"]),
+        nn.Flatten(), nn.Linear(2 * width * 64, 10),
+    )  # fmt: skip
+
+
+def t5(library, width, depth):
+    shape = {"d_model": width, "d_kv": width // 4, "d_ff": 3 * width, "num_layers": depth, "num_heads": 4}
+    return library.T5ForConditionalGeneration(library.T5Config(**shape, vocab_size=96, decoder_start_token_id=0))
+
+
+def whisper(library, width, depth):
+    parts = {f"{part}_{what}": n for part in ("encoder", "decoder")
+             for what, n in (("layers", depth), ("attention_heads", 4), ("ffn_dim", 3 * width))}  # fmt: skip
+    tokens = dict.fromkeys(("pad_token_id", "bos_token_id", "eos_token_id", "decoder_start_token_id"), 0)
+    places = {"max_source_positions": 20, "max_target_positions": 20, "num_mel_bins": 8, "vocab_size": 96}
+    return library.WhisperModel(library.WhisperConfig(d_model=width, **parts, **tokens, **places))
+
+
+def wav2vec(library, width, depth):
+    convolutions = {"conv_dim": (32, 32), "conv_stride": (5, 2), "conv_kernel": (10, 3), "num_feat_extract_layers": 2}
+    places = {"num_conv_pos_embeddings": 8, "num_conv_pos_embedding_groups": 4, "apply_spec_augment": False}
+    return text("Wav2Vec2Model", "Wav2Vec2Config", **convolutions, **places)(library, width, depth)
+
+
+TORCH = {
+    "`nn.Sequential` of `nn.Linear`": Architecture(
+        "torch", mlp, sequences, note="each layer has roles of its own: make a block of layers a module"
+    ),
+    "`nn.Sequential` with `nn.TransformerEncoderLayer`": Architecture("torch", stacked, sequences, ((64, 1), (128, 3))),
+    "`nn.Transformer`": Architecture(
+        "torch", lambda torch, w, d: nn.Transformer(w, 2, d, d, 2 * w, 0.0), lambda w=64: (torch.randn(3, 2, w),) * 2
+    ),
+    "`nn.LSTM`": Architecture(
+        "torch", lambda torch, w, d: nn.LSTM(8, w, d), sequences, note="each layer has roles of its own"
+    ),
+    "`nn.LSTM`, bidirectional": Architecture(
+        "torch", lambda torch, w, d: nn.LSTM(8, w, d, bidirectional=True), sequences,
+        note="its two directions lie side by side in the next layer's input",
+    ),
+    "`weight_norm` and `spectral_norm`": Architecture(
+        "torch", parametrised, sequences, note="of `torch.nn.utils.parametrizations`"
+    ),
+}  # fmt: skip
+TORCHVISION = {
+    "ResNet-18, ResNet-34": Architecture(
+        "torchvision.models", lambda m, w, d: (m.resnet18, m.resnet34)[d](num_classes=10), images, ((64, 0), (64, 1))
+    ),
+    "EfficientNet-B0, -B1": Architecture(
+        "torchvision.models", lambda m, w, d: (m.efficientnet_b0, m.efficientnet_b1)[d](num_classes=10), images,
+        ((32, 0), (32, 1)), note="two stages of B0 have one block, which none of B1's second ones can start from",
+    ),
+    "MobileNetV2": Architecture(
+        "torchvision.models", lambda m, w, d: m.MobileNetV2(10, width_mult=w / 10), images, ((10, 17), (14, 17)),
+        note="channels below one tile are taken to be fixed",
+    ),
+    "DenseNet": Architecture(
+        "torchvision.models", lambda m, w, d: m.DenseNet(w, (d, d), 2 * w, num_classes=10), images, ((32, 2), (64, 3)),
+        note="no two of its blocks have one shape",
+    ),
+    "VGG": Architecture(
+        "torchvision.models", vgg, images, note="a flat list: each layer has roles of its own"
+    ),
+    "ConvNeXt": Architecture("torchvision.models", convnext, images),
+    "ViT": Architecture(
+        "torchvision.models", lambda m, w, d: m.VisionTransformer(32, 8, d, 2, w, 2 * w, num_classes=10), images
+    ),
+    "Swin": Architecture(
+        "torchvision.models", lambda m, w, d: m.SwinTransformer([2, 2], w, [d, d], [2, 4], [4, 4], num_classes=10),
+        images,
+    ),
+    "RegNetY": Architecture(
+        "torchvision.models", regnet, images, note="convolutions in groups; squeeze layers below one tile"
+    ),
+}  # fmt: skip
+TIMM = {
+    "ViT, DeiT": Architecture(
+        "timm.models.vision_transformer", lambda m, w, d: m.VisionTransformer(
+            32, 8, embed_dim=w, depth=d, num_heads=2, num_classes=10, reg_tokens=2, init_values=0.1
+        ), images,
+    ),
+    "ConvNeXt V2": Architecture(
+        "timm.models.convnext", lambda m, w, d: m.ConvNeXt(
+            depths=(1, 1, d, 1), dims=(w // 2, w, 2 * w, 4 * w), use_grn=True, ls_init_value=None, num_classes=10
+        ), images,
+    ),
+    "Mixer": Architecture(
+        "timm.models.mlp_mixer", lambda m, w, d: m.MlpMixer(10, 32, patch_size=4, num_blocks=d, embed_dim=w), images,
+    ),
+    "Swin": Architecture(
+        "timm.models.swin_transformer", lambda m, w, d: m.SwinTransformer(
+            32, 2, embed_dim=w, depths=(d, d), num_heads=(2, 4), window_size=4, num_classes=10
+        ), images,
+    ),
+}  # fmt: skip
+TRANSFORMERS = {
+    "BERT": Architecture("transformers", text("BertModel", "BertConfig"), words),
+    "BERT, masked words": Architecture("transformers", text("BertForMaskedLM", "BertConfig"), words, note="tied"),
+    "RoBERTa": Architecture("transformers", text("RobertaModel", "RobertaConfig"), words),
+    "DistilBERT": Architecture(
+        "transformers", lambda m, w, d: m.DistilBertModel(
+            m.DistilBertConfig(dim=w, n_layers=d, n_heads=4, hidden_dim=4 * w, vocab_size=96)
+        ), words,
+    ),
+    "ALBERT": Architecture(
+        "transformers", text("AlbertModel", "AlbertConfig", embedding_size=32), words, note="one block at any depth"
+    ),
+    "GPT-2, language model": Architecture(
+        "transformers", lambda m, w, d: m.GPT2LMHeadModel(m.GPT2Config(
+            n_embd=w, n_layer=d, n_head=4, n_positions=16, vocab_size=96, bos_token_id=0, eos_token_id=0
+        )), words, note="tied; query, key and value lie side by side along the second axis",
+    ),
+    "GPT-NeoX": Architecture(
+        "transformers", text("GPTNeoXForCausalLM", "GPTNeoXConfig"), words,
+        note="query, key and value lie side by side, head by head",
+    ),
+    "OPT": Architecture(
+        "transformers", lambda m, w, d: m.OPTForCausalLM(m.OPTConfig(
+            hidden_size=w, num_hidden_layers=d, num_attention_heads=4, ffn_dim=3 * w, vocab_size=96,
+            word_embed_proj_dim=w, max_position_embeddings=32,
+        )), words, note="tied",
+    ),
+    "Llama": Architecture(
+        "transformers", text("LlamaForCausalLM", "LlamaConfig", num_key_value_heads=2), words
+    ),
+    "Qwen2": Architecture(
+        "transformers", text("Qwen2ForCausalLM", "Qwen2Config", num_key_value_heads=2, tie_word_embeddings=True),
+        words, note="tied",
+    ),
+    "T5": Architecture("transformers", t5, lambda: (*words(), None, *words()), note="tied"),
+    "Whisper": Architecture("transformers", whisper, lambda: (torch.randn(2, 8, 40), None, *words())),
+    "ViT": Architecture("transformers", vision("ViTModel", "ViTConfig"), images),
+    "CLIP, images": Architecture("transformers", vision("CLIPVisionModel", "CLIPVisionConfig"), images),
+    "Swin": Architecture(
+        "transformers", lambda m, w, d: m.SwinModel(m.SwinConfig(
+            embed_dim=w, depths=[d, d], num_heads=[2, 4], window_size=4, image_size=32, patch_size=2
+        )), images,
+    ),
+    "Phi-3": Architecture("transformers", text("Phi3ForCausalLM", "Phi3Config"), words, note="fused gates"),
+    "Mixtral": Architecture(
+        "transformers", text("MixtralModel", "MixtralConfig", num_key_value_heads=2, num_local_experts=4), words,
+        note="experts in one tensor",
+    ),
+    "Wav2Vec2": Architecture(
+        "transformers", wav2vec, lambda: (torch.randn(2, 400),), note="a convolution in groups"
+    ),
+    "Mamba": Architecture(
+        "transformers", lambda m, w, d: m.MambaModel(m.MambaConfig(hidden_size=w, num_hidden_layers=d, vocab_size=96)),
+        words, note="parameters of its own",
+    ),
+}  # fmt: skip
+LIBRARIES = {"torch": TORCH, "torchvision": TORCHVISION, "timm": TIMM, "transformers": TRANSFORMERS}
+ALL = [(library, name) for library, rows in LIBRARIES.items() for name in rows]
+
+
+def inferred(net):
+    """The plan, and whether it needed rules; these are copied from the refusal."""
+    try:
+        return Plan.infer(net), False
+    except UserError as refusal:
+        rules = re.search(r"Plan\.infer\(net, rules=(\(Rule\(.*\),\))\)$", str(refusal))
+        assert rules, refusal
+        return Plan.infer(net, rules=eval(rules[1], {"Rule": Rule})), True
+
+
+def ways(family):
+    """The sizes that differ from the small one in width or depth alone, by name."""
+    (width, depth), (wide, deep) = family.sizes
+    found = {"width": (wide, depth), "depth": (width, deep)}
+    return {way: size for way, size in found.items() if size != (width, depth)}
+
+
+def shares(plan, other):
+    """Whether a bank of one plan has all that another one needs."""
+    return all(plan.tiles().get(role, ((),))[0] == tile for role, (tile, _) in other.tiles().items())
+
+
+def goes_over(small, layout):
+    """Whether trained scalers can be resized to a layout."""
+    try:
+        return bool(resize(small.own(), small.layout, layout, True))
+    except UserError:
+        return False
+
+
+def row(library, name):
+    """The line of the table for an architecture."""
+    family = LIBRARIES[library][name]
+    net = family.net(*family.sizes[0])
+    plan, refused = inferred(net)
+    small = WeiT(net, TemplateBank.from_plan(plan, 2), plan)
+    composed = sum(math.prod(slot.full_shape) for slot in small.layout.values() if slot.rule.tile)
+    others = {way: family.net(*size) for way, size in ways(family).items()}
+    plans = {way: inferred(other)[0] for way, other in others.items()}
+    shared = [way for way in plans if shares(plan, plans[way])]
+    over = [way for way in shared if goes_over(small, plans[way].layout(others[way]))]
+    share = f"{composed / sum(p.numel() for p in net.parameters()):.0%}"
+    taken = "rules to copy" if refused else "as it is"
+    cells = (name, library, taken, share, str(len(plan.tiles())), _listed(shared), _listed(over), family.note)
+    return f"| {' | '.join(cells)} |"
+
+
+def _listed(names):
+    return " and ".join(names) or "none"
+
+
+def table():
+    """All lines."""
+    rule = f"|{'---|' * len(HEAD)}"
+    return [f"| {' | '.join(HEAD)} |", rule, *(row(library, name) for library, name in ALL)]
+
+
+if __name__ == "__main__":
+    before = [line for line in PAGE.read_text().splitlines() if not line.startswith("|")]
+    place = before.index("<!-- the table -->") + 1
+    PAGE.write_text("\n".join([*before[:place], *table(), *before[place:]]) + "\n")

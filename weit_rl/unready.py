@@ -1,0 +1,29 @@
+"""Networks that cannot be composed as they are: parameters without a shape, or made anew by a hook."""
+
+from __future__ import annotations
+
+from torch import nn
+from torch.nn.parameter import UninitializedParameter
+
+from weit_rl.errors import UserError
+
+HOOKED = ("_v", "_orig")  # what torch's older weight_norm, and its spectral_norm and pruning, call a weight
+
+
+def refuse_unready(net: nn.Module) -> None:
+    """Refuse a network whose parameters are not there yet, or whose weights are no parameters.
+
+    Raises:
+        UserError: naming the parameter, and what to call first.
+    """
+    for name, module in net.named_modules():
+        for leaf, parameter in module.named_parameters(recurse=False):
+            where = f"parameter {name}.{leaf}".replace(" .", " ")
+            if isinstance(parameter, UninitializedParameter):
+                raise UserError(f"{where}: has no shape yet; call the network once on an example first")
+            made = next((leaf.removesuffix(end) for end in HOOKED if leaf.endswith(end)), leaf)
+            if made != leaf and made in vars(module):
+                raise UserError(
+                    f"{where}: a hook makes the {made} of it, which cannot be copied; use weight_norm or spectral_norm "
+                    "of torch.nn.utils.parametrizations, or make it permanent (remove_weight_norm, prune.remove)"
+                )
