@@ -13,6 +13,7 @@ from weit_rl.agents.pictures import write_episodes
 from weit_rl.agents.recording import Act, AgentActor, play, random_actor, summary
 from weit_rl.agents.snapshots import load_snapshot
 from weit_rl.atomic import write_atomically
+from weit_rl.data.minari_names import level_id
 from weit_rl.envs.entry import EnvEntry
 from weit_rl.jsonfile import read_json
 
@@ -46,6 +47,8 @@ class LevelRecorder:
         run_dir: holds ``behaviour/``; ``selection.json`` and ``data/<level>/`` are written here.
         selection_episodes: episodes each snapshot is chosen by.
         evaluation_episodes: episodes each chosen policy is measured on, for each way of acting.
+        dataset_id: name of the sets in Minari, to which the level is added, and below ``data/`` their folder (default
+            None: ``weit_rl/ENV/LEVEL-v0``, and ``data/LEVEL``).
 
     Raises:
         UserError: if the algorithm is unknown or refuses its hyperparameters.
@@ -58,7 +61,9 @@ class LevelRecorder:
         run_dir: Path,
         selection_episodes: int = 4,
         evaluation_episodes: int = 20,
+        dataset_id: str | None = None,
     ):
+        self.dataset_id = dataset_id
         self.entry, self.config, self.run_dir = entry, config, run_dir
         self.selection_seeds = range(SELECTION_SEED, SELECTION_SEED + selection_episodes)
         self.evaluation_seeds = range(EVALUATION_SEED, EVALUATION_SEED + evaluation_episodes)
@@ -90,7 +95,7 @@ class LevelRecorder:
             steps: environment steps of the snapshot, 0 for random actions.
             episodes: how many to record.
         """
-        folder = self.run_dir / "data" / level
+        folder = self._folder(level)
         if folder.exists():
             return
         actors = self._actors(steps)
@@ -107,11 +112,14 @@ class LevelRecorder:
 
     def report(self, level: str) -> dict[str, Any]:
         """``path``, ``steps``, ``returns`` and ``score`` (of its episodes; may be None) of a recorded level."""
-        folder = self.run_dir / "data" / level
+        folder = self._folder(level)
         metadata = read_json(folder / "data" / "metadata.json")
         returns, steps = metadata["returns"], metadata["environment_steps"]
         score = self.entry.score(returns["recorded"]["return_mean"])
         return {"path": str(folder), "steps": steps, "returns": returns, "score": score}
+
+    def _folder(self, level: str) -> Path:
+        return self.run_dir / "data" / (level_id(self.dataset_id, level) or level)
 
     def _rollout(self) -> int:
         """Steps of each environment between two looks at the number of them all: the last may overshoot so far."""
@@ -130,7 +138,8 @@ class LevelRecorder:
         algorithm = self.config.algorithm if steps else "random"
         acting = ACTING if steps else "uniformly random actions"
         description = f"{level} level of {self.entry.gym_id}; {acting}"
-        return describe(self.entry, level, description, algorithm, returns) | {
+        name = level_id(self.dataset_id, level)
+        return describe(self.entry, level, description, algorithm, returns, name) | {
             "license": "Apache-2.0, recorded by weit_rl",
             "environment_steps": steps,
             "training": asdict(self.config) if steps else {},

@@ -11,7 +11,14 @@ from weit_rl.envs.entry import EnvEntry
 VERSIONS = ("gymnasium", "mujoco", "stable-baselines3", "sb3-contrib", "torch", "numpy", "minari")
 
 
-def describe(entry: EnvEntry, name: str, description: str, algorithm: str, returns: dict[str, Any]) -> dict[str, Any]:
+def describe(
+    entry: EnvEntry,
+    name: str,
+    description: str,
+    algorithm: str,
+    returns: dict[str, Any],
+    dataset_id: str | None = None,
+) -> dict[str, Any]:
     """Minari's metadata of a recording.
 
     Args:
@@ -20,10 +27,11 @@ def describe(entry: EnvEntry, name: str, description: str, algorithm: str, retur
         description: a line.
         algorithm: that trained it.
         returns: of its episodes, by kind of measurement.
+        dataset_id: the set's name in Minari (default: ``weit_rl/ENV/NAME-v0``).
     """
     versions = {one: importlib.metadata.version(one) for one in dict.fromkeys((*VERSIONS, *entry.packages))}
     return {
-        "dataset_id": f"weit_rl/{entry.slug.lower()}/{re.sub('[^A-Za-z0-9_-]+', '-', name)}-v0",
+        "dataset_id": dataset_id or f"weit_rl/{_word(entry.slug.lower())}/{_word(name)}-v0",
         "description": description,
         "author": {"weit_rl"},
         "env": entry.name,
@@ -38,3 +46,8 @@ def describe(entry: EnvEntry, name: str, description: str, algorithm: str, retur
         "versions": versions,
         "requirements": [f"{one}=={versions[one]}" for one in entry.packages],
     }
+
+
+def _word(text: str) -> str:
+    """As part of a name in Minari."""
+    return re.sub("[^A-Za-z0-9_-]+", "-", text)

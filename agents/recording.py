@@ -133,7 +133,6 @@ def write_minari(folder: Path, entry: EnvEntry, episodes: Iterable[Episode], met
     Raises:
         UserError: if the folder exists.
     """
-    import gymnasium
     from minari.dataset.minari_storage import MinariStorage
 
     if folder.exists():
@@ -142,7 +141,7 @@ def write_minari(folder: Path, entry: EnvEntry, episodes: Iterable[Episode], met
     shutil.rmtree(part, ignore_errors=True)
     (part / "data").mkdir(parents=True)
     try:
-        storage = MinariStorage.new(part / "data", *entry.own_spaces, env_spec=gymnasium.spec(entry.gym_id))
+        storage = MinariStorage.new(part / "data", *entry.own_spaces, env_spec=_spec(entry))
         own = (replace(episode, actions=entry.action_box.own(episode.actions)) for episode in episodes)
         storage.update_episodes(_buffer(episode) for episode in own)
         _compress(part / "data" / "main_data.hdf5")
@@ -150,6 +149,18 @@ def write_minari(folder: Path, entry: EnvEntry, episodes: Iterable[Episode], met
         part.rename(folder)
     finally:
         shutil.rmtree(part, ignore_errors=True)
+
+
+def _spec(entry: EnvEntry) -> Any:
+    """Gymnasium's; None for one that JSON cannot hold, such as an entry point that is a class."""
+    import gymnasium
+
+    spec = gymnasium.spec(entry.gym_id)
+    try:
+        spec.to_json()
+    except (TypeError, ValueError):
+        return None
+    return spec
 
 
 def _buffer(episode: Episode) -> Any:

@@ -13,11 +13,15 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import gymnasium
 import h5py
-import minari  # noqa: F401  (once for all processes that read such a set)
 import numpy as np
 import torch
 import yaml
+from gymnasium.spaces import Box
+from minari.data_collector import EpisodeBuffer  # here, once for all processes that read such a set
+from minari.dataset.minari_storage import MinariStorage
+from minari.serialization import serialize_space
 from mutations import text
 from PIL import Image
 from safetensors.torch import save_file
@@ -32,7 +36,7 @@ from weit_rl.comparison.grid import Grid
 from weit_rl.comparison.rates import best_rates, read_rates, write_rates
 from weit_rl.comparison.recorded import RecordedRun
 from weit_rl.comparison.results import COUNTS, Results
-from weit_rl.data import Trajectories
+from weit_rl.data import Trajectories, load_trajectories
 from weit_rl.data.formats import load_formats
 from weit_rl.data.formats.d4rl import ARRAYS
 from weit_rl.data.images import load_images
@@ -137,6 +141,24 @@ def make_minari(folder: Path) -> None:
     write_minari(folder / "set", env_entry("Reacher"), episodes, {"dataset_id": "x-v0", "env_id": "Reacher-v5"})
 
 
+def make_arrow(folder: Path) -> None:
+    t = task().trajectories
+    storage = MinariStorage.new(folder / "set", *env_entry("Reacher").own_spaces, data_format="arrow")
+    ends = {"terminations": np.zeros(10, bool), "truncations": np.arange(10) == 9}
+    arrays = {"observations": t.observations[:11], "actions": t.actions[:10], "rewards": t.rewards[:10]}
+    storage.update_episodes([EpisodeBuffer(seed=0, **arrays, **ends), EpisodeBuffer(seed=1, **arrays, **ends)])
+    storage.update_metadata({"dataset_id": "x-v0", "minari_version": "0.5.0"})
+
+
+def make_marked(folder: Path) -> None:
+    t = task().trajectories
+    arrays = {name: getattr(t, name) for name in ("observations", "actions", "rewards")}
+    marks = {"is_first": np.arange(40) % 10 == 0, "episode_ends": np.array([10, 20, 30, 40]), "dones": np.zeros(40)}
+    spec = gymnasium.make("Reacher-v5").spec.to_json()
+    said = {"action_space": serialize_space(Box(-1, 1, (2,))), "observation_space": repr(Box(-9, 9, (10,)))}
+    np.savez(folder / "a.npz", **arrays, **marks, **said, env_spec=spec, low=[-1, -1], high=[1, 1])
+
+
 def make_npz(folder: Path) -> None:
     t = task().trajectories
     np.savez(folder / "a.npz", observations=t.observations[:9], actions=t.actions[:9], rewards=t.rewards[:9])
@@ -211,6 +233,8 @@ READERS: dict[str, tuple[Any, ...]] = {
                             lambda folder: read_json(folder / "x.json")),
     "D4RL's HDF5": (make_hdf5, of_format("d4rl", "x.hdf5"), True),
     "Minari": (make_minari, of_format("minari", "set"), True),
+    "Minari, Arrow": (make_arrow, of_format("minari", "set"), True),
+    "npz with marks and spaces": (make_marked, lambda folder: load_trajectories(folder, env_entry("Reacher"))),
     "npz": (make_npz, of_format("npz")),
     "images, folder": (make_images, lambda folder: load_images(folder, image_size=8)),
     "images, archive": (make_archive, lambda folder: load_images(folder / "x.zip", image_size=8)),

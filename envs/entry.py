@@ -16,7 +16,7 @@ import weit_rl.envs
 from weit_rl.envs.action_box import ActionBox
 from weit_rl.envs.camera import check_drawable, renderer
 from weit_rl.envs.crashes import ends_at_crash
-from weit_rl.envs.flat_spaces import check_spaces, flat_float32
+from weit_rl.envs.flat_spaces import check_spaces, flat_box, flat_float32
 from weit_rl.envs.pixels import BESIDE, STACK, WORD, frames, seen_in_both, seen_in_pictures, split_pixels
 from weit_rl.envs.reference_returns import reference
 from weit_rl.envs.rendering import load_triton_first
@@ -82,15 +82,20 @@ class EnvEntry:
         return ends_at_crash(box.rescaled(seen), self.name)
 
     @functools.cached_property
-    def own_spaces(self) -> tuple[Box, Box]:
-        """Of what data sets store: observations (flat float32, or one frame), actions in own units (makes it once)."""
+    def raw_spaces(self) -> tuple[Any, Box]:
+        """Of the environment itself (made once): observations, a box of any shape or a Dict of them, and actions."""
         env: Any = self._make_own()
         check_spaces(env, self.name)
         if self.pixels:
             check_drawable(self.name, env.unwrapped)
-        seen: Any = frames(self.pixels) if self.pixels else flat_float32(env).observation_space
         env.close()
-        return seen, env.action_space
+        return env.observation_space, env.action_space
+
+    @functools.cached_property
+    def own_spaces(self) -> tuple[Box, Box]:
+        """Of what data sets store: observations (flat float32, or one frame), actions in own units."""
+        observations, actions = self.raw_spaces
+        return frames(self.pixels) if self.pixels else flat_box(observations), actions
 
     @property
     def shapes(self) -> tuple[tuple[int, ...], tuple[int, ...]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,19 +12,41 @@ from weit_rl.errors import UserError
 
 if TYPE_CHECKING:
     import gymnasium
+    from gymnasium.spaces import Box, Space
+
+
+def parts(node: Any, name: str = "") -> Iterator[tuple[str, Any]]:
+    """Walk an observation, or its space, in the order in which it is flattened.
+
+    A Dict is walked by its sorted keys, as Gymnasium flattens it; a Tuple in its order.
+
+    Args:
+        node: a box or an array; or a mapping or tuple of such, nested as deep as it may be.
+        name: of the node itself (default: none).
+
+    Yields:
+        Name, ``"goal/position"`` of nested ones, and box or array of each part.
+    """
+    if isinstance(node, Mapping):
+        inner = [(str(key), node[key]) for key in sorted(node, key=str)]
+    elif isinstance(node, tuple) or hasattr(node, "spaces"):
+        inner = [(str(index), one) for index, one in enumerate(node)]
+    else:
+        yield name, node
+        return
+    for key, one in inner:
+        yield from parts(one, f"{name}/{key}" if name else key)
 
 
 def check_spaces(env: gymnasium.Env, name: str) -> ActionBox:
     """The bounds of the environment's actions.
 
     Raises:
-        UserError: if observations are no box of numbers, or actions no flat, bounded one.
+        UserError: if observations are no box of numbers, nor a Dict of such, or actions no flat, bounded one.
     """
-    from gymnasium import spaces
-
     for kind, space in {"observations": env.observation_space, "actions": env.action_space}.items():
-        flat = isinstance(space, spaces.Box) and (kind == "observations" or len(space.shape) == 1)
-        if not flat or not np.issubdtype(space.dtype, np.number):
+        fits = _is_flat(space) if kind == "actions" else all(_is_numbers(part) for _, part in parts(space))
+        if not fits:
             shown = " ".join(str(space).split())[:100]
             raise UserError(f"env {name}: its {kind} are {shown}; use an environment whose {kind} are a flat Box")
     box = ActionBox.of(env.action_space)  # type: ignore[arg-type]
@@ -35,12 +58,34 @@ def check_spaces(env: gymnasium.Env, name: str) -> ActionBox:
     return box
 
 
-def flat_float32(env: gymnasium.Env) -> gymnasium.Env:
-    """The environment with its observations, a box of any shape, as float32 vectors."""
-    from gymnasium import spaces, wrappers
+def flat_box(space: Space) -> Box:
+    """The float32 vector that observations of a space, a box of any shape or a Dict of them, are seen as."""
+    from gymnasium import spaces
 
-    box: Any = env.observation_space
+    boxes: list[Any] = [box for _, box in parts(space)]
     # Gymnasium's own DtypeObservation warns about the precision of infinite bounds on every environment.
-    low, high = (bound.astype(np.float32).ravel() for bound in (box.low, box.high))
-    flat = spaces.Box(low, high, dtype=np.float32)
-    return wrappers.TransformObservation(env, lambda observation: np.asarray(observation, np.float32).ravel(), flat)
+    low, high = (np.concatenate([getattr(b, end).astype(np.float32).ravel() for b in boxes]) for end in ("low", "high"))
+    return spaces.Box(low, high, dtype=np.float32)
+
+
+def flat_float32(env: gymnasium.Env) -> gymnasium.Env:
+    """The environment with its observations, a box of any shape or a Dict of them, as float32 vectors."""
+    from gymnasium import wrappers
+
+    return wrappers.TransformObservation(env, _flat, flat_box(env.observation_space))
+
+
+def _flat(observation: Any) -> np.ndarray:
+    if isinstance(observation, Mapping | tuple):
+        return np.concatenate([np.asarray(part, np.float32).ravel() for _, part in parts(observation)])
+    return np.asarray(observation, np.float32).ravel()
+
+
+def _is_flat(space: Any) -> bool:
+    return _is_numbers(space) and len(space.shape) == 1
+
+
+def _is_numbers(space: Any) -> bool:
+    from gymnasium import spaces
+
+    return isinstance(space, spaces.Box) and np.issubdtype(space.dtype, np.number)

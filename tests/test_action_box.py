@@ -85,9 +85,22 @@ def test_actions_no_policy_here_can_have_are_refused(monkeypatch, space, says):
 
 
 def test_observations_that_are_no_box_are_refused(monkeypatch):
-    seen = spaces.Dict({"a": spaces.Box(-1, 1, (2,))})
+    seen = spaces.Dict({"a": spaces.Box(-1, 1, (2,)), "b": spaces.Discrete(3)})
     entry = told(spaces.Box(-1, 1, (2,)), monkeypatch, observation_space=seen)
     assert "env Told: its observations are Dict" in refusal(entry.make)
+
+
+def test_a_dict_of_boxes_is_laid_flat_as_gymnasium_does(monkeypatch):
+    parts = {
+        "goal": spaces.Box(-2, 2, (2,)),
+        "body": spaces.Dict({"z": spaces.Box(0, 1, (2, 2)), "a": spaces.Box(0, 9)}),
+    }
+    entry = told(spaces.Box(-1, 1, (2,)), monkeypatch, observation_space=spaces.Dict(parts))
+    env = entry.make()
+    assert env.observation_space == entry.own_spaces[0] == spaces.flatten_space(spaces.Dict(parts))
+    seen = env.unwrapped.observation_space.sample()
+    monkeypatch.setattr(env.unwrapped, "reset", lambda **_: (seen, {}))
+    assert np.array_equal(env.reset()[0], spaces.flatten(spaces.Dict(parts), seen))
 
 
 def test_bounds_are_shown_once_each():

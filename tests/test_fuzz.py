@@ -11,7 +11,11 @@ sys.path.append(str(Path(__file__).parents[1] / "benchmarks"))
 import fuzz
 import samples
 
-PLACES = {"D4RL's HDF5": "x.hdf5", "Minari": "set"}  # read in processes of their own, which take a while to begin
+PLACES = {
+    "D4RL's HDF5": "x.hdf5",
+    "Minari": "set",
+    "Minari, Arrow": "set",
+}  # read in processes of their own, which take a while to begin
 
 
 @pytest.mark.filterwarnings("ignore")
@@ -19,6 +23,8 @@ PLACES = {"D4RL's HDF5": "x.hdf5", "Minari": "set"}  # read in processes of thei
 def test_spoiled_files_are_read_or_refused(name, tmp_path):
     if name.startswith("timm"):
         pytest.importorskip("timm", reason="pip install 'weit_rl[vision]'")
+    if name.endswith("Arrow"):
+        pytest.importorskip("pyarrow", reason="pip install 'weit_rl[arrow]'")
     reader, count = fuzz.READERS[name], 17
     if reader.native:
         reader, count = fuzz.Reader(reader.make, lambda folder: read_episodes(folder / PLACES[name])), 5

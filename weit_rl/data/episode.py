@@ -21,3 +21,8 @@ class Episode(NamedTuple):
     actions: np.ndarray
     rewards: np.ndarray
     states: np.ndarray | None = None
+
+    @property
+    def by_name(self) -> dict[str, np.ndarray]:
+        """Observations, actions and rewards."""
+        return {"observations": self.observations, "actions": self.actions, "rewards": self.rewards}

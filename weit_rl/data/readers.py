@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import math
 import os
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,10 @@ from typing import Any
 import numpy as np
 
 from weit_rl.data.formats import Episode, read_episodes
+from weit_rl.data.minari_names import installed
+from weit_rl.data.notices import notice
+from weit_rl.data.own_units import OwnUnits
+from weit_rl.data.recorded_wrappers import check_recorded, recorded_env
 from weit_rl.data.trajectories import Trajectories
 from weit_rl.envs.entry import EnvEntry
 from weit_rl.errors import UserError
@@ -69,9 +73,8 @@ def shipped_levels(entry: EnvEntry) -> list[str]:
 def find_data(data: str | os.PathLike, entry: EnvEntry) -> Path:
     """The file or folder that ``data`` means; raises UserError when there is none."""
     levels = shipped_levels(entry)
-    installed = Path(os.environ.get("MINARI_DATASETS_PATH", Path.home() / ".minari" / "datasets"))
     shipped = [SHIPPED / entry.name / data] if str(data) in levels else []
-    for path in (*shipped, Path(os.path.expanduser(data)), installed / data):
+    for path in (*shipped, Path(os.path.expanduser(data)), installed() / data):
         if os.path.exists(path) and str(data):  # Path.exists raises on a name that is too long
             return path.parent if path.name == "main_data.hdf5" else path
     raise UserError(
@@ -81,18 +84,57 @@ def find_data(data: str | os.PathLike, entry: EnvEntry) -> Path:
     )
 
 
-def _load(data: str, entry: EnvEntry) -> Trajectories:
+def read_set(data: str, entry: EnvEntry) -> tuple[list[Episode], dict[str, Any]]:
+    """The episodes of one set that fit the environment, as float arrays, and the set's metadata.
+
+    Returns:
+        Observations laid flat, unless they are seen as pictures; actions in [-1, 1] of the environment's bounds.
+
+    Raises:
+        UserError: as :func:`load_trajectories`, but for values that are no numbers.
+    """
     path = find_data(data, entry)
     episodes, info = read_episodes(path)
-    episodes = [episode for episode in episodes if len(episode.rewards)]
+    notes = info.pop("notes", [])
+    made = recorded_env(info.get("env_spec"), entry)
+    check_recorded(made, entry, path)
+    episodes = [_laid_flat(episode, entry) for episode in episodes]
+    _check_environment([episode for episode in episodes if len(episode.rewards)], info, entry, path)
+    units = OwnUnits.of(info, made, entry, path)
+    for note in (*notes, *_too_long(episodes, entry)):
+        notice(path, f": {note}")
+    said = {"action_space": None if units.actions is None else str(units.actions), "scaled": units.scaled}
+    unit = [episode._replace(actions=units.unit(episode.actions, entry, path)) for episode in episodes]
+    return unit, info | said | {"path": str(path)}
+
+
+def _laid_flat(episode: Episode, entry: EnvEntry) -> Episode:
+    """Observations of any shape as vectors, where the environment's are laid flat alike."""
+    wanted, seen = entry.raw_spaces[0].shape, episode.observations
+    alike = wanted is None or len(wanted) == 1 or seen.shape[1:] == wanted
+    if entry.pixels or not alike or math.prod(seen.shape[1:]) != entry.sizes[0]:
+        return episode
+    return episode._replace(observations=seen.reshape(len(seen), entry.sizes[0]))
+
+
+def _too_long(episodes: list[Episode], entry: EnvEntry) -> list[str]:
+    lengths = [len(episode.rewards) for episode in episodes if len(episode.rewards) > entry.episode_steps]
+    if not lengths:
+        return []
+    those = "its only episode is" if len(episodes) == 1 else f"{len(lengths)} of its {len(episodes)} episodes are"
+    limit = f"longer than {entry.name}'s {entry.episode_steps} steps (up to {max(lengths)})"
+    return [f"{those} {limit}; if several were joined, mark where they end, with terminals and timeouts"]
+
+
+def _load(data: str, entry: EnvEntry) -> Trajectories:
+    episodes, info = read_set(data, entry)
+    path, episodes = Path(info["path"]), [episode for episode in episodes if len(episode.rewards)]
     if max((len(episode.rewards) for episode in episodes), default=0) < 2:
         raise UserError(f"data {path}: no complete window, every episode is shorter than 2 steps; record longer ones")
-    _check_environment(episodes, info, entry, path)
-    trajectories = Trajectories.join(episodes, info | {"path": str(path)}, entry.stack)
+    trajectories = Trajectories.join(episodes, info, entry.stack)
     if entry.with_state:
         trajectories.states = _states(episodes, entry, path)
     _check_values(trajectories, path)
-    trajectories.actions = entry.action_box.unit(trajectories.actions)
     return trajectories
 
 
@@ -139,4 +181,4 @@ def _check_environment(episodes: list[Episode], info: dict[str, Any], entry: Env
             )
     made_in = str(info.get("env_id") or entry.gym_id)
     if made_in.rsplit("-v", 1)[0].lower() != entry.gym_id.rsplit("-v", 1)[0].lower():
-        warnings.warn(f"data {path} was recorded in {made_in}, not in {entry.gym_id}", stacklevel=4)
+        notice(path, f" was recorded in {made_in}, not in {entry.gym_id}")

@@ -12,6 +12,7 @@ from omegaconf import OmegaConf
 from weit_rl.agents.behaviour import BehaviourConfig, train_behaviour
 from weit_rl.agents.levels import LEVEL_SEEDS, LEVELS, LevelRecorder, choose
 from weit_rl.atomic import cannot_write, check_space, write_atomically
+from weit_rl.data.minari_names import check_id
 from weit_rl.envs.entry import env_entry
 from weit_rl.errors import UserError, stopped
 from weit_rl.jsonfile import read_json
@@ -22,7 +23,8 @@ if TYPE_CHECKING:
     from filelock import BaseFileLock
 
 BEHAVIOUR = ("algorithm", "steps", "n_envs", "seed", "snapshot_every", "hyperparameters")
-SETTINGS = ("env", *BEHAVIOUR, "levels", "selection_episodes", "evaluation_episodes")  # what a run folder is made with
+MEASURED = ("levels", "selection_episodes", "evaluation_episodes")
+SETTINGS = ("env", *BEHAVIOUR, *MEASURED, "dataset_id")  # what a run folder is made with
 COUNTS = ("steps", "n_envs", "snapshot_every", "selection_episodes", "evaluation_episodes")
 STATE = "collect.json"
 OFF_POLICY = {"gradient_steps": 4, "learning_rate": 1e-3, "gamma": 0.98, "tau": 0.01, "learning_starts": 10_000}
@@ -55,12 +57,14 @@ def make_behaviour_data(cfg: Any) -> dict[str, Any]:
     settings = {key: options[key] for key in SETTINGS} | {"algorithm": cfg.algorithm or BehaviourConfig.algorithm}
     settings["hyperparameters"] = settings["hyperparameters"] or DEFAULTS.get(settings["algorithm"], {})
     _check(settings)
+    check_id(cfg.dataset_id)
     entry, config = env_entry(cfg.env), BehaviourConfig(**{key: settings[key] for key in BEHAVIOUR})
     run_dir = Path(cfg.run_dir or f"runs/collect-{entry.slug}")
     _check_folder(run_dir, settings)
     entry.check_renderer()
     # Before anything is written, since it refuses a bad algorithm or hyperparameter.
-    recorder = LevelRecorder(entry, config, run_dir, cfg.selection_episodes, cfg.evaluation_episodes)
+    counts = (cfg.selection_episodes, cfg.evaluation_episodes)
+    recorder = LevelRecorder(entry, config, run_dir, *counts, cfg.dataset_id)
     _check_disk(run_dir, config.steps, getattr(recorder.agent, "buffer_size", 0))
     lock = _open(run_dir, settings)
     try:

@@ -23,6 +23,7 @@ ONLY = {  # what another mode would pass over in silence
     **dict.fromkeys(("agent", "vec_normalize", "allow_pickle", "deterministic"), ("record",)),
     **dict.fromkeys(("seed", "algorithm"), ("train", "record")),
     "episodes": ("record", "render"),
+    "dataset_id": ("train", "record", "render"),
     "data": ("inspect", "render"),
     "run_dir": ("train", "record", "render"),
 }

@@ -44,7 +44,8 @@ def describe(trajectories: Trajectories, entry: EnvEntry) -> dict[str, Any]:
         ``episodes``, ``steps``, ``returns`` and ``lengths`` (each mean, std, min, median, max), ``score`` of the mean
         return, ``action_min`` and ``action_max`` for each entry in [-1, 1] of the environment's bounds,
         ``at_bounds`` (share of all numbers in actions at or outside a bound), ``outside`` (share outside),
-        ``histogram`` (``counts`` of returns between ``edges``).
+        ``histogram`` (``counts`` of returns between ``edges``), ``action_space`` of the set (None where it does not
+        say) and whether its actions were ``scaled`` from there.
     """
     info, returns, size = trajectories.info, trajectories.returns(), np.abs(trajectories.actions)
     counts, edges = histogram(returns)
@@ -61,6 +62,7 @@ def describe(trajectories: Trajectories, entry: EnvEntry) -> dict[str, Any]:
         "at_bounds": float((size >= 1 - AT_BOUND).mean()),
         "outside": float((size > 1 + 1e-5).mean()),
         "histogram": {"counts": counts.tolist(), "edges": edges.tolist()},
+        **{name: info.get(name) for name in ("action_space", "scaled")},
     }
 
 
@@ -78,9 +80,17 @@ def lines(name: str, facts: dict[str, Any], entry: EnvEntry) -> list[str]:
         f"  return    {_text(facts['returns'], '.1f')}{score}",
         f"  length    {_text(facts['lengths'], '.0f')} steps",
         f"  actions   {ranges}  (-1..1 spans the bounds {entry.action_box})",
+        *_spaces(facts, entry),
         f"            {facts['at_bounds']:.1%} at the bounds, {facts['outside']:.1%} outside",
         *bars(**facts["histogram"]),
     ]
+
+
+def _spaces(facts: dict[str, Any], entry: EnvEntry) -> list[str]:
+    if not facts["action_space"]:
+        return []
+    scaled = f", scaled from there, since {entry.name} has other bounds" if facts["scaled"] else ""
+    return [f"            recorded in the bounds {facts['action_space']}{scaled}"]
 
 
 def histogram(returns: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

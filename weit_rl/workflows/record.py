@@ -15,6 +15,7 @@ from weit_rl.agents.recording import Episode, play, summary
 from weit_rl.agents.sb3_agent import actor, load_agent, normaliser
 from weit_rl.agents.sb3_zip import algorithm_of, check_sizes, read_settings
 from weit_rl.atomic import cannot_write
+from weit_rl.data.minari_names import check_id, installed
 from weit_rl.envs.entry import EnvEntry, env_entry
 from weit_rl.errors import UserError
 
@@ -35,8 +36,9 @@ def record_agent(cfg: Any) -> dict[str, Any]:
     """
     entry = env_entry(cfg.env)
     check_ranges(cfg)
+    check_id(cfg.dataset_id)
     path, algorithm = _checked_agent(cfg, entry.states)
-    folder = Path(cfg.run_dir or f"runs/record-{entry.slug}-{path.stem}").expanduser()
+    folder = Path(cfg.run_dir or place_of(cfg.dataset_id) or f"runs/record-{entry.slug}-{path.stem}").expanduser()
     check_place(folder)
     entry.check_renderer()
     agent = load_agent(path, algorithm, entry.states)
@@ -74,6 +76,11 @@ def _checked_agent(cfg: Any, entry: EnvEntry) -> tuple[Path, str]:
     return path, algorithm
 
 
+def place_of(dataset_id: str | None) -> Path | None:
+    """Where Minari finds a set of that name; None without one."""
+    return installed() / dataset_id if dataset_id else None
+
+
 def check_place(folder: Path) -> None:
     """UserError for a folder that cannot be made, before episodes are played for nothing."""
     if folder.exists():
@@ -98,7 +105,7 @@ def _metadata(cfg: Any, entry: EnvEntry, path: Path, algorithm: str, returns: di
     acting = "the policy's mean action" if cfg.deterministic else "actions sampled from the policy"
     description = f"{algorithm} agent {path.name} in {entry.gym_id}; {acting}"
     first = AGENT_SEED + LEVEL_SEEDS * cfg.seed
-    return describe(entry, path.stem, description, algorithm, {"recorded": returns}) | {
+    return describe(entry, path.stem, description, algorithm, {"recorded": returns}, cfg.dataset_id) | {
         "agent": path.name,
         "vec_normalize": cfg.vec_normalize is not None,
         "deterministic": cfg.deterministic,

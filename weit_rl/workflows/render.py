@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -9,12 +10,12 @@ from weit_rl.agents.metadata import describe
 from weit_rl.agents.pictures import Replay, bytes_of
 from weit_rl.agents.recording import Episode, summary, write_minari
 from weit_rl.atomic import check_space
-from weit_rl.data.formats import read_episodes
-from weit_rl.data.readers import data_name, find_data, load_trajectories
+from weit_rl.data.minari_names import check_id
+from weit_rl.data.readers import data_name, load_trajectories, read_set
 from weit_rl.envs.entry import EnvEntry, env_entry
 from weit_rl.envs.pixels import with_pixels
 from weit_rl.errors import UserError
-from weit_rl.workflows.record import check_place, check_ranges
+from weit_rl.workflows.record import check_place, check_ranges, place_of
 
 
 def render_data(cfg: Any) -> dict[str, Any]:
@@ -28,17 +29,18 @@ def render_data(cfg: Any) -> dict[str, Any]:
             episodes go another way than recorded; if a number is out of range, nothing can render or the folder exists.
     """
     check_ranges(cfg)
+    check_id(cfg.dataset_id)
     entry = env_entry(cfg.env)
     entry = entry if entry.pixels else env_entry(with_pixels(entry.name, True))
     if not isinstance(cfg.data, str):
         raise UserError("data: must be given with mode=render, one set of states, data=expert or data=PATH")
     (episodes, info), name = recorded(cfg.data, entry.states), data_name(cfg.data)
     episodes = episodes[: cfg.episodes]
-    folder = Path(cfg.run_dir or f"runs/render-{entry.slug}-{name}").expanduser()
+    folder = Path(cfg.run_dir or place_of(cfg.dataset_id) or f"runs/render-{entry.slug}-{name}").expanduser()
     check_place(folder)
     replay, returns = Replay(entry, f"data {cfg.data}"), summary(episodes)
     algorithm, description = str(info.get("algorithm", "unknown")), f"{name} of {entry.states.name}, drawn"
-    metadata = describe(entry, name, description, algorithm, {"recorded": returns})
+    metadata = describe(entry, name, description, algorithm, {"recorded": returns}, cfg.dataset_id)
     folder.parent.mkdir(parents=True, exist_ok=True)
     check_space(folder, bytes_of(entry, episodes))
     write_minari(folder, entry, replay(episodes), metadata)
@@ -53,10 +55,11 @@ def recorded(data: str, entry: EnvEntry) -> tuple[list[Episode], dict[str, Any]]
         UserError: as :func:`load_trajectories` does, and for a set without reset seeds.
     """
     load_trajectories(data, entry)  # says what is wrong with it
-    episodes, info = read_episodes(find_data(data, entry))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # which it has just given
+        episodes, info = read_set(data, entry)
     seeds = info.get("reset_seeds") or [None]
     if None in seeds:
         raise UserError(f"data {data}: holds no reset seeds to play it again from; use a set that weit_rl.collect made")
-    own = entry.action_box.unit
     rows = zip(seeds, episodes, strict=True)
-    return [Episode(seed, e.observations, own(e.actions), e.rewards, False) for seed, e in rows], info
+    return [Episode(seed, e.observations, e.actions, e.rewards, False) for seed, e in rows], info

@@ -12,6 +12,7 @@ import numpy as np
 
 from weit_rl.data.episode import Episode
 from weit_rl.data.isolated import read_isolated
+from weit_rl.envs.flat_spaces import parts
 from weit_rl.errors import UserError
 from weit_rl.registry import Registry
 
@@ -26,7 +27,8 @@ class Format(NamedTuple):
         accepts: whether an existing path looks like one; no two formats may accept the same path.
         read: its episodes, each an :class:`Episode` or a tuple alike, in the environment's own units, and its metadata,
             plain values that JSON can hold (``env_id``, ``level``, ``algorithm`` where they are known, ``reset_seeds``
-            of the episodes). Raises UserError, of :func:`check_shapes` or :func:`unreadable`, for what is wrong with
+            of the episodes, the set's own ``action_space``, ``observation_space`` and ``env_spec``, ``notes`` to warn
+            of, a line each). Raises UserError, of :func:`check_shapes` or :func:`unreadable`, for what is wrong with
             it. It must not load what can run code.
         native: whether a library in C parses it, which a hostile file may crash: it is read in a process of its own
             then (default False).
@@ -64,7 +66,32 @@ def read_episodes(path: Path) -> tuple[list[Episode], dict[str, Any]]:
         raise UserError(f"data {path}: {kinds}; give one of these, or record or download it again")
     apart = formats[name].native and not path.resolve().is_relative_to(OWN)
     episodes, info = read_isolated(name, path) if apart else formats[name].read(path)
-    return [Episode(*episode) for episode in episodes], info | {"format": name}
+    whole = [_whole(Episode(*episode), f"{path}, episode {number}") for number, episode in enumerate(episodes)]
+    return whole, info | {"format": name}
+
+
+def _whole(episode: Episode, where: str) -> Episode:
+    check_shapes(episode.by_name, where)
+    return episode._replace(rewards=column(episode.rewards))
+
+
+def column(numbers: np.ndarray) -> np.ndarray:
+    """One number a step: what is of shape ``(steps, 1)`` as ``(steps,)``, all else as it is."""
+    return numbers[:, 0] if numbers.ndim == 2 and numbers.shape[1] == 1 else numbers
+
+
+def flat(observations: Any) -> np.ndarray:
+    """Arrays ``(steps, ...)`` in nested mappings or tuples as one ``(steps, size)``, in the order environments have.
+
+    A single array stays as it is.
+
+    Raises:
+        ValueError: if an array has no steps, or they are of different lengths.
+    """
+    if not isinstance(observations, Mapping | tuple):
+        return np.asarray(observations)
+    arrays = [np.asarray(array) for _, array in parts(observations)]
+    return np.concatenate([array.reshape(len(array), -1) for array in arrays], axis=1)
 
 
 def before_each(observations: np.ndarray, actions: np.ndarray) -> np.ndarray:
@@ -74,15 +101,15 @@ def before_each(observations: np.ndarray, actions: np.ndarray) -> np.ndarray:
 
 
 def check_shapes(arrays: Mapping[str, np.ndarray], where: str) -> None:
-    """UserError unless all arrays hold numbers and are of one length, observations and actions one vector a step.
+    """UserError unless all arrays hold numbers and are of one length.
 
-    Observations may be pictures instead, bytes of shape ``(steps, colours, height, width)``.
+    Observations may be of any shape but one number a step, actions are a vector a step, all else is one number.
     """
     for name, array in arrays.items():
-        pictures = name == "observations" and array.ndim == 4 and array.dtype == np.uint8
-        dimensions = 4 if pictures else 2 if name in ("observations", "actions") else 1
-        if array.ndim != dimensions or array.dtype.kind not in "fiub":
-            wanted = "(steps, size)" if dimensions == 2 else "(steps,)"
+        vectors = {"observations": array.ndim >= 2, "actions": array.ndim == 2}
+        fits = vectors.get(name, column(array).ndim == 1)
+        if not fits or array.dtype.kind not in "fiub":
+            wanted = "(steps, size)" if name in vectors else "(steps,)"
             raise UserError(f"data {where}: {name} is {array.dtype} {array.shape}, must be numbers of shape {wanted}")
     if len({len(array) for array in arrays.values()}) > 1:
         lengths = ", ".join(f"{name} {len(array)}" for name, array in arrays.items())

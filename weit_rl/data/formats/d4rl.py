@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from weit_rl.data.formats import FORMATS, Episode, Format, check_shapes, unreadable
+from weit_rl.data.cutting import cut
+from weit_rl.data.episode_marks import IDS, LAST_STEPS, LENGTHS, MARKS, STARTS
+from weit_rl.data.formats import FORMATS, Episode, Format, check_shapes, flat, unreadable
 from weit_rl.data.hdf5 import check_hdf5
+from weit_rl.data.recorded_spaces import SPACES, spaces_said
 from weit_rl.errors import UserError
 
 WHAT = "HDF5 file"
 ARRAYS = ("observations", "actions", "rewards", "terminals", "timeouts")
+WHOLE = ("dones", "done", "dones_float", "episode_terminals", "is_last", *STARTS, *LAST_STEPS, *LENGTHS, *IDS)
+TERMINATED = ("terminals", "terminal", "terminations", "terminated", "terminateds", "is_terminal")
+CUT_OFF = ("timeouts", "timeout", "truncations", "truncated", "truncateds")
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
 
 
@@ -28,22 +33,43 @@ def accepts(path: Path) -> bool:
 def read(path: Path) -> tuple[list[Episode], dict[str, Any]]:
     """The episodes and the attributes of an HDF5 file in D4RL's layout.
 
-    A last episode that neither terminates nor times out was cut off; it is kept if it is longer than one step.
+    Observations may be a group of arrays, those of a Dict. Other marks of :mod:`weit_rl.data.episode_marks` count
+    too, and may stand for ``terminals`` and ``timeouts`` where they mark every end. A last episode that is not marked
+    was cut off; it is kept if it is longer than one step.
     """
     import h5py
 
     try:
         with h5py.File(path) as file:
             check_hdf5(file, path)
-            missing = [name for name in ARRAYS if name not in file]
-            arrays = {name: np.asarray(file[name]) for name in ARRAYS if not missing}
+            instead = _instead(file)
+            missing = [name for name in ARRAYS if name not in file and name not in instead]
+            wanted = [name for name in (*ARRAYS, *MARKS, *SPACES) if name in file and not missing]
+            arrays = {name: flat(_arrays(file[name])) for name in wanted}
             info = {key: _plain(value) for key, value in file.attrs.items()}
     except Exception as error:
         raise unreadable(path, WHAT, error) from error
     if missing:
         raise UserError(f"data {path}: no array {', '.join(missing)}; D4RL's layout has {', '.join(ARRAYS)}")
-    check_shapes(arrays, str(path))
-    return _cut(arrays), info
+    check_shapes({name: arrays[name] for name in ARRAYS[1:] if name in arrays}, str(path))
+    episodes, notes = cut(Episode(*(arrays[name] for name in ARRAYS[:3])), arrays, str(path))
+    if len(arrays["rewards"]) and not any(arrays[name].any() for name in MARKS if name in arrays):
+        notes = [f"no end of an episode is marked, so its {len(arrays['rewards'])} steps are taken as one"]
+    said = spaces_said({**info, **arrays}, arrays["actions"].shape[1])
+    return episodes, info | said | {"notes": notes}
+
+
+def _instead(file: Any) -> tuple[str, ...]:
+    """What need not be there: with marks of every end neither kind, with truncations no timeouts."""
+    if any(name in file for name in WHOLE):
+        return ARRAYS[3:]
+    pairs = [(ended, cut_off) for ended in TERMINATED for cut_off in CUT_OFF if ended in file and cut_off in file]
+    return ARRAYS[3:] if pairs else ()
+
+
+def _arrays(node: Any) -> Any:
+    """An array, or those of a group by name."""
+    return np.asarray(node) if hasattr(node, "shape") else {key: _arrays(one) for key, one in node.items()}
 
 
 def _plain(value: Any) -> Any:
@@ -53,16 +79,6 @@ def _plain(value: Any) -> Any:
         return [_plain(one) for one in value]
     value = value.decode(errors="replace") if isinstance(value, bytes) else value
     return value if isinstance(value, str | int | float | bool | list) else str(value)
-
-
-def _cut(arrays: dict[str, np.ndarray]) -> list[Episode]:
-    steps = len(arrays["rewards"])
-    ends = np.flatnonzero(arrays["terminals"].astype(bool) | arrays["timeouts"].astype(bool)) + 1
-    bounds = [0, *ends.tolist()]
-    if steps - bounds[-1] > 1:
-        bounds.append(steps)
-    spans = [slice(begin, end) for begin, end in pairwise(bounds)]
-    return [Episode(arrays["observations"][s], arrays["actions"][s], arrays["rewards"][s]) for s in spans]
 
 
 FORMATS.add("d4rl", Format(WHAT, accepts, read, native=True))

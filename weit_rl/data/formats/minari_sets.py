@@ -1,17 +1,31 @@
-"""Minari data sets: a folder whose ``data`` holds ``main_data.hdf5`` and ``metadata.json``."""
+"""Minari data sets: a folder whose ``data`` holds ``metadata.json`` beside HDF5 or Arrow files."""
 
 from __future__ import annotations
 
+import importlib.util
+import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from weit_rl.data.formats import FORMATS, Episode, Format, before_each, check_shapes, unreadable
+from weit_rl.data.cutting import cut
+from weit_rl.data.formats import (
+    FORMATS,
+    Episode,
+    Format,
+    before_each,
+    check_shapes,
+    column,
+    flat,
+    unreadable,
+)
 from weit_rl.data.hdf5 import check_hdf5
+from weit_rl.errors import UserError
 
 WHAT = "Minari data set"
 FILES = ("main_data.hdf5", "metadata.json")
+ARROW = ("arrow", "parquet")  # the names of Minari's formats that pyarrow reads
 STATES = "state"  # among an episode's infos, of a set of pictures
 
 
@@ -21,35 +35,75 @@ def accepts(path: Path) -> bool:
 
 
 def read(folder: Path) -> tuple[list[Episode], dict[str, Any]]:
-    """Every episode and the metadata of a Minari data set, given its folder or the ``data`` in it."""
+    """Every episode and the metadata of a Minari data set, given its folder or the ``data`` in it.
+
+    An episode that goes on behind an end it holds is cut there.
+    """
     inner = folder / "data"
+    inner = inner if inner.is_dir() else folder
     try:
-        import h5py
         import minari
 
-        inner = inner if inner.is_dir() else folder
-        with h5py.File(inner / FILES[0]) as file:
-            check_hdf5(file, inner)
+        stored = _checked(inner)
         dataset = minari.MinariDataset(inner)
-        recorded = list(dataset.iterate_episodes())
-        seeds = [one.get("seed") for one in dataset.storage.get_episode_metadata(dataset.episode_indices)]
-        info = {k: sorted(v) if isinstance(v, set) else v for k, v in dataset.storage.metadata.items()}
+        numbers = [int(number) for number in dataset.episode_indices]
+        recorded = [next(iter(dataset.iterate_episodes([number]))) for number in numbers]
+        about = list(dataset.storage.get_episode_metadata(numbers))
+        cut_up = [_episodes(*each, folder) for each in zip(recorded, about, strict=True)]
+    except UserError:
+        raise
     except Exception as error:  # whatever is wrong with the folder: no metadata, truncated, arrays missing
         raise unreadable(folder, WHAT, error) from error
-    del info["observation_space"], info["action_space"]
-    info.setdefault("env_id", dataset.env_spec.id if dataset.env_spec else None)
-    info["reset_seeds"] = seeds
-    return [_episode(episode, folder) for episode in recorded], info
+    stored.setdefault("env_id", dataset.env_spec.id if dataset.env_spec else None)
+    stored["reset_seeds"] = [
+        seed for one, (pieces, _) in zip(about, cut_up, strict=True) for seed in _seeds(one, pieces)
+    ]
+    stored["notes"] = [note for _, notes in cut_up for note in notes]
+    return [piece for pieces, _ in cut_up for piece in pieces], stored
 
 
-def _episode(episode: Any, folder: Path) -> Episode:
-    arrays = {name: np.asarray(getattr(episode, name)) for name in ("observations", "actions", "rewards")}
-    arrays["observations"] = before_each(arrays["observations"], arrays["actions"])
-    check_shapes(arrays, f"{folder}, episode {episode.id}")
+def _checked(inner: Path) -> dict[str, Any]:
+    """The metadata, of a set that neither runs code nor claims what it cannot hold."""
+    stored = json.loads((inner / FILES[1]).read_text(encoding="utf-8"))
+    form = stored.get("data_format")
+    if missing := [name for name in ("observation_space", "action_space") if not isinstance(stored.get(name), str)]:
+        # Minari would make the environment of env_spec, with whatever module that names.
+        raise ValueError(f"{FILES[1]} holds no {' and no '.join(missing)}")
+    if form in ARROW and importlib.util.find_spec("pyarrow") is None:
+        raise UserError(
+            f"data {inner}: is stored in Minari's {form} format, which pyarrow reads; install it: "
+            "pip install 'weit_rl[arrow]'"
+        )
+    if form not in ARROW:
+        import h5py
+
+        with h5py.File(inner / FILES[0]) as file:
+            check_hdf5(file, inner)
+    return stored
+
+
+def _episodes(episode: Any, about: dict[str, Any], folder: Path) -> tuple[list[Episode], list[str]]:
+    where = f"{folder}, episode {episode.id}"
+    actions, rewards = np.asarray(episode.actions), np.asarray(episode.rewards)
+    laid = Episode(before_each(flat(episode.observations), actions), actions, rewards)
+    check_shapes(laid.by_name, where)
+    if len(rewards) < int(about.get("total_steps", 0)):
+        raise ValueError(f"episode {episode.id} holds {len(rewards)} of {about['total_steps']} steps")
+    ends = {name: np.asarray(getattr(episode, name)) for name in ("terminations", "truncations")}
+    pieces, _ = cut(laid, ends, where)
+    if len(pieces[0].rewards) < len(rewards):
+        return pieces, [
+            f"episode {episode.id} goes on behind its end at step {len(pieces[0].rewards)}, and is cut there"
+        ]
     states = (episode.infos or {}).get(STATES)
     if not isinstance(states, np.ndarray) or states.dtype.kind not in "fiub":
-        return Episode(**arrays)
-    return Episode(**arrays, states=before_each(states, arrays["actions"]))
+        return [laid._replace(rewards=column(rewards))], []
+    return [laid._replace(rewards=column(rewards), states=before_each(states, actions))], []
+
+
+def _seeds(about: dict[str, Any], pieces: list[Episode]) -> list[Any]:
+    """Of each piece, of which only the first begins with a reset of this seed."""
+    return [about.get("seed"), *[None] * (len(pieces) - 1)]
 
 
 FORMATS.add("minari", Format(WHAT, accepts, read, native=True))

@@ -1,0 +1,41 @@
+"""Names of data sets as Minari has them, ``NAMESPACE/NAME-v0``, and the folder in which it finds them by these."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+from weit_rl.errors import UserError
+
+NAME = re.compile(r"((?:[-\w]+/)*)([-\w]+)-v(\d+)", re.ASCII)
+
+
+def installed() -> Path:
+    """The folder of the sets that are installed on this machine."""
+    return Path(os.environ.get("MINARI_DATASETS_PATH") or Path(os.path.expanduser("~"), ".minari", "datasets"))
+
+
+def check_id(dataset_id: str | None) -> None:
+    """UserError for a name that Minari would not list."""
+    from minari.dataset.minari_dataset import parse_dataset_id
+
+    if dataset_id is None:
+        return
+    try:
+        good = NAME.fullmatch(dataset_id) is not None and bool(parse_dataset_id(dataset_id))
+    except ValueError:
+        good = False
+    if not good:
+        raise UserError(
+            f"dataset_id={dataset_id}: must be a name and a version of letters, digits, - and _, in namespaces or not; "
+            "give one such as mine/hopper/expert-v0"
+        )
+
+
+def level_id(dataset_id: str | None, level: str) -> str | None:
+    """The name of one level of several: ``mine/hopper-v0`` gives ``mine/hopper/expert-v0``."""
+    if dataset_id is None:
+        return None
+    name, version = dataset_id.rsplit("-v", 1)
+    return f"{name}/{level}-v{version}"

@@ -1,0 +1,130 @@
+"""The spaces that a data set says it was recorded in, as the formats store them."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from weit_rl.envs.flat_spaces import parts
+
+TEXTS = ("action_space", "observation_space", "env_spec")  # as Minari and Gymnasium write them
+BOUNDS = (("action_low", "action_high"), ("action_space_low", "action_space_high"), ("act_low", "act_high"))
+BOX = re.compile(r"Box\((?P<low>[^,]+), (?P<high>[^,]+), \((?P<shape>[\d, ]+)\), \w+\)")
+MOST = 10**6  # numbers in a box that is shown with one bound for all
+SPACES = (*TEXTS, *(name for pair in BOUNDS for name in pair), "low", "high", "max_action")
+
+
+@dataclass(frozen=True)
+class Part:
+    """A box of numbers.
+
+    Attributes:
+        shape: of it.
+        low: flat.
+        high: flat.
+    """
+
+    shape: tuple[int, ...]
+    low: np.ndarray
+    high: np.ndarray
+
+    @property
+    def size(self) -> int:
+        """Numbers in it."""
+        return math.prod(self.shape)
+
+    @property
+    def is_bounded(self) -> bool:
+        """Whether all bounds are finite, and apart."""
+        return bool(np.isfinite(self.low).all() and np.isfinite(self.high).all() and (self.low < self.high).all())
+
+    def __str__(self) -> str:
+        pairs = dict.fromkeys(f"[{low:g}, {high:g}]" for low, high in zip(self.low, self.high, strict=True))
+        return " and ".join(list(pairs)[:3]) + (" and others" if len(pairs) > 3 else "")
+
+
+def spaces_said(names: Mapping[str, Any], actions: int) -> dict[str, Any]:
+    """What arrays or attributes beside the data say of spaces, as plain values.
+
+    Args:
+        names: any, of which those in ``SPACES`` count.
+        actions: numbers in one action; ``low`` and ``high`` of so many are its bounds.
+
+    Returns:
+        ``action_space``, ``observation_space``, ``env_spec``, those that are said.
+    """
+    said: dict[str, Any] = {name: _text(names[name]) for name in TEXTS if name in names}
+    numbers = {name: np.asarray(one, np.float64) for name, one in names.items() if name in SPACES and _is_numbers(one)}
+    sizes = {name: one.size for name, one in numbers.items()}
+    pairs = [pair for pair in BOUNDS if set(pair) <= set(numbers)]
+    pairs += [("low", "high")] if sizes.get("low") == sizes.get("high") == actions else []
+    ends = [(numbers[low], numbers[high]) for low, high in pairs]
+    ends += [(-numbers["max_action"], numbers["max_action"])] if "max_action" in numbers else []
+    return ({"action_space": _box(*ends[0], actions)} if ends else {}) | said
+
+
+def _is_numbers(value: Any) -> bool:
+    return np.asarray(value).dtype.kind in "fiu" and np.size(value) > 0
+
+
+def space_of(said: Any) -> dict[str, Part]:
+    """Read a space that a set names: by name its boxes, where a single one has none.
+
+    Args:
+        said: Minari's JSON, or that read; or the text that Gymnasium shows a Box as.
+
+    Raises:
+        ValueError: if it is none of these, or holds what is no box.
+    """
+    try:
+        said = (json.loads(said) if said.lstrip().startswith("{") else _shown(said)) if isinstance(said, str) else said
+        return dict(parts(_nested(said)))
+    except (KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise ValueError(f"no space ({error})") from error
+
+
+def space_made(space: Any) -> dict[str, Part]:
+    """The same of a Gymnasium space."""
+    return {name: Part(box.shape, box.low.ravel(), box.high.ravel()) for name, box in parts(space)}
+
+
+def _nested(said: Mapping[str, Any]) -> Any:
+    kind, inner = said["type"], said.get("subspaces")
+    if kind == "Dict":
+        return {key: _nested(one) for key, one in dict(inner or {}).items()}
+    if kind == "Tuple":
+        return tuple(_nested(one) for one in inner or ())
+    if kind != "Box":
+        raise ValueError(f"{kind} is no box of numbers")
+    low, high = (np.array(said[end], np.float64).ravel() for end in ("low", "high"))
+    shape = tuple(int(edge) for edge in said["shape"])
+    if not len(low) == len(high) == math.prod(shape):
+        raise ValueError("bounds and shape of a box differ")
+    return Part(shape, low, high)
+
+
+def _shown(text: str) -> dict[str, Any]:
+    """A Box as Gymnasium shows it: one bound for all, or all of them."""
+    found = BOX.fullmatch(text.strip())
+    if found is None:
+        raise ValueError("neither JSON nor a Box")
+    shape = [int(edge) for edge in found["shape"].split(",") if edge.strip()]
+    low, high = ([float(one) for one in found[end].strip("[]").split()] for end in ("low", "high"))
+    many = math.prod(shape) if len(low) == len(high) == 1 and math.prod(shape) <= MOST else 1
+    return {"type": "Box", "shape": shape, "low": low * many, "high": high * many}
+
+
+def _box(low: np.ndarray, high: np.ndarray, actions: int) -> dict[str, Any]:
+    bounds = [end.ravel().tolist() * (actions if end.size == 1 else 1) for end in (low, high)]
+    return {"type": "Box", "shape": [len(bounds[0])], "low": bounds[0], "high": bounds[1]}
+
+
+def _text(value: Any) -> str:
+    value = np.asarray(value).item() if np.size(value) == 1 else str(value)
+    return value.decode(errors="replace") if isinstance(value, bytes) else str(value)

@@ -1,0 +1,104 @@
+"""The wrappers that a data set says its environment had, and what they do to its numbers."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from weit_rl.data.notices import notice
+from weit_rl.envs.entry import EnvEntry
+from weit_rl.errors import UserError
+
+# Gymnasium's, also of earlier versions. What RescaleAction does is said by the set's own action space.
+HARMLESS = (
+    *("TimeLimit", "Autoreset", "AutoResetWrapper", "PassiveEnvChecker", "OrderEnforcing", "RecordEpisodeStatistics"),
+    *("RecordVideo", "RenderCollection", "HumanRendering", "Monitor", "EnvCompatibility", "StepAPICompatibility"),
+    *("FlattenObservation", "ReshapeObservation", "DtypeObservation", "DtypeObservationV0"),
+    *("NumpyToTorch", "JaxToNumpy", "JaxToTorch", "ArrayConversion", "RescaleAction", "ClipAction"),
+)
+CHANGED = {
+    "observations": (
+        *("NormalizeObservation", "TransformObservation", "RescaleObservation", "FilterObservation", "FrameStack"),
+        *("FrameStackObservation", "DelayObservation", "TimeAwareObservation", "MaxAndSkipObservation"),
+        *("AtariPreprocessing", "DiscretizeObservation", "GrayScaleObservation", "GrayscaleObservation"),
+        *("ResizeObservation", "AddRenderObservation", "PixelObservationWrapper", "AddWhiteNoise", "ObstructView"),
+    ),
+    "actions": ("TransformAction", "DiscretizeAction", "StickyAction", "RepeatAction"),
+    "rewards": ("NormalizeReward", "TransformReward", "ClipReward"),
+}
+DRAWING = ("render_mode", "width", "height", "camera_id", "camera_name", "default_camera_config", "max_geom")
+
+
+class Recorded(NamedTuple):
+    """The environment that a set's ``env_spec`` describes.
+
+    Attributes:
+        env_id: Gymnasium's id.
+        wrappers: names of those it had that the environment here has not.
+        settings: its constructor's arguments that differ, without those of drawing.
+    """
+
+    env_id: str
+    wrappers: tuple[str, ...] = ()
+    settings: tuple[str, ...] = ()
+
+
+def recorded_env(spec: Any, entry: EnvEntry) -> Recorded:
+    """Read a set's ``env_spec``, Gymnasium's JSON, which is only looked at: nothing it names is imported."""
+    if spec is None:
+        return Recorded("")
+    said, own = _read(spec), _read(_own_spec(entry))
+    have = [(_name(one), _text(one.get("kwargs"))) for one in own["additional_wrappers"]]
+    extra = [one for one in said["additional_wrappers"] if (_name(one), _text(one.get("kwargs"))) not in have]
+    keys = {key for key in {**said["kwargs"], **own["kwargs"]} if key not in DRAWING}
+    differ = sorted(key for key in keys if _text(said["kwargs"].get(key)) != _text(own["kwargs"].get(key)))
+    same = said["id"] == own["id"]
+    return Recorded(said["id"], tuple(_name(one) for one in extra), tuple(differ) if same else ())
+
+
+def check_recorded(made: Recorded, entry: EnvEntry, path: Path) -> None:
+    """UserError for wrappers that change what the numbers mean; a warning for those nobody here knows."""
+    for what, names in CHANGED.items():
+        if changing := [name for name in made.wrappers if name in names]:
+            raise UserError(
+                f"data {path}: its {what} went through {', '.join(changing)}, and {entry.name} has no such wrapper, so "
+                "they mean something else; record it without, or register an environment that has it and use env=gym:ID"
+            )
+    known = {*HARMLESS, *(name for names in CHANGED.values() for name in names)}
+    if unknown := [name for name in made.wrappers if name not in known]:
+        notice(path, f" was recorded through {', '.join(unknown)}, which {entry.name} has not; check what it changes")
+    if made.settings:
+        notice(path, f" was recorded in {made.env_id} with other settings than here: {', '.join(made.settings)}")
+
+
+def _own_spec(entry: EnvEntry) -> Any:
+    import gymnasium
+
+    spec = gymnasium.spec(entry.gym_id)
+    wrappers = [{"name": one.name, "kwargs": one.kwargs} for one in spec.additional_wrappers]
+    return {"id": spec.id, "kwargs": spec.kwargs, "additional_wrappers": wrappers}
+
+
+def _read(spec: Any) -> dict[str, Any]:
+    """``id``, ``kwargs`` and ``additional_wrappers``, empty where they are not said."""
+    try:
+        said = json.loads(spec) if isinstance(spec, str) else spec
+    except (ValueError, RecursionError):
+        said = None
+    said = said if isinstance(said, dict) else {}
+    wrappers, kwargs = said.get("additional_wrappers"), said.get("kwargs")
+    wrappers = [one for one in wrappers if isinstance(one, dict)] if isinstance(wrappers, list | tuple) else []
+    return {
+        "id": str(said.get("id", "")),
+        "kwargs": kwargs if isinstance(kwargs, dict) else {},
+        "additional_wrappers": wrappers,
+    }
+
+
+def _name(wrapper: dict[str, Any]) -> str:
+    return str(wrapper.get("name", "?"))[:60]
+
+
+def _text(value: Any) -> str:
+    return json.dumps(value or {}, sort_keys=True, default=str)
