@@ -10,7 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from weit_rl.agents.given import one_each
 from weit_rl.envs.entry import EnvEntry
+from weit_rl.errors import UserError
 from weit_rl.weit import eval_mode
 
 
@@ -46,8 +48,9 @@ class History:
 
     def push(self, rows: Tensor, actions: Tensor, observations: np.ndarray, rewards: np.ndarray) -> None:
         """Take in what the rows did and saw."""
+        earned = torch.as_tensor(one_each("rewards", rewards, len(rows))).to(actions)
         self.actions[rows, self.t] = actions
-        self.returns_to_go[rows, self.t + 1] = self.returns_to_go[rows, self.t] - torch.as_tensor(rewards).to(actions)
+        self.returns_to_go[rows, self.t + 1] = self.returns_to_go[rows, self.t] - earned
         self.t += 1
         seen = self.observations[-1].clone()
         seen[rows] = torch.as_tensor(observations).to(seen)
@@ -71,9 +74,17 @@ class Kept:
         self.past = net.nothing(count)
 
     def act(self, rows: Tensor) -> Tensor:
-        """``(rows, action_dim)`` for the rows still running; what was kept of the others is dropped."""
-        if len(rows) < len(self.rows):
+        """``(rows, action_dim)`` for the rows still running; what was kept of the others is dropped.
+
+        Raises:
+            UserError: for rows that were dropped before, or in another order.
+        """
+        if not torch.equal(self.rows, rows):
             running = torch.isin(self.rows, rows)
+            if not torch.equal(self.rows[running], rows):
+                raise UserError(
+                    f"rows {rows.tolist()}: of those kept are {self.rows.tolist()}; give some of them, in order"
+                )
             self.rows, self.past = rows, tuple(kept[running] for kept in self.past)
         now = (self.seen[rows], self.actions[rows], self.returns_to_go[rows], torch.full_like(rows, self.t))
         actions, self.past = self.net.step(*now, self.past)
@@ -83,7 +94,7 @@ class Kept:
         """Take in what the rows did and saw."""
         self.t += 1
         self.actions[rows] = actions
-        self.returns_to_go[rows] -= torch.as_tensor(rewards).to(actions)
+        self.returns_to_go[rows] -= torch.as_tensor(one_each("rewards", rewards, len(rows))).to(actions)
         self.seen[rows] = torch.as_tensor(observations).to(self.seen)
 
 

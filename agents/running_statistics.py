@@ -16,10 +16,13 @@ from stable_baselines3.common.vec_env import VecNormalize
 from torch import Tensor
 
 CLIP = 10.0  # standard deviations, as in VecNormalize
+ROUNDING = 4 * torch.finfo(torch.float32).eps  # of its mean: what an entry may deviate by and be constant all the same
+LEAST = 1e-18  # standard deviation whose square float32 still divides by
+OLD = 1e-8  # added to every variance by agents from before constants had a scale of 1
 
 
 class ScaledObservations(BaseFeaturesExtractor):
-    """Observations less their mean, over their standard deviation, clipped.
+    """Observations less their mean, over their standard deviation, clipped; over 1 where they have not moved yet.
 
     Args:
         observation_space: of flat observations ``(obs,)``.
@@ -28,6 +31,7 @@ class ScaledObservations(BaseFeaturesExtractor):
     mean: Tensor
     variance: Tensor
     count: Tensor
+    added: Tensor
 
     def __init__(self, observation_space: spaces.Box):
         features = int(observation_space.shape[0])
@@ -35,10 +39,12 @@ class ScaledObservations(BaseFeaturesExtractor):
         self.register_buffer("mean", torch.zeros(features, dtype=torch.float64))
         self.register_buffer("variance", torch.ones(features, dtype=torch.float64))
         self.register_buffer("count", torch.zeros((), dtype=torch.float64))
+        self.register_buffer("added", torch.zeros(features, dtype=torch.float64))  # to the variance
+        self.register_load_state_dict_pre_hook(_as_old_ones)
 
     def forward(self, observations: Tensor) -> Tensor:
         """``(batch, obs)`` in, ``(batch, obs)`` out."""
-        scaled = (observations - self.mean.float()) / (self.variance.float() + 1e-8).sqrt()
+        scaled = (observations - self.mean.float()) / (self.variance.float() + self.added.float()).sqrt()
         return scaled.clamp(-CLIP, CLIP)
 
     def take_in(self, observations: Tensor) -> None:
@@ -50,6 +56,12 @@ class ScaledObservations(BaseFeaturesExtractor):
         self.mean += apart * new / both
         self.variance.copy_(spread / both)
         self.count.copy_(both)
+        still = self.variance.sqrt() <= (ROUNDING * self.mean.abs()).clamp_min(LEAST)
+        self.added.copy_(still.double())
+
+
+def _as_old_ones(module: Any, state: dict[str, Tensor], prefix: str, *_: Any) -> None:
+    state.setdefault(prefix + "added", torch.full_like(module.added, OLD))
 
 
 class NewStatistics(BaseCallback):

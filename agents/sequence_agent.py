@@ -10,10 +10,9 @@ import torch
 from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper
 from torch import Tensor
 
+from weit_rl.agents.given import check_memory, numbers, observed, one_each
 from weit_rl.envs.action_box import ActionBox
 from weit_rl.envs.entry import entry_of_file
-from weit_rl.errors import UserError
-from weit_rl.models.multimodal import Multimodal
 from weit_rl.training.checkpoint import load_network
 
 
@@ -85,7 +84,7 @@ class SequenceAgent:
 
         Args:
             observation: ``(n, obs)``, or ``(obs,)`` of a single environment; pictures alike.
-            state: what the last call returned (default None: all episodes begin).
+            state: what the last call returned, of the same rows (default None: all episodes begin).
             episode_start: ``(n,)`` booleans, where an episode begins (default: none does).
             deterministic: ignored, its actions always are.
 
@@ -93,15 +92,18 @@ class SequenceAgent:
             ``(n, act)`` float32 within the bounds (or ``(act,)``), and the memory, which holds them in [-1, 1].
 
         Raises:
-            UserError: for observations of another size.
+            UserError: for observations of another size or not finite, or a state, rewards or episode starts of others.
         """
-        single = np.ndim(observation) == self.net.observation_mean.ndim
-        rows = np.asarray(observation, np.float32)[None if single else slice(None)]
-        self._check(rows)
+        rows, single = observed(observation, self.net)
         rewards, self.rewards = self.rewards, None  # of this step alone
-        memory = self._empty(rows) if state is None else self._later(Memory(*state), rewards)
+        if state is None:
+            memory = self._empty(rows)
+        else:
+            check_memory(state, self._empty(rows))
+            earned = None if rewards is None else one_each("rewards", numbers("rewards", rewards), len(rows))
+            memory = self._later(Memory(*state), earned)
         if episode_start is not None and state is not None:
-            self._forget(memory, np.asarray(episode_start, bool))
+            self._forget(memory, one_each("episode_start", episode_start, len(rows)).astype(bool))
         newest, everyone = np.minimum(memory.time, self.net.context - 1), np.arange(len(rows))
         memory.observations[everyone, newest] = rows
         actions, past = self._act(memory, newest)
@@ -123,11 +125,6 @@ class SequenceAgent:
         if (newest == newest[0]).all():  # no row is padded
             return self.net.act(*(part[:, : newest[0] + 1] for part in inputs)).cpu().numpy(), ()
         return self.net(*inputs)[rows, last].cpu().numpy(), ()
-
-    def _check(self, rows: np.ndarray) -> None:
-        seen, wanted = rows.shape[1:], self.net.observation_mean.shape
-        if len(wanted) == 1 and seen != wanted and not isinstance(self.net, Multimodal):  # its pictures come behind
-            raise UserError(f"observation: has {seen[0]} numbers, the policy sees {wanted[0]}; use its environment")
 
     def _times(self, memory: Memory) -> np.ndarray:
         """``(n, context)`` steps of the episode that the window holds."""

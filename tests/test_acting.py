@@ -4,11 +4,12 @@ import itertools
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from conftest import small_inputs, small_net
 
-from weit_rl.agents.evaluation import rollout
+from weit_rl.agents.evaluation import memory_of, rollout
 from weit_rl.choices import RTG
 from weit_rl.command import compose
 from weit_rl.errors import UserError
@@ -177,3 +178,57 @@ def test_hugging_face_s_weights_give_hugging_face_s_actions(monkeypatch):
     with torch.no_grad():
         wanted = hugging_face.act(peer, *given, times)
         torch.testing.assert_close(hugging_face.ours(peer, 6).act(*given, times), wanted, rtol=0, atol=1e-5)
+
+
+# --- what does not go together
+
+
+@pytest.mark.parametrize("name", models_of("control"))
+def test_policies_refuse_what_would_be_broadcast(name):
+    net, given = small_net(name).eval(), list(small_inputs(name, batch=3, steps=net_steps(name)))
+    net(*given)
+    for place in range(1, 4):
+        for wrong in (given[place][:1], given[place][0]):
+            with pytest.raises(UserError, match="give 3 rows of"):
+                net(*given[:place], wrong, *given[place + 1 :])
+    kind = "channels" if given[0].ndim > 3 else "numbers"
+    if name != "multimodal":  # whose pictures lie behind
+        with pytest.raises(UserError, match=f"observation: has 1 {kind}, the policy sees"):
+            net(given[0][:, :, :1], *given[1:])
+
+
+def net_steps(name):
+    """As many as every policy takes."""
+    return 1 if name in ("conv", "convnext_policy") else 4
+
+
+@torch.no_grad()
+def test_a_past_of_other_rows_is_refused():
+    net = loud(small_net(**BANDED))
+    now = torch.ones(3, 5), torch.zeros(3, 2), torch.ones(3), torch.zeros(3, dtype=torch.int64)
+    _, past = net.step(*now, net.nothing(3))
+    for rows in (1, 2, 4):
+        with pytest.raises(UserError, match=f"past: of shape .{rows}, .* one row for each observation"):
+            net.step(*now, net.nothing(rows))
+    with pytest.raises(UserError, match="past: of 1 blocks, the policy has 2"):
+        net.step(*now, past[:1])
+    for place, name in ((1, "action"), (2, "returns_to_go"), (3, "times")):
+        with pytest.raises(UserError, match=f"{name}: of shape"):
+            net.step(*now[:place], now[place][:1], *now[place + 1 :], past)
+
+
+@torch.no_grad()
+def test_what_is_kept_of_an_episode_is_not_given_to_another_one():
+    memory = memory_of(loud(small_net(**BANDED)), np.ones((4, 5), np.float32))
+    first = torch.tensor([1, 3])
+    memory.act(first)
+    for rows in ([0, 2], [3, 1], [0, 1, 2, 3]):
+        with pytest.raises(UserError, match=r"of those kept are \[1, 3\]"):
+            memory.act(torch.tensor(rows))
+    for net in (memory.net, small_net()):
+        memory = memory_of(net, np.ones((4, 5), np.float32))
+        actions = memory.act(first)
+        with pytest.raises(UserError, match=r"rewards: of shape .1,., there are 2 observations"):
+            memory.push(first, actions, np.ones((2, 5)), np.ones(1))
+        memory.push(first, actions, np.ones((2, 5), np.float32), np.ones((2, 1), np.float32))
+        memory.act(first[:1])

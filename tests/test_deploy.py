@@ -48,6 +48,7 @@ def graph_of(monkeypatch):
         if net.observation_mean.ndim == 1:
             net.observation_mean.copy_(torch.arange(5.0))
             net.observation_std.fill_(3.0)
+            net.observation_clip.fill_(0.7)  # half of what is drawn goes further
         card = {"model": model, "size": [16, 2, 8], "env": "Toy", "options": {**OPTIONS[model], **options}}
         return net, policy_step.policy_graph(net, card, batch)
 
@@ -80,6 +81,57 @@ def largest_error(policy, net, graph, rows=2, steps=9):
         rewards = rng.normal(50, 20, rows).astype(np.float32)
         history.push(everyone, actions, draw(t + 1).numpy(), rewards)
     return worst
+
+
+def refuses_what_does_not_go_together(policy, graph):
+    """Whatever runs it: nothing is broadcast, and no row gets another one's memory."""
+    seen, rows = graph.draw(0)["observation"].numpy(), graph.batch or 2
+    seen, told = seen[:rows], np.ones(rows, np.float32)
+    policy.reset()
+    before = policy.act(seen)
+    said = policy.act(seen, told)
+    spoilt = seen.astype(np.float64)
+    spoilt.flat[-1] = np.nan
+    for observation, reward, line in (
+        (seen[:1] if rows > 1 else seen.repeat(2, 0), told, "the last call had|or fewer rows"),
+        (seen.repeat(2, 0), told, "or fewer rows|the last call had"),
+        (seen[..., :-1], told, "or fewer rows"),
+        (seen[None], told, "or fewer rows"),
+        (seen.astype(str), told, "observation: of type <U"),
+        ([[1.0], [1.0, 2.0]], told, "observation: not an array of numbers"),
+        (spoilt, told, "observation: nan at .* is not (finite|a byte)"),
+        (seen, np.ones(rows + 1), f"takes one for each of {rows} observations"),
+        (seen, np.ones((rows, 2)), f"takes one for each of {rows} observations"),
+        (seen, np.full(rows, np.inf), r"reward: inf at \(0,\) is not finite"),
+    ):
+        with pytest.raises(ValueError, match=line) as error:
+            policy.act(observation, reward)
+        assert "\n" not in str(error.value)
+    policy.reset()  # a refused call left no trace, and a column of rewards is one reward a row
+    assert np.array_equal(policy.act(seen), before) and np.array_equal(policy.act(seen, told[:, None]), said)
+
+
+@policies
+def test_what_does_not_go_together_is_refused(graph_of, model, options):
+    _, graph = graph_of(model, **options)
+    refuses_what_does_not_go_together(acting(in_torch(graph), graph), graph)
+
+
+def test_a_step_refuses_memories_of_other_rows(graph_of):
+    _, graph = graph_of("dt", **ORIGINAL)
+    for name, tensor in graph.inputs.items():
+        other = {**graph.inputs, name: tensor[:1]}
+        with pytest.raises(UserError, match="beside these observations"):
+            graph.module(**other)
+
+
+def test_pictures_are_bytes():
+    policy, _ = counting()
+    policy.blank["observation"] = np.zeros((1, 3), np.uint8)
+    assert policy.act(np.array([0.0, 7.0, 255.0])).tolist() == [0]
+    for wrong in (0.5, -1, 256):
+        with pytest.raises(ValueError, match=r"observation: .* at \(0,\) is not a byte"):
+            policy.act(np.array([wrong, 1, 2]))
 
 
 @policies
@@ -119,6 +171,7 @@ def test_onnx_runtime_gives_the_same_actions(graph_of, model, batch, options, tm
     assert difference(policy.run, graph) < 1e-5
     for rows in {batch or 1, batch or 3}:
         assert largest_error(policy, net, graph, rows) < 1e-5
+    refuses_what_does_not_go_together(policy, graph)
     assert str(Path(__file__).parent.parent).encode() not in (tmp_path / "policy.onnx").read_bytes()
 
 
@@ -128,6 +181,7 @@ def test_a_program_of_torch_gives_the_same_actions(graph_of, model, batch):
     kind, threads = FORMATS.get("torch_export"), torch.get_num_threads()
     policy = acting(kind.step(kind.write(graph), threads + 1), graph)
     assert largest_error(policy, net, graph, batch or 3) < 1e-6 and torch.get_num_threads() == threads
+    refuses_what_does_not_go_together(policy, graph)
 
 
 def test_in_8_bits_a_file_is_small_and_acts_nearly_alike(graph_of):
@@ -142,12 +196,18 @@ def test_a_classifier_takes_bytes_and_gives_logits(model, tmp_path):
     net = small_net(model, depth=1).eval()
     card = {"model": model, "size": [16, 1, 8], "data": "noise", "classes": ["a", "b"]}
     graph, kind = classifier_graph(net, card, 4), FORMATS.get("onnx")
+    for other in (torch.zeros(4, 3, 8, 8), graph.inputs["images"][0], graph.inputs["images"][:, :1]):
+        with pytest.raises(UserError, match="images"):
+            graph.module(other)
     (tmp_path / "it.onnx").write_bytes(kind.write(graph))
     session = onnx_policy.opened(tmp_path / "it.onnx")
     assert onnx_policy.card_of(session)["classes"] == ["a", "b"]
     with pytest.raises(ValueError, match=r"it\.onnx: no policy that weit_rl.export wrote"):
         onnx_policy.OnnxPolicy(tmp_path / "it.onnx")
     step = onnx_policy.stepper(session)
+    for wrong in (np.zeros((4, 3, 8, 8), np.float32), np.zeros((4, 1, 8, 8), np.uint8)):
+        with pytest.raises(Exception, match="images"):
+            step({"images": wrong})
     assert difference(step, graph) < 1e-5 and median_seconds(step, graph, calls=3) > 0
     images = torch.cat([graph.draw(seed)["images"] for seed in (1, 2)])[:6]  # no multiple of the batch
     torch.testing.assert_close(Answers(step, 4)(images), net(images), atol=1e-5, rtol=0)

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from weit_rl.data.images import decode, folder, load_images, load_sources
+from weit_rl.data.images import Images, decode, folder, load_images, load_sources
+from weit_rl.data.images.parts import Part
 from weit_rl.errors import UserError
 
 PLACES = ("train", "val", "test")  # folders of a set
@@ -287,3 +288,12 @@ def test_statistics_are_counted_in_pieces(monkeypatch):
     pieces = load_images("digits")
     assert all(np.array_equal(a, b) for a, b in zip(whole.statistics(), pieces.statistics(), strict=True))
     assert whole.statistics()[0] == pytest.approx(whole.train.sample().pixels.mean() / 255)
+
+
+def test_a_channel_of_one_value_is_not_blown_up_once_another_one_is_seen():
+    pixels = np.random.default_rng(0).integers(0, 256, (6, 3, 8, 8), dtype=np.uint8)
+    pixels[:, 2] = 40
+    part = Part(pixels, np.zeros(6, np.int64))
+    mean, std = Images("grey", ("a",), part, part, part, "none").statistics()
+    assert mean[2].item() == pytest.approx(40 / 255) and std[2] == 1
+    assert std[:2].flatten() == pytest.approx(pixels[:, :2].std((0, 2, 3)) / 255, rel=1e-4)

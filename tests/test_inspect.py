@@ -88,3 +88,16 @@ def test_bins_are_told_apart(low, width):
 )
 def test_bad_words_are_one_line(refused, minari_folder, words, says):
     assert says in refused("collect", "mode=inspect", *(word.format(folder=minari_folder[0]) for word in words))
+
+
+def test_columns_that_never_move_are_named(tmp_path, capsys):
+    files = {f"ep{i}": arrays(i) | {"env_id": "HalfCheetah-v5"} for i in range(3)}
+    folder = write(tmp_path / "moving", files)
+    assert inspected(f"data={folder}")[str(folder)]["constant_columns"] == []
+    assert "constant" not in capsys.readouterr().out
+    for number, file in enumerate(files.values()):
+        file["observations"][:, [2, 3, 4]] = [7, -1, 0]
+        file["observations"][:, 9] = 1e6 + 0.0625 * (number % 2)  # no more than float32 rounds
+    folder = write(tmp_path / "still", files)
+    assert inspected(f"data={folder}")[str(folder)]["constant_columns"] == [2, 3, 4, 9]
+    assert "\n  constant  columns 2-4, 9 of the observations never move\n" in capsys.readouterr().out

@@ -64,9 +64,10 @@ MAY_IMPORT = {
     "masks": BASE | {"plan"},
     "constraints": BASE | {"kernels", "plan"},
     "parameters": set(),
+    "normaliser": set(),
     "hub": {"errors"},
     "model_card": {"choices", "errors", "models", "sizes"},
-    "bank": BASE | {"constraints", "hub", "model_card", "parameters", "plan", "resize"},
+    "bank": BASE | {"constraints", "hub", "model_card", "normaliser", "parameters", "plan", "resize"},
     "factors": {"bank", "parameters", "plan"},
     "placeholder": {"errors"},
     "skeleton": {"errors", "placeholder", "plan"},
@@ -78,19 +79,19 @@ MAY_IMPORT = {
     "kept": {"activations", "plan", "regression"},
     "reconstruction": {"activations", "kept", "plan", "regression", "weit"},
     "linear_probe": {"plan", "regression", "start", "weit"},
-    "models": BASE | {"plan"},
+    "models": BASE | {"normaliser", "plan"},
     "shipped": {"choices", "errors", "models", "tensorfile"},
     "envs": BASE,
     "data": BASE | {"envs"},
     "deploy": BASE | {"envs"},
-    "training": BASE | {"bank", "masks", "models", "plan", "resize", "skeleton", "weit"},
+    "training": BASE | {"bank", "masks", "models", "normaliser", "plan", "resize", "skeleton", "weit"},
     "initializers": BASE
     | {"bank", "bodies", "kept", "linear_probe", "parameters", "plan", "reconstruction", "resize", "spectrum", "start"}
     | {"skeleton", "training.loop", "weit"},
     "agents": BASE
     | {"bank", "bodies", "data", "envs", "initializers", "made_for", "models", "plan", "regression", "shipped", "start"}
     | {"training", "weit"},
-    "tasks": BASE | {"agents", "bank", "data", "envs", "models", "plan", "training", "weit"},
+    "tasks": BASE | {"agents", "bank", "data", "envs", "models", "normaliser", "plan", "training", "weit"},
 }
 MODULES = {path: name for path, name in SOURCES.items() if path.suffix == ".py"}
 

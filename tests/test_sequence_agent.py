@@ -131,3 +131,61 @@ def test_another_bodys_observations_are_refused(model):
     for seen in (np.zeros((2, 7)), np.zeros(7)):
         with pytest.raises(UserError, match="has 7 numbers, the policy sees 5; use its environment"):
             agent.predict(seen)
+
+
+# --- what does not go together
+
+
+def told(agent, **given):
+    """The line with which a second call is refused."""
+    seen = np.ones((4, 5), np.float32)
+    _, state = agent.predict(seen)
+    with pytest.raises(UserError) as error:
+        agent.predict(**{"observation": seen, "state": state, **given})
+    assert "\n" not in str(error.value)
+    return str(error.value)
+
+
+@pytest.mark.parametrize("options", [{}, {"rtg": "every", "past_actions": True}, BANDED], ids=str)
+def test_a_memory_of_other_environments_is_refused(options):
+    agent = SequenceAgent(policy("dt", options))
+    for rows in (1, 3, 5):
+        assert f"need ({rows}, 4, 5); pass on what the last predict" in told(agent, observation=np.ones((rows, 5)))
+    _, short = SequenceAgent(policy("dt", {**options, "context": 7})).predict(np.ones((4, 5)))
+    assert "state: its observations are of shape (4, 7, 5)" in told(agent, state=short)
+    for other in (short[:2], np.ones(4), "a"):
+        assert "state: not a memory" in told(agent, state=other)
+
+
+def test_observations_that_are_none_are_refused():
+    agent, wrong = SequenceAgent(policy("dt", {})), np.ones((4, 5))
+    wrong[2, 1] = np.nan
+    assert "nan at (2, 1) is not finite; mend the environment" in told(agent, observation=wrong)
+    assert "has 6 numbers, the policy sees 5" in told(agent, observation=np.ones((4, 6)))
+    assert "not an array of numbers" in told(agent, observation=[["a"] * 5] * 4)
+    for shape in ((2, 4, 5), (0, 5), ()):
+        assert f"of shape {shape}, not one observation nor rows" in told(agent, observation=np.ones(shape))
+
+
+def test_pictures_of_other_channels_are_refused():
+    with pytest.raises(UserError, match="has 8 channels, the policy sees 9"):
+        SequenceAgent(policy("conv", {})).predict(np.ones((2, 8, 16, 16)))
+    with pytest.raises(UserError, match=r"has 5 numbers, the policy sees 2309"):
+        SequenceAgent(policy("multimodal", {})).predict(np.ones((2, 5)))
+
+
+def test_rewards_and_starts_are_one_for_each_environment():
+    agent = SequenceAgent(policy("dt", {}))
+    for shape in ((3,), (1,), (4, 2), ()):
+        assert f"episode_start: of shape {shape}, there are 4" in told(agent, episode_start=np.ones(shape))
+    seen, acted = np.ones((4, 5)), []
+    for rewards in (np.arange(4.0), np.arange(4.0)[:, None]):
+        _, state = agent.predict(seen)
+        agent.rewards = rewards
+        acted.append(agent.predict(seen, state, np.zeros((4, 1)))[1].returns_to_go[:, 1])
+    assert acted[0].tolist() == acted[1].tolist() == [500, 499, 498, 497]
+    for rewards, line in ((np.ones(1), "rewards: of shape"), (np.full(4, np.nan), "rewards: nan at")):
+        _, state = agent.predict(seen)
+        agent.rewards = rewards
+        with pytest.raises(UserError, match=line):
+            agent.predict(seen, state)

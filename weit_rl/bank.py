@@ -15,6 +15,7 @@ from weit_rl.atomic import cannot_write, write_atomically
 from weit_rl.constraints import CONSTRAINTS
 from weit_rl.errors import UserError
 from weit_rl.hub import SCHEME, download, upload
+from weit_rl.normaliser import with_limits
 from weit_rl.parameters import Parameters
 from weit_rl.plan import Plan
 from weit_rl.seeds import seeded
@@ -50,7 +51,7 @@ class TemplateBank(nn.Module):
         super().__init__()
         self.constraint = CONSTRAINTS.get(constraint)
         self.card: dict[str, Any] = {**(card or {}), "constraint": constraint}
-        self.source = dict(source or {})
+        self.source = with_limits(source or {})
         self.templates = Parameters(templates)
         tiles = self.card.get("tiles", {})
         self.tiles = {role: tuple(tiles.get(role, shared.shape[1:])) for role, shared in templates.items()}

@@ -34,7 +34,7 @@ def mended(x: Tensor, y: Tensor, weight: Tensor, bias: Tensor | None) -> tuple[T
 def channelwise(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
     """Scale and shift of every channel of ``x`` that come nearest to ``y``."""
     away = x - x.mean(0)
-    scale = (away * (y - y.mean(0))).sum(0) / away.square().sum(0).clamp_min(1e-12)
+    scale = (away * (y - y.mean(0))).sum(0) / away.square().sum(0).clamp_min(LEAST)
     return scale, y.mean(0) - scale * x.mean(0)
 
 

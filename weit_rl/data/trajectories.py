@@ -8,17 +8,18 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from weit_rl.data.columns import constant, scales
 from weit_rl.errors import UserError
 
-STD_FLOOR = 1e-3
 BEST_FRACTION = 0.1
+RETURN_SCALE, USUAL = 1000.0, (1.0, 1e5)  # what returns are divided by, and the largest ones that it serves
 
 
 class Statistics(NamedTuple):
-    """Mean and standard deviation of every observation entry, each ``(obs,)`` float32; the std is at least 1e-3.
+    """Mean and standard deviation of every observation entry, each ``(obs,)`` float32.
 
-    An entry that hardly moves in the data would otherwise be blown up as soon as it moves when acting. Pictures, each
-    ``(channels, 1, 1)``, go from 0..255 to -1..1 whatever the data.
+    The deviation of an entry that never moves is 1, since it says nothing of how far the entry goes when acting; see
+    :func:`weit_rl.data.columns.scales`. Pictures, each ``(channels, 1, 1)``, go from 0..255 to -1..1 whatever the data.
     """
 
     mean: np.ndarray
@@ -124,6 +125,11 @@ class Trajectories:
         best = max(1, round(BEST_FRACTION * self.episodes))
         return float(np.sort(self.returns())[-best:].mean())
 
+    def return_scale(self) -> float:
+        """What a network divides returns by: 1000, or the largest return-to-go where that is far from it."""
+        largest = float(np.abs(self.returns_to_go()).max())
+        return RETURN_SCALE if USUAL[0] <= largest <= USUAL[1] or not largest else largest
+
     def shares(self) -> np.ndarray | None:
         """``(episodes,)`` share of the windows that end in each, of sum 1; None where all steps are drawn alike.
 
@@ -136,14 +142,15 @@ class Trajectories:
         return shares / shares.sum()
 
     def statistics(self) -> Statistics:
-        """Mean and floored standard deviation of the observations, each step counted as often as it is drawn.
+        """Mean and standard deviation of the observations, each step counted as often as it is drawn.
 
         Of states beside pictures only those.
         """
-        if self.pictures and self.states is None:
+        states = self.columns
+        if states is None:
             middle = np.full((self.stack * self.observations.shape[1], 1, 1), 127.5, np.float32)
             return Statistics(middle, middle)
-        shares, states = self.shares(), self.observations if self.states is None else self.states
+        shares = self.shares()
         if shares is None:
             mean = states.mean(axis=0, dtype=np.float64)
             std = states.std(axis=0, dtype=np.float64)
@@ -151,7 +158,16 @@ class Trajectories:
             drawn = np.repeat(shares / self.lengths, self.lengths)
             mean = np.average(states, axis=0, weights=drawn)
             std = np.sqrt(np.average((states - mean) ** 2, axis=0, weights=drawn))
-        return Statistics(mean.astype(np.float32), np.maximum(std, STD_FLOOR).astype(np.float32))
+        return Statistics(mean.astype(np.float32), scales(states, mean, std))
+
+    @property
+    def columns(self) -> np.ndarray | None:
+        """``(steps, obs)``: the states, if there are any, beside pictures too."""
+        return self.states if self.pictures else self.observations
+
+    def constant_columns(self) -> list[int]:
+        """The entries of states that never move."""
+        return [] if self.columns is None else np.flatnonzero(constant(self.columns)).tolist()
 
     def subset(self, indices: Sequence[int] | np.ndarray) -> Trajectories:
         """The episodes of these indices, one or more, in this order."""

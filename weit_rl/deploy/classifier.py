@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from weit_rl.deploy.graph import ANY, GRAPHS, Graph, facts
+from weit_rl.errors import UserError
 
 
 class Classifier(nn.Module):
@@ -23,7 +24,14 @@ class Classifier(nn.Module):
         self.net = net
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
-        """``(B, channels, height, width)`` uint8 to ``logits`` ``(B, classes)``."""
+        """``(B, channels, height, width)`` uint8 to ``logits`` ``(B, classes)``.
+
+        Raises:
+            UserError: for images of another type, whose units nobody could tell, or another shape.
+        """
+        if images.dtype != torch.uint8 or images.ndim != 4:
+            have = f"{str(images.dtype).removeprefix('torch.')} of shape {tuple(images.shape)}"
+            raise UserError(f"images: {have}; give uint8 from 0 to 255, (batch, channels, height, width)")
         return {"logits": self.net(images)}
 
 

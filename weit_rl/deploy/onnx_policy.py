@@ -46,40 +46,45 @@ class ExportedPolicy:
         """Begin new episodes."""
         self._memory: Arrays = {}
         self._to_go = np.zeros(0, np.float32)
+        self._rows = 0  # of the last call
 
     def act(self, observation: np.ndarray, reward: np.ndarray | float | None = None) -> np.ndarray:
         """The action, in the environment's own units.
 
         Args:
-            observation: ``(obs,)``, or ``(n, obs)`` of n environments that began together; pictures alike.
-            reward: what the last action earned, one number or ``(n,)``. Without it (default None) the return asked for
-                is taken to be earned in equal parts. The first step of an episode does not look at it.
+            observation: ``(obs,)``, or ``(n, obs)`` of n environments that began together; pictures alike. Row i is
+                the same environment in every call until :meth:`reset`.
+            reward: what the last action earned, one number, ``(n,)`` or ``(n, 1)``. Without it (default None) the
+                return asked for is taken to be earned in equal parts. The first step of an episode does not look at it.
 
         Raises:
-            ValueError: for an observation of another shape, or more environments than the file was made for.
+            ValueError: for observations of another shape or kind, not finite, of more environments than the file was
+                made for, or of another number of them than in the last call; for rewards that are not one for each.
         """
         blank = self.blank["observation"]
-        rows = np.asarray(observation, blank.dtype)
+        rows = numbers(observation, blank.dtype, "observation")
         single = rows.ndim == blank.ndim - 1
         rows = rows[None] if single else rows
         room = len(self._to_go) or self.batch or len(rows)
         if rows.shape[1:] != blank.shape[1:] or not 0 < len(rows) <= room:
             raise ValueError(f"observations of shape {rows.shape}: takes {(room, *blank.shape[1:])}, or fewer rows")
-        self._count_down(room, reward)
+        if len(self._to_go) and len(rows) != self._rows:
+            raise ValueError(f"{len(rows)} observations, the last call had {self._rows}: give as many, or call reset()")
+        self._count_down(room, None if reward is None or not len(self._to_go) else per_row(reward, len(rows)))
+        self._rows = len(rows)
         given = {**self._memory, "observation": padded(rows, room), "return_to_go": self._to_go}
         outputs = self.run({name: given[name] for name in self.blank})
         self._memory = {name.removeprefix(NEXT): array for name, array in outputs.items() if name.startswith(NEXT)}
         action = outputs["action"][: len(rows)]
         return action[0] if single else action
 
-    def _count_down(self, room: int, reward: np.ndarray | float | None) -> None:
+    def _count_down(self, room: int, reward: np.ndarray | None) -> None:
         if not len(self._to_go):  # an episode begins
             self._memory = {name: padded(array[:0], room) for name, array in self.blank.items()}
             self._to_go = np.full(room, self.target_return, np.float32)
             return
-        part = self.target_return / self.card["episode_steps"]
-        earned = np.asarray(part if reward is None else reward, np.float32)
-        self._to_go = self._to_go - (earned if earned.ndim == 0 else padded(earned, room))
+        part = np.float32(self.target_return / self.card["episode_steps"])
+        self._to_go = self._to_go - (part if reward is None else padded(reward, room))
 
 
 class OnnxPolicy(ExportedPolicy):
@@ -122,6 +127,31 @@ def stepper(session: Any) -> Callable[[Arrays], Arrays]:
     """A session as a function of named arrays."""
     names = [output.name for output in session.get_outputs()]
     return lambda inputs: dict(zip(names, session.run(names, inputs), strict=True))
+
+
+def numbers(values: Any, dtype: Any, what: str) -> np.ndarray:
+    """An array of what was given; ValueError where it holds what is no number, is not finite, or is no byte."""
+    try:
+        found = np.asarray(values)
+    except ValueError as error:  # rows of several lengths
+        raise ValueError(f"{what}: not an array of numbers ({error})") from error
+    if found.dtype.kind not in "biuf":
+        raise ValueError(f"{what}: of type {found.dtype}, not numbers")
+    with np.errstate(over="ignore", invalid="ignore"):
+        cast = found.astype(dtype, copy=False)
+    wrong = (cast != found) if dtype == np.uint8 else ~np.isfinite(cast)
+    if wrong.any():
+        place, kind = tuple(np.argwhere(wrong)[0].tolist()), "a byte" if dtype == np.uint8 else "finite"
+        raise ValueError(f"{what}: {found[place]} at {place} is not {kind}")
+    return cast
+
+
+def per_row(reward: Any, rows: int) -> np.ndarray:
+    """``(rows,)`` float32 rewards of one number for all, ``(rows,)`` or ``(rows, 1)``; ValueError for others."""
+    earned = numbers(reward, np.float32, "reward")
+    if earned.shape not in ((), (rows,), (rows, 1)):
+        raise ValueError(f"rewards of shape {earned.shape}: takes one for each of {rows} observations, ({rows},)")
+    return np.broadcast_to(earned.reshape(-1), rows)
 
 
 def padded(rows: np.ndarray, count: int) -> np.ndarray:

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from weit_rl.deploy.graph import ANY, GRAPHS, Graph, facts
 from weit_rl.envs.action_box import ActionBox
 from weit_rl.envs.entry import env_entry
+from weit_rl.errors import UserError
 
 
 class PolicyStep(nn.Module):
@@ -56,8 +57,17 @@ class PolicyStep(nn.Module):
 
         Returns:
             ``action`` ``(B, act)`` in the environment's own units, and ``next_X`` for every X of the memory.
+
+        Raises:
+            UserError: for a memory of other rows or of another policy.
         """
         rows, context = observation.shape[0], self.net.context
+        past = {"observations": past_observations, "actions": past_actions, "returns_to_go": past_returns_to_go}
+        each = {"observations": observation.shape[1:], "actions": (self.net.action_dim,), "returns_to_go": ()}
+        _check_shape("return_to_go", return_to_go, (rows,))
+        _check_shape("time", time, (rows,))
+        for name, given in past.items():
+            _check_shape(f"past_{name}", given, (rows, context - 1, *each[name]))
         slots = torch.arange(context, device=observation.device)
         done = self.low.new_zeros(rows, dtype=torch.int64) if time is None else time
         newest = done.clamp_max(context - 1)
@@ -71,7 +81,6 @@ class PolicyStep(nn.Module):
         }
         action = (self.net(*window.values(), (done - newest)[:, None] + slots) * here[..., None]).sum(1)
         window["actions"] = _placed(past_actions, action, here)
-        past = {"observations": past_observations, "actions": past_actions, "returns_to_go": past_returns_to_go}
         later = {f"next_past_{name}": _kept(window[name], newest) for name in past if past[name] is not None}
         return {"action": self._own(action), **later, **({} if time is None else {"next_time": time + 1})}
 
@@ -143,6 +152,12 @@ def drawn(net: Any, shape: Sequence[int], batch: int, seed: int) -> dict[str, Te
     states = mean + std * torch.randn(batch, len(mean), generator=generator)
     pictures = torch.randint(0, 256, (batch, shape[0] - len(mean)), generator=generator)
     return {"observation": torch.cat([states, pictures.to(states)], dim=1)}
+
+
+def _check_shape(name: str, given: Tensor | None, shape: tuple[int, ...]) -> None:
+    """UserError for a memory that would be broadcast, and so be another row's."""
+    if given is not None and given.shape != shape:
+        raise UserError(f"{name}: of shape {tuple(given.shape)}, beside these observations {tuple(shape)} is needed")
 
 
 def _placed(past: Tensor | None, new: Tensor, here: Tensor) -> Tensor:

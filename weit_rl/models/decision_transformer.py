@@ -18,6 +18,7 @@ from weit_rl.errors import UserError
 from weit_rl.models import MODELS, Model
 from weit_rl.models.attention import TAIL, Block
 from weit_rl.models.band import Band, check_reach
+from weit_rl.models.inputs import check_shape, check_steps
 from weit_rl.models.policy import BLOCK, BOUND, Policy, shared_rules
 from weit_rl.plan import FIXED, Plan, Rule
 from weit_rl.sizes import Size
@@ -125,6 +126,7 @@ class DecisionTransformer(Policy):
 
     def act(self, observations: Tensor, actions: Tensor, returns_to_go: Tensor, timesteps: Tensor) -> Tensor:
         """As every policy's, without what only other steps need: the last block's work on them."""
+        check_steps(observations, {"actions": actions, "returns_to_go": returns_to_go, "timesteps": timesteps})
         states, returns = self.embedded(observations, returns_to_go)
         stream = self.stream(states, actions, returns, timesteps)
         if self.past_actions:
@@ -163,7 +165,11 @@ class DecisionTransformer(Policy):
 
         Returns:
             ``(n, action_dim)`` in [-1, 1], and the past for the next call.
+
+        Raises:
+            UserError: for a past or a last step of other rows.
         """
+        self._check_newest(seen, action, returns_to_go, times, past)
         states, returns = self.embedded(seen[:, None], returns_to_go[:, None])
         time = self.time(times[:, None])
         new = [self.embed_return(returns) + time, states + time] if self.rtg == "every" else [states + time]
@@ -175,6 +181,18 @@ class DecisionTransformer(Policy):
             x, after = block.remember(x, before, mask, last=number == len(past) - 1)
             kept.append(after)
         return torch.tanh(self.head(self.told(x, returns)))[:, 0], tuple(kept)
+
+    def _check_newest(self, seen: Tensor, action: Tensor, returns: Tensor, times: Tensor, past: Any) -> None:
+        rows, kept = len(seen), (self.tokens.kept, 2 * self.norm_in.weight.numel())
+        check_shape("action", action, (rows, self.action_dim))
+        check_shape("returns_to_go", returns, (rows,))
+        check_shape("times", times, (rows,))
+        if len(past) != len(self.blocks):
+            raise UserError(
+                f"past: of {len(past)} blocks, the policy has {len(self.blocks)}; give what its call returned"
+            )
+        for before in past:
+            check_shape("past", before, (rows, *kept))
 
 
 def plan(tile: int) -> Plan:

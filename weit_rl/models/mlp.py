@@ -38,7 +38,7 @@ class MLP(Policy):
 
         No module is called: for a few states at once, calls from Python cost more than the arithmetic.
         """
-        x = _linear(self.embed_observation, (observations - self.observation_mean) / self.observation_std)
+        x = _linear(self.embed_observation, self.normalised(observations))
         x = _norm(self.norm_in, x)
         for block in self.blocks:
             parts = block._modules

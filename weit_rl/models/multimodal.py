@@ -52,7 +52,7 @@ class Multimodal(Video):
     def embed(self, observations: Tensor) -> Tensor:
         """``(B, T, tubelets + 2, width)``: the tubelets of each step, their map, and its state."""
         state, pixels = observations.split([self.state, observations.shape[-1] - self.state], dim=-1)
-        state = self.embed_state((state - self.observation_mean) / self.observation_std)
+        state = self.embed_state(self.normalised(state))
         frames = (2 * pixels - (DARK + BRIGHT)) / (BRIGHT - DARK)
         seen = self.with_map(self.embed_observation(frames.unflatten(-1, self.picture)))
         return torch.cat([seen, state.unsqueeze(2)], dim=2)

@@ -13,6 +13,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from weit_rl.errors import UserError
+from weit_rl.models.inputs import check_observations, check_steps
+from weit_rl.normaliser import CLIP, MEAN, STD, keep_unlimited, unlimited
 from weit_rl.plan import FIXED, LAYER, Rule
 from weit_rl.sizes import Size
 
@@ -75,6 +77,7 @@ class Policy(nn.Module):
     embed_observation: nn.Module
     observation_mean: Tensor
     observation_std: Tensor
+    observation_clip: Tensor | None
     return_scale: Tensor
     target_return: Tensor
 
@@ -109,8 +112,9 @@ class Policy(nn.Module):
         self.norm_out = nn.LayerNorm(size.width)
         self.head = nn.Linear(size.width, action_dim)
         mean, std = self.normaliser(observation_dim)
-        self.register_buffer("observation_mean", mean)
-        self.register_buffer("observation_std", std)
+        for name, buffer in zip((MEAN, STD, CLIP), (mean, std, unlimited(mean)), strict=True):
+            self.register_buffer(name, buffer)
+        self.register_load_state_dict_pre_hook(keep_unlimited)
         self.register_buffer("return_scale", torch.tensor(1000.0))
         self.register_buffer("target_return", torch.tensor(0.0))
         self.apply(_init)
@@ -149,7 +153,11 @@ class Policy(nn.Module):
 
         Returns:
             ``(B, T, action_dim)`` in [-1, 1], or ``(B, T, width)`` without the head.
+
+        Raises:
+            UserError: for observations of another size, or others of other rows or steps.
         """
+        check_steps(observations, {"actions": actions, "returns_to_go": returns_to_go, "timesteps": timesteps})
         states, returns = self.embedded(observations, returns_to_go)
         x = self.told(self.hidden(states, actions, returns, timesteps), returns)
         return torch.tanh(self.head(x)) if head else x
@@ -164,7 +172,14 @@ class Policy(nn.Module):
 
     def embed(self, observations: Tensor) -> Tensor:
         """What the stream is made of, from observations in raw units."""
-        return self.embed_observation((observations - self.observation_mean) / self.observation_std)
+        return self.embed_observation(self.normalised(observations))
+
+    def normalised(self, observations: Tensor) -> Tensor:
+        """Observations, or the states among them, in deviations from the mean, within their limits."""
+        check_observations(observations, self.observation_mean)
+        scaled = (observations - self.observation_mean) / self.observation_std
+        limit = self.observation_clip
+        return scaled if limit is None else scaled.clamp(-limit, limit)
 
     def told(self, x: Tensor, returns: Tensor) -> Tensor:
         """What the head sees: the stream behind the blocks, told the return to earn where no token says it."""

@@ -12,17 +12,18 @@ from torch import Tensor, nn
 
 from weit_rl.choices import DEFAULT
 from weit_rl.data import Trajectories, Windows
+from weit_rl.data.columns import spans
 from weit_rl.envs.entry import EnvEntry
 from weit_rl.errors import UserError
 from weit_rl.models import MODELS
 from weit_rl.models.policy import BAND
+from weit_rl.normaliser import LIMIT, MEAN, STD
 from weit_rl.plan import Plan
 from weit_rl.sizes import Size
 from weit_rl.weit import eval_mode
 
 SPLIT_SEED = 0  # the same episodes are held out in every run
 SAMPLE = 512  # windows that a network is run on where its activations are looked at
-NORMALISER = ("observation_mean", "observation_std")
 INPUTS = ("observations", "actions", "returns_to_go", "timesteps")  # of a network, in this order
 
 
@@ -115,11 +116,20 @@ class Control:
         """A fresh network with the data's normaliser and target return in its buffers."""
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            net = self.model.make(size, **self.options())
-        for name, value in zip(NORMALISER, self.trajectories.statistics(), strict=True):
-            getattr(net, name).copy_(torch.as_tensor(value))
+            net: Any = self.model.make(size, **self.options())
+        for name, value in zip((MEAN, STD), self.trajectories.statistics(), strict=True):
+            net.get_buffer(name).copy_(torch.as_tensor(value))
+        if net.observation_clip is not None:
+            net.observation_clip.fill_(LIMIT)
+        net.return_scale.fill_(self.trajectories.return_scale())
         self.settle(net)
-        return net.to(self.config.device)
+        return net.to(self.config.device)  # type: ignore[no-any-return]
+
+    def remarks(self) -> list[str]:
+        """What a user should know of the data before training on it, a line each."""
+        if not (still := self.trajectories.constant_columns()):
+            return []
+        return [f"data of {self.name}: columns {spans(still)} of the observations never move; their scale is 1"]
 
     def settle(self, net: Any) -> None:
         """The return to ask for follows one rule, whatever the initialiser; the normaliser comes with the weights."""

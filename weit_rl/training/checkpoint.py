@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from weit_rl.errors import UserError
 from weit_rl.models import MODELS
 from weit_rl.models.room import shapes_of
+from weit_rl.normaliser import with_limits
 from weit_rl.sizes import Size
 from weit_rl.tensorfile import newest, read_tensors, write_tensors
 
@@ -31,6 +32,7 @@ def load_network(path: Path) -> tuple[nn.Module, dict[str, Any]]:
     if card.get("format") != NETWORK:
         raise UserError(f"{path}: not a network checkpoint (format {card.get('format')!r})")
     try:
+        tensors = with_limits(tensors)
         net = _described(card, {name: tuple(tensor.shape) for name, tensor in tensors.items()})
         net.load_state_dict(tensors)
     except Exception as error:  # a card may say anything

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from weit_rl.data import Trajectories, load_trajectories
+from weit_rl.data.columns import spans
 from weit_rl.data.readers import parts_of, shipped_levels
 from weit_rl.envs.entry import EnvEntry, env_entry
 from weit_rl.errors import UserError
@@ -44,8 +45,9 @@ def describe(trajectories: Trajectories, entry: EnvEntry) -> dict[str, Any]:
         ``episodes``, ``steps``, ``returns`` and ``lengths`` (each mean, std, min, median, max), ``score`` of the mean
         return, ``action_min`` and ``action_max`` for each entry in [-1, 1] of the environment's bounds,
         ``at_bounds`` (share of all numbers in actions at or outside a bound), ``outside`` (share outside),
-        ``histogram`` (``counts`` of returns between ``edges``), ``action_space`` of the set (None where it does not
-        say) and whether its actions were ``scaled`` from there.
+        ``constant_columns`` (the entries of states that never move), ``histogram`` (``counts`` of returns between
+        ``edges``), ``action_space`` of the set (None where it does not say) and whether its actions were ``scaled``
+        from there.
     """
     info, returns, size = trajectories.info, trajectories.returns(), np.abs(trajectories.actions)
     counts, edges = histogram(returns)
@@ -61,6 +63,7 @@ def describe(trajectories: Trajectories, entry: EnvEntry) -> dict[str, Any]:
         "action_max": trajectories.actions.max(axis=0).tolist(),
         "at_bounds": float((size >= 1 - AT_BOUND).mean()),
         "outside": float((size > 1 + 1e-5).mean()),
+        "constant_columns": trajectories.constant_columns(),
         "histogram": {"counts": counts.tolist(), "edges": edges.tolist()},
         **{name: info.get(name) for name in ("action_space", "scaled")},
     }
@@ -70,6 +73,7 @@ def lines(name: str, facts: dict[str, Any], entry: EnvEntry) -> list[str]:
     """The numbers of one set as text."""
     known = {key: facts[key] for key in ("env_id", "level", "algorithm") if facts[key]}
     score = "" if facts["score"] is None else f"; {entry.score_name} {facts['score']:.1f}"
+    still = facts["constant_columns"]
     ranges = "  ".join(
         f"{low:.2f}..{high:.2f}" for low, high in zip(facts["action_min"], facts["action_max"], strict=True)
     )
@@ -82,6 +86,7 @@ def lines(name: str, facts: dict[str, Any], entry: EnvEntry) -> list[str]:
         f"  actions   {ranges}  (-1..1 spans the bounds {entry.action_box})",
         *_spaces(facts, entry),
         f"            {facts['at_bounds']:.1%} at the bounds, {facts['outside']:.1%} outside",
+        *([f"  constant  columns {spans(still)} of the observations never move"] if still else []),
         *bars(**facts["histogram"]),
     ]
 

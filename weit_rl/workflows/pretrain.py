@@ -30,6 +30,7 @@ from weit_rl.training.run_folder import RunFolder
 from weit_rl.weit import WeiT
 from weit_rl.workflows.launch import launch
 from weit_rl.workflows.monitor import Monitor
+from weit_rl.workflows.remarks import say
 from weit_rl.workflows.setup import bank_of
 
 LICENCE = "Apache-2.0"
@@ -91,6 +92,7 @@ class PretrainRun:
     def __call__(self, run: RunFolder) -> dict[str, Any]:
         """Fit, score, save."""
         monitor = Monitor(run, self.tasks)
+        say(run, self.tasks)
         if self.cfg.rank == "auto":
             self.fresh(self.choose(monitor))
         groups = [{"params": list(self.bank.parameters())}, {"params": self.shared.own(), "weight_decay": 0.0}]

@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from weit_rl.bank import TemplateBank
-from weit_rl.bodies import bank_for
+from weit_rl.bodies import BUFFER, bank_for, with_parts
 from weit_rl.errors import UserError
 from weit_rl.made_for import check_bank
 from weit_rl.models import models_of
+from weit_rl.normaliser import renewed
 from weit_rl.registry import unknown
 from weit_rl.shipped import named_bank, shipped_bank, shipped_for, shipped_names
 from weit_rl.sizes import HEAD_DIM, Size
@@ -45,10 +46,18 @@ def bank_path(cfg: Any) -> Path:
 
 
 def bank_of(bank: TemplateBank, task: Task) -> TemplateBank:
-    """The bank as one of the task's body; what is bound to a body that it does not know is fresh."""
+    """The bank as one of the task's body; what is bound to a body that it does not know is fresh.
+
+    Entries of observations that never moved in the bank's data are normalised by the task's; its card names these in
+    ``renewed_columns``.
+    """
     check_bank(bank.card, vars(task.config))
     net = task.build(full_size(bank), task.config.seed)
-    return bank_for(bank, task.name, net, task.plan, task.model.bound, task.model.carried)
+    own = bank_for(bank, task.name, net, task.plan, task.model.bound, task.model.carried)
+    trained = {name.removeprefix(BUFFER): t for name, t in own.source.items() if name.startswith(BUFFER)}
+    buffers, columns = renewed(trained, dict(net.named_buffers()))
+    parts = {BUFFER + name: buffer for name, buffer in buffers.items()}
+    return with_parts(own, parts, renewed_columns=columns) if columns else own
 
 
 def full_size(bank: TemplateBank) -> Size:

@@ -8,6 +8,7 @@ from typing import Any
 from weit_rl.errors import UserError
 from weit_rl.made_for import check_same
 from weit_rl.models.timm_checkpoint import adopted, load_timm, timm_card, timm_file
+from weit_rl.normaliser import renewed
 from weit_rl.sizes import Size
 from weit_rl.tasks import Task
 from weit_rl.tensorfile import read_card
@@ -25,7 +26,10 @@ def card_at(path: str) -> dict[str, Any]:
 
 
 def network_at(path: str, task: Task, size: Size) -> Any:
-    """The trained network of a source, for networks of a size; raises UserError if it is of another family."""
+    """The trained network of a source, for networks of a size; raises UserError if it is of another family.
+
+    Entries of observations that never moved in its data are normalised by the task's.
+    """
     place = Path(path).expanduser()
     foreign = timm_file(place)
     net, card = load_timm(foreign, size.head_dim) if foreign else load_network(_checkpoint(place))
@@ -34,6 +38,8 @@ def network_at(path: str, task: Task, size: Size) -> Any:
     if foreign:
         return adopted(net, task.build(Size(*card["size"]), task.config.seed), path)
     _same_options(path, card, task.card(size))
+    for name, buffer in renewed(dict(net.named_buffers()), dict(task.build(size).named_buffers()))[0].items():
+        net.get_buffer(name).copy_(buffer)
     return net.to(task.config.device)
 
 

@@ -22,6 +22,7 @@ from weit_rl.training.loop import Recipe
 from weit_rl.training.run_folder import RunFolder
 from weit_rl.workflows.launch import launch
 from weit_rl.workflows.monitor import Monitor
+from weit_rl.workflows.remarks import say
 from weit_rl.workflows.scores import Scores
 from weit_rl.workflows.setup import bank_of, bank_path, full_size, head_dim_of, same_heads, source_of
 from weit_rl.workflows.source import card_at, network_at
@@ -80,6 +81,7 @@ class TrainRun:
         """Both stages and the final evaluation, written to ``run``."""
         scores = Scores(run, self.task, self.cfg)
         monitor = Monitor(run, [self.task], lambda step: self.validate(scores, step))
+        say(run, [self.task], self.source.bank if self.source else None)
         self.start(run, monitor)
         self.train(monitor)
         if not run.devices.leads:

@@ -98,9 +98,9 @@ class Images:
         return self.train.shape[1]
 
     def statistics(self) -> tuple[np.ndarray, np.ndarray]:
-        """Mean and standard deviation of the training images' channels, ``(channels, 1, 1)`` each, pixels in [0, 1].
+        """Mean and deviation of the training images' channels, ``(channels, 1, 1)`` each, pixels in [0, 1].
 
-        Where these are not in memory, of a sample of them.
+        Where these are not in memory, of a sample of them. That of a channel that is one value throughout is 1.
         """
         return self._statistics
 
@@ -112,8 +112,9 @@ class Images:
                 counts[channel] += np.bincount(some.reshape(-1), minlength=256)
         values, shares = np.arange(256) / 255, counts / counts[0].sum()
         mean = shares @ values
-        std = np.sqrt(shares @ values**2 - mean**2)
-        return tuple(x.astype(np.float32)[:, None, None] for x in (mean, np.maximum(std, 1 / 255)))  # type: ignore[return-value]
+        std = np.sqrt(np.maximum(shares @ values**2 - mean**2, 0))
+        std = np.where((counts > 0).sum(1) == 1, 1.0, np.maximum(std, 1 / 255))
+        return tuple(x.astype(np.float32)[:, None, None] for x in (mean, std))  # type: ignore[return-value]
 
     def drawn(self, count: int) -> Images:
         """So many training images drawn at random; a smaller draw lies within a larger one.

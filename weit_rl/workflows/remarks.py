@@ -1,0 +1,27 @@
+"""What a run says of its data before it trains."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from weit_rl.bank import TemplateBank
+from weit_rl.data.columns import spans
+from weit_rl.tasks.control import Control
+from weit_rl.training.run_folder import RunFolder
+
+
+def say(run: RunFolder, tasks: Sequence[Any], bank: TemplateBank | None = None) -> None:
+    """Print a line for all that is worth knowing, in the process that leads.
+
+    Args:
+        run: the run's folder.
+        tasks: whose data it is; tasks but control have nothing to say.
+        bank: that the run starts from, as a bank of the first task (default None).
+    """
+    remarks = [line for task in tasks if isinstance(task, Control) for line in task.remarks()]
+    renewed = bank.card.get("renewed_columns", []) if bank else []
+    if renewed:
+        remarks.append(f"columns {spans(renewed)} never moved in the bank's data: they are scaled by this run's data")
+    for line in remarks if run.devices.leads else []:
+        print(line)
