@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from conftest import small_net
+from omegaconf import OmegaConf
 
 from weit_rl.command import compose
 from weit_rl.deploy.measure import Measured, episode_returns
@@ -243,3 +244,21 @@ def test_a_classifier_is_exported_with_its_accuracy(tmp_path):
     assert report["float32"]["accuracy"] == made["accuracy"] and report["float32"]["images"] == made["images"]
     again = places(compose("export", [f"run={tmp_path / 'run'}"]), Path(report["path"]))
     assert [path.name for path in again] == ["classifier-2.onnx", "classifier-2.onnx.json"]
+    said = compose("export", [f"run={tmp_path / 'run'}", "task=classification", "quantize=int8"])
+    small = export(said)
+    assert small["path"] == str(tmp_path / "run" / "classifier-int8.onnx") and small["int8"]["images"] == made["images"]
+    with pytest.raises(UserError, match=r"task=control: run=.* was trained for task=classification; give its task"):
+        export(OmegaConf.merge(said, {"task": "control"}))
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        ([RUN, "task=classification"], "was trained for task=control; give its task, or leave it out"),
+        (["env=Pendulum", "size=tiny", "task=classification"], "task=classification: env=Pendulum makes a policy"),
+        ([RUN, "task=diffusion", "quantize=int8"], "unknown option 'quantize'"),
+        ([RUN, "task=nonsense", "out={run}/new"], "unknown task 'nonsense'"),
+    ],
+)
+def test_the_word_for_the_task_must_be_the_runs(refused, tiny_run, words, says):
+    assert says in refused("export", *(word.replace("{run}", str(tiny_run)) for word in words))

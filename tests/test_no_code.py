@@ -16,6 +16,7 @@ ALLOWED = {  # file, what it does -> why it may
     ("weit_rl/data/__init__.py", "import by name"): TABLES,
     ("weit_rl/data/formats/__init__.py", "import by name"): "the files of its folder",
     ("weit_rl/data/images/__init__.py", "import by name"): "the files of its folder",
+    ("weit_rl/data/images/appearance.py", "load"): "of Pillow, the pixels of a picture that is open",
     ("weit_rl/models/images.py", "import by name"): TABLES,
     ("weit_rl/tasks/__init__.py", "load"): "the entry point of an installed package, by the task that is asked for",
     ("envs/entry.py", "import by name"): "the files of its folder, and their own tables",

@@ -11,7 +11,7 @@ from test_diffusion import SMALL, Denoiser, task_of
 
 from weit_rl import vision
 from weit_rl.errors import UserError
-from weit_rl.tasks.sampling import SCHEDULERS, scheduler_of
+from weit_rl.tasks.sampling import OF_NOISE, SCHEDULERS, denoise, guided, scheduler_of
 from weit_rl.training.checkpoint import load_network
 from weit_rl.training.loop import Recipe, fit
 
@@ -56,7 +56,7 @@ def test_a_saved_pipeline_draws_what_the_run_draws(run, pipeline):
 
 
 def test_its_folders_are_read_by_diffusers_own_classes(run, saved):
-    assert {path.suffix for path in saved.rglob("*") if path.is_file()} == {".json", ".safetensors"}
+    assert {path.suffix for path in saved.rglob("*") if path.is_file()} == {".json", ".safetensors", ".md"}
     net, inputs = load_network(run / "checkpoints" / "last.safetensors")[0], small_batch()
     stock = diffusers.DiTTransformer2DModel.from_pretrained(saved, subfolder="transformer").eval()
     sines = stock(*inputs).sample
@@ -144,3 +144,79 @@ def test_schedulers_are_of_one_seed_alike_and_differ():
         assert all(not torch.equal(images, drawn[other]) for other in SCHEDULERS if other != name)
     with pytest.raises(UserError, match=r"unknown scheduler 'dpm'.*dpmsolver\+\+"):
         task.sample(net, labels, scheduler="dpm")
+
+
+def test_diffusers_reads_it_by_its_own_name_once_the_module_is_imported(saved, pipeline):
+    read = diffusers.DiffusionPipeline.from_pretrained(saved)
+    read.set_progress_bar_config(disable=True)
+    assert type(read) is vision.PixelDiTPipeline
+    drawn = [one([3], generator=seeded(), num_inference_steps=3, output_type="np").images for one in (read, pipeline)]
+    assert np.array_equal(*drawn)
+
+
+def test_the_readme_beside_it_says_how_it_is_read(saved):
+    text = (saved / "README.md").read_text()
+    code = "\n".join(line[4:] for line in text.splitlines() if line.startswith("    ") and "pip" not in line)
+    exec(code.replace("FOLDER", str(saved)).replace("num_inference_steps=20", "num_inference_steps=2"), {})
+
+
+class Smooth(Denoiser):
+    """Knows what to answer between the time steps of training, too, as a network does."""
+
+    def forward(self, x, times, labels):
+        sigma = ((1 - self.alphas) / self.alphas).sqrt().numpy()
+        there = np.interp(times.double().numpy(), np.arange(len(sigma)), sigma)
+        share = torch.from_numpy(1 / (1 + there**2)).float().view(-1, 1, 1, 1)
+        return (x - share.sqrt() * self.images[labels]) / (1 - share).sqrt()
+
+
+@pytest.mark.parametrize("name", OF_NOISE)
+@pytest.mark.parametrize("steps", [5, 25])
+def test_the_schedulers_for_noise_end_at_the_image_that_was_asked_for(name, steps):
+    if name == "DPMSolverSDEScheduler":
+        pytest.importorskip("torchsde")
+    task, labels = task_of(), torch.tensor([1, 0, 1])
+    images = torch.from_numpy(task.images.train.pixels[:2])
+    net = Smooth(images, task.scheduler.alphas_cumprod)
+    scheduler = getattr(diffusers, name).from_config(task.scheduler.config)
+    drawn = denoise(guided(net, labels, 2, 1), scheduler, torch.randn(3, 1, 8, 8), steps, seeded())
+    assert (task.space.decode(drawn).int() - images[labels].int()).abs().max() <= 4
+    assert drawn.abs().max() < 1.05
+
+
+OTHERS = ["FlowMatchEulerDiscreteScheduler", "FlowMatchHeunDiscreteScheduler", "EDMEulerScheduler", "IPNDMScheduler"]
+OTHERS += ["LCMScheduler", "DDIMInverseScheduler", "UnCLIPScheduler", "CMStochasticIterativeScheduler"]
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_schedulers_of_other_networks_are_refused(pipeline, name):
+    says = f"^scheduler {name}: the network predicts noise, .* use DDIMScheduler, [^\n]*$"
+    with pytest.raises(UserError, match=says):
+        vision.PixelDiTPipeline(pipeline.transformer, getattr(diffusers, name)())
+
+
+def test_schedulers_that_expect_something_else_are_refused(pipeline):
+    first = pipeline.scheduler
+    others = {
+        "prediction_type=v_prediction": diffusers.DDIMScheduler.from_config(
+            first.config, prediction_type="v_prediction"
+        ),
+        "expects other noise": diffusers.EulerDiscreteScheduler(beta_schedule="scaled_linear"),
+        "EulerDiscreteScheduler: expects other noise": diffusers.EulerDiscreteScheduler(num_train_timesteps=20),
+        "the network predicts noise": diffusers.FlowMatchEulerDiscreteScheduler(),
+    }
+    try:
+        for says, pipeline.scheduler in others.items():
+            with pytest.raises(UserError, match=says):
+                pipeline([1], num_inference_steps=2)
+    finally:
+        pipeline.scheduler = first
+
+
+def test_images_that_are_not_finite_are_refused(pipeline):
+    for name in ("UniPCMultistepScheduler", "DEISMultistepScheduler", "SASolverScheduler"):
+        scheduler = getattr(diffusers, name).from_config(pipeline.scheduler.config)
+        with pytest.raises(UserError, match=f"steps=1000: scheduler={name} takes fewer than the network knows"):
+            vision.PixelDiTPipeline(pipeline.transformer, scheduler)([1], num_inference_steps=1000)
+    with pytest.raises(UserError, match="steps=2: DDIMScheduler makes images that are not finite"):
+        denoise(lambda x, t: x * float("nan"), pipeline.scheduler, torch.zeros(1, 1, 8, 8), 2)

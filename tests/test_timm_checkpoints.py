@@ -1,6 +1,9 @@
 """Checkpoints of models of images: our own, timm's that are adopted, and other files."""
 
 import json
+import re
+from argparse import Namespace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,10 +11,12 @@ import torch
 from conftest import IMAGES, small_inputs, small_net
 from safetensors.torch import save_file
 from shared_vision import models, randomised, timms
+from timm.models import load_state_dict
 from timm.models.vision_transformer import VisionTransformer
 
 from weit_rl.errors import UserError
-from weit_rl.models.timm_checkpoint import load_timm
+from weit_rl.models.timm_checkpoint import load_timm, timm_file
+from weit_rl.models.timm_weights import write_safetensors
 from weit_rl.training.checkpoint import load_network, save_network
 
 
@@ -68,3 +73,94 @@ def test_other_files_are_no_checkpoints(tmp_path):
     save_file(other.state_dict(), tmp_path / "ls.safetensors")
     with pytest.raises(UserError, match=r"another variant, blocks.0.ls1.gamma is \(16,\) there and None in ours"):
         load_timm(tmp_path / "ls.safetensors", head_dim=8)
+
+
+WRAPS = {
+    "torch.compile": lambda name: f"_orig_mod.{name}",
+    "DistributedDataParallel": lambda name: f"module.{name}",
+    "compiled in DDP": lambda name: f"module._orig_mod.{name}",
+    "DDP in compiled": lambda name: f"_orig_mod.module.{name}",
+    "twice": lambda name: f"module.module.{name}",
+    "blocks compiled": lambda name: name.replace("blocks.0.", "blocks.0._orig_mod."),
+    "Lightning": lambda name: f"model.{name}",
+    "Lightning of DDP": lambda name: f"net.module.{name}",
+}
+
+
+def same_answers(model, net, plain):
+    (pixels,) = small_inputs(model)
+    torch.testing.assert_close(net(pixels), plain(((pixels / 255) - 0.5) / 0.5), rtol=1e-4, atol=1e-5)
+
+
+@models
+@pytest.mark.parametrize("wrap", WRAPS)
+def test_names_of_wrapped_networks_are_read(model, wrap, tmp_path):
+    plain = randomised(timms(model)).eval()
+    save_file({WRAPS[wrap](name): t for name, t in plain.state_dict().items()}, tmp_path / "n.safetensors")
+    (tmp_path / "config.json").write_text(json.dumps({"input_size": [3, 8, 8]}))
+    same_answers(model, load_timm(tmp_path / "n.safetensors", head_dim=8)[0], plain)
+
+
+def nested(plain, other):
+    """Files as people save them: what torch.save gets, and whose weights count."""
+    weights = plain.state_dict()
+    averaged = torch.optim.swa_utils.AveragedModel(plain).state_dict()
+    return {
+        "model": {"model": weights, "optimizer": {"state": {}}, "epoch": 3, "args": Namespace(lr=1e-3)},
+        "state_dict": {"state_dict": weights, "state_dict_ema": None},
+        "state_dict_ema": {"state_dict": other.state_dict(), "state_dict_ema": weights},
+        "model_ema": {"model": other.state_dict(), "model_ema": weights},
+        "both": {"state_dict": {"model": {f"module.{name}": t for name, t in weights.items()}}},
+        "averaged": averaged,
+        "plain": weights,
+    }
+
+
+@pytest.mark.parametrize("kind", nested(timms("vit"), timms("vit")))
+@pytest.mark.parametrize("name", ["mine.pth", "mine.pt", "pytorch_model.bin"])
+def test_the_advice_for_a_pickle_makes_a_file_that_is_read(kind, name, tmp_path):
+    plain, path = randomised(timms("vit")).eval(), tmp_path / name
+    torch.save(nested(plain, timms("vit"))[kind], path)
+    with pytest.raises(UserError, match="may be a pickle") as error:
+        load_timm(path, head_dim=8)
+    code, new = re.fullmatch(r'.* python -c "(.*)" and give (.*)', str(error.value)).groups()
+    exec(code, {})
+    assert timm_file(tmp_path if name.endswith(".bin") else Path(new)) == Path(new)
+    same_answers("vit", load_timm(new, head_dim=8)[0], plain)
+    timms("vit").load_state_dict(load_state_dict(new), strict=True)  # timm reads it, too
+    with pytest.raises(UserError, match="exists already"):
+        write_safetensors(path)
+
+
+def test_a_file_of_two_networks_is_refused(tmp_path):
+    weights = timms("vit").state_dict()
+    both = {f"{who}.{name}": tensor.clone() for who in ("student", "teacher") for name, tensor in weights.items()}
+    save_file(both, tmp_path / "n.safetensors")
+    with pytest.raises(UserError, match=r"holds several networks \(student\., teacher\.\)"):
+        load_timm(tmp_path / "n.safetensors", head_dim=8)
+
+
+def test_a_file_of_a_network_wrapped_and_as_it_is_is_refused(tmp_path):
+    weights = timms("vit").state_dict()
+    save_file(weights | {f"module.{name}": tensor + 1 for name, tensor in weights.items()}, tmp_path / "n.safetensors")
+    with pytest.raises(UserError, match="holds a network wrapped and as it is"):
+        load_timm(tmp_path / "n.safetensors", head_dim=8)
+
+
+def test_a_file_that_holds_itself_ends(tmp_path):
+    endless = {}
+    endless["model"] = endless
+    torch.save(endless, tmp_path / "n.pth")
+    with pytest.raises(UserError, match="holds no weights"):
+        write_safetensors(tmp_path / "n.pth")
+
+
+def test_code_in_a_pickle_does_not_run(tmp_path):
+    class Evil:
+        def __reduce__(self):
+            return (Path(tmp_path / "ran").write_text, ("x",))
+
+    torch.save({"model": timms("vit").state_dict(), "x": Evil()}, tmp_path / "evil.pth")
+    with pytest.raises(UserError, match="cannot be read as weights"):
+        write_safetensors(tmp_path / "evil.pth")
+    assert not (tmp_path / "ran").exists() and not (tmp_path / "evil.safetensors").exists()

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 pytest.importorskip("timm", reason="the vision extra is not installed")
 
@@ -70,6 +71,8 @@ def test_a_run_tells_the_classes_of_images(run):
     assert told["probabilities"].shape == (3, 10) and torch.allclose(told["probabilities"].sum(1), torch.ones(3))
     assert told["classes"] == [str(int(i)) for i in told["probabilities"].argmax(1)]
     assert vision.classify(run, images.numpy() / 255)["classes"] == told["classes"]
+    pictures = [Image.fromarray(image) for image in images.numpy()[:, 0]]
+    assert vision.classify(run, pictures)["classes"] == told["classes"]
     with pytest.raises(UserError, match="this network takes 1x8x8"):
         vision.classify(run, torch.zeros(1, 3, 8, 8))
     with pytest.raises(UserError, match=r"images: are torch.int64; give bytes \(uint8\) or floats in \[0, 1\]"):

@@ -114,7 +114,9 @@ def config_name(verb: str, words: Sequence[str] = ()) -> str:
         raise unknown("mode", given["mode"], list(VISION_MODES))
     if verb == "vision":
         return VISION + given.get("mode", "train")
-    of_vision = verb in (*VISION_MODES, "benchmark") and given.get("task", CONTROL) != CONTROL
+    task = given.get("task", CONTROL)
+    as_file = verb == "export" and task == "classification"  # as policies are; diffusion becomes a pipeline
+    of_vision = verb in (*VISION_MODES, "benchmark") and task != CONTROL and not as_file
     return VISION + verb if of_vision else verb
 
 

@@ -6,6 +6,7 @@ that is added are two buffers, and a hook by which the call takes images as they
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from importlib import import_module
 from typing import Any
 
@@ -43,6 +44,17 @@ def with_normaliser(net: nn.Module, channels: int, image_size: int) -> nn.Module
     net.register_forward_pre_hook(_normalise)
     net.register_load_state_dict_pre_hook(_keep_normaliser)
     return net
+
+
+def without_normaliser(state: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, list[float]]]:
+    """The weights alone, which timm reads, and the normaliser's numbers by the names of its buffers."""
+    numbers = {name: state[name].flatten().tolist() for name in BUFFERS if name in state}
+    return {name: tensor for name, tensor in state.items() if name not in BUFFERS}, numbers
+
+
+def buffers_of(numbers: Mapping[str, list[float]]) -> dict[str, Tensor]:
+    """The buffers of a normaliser's numbers, as :func:`without_normaliser` gives them."""
+    return {name: torch.tensor(values, dtype=torch.float32).view(-1, 1, 1) for name, values in numbers.items()}
 
 
 def _normalise(net: Any, args: tuple[Any, ...]) -> tuple[Any, ...]:

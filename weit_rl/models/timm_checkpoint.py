@@ -19,14 +19,11 @@ from weit_rl.models import MODELS
 from weit_rl.models.convnext import DIVISORS
 from weit_rl.models.images import BUFFERS
 from weit_rl.models.room import shapes_of
+from weit_rl.models.timm_weights import EMBEDDINGS, FILES, read_weights
 from weit_rl.sizes import Size
 
 IMAGE_SIZE = 224  # of ConvNeXt where nothing says so: its weights do not tell
 HEAD_DIM = 64  # of ViT where nothing says so: that of all DeiTs
-NESTED = ("state_dict_ema", "model_ema", "state_dict", "model")  # what the weights lie under in some files, as in timm
-WRAPPED = "module."  # what names begin with that DistributedDataParallel saved
-FILES = ("model.safetensors", "pytorch_model.bin")  # of a folder of the hub
-EMBEDDINGS = ("patch_embed.proj.weight", "stem.0.weight")
 OTHERWISE = ("global_pool", "act_layer", "norm_layer")  # arguments of a timm network that its weights do not show
 USUAL_POOL = {"vit": "token", "convnext": "avg"}
 
@@ -71,7 +68,7 @@ def load_timm(
         UserError: if there is no such file, or it holds no weights of these families and variants.
     """
     path = Path(path).expanduser()
-    weights, told = _weights(path, allow_pickle), _config(path.with_name("config.json"))
+    weights, told = read_weights(path, allow_pickle), _config(path.with_name("config.json"))
     card = _card(path, weights, told, head_dim)
     width, _, heads = card["size"]
     if width % heads:
@@ -94,7 +91,7 @@ def load_timm(
 
 def timm_card(path: Path) -> dict[str, Any]:
     """The card alone, see :func:`load_timm`."""
-    return _card(path, _weights(path, False), _config(path.with_name("config.json")), None)
+    return _card(path, read_weights(path, False), _config(path.with_name("config.json")), None)
 
 
 def adopted(net: nn.Module, own: Any, path: str | Path) -> Any:
@@ -119,32 +116,6 @@ def adopted(net: nn.Module, own: Any, path: str | Path) -> Any:
     return own
 
 
-def _weights(path: Path, allow_pickle: bool) -> dict[str, Tensor]:
-    from safetensors.torch import load_file
-
-    if path.suffix != ".safetensors" and not allow_pickle:
-        raise UserError(
-            f"{path}: may be a pickle; give timm's .safetensors, or, of a file that you trust, write one with "
-            "safetensors.torch.save_file(torch.load(PATH, weights_only=True), 'NEW.safetensors')"
-        )
-    try:
-        if path.suffix == ".safetensors":
-            weights: Any = load_file(path)
-        else:
-            weights = dict(torch.load(path, map_location="cpu", weights_only=True))
-    except Exception as error:  # whatever torch and safetensors raise for a file that is cut short, pickled, no tensors
-        reason = " ".join(str(error).split())[:120]
-        raise UserError(f"{path}: cannot be read as weights ({reason}); give timm's .safetensors") from error
-    weights = next((weights[key] for key in NESTED if key in weights), weights)
-    named = {str(name).removeprefix(WRAPPED): tensor for name, tensor in weights.items() if isinstance(tensor, Tensor)}
-    return {name: _plain(name, tensor) for name, tensor in named.items()}
-
-
-def _plain(name: str, tensor: Tensor) -> Tensor:
-    """The linear layers of a block of ConvNeXt, which the smaller of timm's networks call 1 x 1 convolutions."""
-    return tensor.flatten(1) if ".mlp.fc" in name and tensor.ndim == 4 else tensor
-
-
 def _config(path: Path) -> dict[str, Any]:
     """What the hub says of a checkpoint, all on one level."""
     try:
@@ -163,7 +134,7 @@ def _card(path: Path, weights: Mapping[str, Tensor], told: Mapping[str, Any], he
         ) from error
     _check_told(path, card["model"], told)
     if card["model"] == "vit":
-        card["size"].append(_heads(path, _head_dim(told), head_dim))
+        card["size"].append(_heads(path, _head_dim(told, card["size"][0]), head_dim))
     return card
 
 
@@ -193,10 +164,14 @@ def _vit_card(weights: Mapping[str, Tensor]) -> dict[str, Any]:
     return {"model": "vit", "size": size, "options": options | {"patch_size": patch}}
 
 
-def _head_dim(told: Mapping[str, Any]) -> int | None:
-    """Of the architecture that a ``config.json`` names, if timm has it."""
+def _head_dim(told: Mapping[str, Any], width: int) -> int | None:
+    """By the number of heads that a ``config.json`` tells, or that of the architecture it names, if timm has it."""
     import timm
 
+    arguments = told.get("model_args")
+    heads = arguments.get("num_heads") if isinstance(arguments, dict) else None
+    if type(heads) is int and heads > 0 and width % heads == 0:
+        return width // heads
     name = told.get("architecture")
     if not isinstance(name, str) or not timm.is_model(name):
         return None
@@ -224,7 +199,7 @@ def _blocks(weights: Mapping[str, Tensor], prefix: str) -> int:
 def _check_shapes(wanted: Mapping[str, tuple[int, ...]], weights: Mapping[str, Tensor]) -> None:
     """ValueError, before memory is taken for a network, if its parameters are others."""
     own = {name: shape for name, shape in wanted.items() if name not in BUFFERS}
-    given = {name: tuple(tensor.shape) for name, tensor in weights.items()}
+    given = {name: tuple(tensor.shape) for name, tensor in weights.items() if name not in BUFFERS}
     wrong = sorted(name for name in own.keys() | given.keys() if own.get(name) != given.get(name))
     if wrong:
         name = wrong[0]

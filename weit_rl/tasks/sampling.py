@@ -20,7 +20,15 @@ SCHEDULERS: dict[str, tuple[str, dict[str, Any]]] = {  # diffusers' class, and i
 }
 BETAS, BETAS_OF = {"start": 1e-4, "end": 0.02}, 1000  # variances of the first and the last step, and of how many steps
 MOST = 0.999  # a variance of 1 would leave nothing to divide by
-REPEATS = "DPMSolverMultistepScheduler"  # in as many steps as there are it takes one twice, and divides by zero
+OF_NOISE = (  # diffusers' classes that make images of a network that predicts noise by DDPM's time steps, as ours do
+    *("DDIMScheduler", "DDIMParallelScheduler", "DDPMScheduler", "DDPMParallelScheduler", "PNDMScheduler"),
+    *("DPMSolverMultistepScheduler", "DPMSolverSinglestepScheduler", "DPMSolverSDEScheduler", "DEISMultistepScheduler"),
+    *("UniPCMultistepScheduler", "SASolverScheduler", "LMSDiscreteScheduler", "HeunDiscreteScheduler"),
+    *("EulerDiscreteScheduler", "EulerAncestralDiscreteScheduler"),
+    *("KDPM2DiscreteScheduler", "KDPM2AncestralDiscreteScheduler"),
+)
+# in as many steps as there are they take one twice, and divide by zero
+REPEAT = {"DPMSolverMultistepScheduler", "DEISMultistepScheduler", "UniPCMultistepScheduler", "SASolverScheduler"}
 
 
 def diffusers_schedulers() -> Any:
@@ -63,15 +71,31 @@ def scheduler_of(name: str, trained: Any) -> Any:
     return getattr(diffusers_schedulers(), kind).from_config(trained.config, **options)
 
 
+def check_scheduler(scheduler: Any) -> None:
+    """UserError for a scheduler that is for other networks, such as those that predict a velocity."""
+    name = type(scheduler).__name__
+    if not _kinds(scheduler) & {*OF_NOISE}:
+        raise UserError(f"scheduler {name}: the network predicts noise, which it is not for; use {', '.join(OF_NOISE)}")
+    predicts = scheduler.config.get("prediction_type", "epsilon")
+    if predicts != "epsilon":
+        raise UserError(f"scheduler {name}: prediction_type={predicts}, the network predicts noise; give it 'epsilon'")
+
+
 def check_steps(steps: int, scheduler: Any) -> None:
     """UserError for no step, or more than the network of a scheduler was trained with."""
     if steps < 1:
         raise UserError(f"steps={steps}: must be 1 or more")
-    if steps > scheduler.config.num_train_timesteps:
-        known = scheduler.config.num_train_timesteps
+    known, name = scheduler.config.num_train_timesteps, type(scheduler).__name__
+    if steps > known:
         raise UserError(f"steps={steps}: the network knows {known} (timesteps); ask for no more")
-    if steps > 1 and steps == scheduler.config.num_train_timesteps and type(scheduler).__name__ == REPEATS:
-        raise UserError(f"steps={steps}: scheduler=dpmsolver++ takes fewer than the network knows, {steps}; use ddim")
+    if steps > 1 and steps == known and _kinds(scheduler) & REPEAT:
+        word = next((word for word, (kind, _) in SCHEDULERS.items() if kind == name), name)
+        raise UserError(f"steps={steps}: scheduler={word} takes fewer than the network knows, {steps}; use ddim")
+
+
+def _kinds(scheduler: Any) -> set[str]:
+    """The names of a scheduler's class and of those it is made of."""
+    return {kind.__name__ for kind in type(scheduler).__mro__}
 
 
 def guided(
@@ -109,15 +133,17 @@ def denoise(
 
     Args:
         noise: the noise in images at a time.
-        scheduler: any of diffusers', for a network that tells the noise.
+        scheduler: of diffusers, one of ``OF_NOISE``.
         images: ``(n, C, H, W)`` of unit variance.
         steps: of the scheduler.
         generator: of the noise that some schedulers add on the way (default: torch's own).
         watched: goes through the time steps, such as a progress bar (default: unseen).
 
     Raises:
-        UserError: for no step, or more than the network was trained with.
+        UserError: for a scheduler of other networks, no step, more than the network was trained with, or steps whose
+            images are not finite.
     """
+    check_scheduler(scheduler)
     check_steps(steps, scheduler)
     scheduler.set_timesteps(steps)
     # An image is clipped to [-1, 1]; were DDIM's noise not what is left beside it, too strong an answer early on,
@@ -128,4 +154,7 @@ def denoise(
     for time in watched(scheduler.timesteps):
         seen = scheduler.scale_model_input(images, time)
         images = scheduler.step(noise(seen, time), time, images, **taken).prev_sample
+    if not torch.isfinite(images).all():
+        name = type(scheduler).__name__
+        raise UserError(f"steps={steps}: {name} makes images that are not finite; take fewer steps, or DDIMScheduler")
     return images

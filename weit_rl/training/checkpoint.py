@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from weit_rl.errors import UserError
 from weit_rl.models import MODELS
+from weit_rl.models.images import buffers_of, without_normaliser
 from weit_rl.models.room import shapes_of
 from weit_rl.normaliser import with_limits
 from weit_rl.sizes import Size
@@ -18,12 +19,16 @@ from weit_rl.tensorfile import newest, read_tensors, write_tensors
 
 NETWORK = "weit_rl network 1"
 TRAINING = "weit_rl training state 1"
+NORMALISER = "normaliser"
 
 
 def save_network(path: Path, net: nn.Module, card: dict[str, Any]) -> None:
-    """Write a plain network; ``card`` names its ``model``, ``size`` ([width, depth]) and build ``options``."""
-    state = {name: t.detach() for name, t in net.state_dict().items()}
-    write_tensors(path, state, {"format": NETWORK, **card})
+    """Write a plain network; ``card`` names its ``model``, ``size`` ([width, depth]) and build ``options``.
+
+    A normaliser of images goes into the card: the tensors are those of timm's own network, which reads them.
+    """
+    state, numbers = without_normaliser({name: t.detach() for name, t in net.state_dict().items()})
+    write_tensors(path, state, {"format": NETWORK, **card} | ({NORMALISER: numbers} if numbers else {}))
 
 
 def load_network(path: Path) -> tuple[nn.Module, dict[str, Any]]:
@@ -32,7 +37,8 @@ def load_network(path: Path) -> tuple[nn.Module, dict[str, Any]]:
     if card.get("format") != NETWORK:
         raise UserError(f"{path}: not a network checkpoint (format {card.get('format')!r})")
     try:
-        tensors = with_limits(tensors)
+        # older files have an image normaliser among the tensors, and no limits
+        tensors = with_limits(tensors | buffers_of(card.pop(NORMALISER, {})))
         net = _described(card, {name: tuple(tensor.shape) for name, tensor in tensors.items()})
         net.load_state_dict(tensors)
     except Exception as error:  # a card may say anything

@@ -42,10 +42,10 @@ def main(cfg: Any) -> dict[str, Any]:
     from weit_rl.workflows.describe import describe as describe_
     from weit_rl.workflows.pretrain import pretrain as pretrain_
     from weit_rl.workflows.train import train as train_
-    from weit_rl.workflows.vision import evaluate_images, export_pipeline, sample
+    from weit_rl.workflows.vision import evaluate_images, export_run, sample
 
     modes = {"train": train_, "pretrain": pretrain_}
-    modes |= {"evaluate": evaluate_images, "sample": sample, "export": export_pipeline}
+    modes |= {"evaluate": evaluate_images, "sample": sample, "export": export_run}
     modes |= {"describe": describe_}
     return modes[cfg.mode](cfg)
 
@@ -106,9 +106,13 @@ def generate(run: str | Path, **options: Any) -> dict[str, Any]:
 def export(run: str | Path, out: str | Path, **options: Any) -> dict[str, Any]:
     """Write a finished run of ``task="diffusion"`` as a pipeline of diffusers, see :class:`PixelDiTPipeline`.
 
+    With ``task="classification"`` a classifier is written as a folder that timm reads:
+    ``timm.create_model("local-dir:FOLDER", pretrained=True)``.
+
     Args:
         run: its folder.
-        out: a new folder, with ``model_index.json``, ``transformer/`` and ``scheduler/``.
+        out: a new folder, with ``model_index.json``, ``transformer/`` and ``scheduler/``, or with ``config.json`` and
+            ``model.safetensors``.
         options: others of ``configs/vision_export.yaml``.
 
     Raises:
@@ -129,12 +133,13 @@ def describe(**options: Any) -> dict[str, Any]:
     return _run("describe", options)
 
 
-def classify(run: str | Path, images: Tensor | np.ndarray, checkpoint: str = "last") -> dict[str, Any]:
+def classify(run: str | Path, images: Tensor | np.ndarray | list[Any], checkpoint: str = "last") -> dict[str, Any]:
     """The classes of images, by a finished run.
 
     Args:
         run: its folder.
-        images: ``(B, channels, height, width)``, bytes or floats in [0, 1], of the shape the run was trained on.
+        images: ``(B, channels, height, width)``, bytes or floats in [0, 1], of the shape the run was trained on; or
+            a list of paths or of Pillow's pictures, which are read as those of a set are.
         checkpoint: ``"last"`` (default) or ``"best"``.
 
     Returns:

@@ -10,16 +10,34 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import diffusers
 import torch
 from diffusers import DiffusionPipeline, DiTTransformer2DModel, ModelMixin
 from diffusers.image_processor import VaeImageProcessor
 from diffusers.pipelines.pipeline_utils import ImagePipelineOutput
 from diffusers.utils.torch_utils import randn_tensor
 
+from weit_rl.atomic import write_atomically
 from weit_rl.errors import UserError
-from weit_rl.tasks.sampling import denoise, guided, scheduler_of, training_scheduler
+from weit_rl.tasks.sampling import check_scheduler, denoise, guided, scheduler_of, training_scheduler
 
 LIBRARIES = ("diffusers", __name__)  # whose classes a saved pipeline may name
+README = """---
+library_name: diffusers
+---
+# A diffusion transformer in pixels, of weit_rl
+
+    pip install "weit_rl[vision]"
+
+    from weit_rl.vision import PixelDiTPipeline
+
+    pipeline = PixelDiTPipeline.from_pretrained("FOLDER")
+    pipeline([0, 1], guidance_scale=1.5, num_inference_steps=20).images
+
+Once `weit_rl.vision.pipeline` is imported, `diffusers.DiffusionPipeline.from_pretrained("FOLDER")` gives the same.
+Nothing here is code, so `trust_remote_code` is not needed. `pipeline.scheduler` may be any of diffusers' for networks
+that predict noise, made by `from_config(pipeline.scheduler.config)`; flow matching is not for it.
+"""
 HUB = ("cache_dir", "force_download", "local_files_only", "proxies", "revision", "token")  # options of any file
 
 
@@ -51,7 +69,7 @@ class PixelDiTPipeline(DiffusionPipeline):
 
     Args:
         transformer: of the classes ``0`` to ``num_embeds_ada_norm - 1``; the next label stands for none.
-        scheduler: any of diffusers', for a network that tells the noise.
+        scheduler: of diffusers, for a network that predicts noise: a class in ``weit_rl.tasks.sampling.OF_NOISE``.
         id2label: the names of the classes by their numbers (default: none).
     """
 
@@ -59,7 +77,9 @@ class PixelDiTPipeline(DiffusionPipeline):
 
     def __init__(self, transformer: DiTTransformer2DModel, scheduler: Any, id2label: dict[Any, str] | None = None):
         super().__init__()
+        check_scheduler(scheduler)
         self.register_modules(transformer=transformer, scheduler=scheduler)
+        self._betas = scheduler.betas
         self.register_to_config(id2label=id2label)
         self.labels = {name: int(number) for number, name in (id2label or {}).items()}
         self.image_processor = VaeImageProcessor(vae_scale_factor=1)
@@ -106,6 +126,11 @@ class PixelDiTPipeline(DiffusionPipeline):
         how = scheduler_of(scheduler, training_scheduler(card["timesteps"]))
         return cls(PixelDiT.of(net), how, {str(number): name for number, name in enumerate(card["classes"])})
 
+    def save_pretrained(self, save_directory: Any, *args: Any, **options: Any) -> None:
+        """Write the pipeline as diffusers does, with a README that says how it is read."""
+        super().save_pretrained(save_directory, *args, **options)
+        write_atomically(Path(save_directory) / "README.md", README.encode())
+
     def get_label_ids(self, label: Any) -> list[int]:
         """The numbers of classes that are given by name or number, or of one; UserError for one there is not."""
         from weit_rl.workflows.vision import labels_of
@@ -141,6 +166,7 @@ class PixelDiTPipeline(DiffusionPipeline):
         Raises:
             UserError: for a class it does not know, or steps that are none or more than it was trained with.
         """
+        self._check_noise()
         net, device = self.transformer, self._execution_device
         labels = torch.tensor(self.get_label_ids(class_labels), device=device)
         shape = (len(labels), net.config.in_channels, net.config.sample_size, net.config.sample_size)
@@ -151,5 +177,19 @@ class PixelDiTPipeline(DiffusionPipeline):
         self.maybe_free_model_hooks()
         return ImagePipelineOutput(images=shown) if return_dict else (shown,)
 
+    def _check_noise(self) -> None:
+        """UserError for a scheduler that was put in place of the first one, and expects other noise."""
+        check_scheduler(self.scheduler)
+        betas = self.scheduler.betas
+        if betas.shape != self._betas.shape or not torch.allclose(betas, self._betas.to(betas)):
+            name = type(self.scheduler).__name__
+            raise UserError(
+                f"scheduler {name}: expects other noise; take {name}.from_config(pipeline.scheduler.config)"
+            )
+
     def _noise(self, images: torch.Tensor, times: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         return self.transformer(images, times, labels, return_dict=False)[0]
+
+
+# The name by which DiffusionPipeline.from_pretrained looks a pipeline's class up, once this module is imported.
+diffusers.PixelDiTPipeline = PixelDiTPipeline

@@ -8,7 +8,7 @@ from typing import Any
 
 from weit_rl.atomic import unused, write_atomically
 from weit_rl.choices import check_numbers
-from weit_rl.command import compose
+from weit_rl.command import CONTROL, compose
 from weit_rl.deploy.formats import FORMATS
 from weit_rl.deploy.graph import GRAPHS, Graph
 from weit_rl.deploy.measure import Measured, busy
@@ -69,6 +69,8 @@ def check(cfg: Any) -> None:
         raise UserError(
             f"{', '.join(other)}: are of a network that is made, env=ENV; leave them out where run is given"
         )
+    if cfg.run is None and cfg.task not in (None, CONTROL):
+        raise UserError(f"task={cfg.task}: env={cfg.env} makes a policy; give run=RUN of such a task, or leave it out")
     if cfg.quantize not in (None, INT8):
         raise unknown("quantize", cfg.quantize, [INT8])
     if cfg.quantize and FORMATS.get(cfg.format).quantize is None:
@@ -103,6 +105,8 @@ def network_of(run: RunFolder, cfg: Any) -> tuple[Any, dict[str, Any], str]:
 def graph_of(net: Any, card: dict[str, Any], cfg: Any) -> Graph:
     """What is exported of a network; UserError for one that is more than a function."""
     task = MODELS.get(card["model"]).task
+    if cfg.task not in (None, task):
+        raise UserError(f"task={cfg.task}: run={cfg.run} was trained for task={task}; give its task, or leave it out")
     if task == "diffusion":
         raise UserError(
             f"run={cfg.run}: is of task=diffusion; python -m weit_rl.vision mode=export run=... is for those"

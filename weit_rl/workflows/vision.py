@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -15,8 +16,9 @@ from weit_rl.atomic import cannot_write, unused, write_atomically
 from weit_rl.choices import check_numbers
 from weit_rl.data.images import Images
 from weit_rl.data.images.parts import Part
+from weit_rl.data.images.single import are_pictures, pixels_of
 from weit_rl.errors import UserError
-from weit_rl.options import as_config, plain_config
+from weit_rl.options import as_config, options, plain_config
 from weit_rl.registry import unknown
 from weit_rl.tasks import kind_of
 from weit_rl.tasks.image_options import image_task
@@ -74,23 +76,46 @@ def sample(cfg: Any) -> dict[str, Any]:
     return {"images": images, "labels": labels.numpy(), "path": str(path)}
 
 
-def export_pipeline(cfg: Any) -> dict[str, Any]:
-    """A finished run as a pipeline of diffusers in a new folder, all of it or nothing; returns its ``path``."""
-    from weit_rl.vision import PixelDiTPipeline
-
+def export_run(cfg: Any) -> dict[str, Any]:
+    """A finished run as a folder for its own library: of diffusers, or of timm; returns its ``path``."""
+    if cfg.task not in EXPORTS:
+        raise unknown("task", cfg.task, list(EXPORTS))
     out = Path(cfg.out).expanduser()
     if out.exists():
         raise UserError(f"out={out}: exists already; choose a new folder")
-    pipeline = PixelDiTPipeline.from_run(cfg.run, cfg.checkpoint, cfg.scheduler)
+    write, reads = EXPORTS[cfg.task](cfg)
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         with TemporaryDirectory(dir=out.parent, prefix=".weit_rl-") as beside:
-            pipeline.save_pretrained(Path(beside) / out.name)
-            (Path(beside) / out.name).rename(out)
+            new = Path(beside) / out.name
+            new.mkdir()
+            write(new)
+            new.rename(out)  # all of it or nothing
     except OSError as error:
         raise cannot_write(out, error) from error
-    print(f"written: {out}; weit_rl.vision.PixelDiTPipeline.from_pretrained reads it")
+    print(f"written: {out}; {reads.format(out=out)} reads it")
     return {"path": str(out)}
+
+
+def _pipeline(cfg: Any) -> tuple[Callable[[Path], None], str]:
+    from weit_rl.vision import PixelDiTPipeline
+
+    pipeline = PixelDiTPipeline.from_run(cfg.run, cfg.checkpoint, cfg.scheduler)
+    return pipeline.save_pretrained, "weit_rl.vision.PixelDiTPipeline.from_pretrained"
+
+
+def _timm_folder(cfg: Any) -> tuple[Callable[[Path], None], str]:
+    from weit_rl.vision.timm_folder import write_timm
+
+    if cfg.scheduler != options("vision_export")["scheduler"].default:
+        raise UserError(f"scheduler={cfg.scheduler}: is for task=diffusion; leave it out")
+    net, card = network_of(RunFolder.open(cfg.run), cfg.checkpoint, "cpu")
+    if card.get("task") == "diffusion":
+        raise UserError(f"run={cfg.run}: is of task=diffusion, not of task=classification; leave task out")
+    return lambda folder: write_timm(folder, net, card), 'timm.create_model("local-dir:{out}", pretrained=True)'
+
+
+EXPORTS = {"diffusion": _pipeline, "classification": _timm_folder}
 
 
 def diffusion_run(path: str | Path) -> RunFolder:
@@ -99,7 +124,7 @@ def diffusion_run(path: str | Path) -> RunFolder:
     if checked(run.config, "vision_train", path).get("task") != "diffusion":
         raise UserError(
             f"run={path}: is not of task=diffusion, so it draws nothing; give one that is (a classifier is exported by "
-            f"python -m weit_rl.export run={path})"
+            f"python -m weit_rl.export run={path}, or with mode=export task=classification as a folder for timm)"
         )
     return run
 
@@ -156,6 +181,9 @@ def classes_of(run: Path, images: Any, checkpoint: str) -> dict[str, Any]:
     net, card = network_of(RunFolder.open(run), checkpoint, "cpu")
     if card.get("task") == "diffusion":
         raise UserError(f"run={run}: is of task=diffusion, so it tells no classes; give a classifier")
+    shape = card["options"]
+    if are_pictures(images):
+        images = pixels_of(images, shape["channels"], shape["image_size"])
     logits: Tensor = net(_pictures(images))
     return {"classes": [card["classes"][i] for i in logits.argmax(1).tolist()], "probabilities": logits.softmax(1)}
 
@@ -165,7 +193,9 @@ def _pictures(images: Any) -> Tensor:
     try:
         tensor = torch.as_tensor(images)
     except (TypeError, ValueError, RuntimeError) as error:
-        raise UserError(f"images: must be a tensor or an array, not {type(images).__name__}") from error
+        raise UserError(
+            f"images: must be a tensor or an array, not {type(images).__name__}; give paths as a list"
+        ) from error
     if tensor.dtype != torch.uint8 and not tensor.is_floating_point():
         raise UserError(f"images: are {tensor.dtype}; give bytes (uint8) or floats in [0, 1]")
     if tensor.is_floating_point() and tensor.numel() and not 0 <= float(tensor.min()) <= float(tensor.max()) <= 1:

@@ -19,11 +19,13 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from weit_rl.data.images.decode import Reading
+from weit_rl.data.images.lines import listed, warn_line
 from weit_rl.data.images.parts import Part, Unread
 from weit_rl.errors import UserError
 from weit_rl.registry import Registry, unknown
 
 DEFAULT = "digits"
+FAINT = 17  # levels of 256, below which all of a set is hard to see: of 12 bits in 16 are 16
 COUNTED = 4096  # images at a time, of which pixels are counted
 SPLIT_SEED = 0  # the same images are held out in every run
 TEST, HELD_OUT = 0.2, 0.1  # shares of each class, where a source has no such parts
@@ -156,8 +158,27 @@ def load_images(
     """
     how = Reading(image_size, channels, skip_corrupt, Path(root) if root else _cache(), download)
     read = _source(str(data)).read(str(data), how)
+    _tell_missing(str(data), read)
+    _tell_faint(str(data), read.parts["train"])
     parts = _split(str(data), dict(read.parts))
     return Images(name_of(str(data)), tuple(read.classes), licence=read.licence, shifts=read.shifts, **parts)
+
+
+def _tell_missing(data: str, read: Read) -> None:
+    """A line for each part that has no image of some classes: these are not learned there, or not judged."""
+    for name, part in read.parts.items():
+        counts = np.bincount(part.labels, minlength=len(read.classes))
+        missing = [read.classes[label] for label in np.flatnonzero(counts == 0)]
+        if len(part) and missing:
+            warn_line(f"data {data}: {name} has no image of {listed(missing)}")
+
+
+def _tell_faint(data: str, part: Part | Unread) -> None:
+    """A line for images that are black as good as all over, such as those of 12 bits in files of 16, or masks."""
+    if isinstance(part, Part) and len(part):
+        low, high = int(part.pixels.min()), int(part.pixels.max())
+        if high - low < FAINT:
+            warn_line(f"data {data}: all pixels lie from {low} to {high} of 255; save the images with their full range")
 
 
 def _source(data: str) -> Source:

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import contextlib
 import math
-import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageOps
 
+from weit_rl.data.images.appearance import WIDE, shown
+from weit_rl.data.images.lines import warn_line
 from weit_rl.data.images.parts import Item, Part, Unread
 from weit_rl.errors import UserError
 
 MOST_PIXELS = 64_000_000  # of a single image
 MOST_BYTES = 2 * 2**30  # of a part of a set in memory; images of a larger one are decoded when they are needed
-WIDE = ("I", "I;16", "I;16B", "I;16L", "I;16N", "F")  # PIL's modes of one channel of more than 8 bits
-GREY = ("1", "L", "LA", *WIDE)
+GREY = ("1", "L", "LA", "La", *WIDE)
 MODES = {1: "L", 3: "RGB"}
 FORMATS = ("JPEG", "PNG", "BMP", "GIF", "PPM", "TIFF", "WEBP")  # PIL knows more: for EPS it runs another program
 
@@ -32,6 +32,7 @@ class Reading:
     skip_corrupt: bool = False
     root: Path = Path()
     download: bool = False
+    said: set[str] = field(default_factory=set, compare=False)
 
     def __post_init__(self) -> None:
         if self.channels not in (None, *MODES):
@@ -44,7 +45,7 @@ class Reading:
         if image.width * image.height > MOST_PIXELS:
             raise ValueError(f"{image.width} x {image.height} pixels are more than {MOST_PIXELS}")
         channels = self.channels or _channels(image)
-        image = _of_bytes(image).convert(MODES[channels])
+        image = shown(image).convert(MODES[channels])
         if self.image_size is not None and image.size != (self.image_size, self.image_size):
             image = ImageOps.fit(image, (self.image_size, self.image_size), Image.Resampling.BICUBIC)
         return np.asarray(image).reshape(image.height, image.width, channels).transpose(2, 0, 1)
@@ -77,18 +78,26 @@ class Reading:
         pixels, labels, skipped = np.empty((0, *self._shape(())), np.uint8), list[int](), list[str]()
         for item in items:
             try:
-                array = self.array(item.open())
+                image = item.open()
+                array = self.array(image)
             except Exception as error:  # whatever PIL and zipfile raise for a file that is damaged
                 skipped.append(_corrupt(item.where, error, self.skip_corrupt))
                 continue
+            self._tell_frames(item.where, image)
             if not labels:
                 pixels = np.empty((len(items), *array.shape), np.uint8)
             _check_shape(array.shape, pixels.shape[1:], item.where)
             pixels[len(labels)] = array
             labels.append(item.label)
         if skipped:
-            warnings.warn(f"left out as corrupt: {len(skipped)} of {len(items)}, such as {skipped[0]}", stacklevel=2)
+            warn_line(f"left out as corrupt: {len(skipped)} of {len(items)}, such as {skipped[0]}")
         return Part(pixels[: len(labels)], np.array(labels, np.int64))
+
+    def _tell_frames(self, where: str, image: Image.Image) -> None:
+        """Say once that only a picture's first frame is seen."""
+        if getattr(image, "is_animated", False) and "frames" not in self.said:
+            self.said.add("frames")
+            warn_line(f"{where}: of its frames or pages the first is taken, and of others like it")
 
     def _some(self, items: Sequence[Item]) -> Part:
         part = self.read(items)
@@ -109,16 +118,6 @@ class Reading:
 
 def _channels(image: Image.Image) -> int:
     return 1 if image.mode in GREY else 3
-
-
-def _of_bytes(image: Image.Image) -> Image.Image:
-    """A picture of 16 bits in 8; PIL's own conversion makes all above 255 white."""
-    if image.mode not in WIDE:
-        return image
-    values = np.asarray(image)
-    if image.mode == "F" or values.min() < 0 or values.max() > 65535:
-        raise ValueError("its pixels are neither of 8 nor of 16 bits")
-    return Image.fromarray(np.rint(values / 257).astype(np.uint8))
 
 
 def _corrupt(where: str, error: Exception, skip: bool) -> str:

@@ -10,49 +10,26 @@ import io
 import os
 import re
 import zipfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from PIL import Image
 
 from weit_rl.data.images import SOURCES, Read, Source
 from weit_rl.data.images.decode import FORMATS, Reading
+from weit_rl.data.images.layout import Content, Files, Kind, Path_, check_classes, tree_of
 from weit_rl.data.images.parts import Item
 from weit_rl.errors import UserError
 
-PARTS = {"train": "train", "training": "train", "val": "held_out", "valid": "held_out", "validation": "held_out",
-         "test": "test", "testing": "test"}  # fmt: skip
 MOST_FILE = 64 * 2**20  # bytes of a file in an archive
 LICENCE = "not known (files of the user)"
-Path_ = tuple[str, ...]
-Files = Mapping[Path_, "str | Callable[[], Any]"]
-"""By its path inside the set, a file's path on the disk, or what gives its bytes as an open file."""
-
-
-class Kind(NamedTuple):
-    """A kind of files.
-
-    Attributes:
-        noun: what one is called.
-        suffixes: of their names, in lower case.
-        open: the image that one is, given its path or an open file; raises whatever it likes for a damaged one.
-    """
-
-    noun: str
-    suffixes: tuple[str, ...]
-    open: Callable[[Any, Reading], Image.Image]
-
-    @property
-    def layout(self) -> str:
-        """How they must lie."""
-        place = f"CLASS/{self.noun.upper()}{self.suffixes[0]}"
-        return f"lay them out as {place}, or as train/{place} and test/{place}"
-
-
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".ppm", ".pgm", ".tif", ".tiff", ".webp")
-IMAGES = Kind("image", SUFFIXES, lambda file, how: Image.open(file, formats=FORMATS))
+UNREAD = (".heic", ".heif", ".avif", ".jfif", ".jpe", ".jp2", ".j2k", ".jxl", ".svg", ".tga", ".ico", ".eps", ".psd",
+          ".exr", ".dng", ".cr2", ".cr3", ".nef", ".arw", ".dcm", ".pbm", ".pnm")  # fmt: skip
+IMAGES = Kind("image", SUFFIXES, lambda file, how: Image.open(file, formats=FORMATS), UNREAD)
+SYSTEM = ("thumbs.db", "desktop.ini")  # files of Windows in folders of pictures
 
 
 def accepts(data: str) -> bool:
@@ -65,7 +42,7 @@ def holds(data: str, kind: Kind) -> bool:
     """Whether a folder or an archive that can be read has files of that kind."""
     path = Path(data).expanduser()
     try:
-        return path.exists() and bool(_files(path, kind))
+        return path.exists() and bool(_content(path, kind).files)
     except (UserError, OSError):
         return False
 
@@ -75,10 +52,10 @@ def read(data: str, how: Reading, kind: Kind = IMAGES) -> Read:
     path = Path(data).expanduser()
     if not path.exists():
         raise UserError(f"data {data}: there is no such file or folder; check the path")
-    files = _files(path, kind)
-    tree = _parts(data, sorted(_inside(list(files)).items()), kind)
+    content = _content(path, kind)
+    tree, files = tree_of(data, content, kind), content.files
     classes = sorted({name for members in tree.values() for name, _ in members})
-    _check_classes(data, classes, tree, kind)
+    check_classes(data, classes, tree, kind)
     labels = {name: label for label, name in enumerate(classes)}
 
     def item(name: str, path: Path_) -> Item:
@@ -92,53 +69,26 @@ def _open(file: str | Callable[[], Any], kind: Kind, how: Reading) -> Image.Imag
     return kind.open(file if isinstance(file, str) else file(), how)
 
 
-def _inside(paths: list[Path_]) -> dict[Path_, Path_]:
-    """Each path's places below the folders that all have in common, and the path itself."""
-    short = {path: path for path in paths}
-    while len({path[0] for path in short}) == 1 and min(map(len, short)) > 2:
-        short = {path[1:]: whole for path, whole in short.items()}
-    return short
-
-
-def _parts(data: str, places: list[tuple[Path_, Path_]], kind: Kind) -> dict[str, list[tuple[str, Path_]]]:
-    """By the part of the set, the class and the path of every file."""
-    if not places:
-        raise UserError(f"data {data}: holds no {kind.noun}s ({', '.join(kind.suffixes)}); {kind.layout}")
-    above = {place[0] for place, _ in places}
-    parts = {name for name in above if name.lower() in PARTS}
-    divided = parts == above and all(len(place) > 1 for place, _ in places)
-    if not divided and {"train", "training"} & {name.lower() for name in parts}:
-        other = ", ".join(sorted(above - parts)) or "files"
-        raise UserError(f"data {data}: has {other} beside {', '.join(sorted(parts))}; take that away; {kind.layout}")
-    tree: dict[str, list[tuple[str, Path_]]] = {}
-    for place, path in places:
-        part, below = (PARTS[place[0].lower()], place[1:]) if divided else ("train", place)
-        if len(below) < 2:
-            raise UserError(f"data {data}: {'/'.join(path)} lies in no class folder; {kind.layout}")
-        tree.setdefault(part, []).append((below[0], path))
-    if "test" not in tree and "held_out" in tree:  # as ImageNet's
-        tree["test"] = tree.pop("held_out")
-    return tree
-
-
-def _check_classes(data: str, classes: list[str], tree: Mapping[str, list[tuple[str, Path_]]], kind: Kind) -> None:
-    if "train" not in tree:
-        raise UserError(f"data {data}: has no folder train; {kind.layout}")
-    if len(classes) < 2:
-        raise UserError(f"data {data}: has the only class {classes[0]}; give two class folders or more; {kind.layout}")
-    unseen = set(classes) - {name for name, _ in tree["train"]}
-    if unseen:
-        raise UserError(f"data {data}: class {min(unseen)} is in another part, but not in train; add some of it there")
-
-
-def _files(path: Path, kind: Kind) -> Files:
+def _content(path: Path, kind: Kind) -> Content:
     return _folder(path, kind) if path.is_dir() else _archive(path, kind)
 
 
-def _folder(path: Path, kind: Kind) -> Files:
-    found = (Path(folder, name) for folder, _, names in _walk(path) for name in names)
-    wanted = (file for file in found if _wanted(file.relative_to(path).parts, kind))
-    return {file.relative_to(path).parts: str(file) for file in wanted if file.is_file()}
+def _folder(path: Path, kind: Kind) -> Content:
+    walked = [(Path(folder).relative_to(path).parts, names) for folder, _, names in _walk(path)]
+    found = {(*folder, name): str(path.joinpath(*folder, name)) for folder, names in walked for name in names}
+    there = {place: file for place, file in found.items() if os.path.isfile(file) or os.path.islink(file)}
+    return _sorted_out(there, dict(walked), kind)  # a link that leads nowhere is named when it is read
+
+
+def _sorted_out(found: Files, folders: Iterable[Path_], kind: Kind) -> Content:
+    """Files of the kind and others, without hidden ones."""
+    seen = {place: file for place, file in found.items() if not _hidden(place)}
+    files = {place: file for place, file in seen.items() if place[-1].lower().endswith(kind.suffixes)}
+    return Content(files, [place for place in seen if place not in files], {x for x in folders if not _hidden(x)})
+
+
+def _hidden(place: Path_) -> bool:
+    return any(part.startswith((".", "__MACOSX")) or part.lower() in SYSTEM for part in place)
 
 
 def _walk(path: Path) -> Iterator[tuple[str, list[str], list[str]]]:
@@ -153,15 +103,17 @@ def _whole(path: str) -> str:
     return f"{os.path.realpath(path)}{os.sep}"
 
 
-def _archive(path: Path, kind: Kind) -> Files:
+def _archive(path: Path, kind: Kind) -> Content:
     archive = Archive(path)
     try:
         members = archive.here().infolist()
     except Exception as error:  # BadZipFile, and whatever else zipfile stumbles over
         reason = " ".join(str(error).split())[:120]
         raise UserError(f"data {path}: not a whole .zip ({reason}); copy it or make it again") from error
-    entries = {_safe(path, entry): entry for entry in members if entry.filename and not entry.is_dir()}
-    return {place: partial(archive.file, entry) for place, entry in entries.items() if _wanted(place, kind)}
+    places = {_safe(path, entry): entry for entry in members if entry.filename}
+    entries = {place: entry for place, entry in places.items() if place and not entry.is_dir()}
+    folders = {place[:end] for place in entries for end in range(len(place))} | {*places} - {*entries}
+    return _sorted_out({place: partial(archive.file, entry) for place, entry in entries.items()}, folders, kind)
 
 
 class Archive:
@@ -196,11 +148,6 @@ def _safe(archive: Path, entry: zipfile.ZipInfo) -> Path_:
     if entry.flag_bits & 1:
         raise UserError(f"data {archive}: {name} is encrypted; make the archive again without a password")
     return tuple(part for part in name.split("/") if part not in ("", "."))
-
-
-def _wanted(place: Path_, kind: Kind) -> bool:
-    hidden = any(part.startswith((".", "__MACOSX")) for part in place)
-    return bool(place) and place[-1].lower().endswith(kind.suffixes) and not hidden
 
 
 SOURCES.add("folder", Source(lambda: ["a folder or .zip of class folders"], accepts, read, any_path=True))

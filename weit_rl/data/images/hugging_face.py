@@ -9,6 +9,7 @@ from typing import Any
 
 from weit_rl.data.images import SOURCES, Read, Source, missing
 from weit_rl.data.images.decode import Reading
+from weit_rl.data.images.lines import listed, warn_line
 from weit_rl.data.images.parts import Item
 from weit_rl.errors import UserError
 
@@ -38,12 +39,22 @@ def read(data: str, how: Reading) -> Read:
     if "test" not in splits and "held_out" in splits:
         splits["test"] = splits.pop("held_out")
     image, label = _columns(data, splits["train"])
+    _tell_others(data, [*found], splits["train"], (image, label))
     labelled = {part: rows for part, rows in splits.items() if _labelled(data, part, rows[label])}
     if "train" not in labelled:
         raise UserError(f"data={data}: its training images have no labels; choose another data set")
     parts = {part: how.part(_items(data, part, rows, image, label)) for part, rows in labelled.items()}
     info = splits["train"].info
     return Read(parts, splits["train"].features[label].names, getattr(info, "license", "") or "not stated")
+
+
+def _tell_others(data: str, splits: list[str], rows: Any, taken: tuple[str, str]) -> None:
+    """A line for splits that are not read, and for columns that might have been meant."""
+    if others := [name for name in splits if name not in PARTS]:
+        warn_line(f"data={data}: left out the splits {listed(others)}")
+    kinds = {name: type(feature).__name__ for name, feature in rows.features.items()}
+    if others := [name for name, kind in kinds.items() if kind in ("Image", "ClassLabel") and name not in taken]:
+        warn_line(f"data={data}: takes the columns {' and '.join(taken)}, not {listed(others)}")
 
 
 def _labelled(data: str, part: str, labels: list[Any]) -> bool:

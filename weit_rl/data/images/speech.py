@@ -21,8 +21,9 @@ from PIL import Image
 
 from weit_rl.data.images import SOURCES, Read, Source
 from weit_rl.data.images.decode import Reading
-from weit_rl.data.images.folder import MOST_FILE, Kind, holds
+from weit_rl.data.images.folder import MOST_FILE, holds
 from weit_rl.data.images.folder import read as read_folder
+from weit_rl.data.images.layout import Kind
 from weit_rl.errors import UserError
 
 RATE, RATES = 16_000, (1_000, 384_000)  # samples a second that sounds are brought to; the least and the most they have
@@ -148,5 +149,6 @@ def _open(file: Any, how: Reading) -> Image.Image:
     return Image.fromarray(picture(*samples_of(file), how.image_size or EDGE))
 
 
-SOUNDS = Kind("sound", (".wav",), _open)
+UNREAD = (".mp3", ".flac", ".ogg", ".oga", ".opus", ".m4a", ".aac", ".aif", ".aiff", ".wma", ".au", ".sph", ".webm")
+SOUNDS = Kind("sound", (".wav",), _open, UNREAD)
 SOURCES.add("speech", Source(lambda: ["a folder or .zip of class folders of .wav files"], accepts, read))

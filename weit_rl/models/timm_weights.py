@@ -1,0 +1,112 @@
+"""The weights of timm's networks in files as people save them: nested, averaged, of wrapped networks, pickled.
+
+Reading one runs no code: safetensors, or torch's own files with nothing but weights in them.
+"""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from weit_rl.atomic import write_atomically
+from weit_rl.errors import UserError
+
+NESTED = ("state_dict_ema", "model_ema", "state_dict", "model")  # what the weights lie under in some files, as in timm
+# parts of names, of what a network was wrapped in: DistributedDataParallel, torch.compile, FSDP, checkpointing
+WRAPPERS = {"module", "_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"}
+COUNT = "n_averaged"  # that torch's AveragedModel has beside the weights
+FILES = ("model.safetensors", "pytorch_model.bin")  # of a folder of the hub
+EMBEDDINGS = ("patch_embed.proj.weight", "stem.0.weight")
+
+
+def write_safetensors(path: str | Path, new: str | Path | None = None) -> Path:
+    """Write the weights of a ``*.pth``, ``*.pt`` or ``*.bin`` as safetensors, under timm's own names.
+
+    The file is a pickle: torch reads nothing but tensors and ``argparse.Namespace`` out of it, and versions of torch
+    have had holes there; only for files you trust.
+
+    Args:
+        path: of the file.
+        new: of the file to write (default: beside it, where ``source=`` finds it).
+
+    Returns:
+        The path that was written.
+
+    Raises:
+        UserError: if the file cannot be read, holds no weights, or the new one is there already.
+    """
+    from safetensors.torch import save
+
+    path = Path(path).expanduser()
+    new = Path(new).expanduser() if new else _converted(path)
+    if new.exists():
+        raise UserError(f"{new}: exists already; give another path")
+    weights = {
+        name: tensor.clone(memory_format=torch.contiguous_format) for name, tensor in read_weights(path, True).items()
+    }
+    if not weights:
+        raise UserError(f"{path}: holds no weights")
+    write_atomically(new, save(weights))
+    return new
+
+
+def _converted(path: Path) -> Path:
+    """Where the safetensors of a pickle go."""
+    return path.with_name(FILES[0]) if path.name in FILES else path.with_suffix(".safetensors")
+
+
+def read_weights(path: Path, allow_pickle: bool) -> dict[str, Tensor]:
+    """Read a checkpoint's weights by timm's own names, whatever they lie in or were wrapped in; see ``load_timm``."""
+    from safetensors.torch import load_file
+
+    if path.suffix != ".safetensors" and not allow_pickle:
+        code = f"from weit_rl.models.timm_weights import write_safetensors as w; w({str(path)!r})"
+        raise UserError(
+            f"{path}: may be a pickle; give timm's .safetensors, or, of a file that you trust, write one with "
+            f'python -c "{code}" and give {_converted(path)}'
+        )
+    try:
+        if path.suffix == ".safetensors":
+            weights: Any = load_file(path)
+        else:
+            with torch.serialization.safe_globals([Namespace]):  # the options of a training, beside its weights
+                weights = dict(torch.load(path, map_location="cpu", weights_only=True))
+    except Exception as error:  # whatever torch and safetensors raise for a file that is cut short, pickled, no tensors
+        reason = " ".join(str(error).split())[:120]
+        raise UserError(f"{path}: cannot be read as weights ({reason}); give timm's .safetensors") from error
+    return {name: _plain(name, tensor) for name, tensor in _unwrapped(path, _nested(weights)).items()}
+
+
+def _nested(weights: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The innermost of what lies under the usual names, averaged weights first."""
+    for _ in NESTED:  # no deeper, since a file may hold itself
+        weights = next((weights[key] for key in NESTED if isinstance(weights.get(key), Mapping)), weights)
+    return weights
+
+
+def _unwrapped(path: Path, weights: Mapping[str, Any]) -> dict[str, Tensor]:
+    """The weights of the network itself, by its own names; UserError for several networks in one file."""
+    pairs = [(_own_name(name), tensor) for name, tensor in weights.items() if isinstance(tensor, Tensor)]
+    named = {name: tensor for name, tensor in pairs if name != COUNT}
+    if len(named) < sum(name != COUNT for name, _ in pairs):
+        raise UserError(f"{path}: holds a network wrapped and as it is; give a file with one of them")
+    above = {name.removesuffix(end) for name in named for end in EMBEDDINGS if f".{name}".endswith(f".{end}")}
+    if len(above) > 1:
+        some = ", ".join(sorted(prefix or "no prefix" for prefix in above))
+        raise UserError(f"{path}: holds several networks ({some}); give a file with one of them")
+    prefix = min(above, default="")
+    return {name.removeprefix(prefix): tensor for name, tensor in named.items() if name.startswith(prefix)}
+
+
+def _own_name(name: str) -> str:
+    return ".".join(part for part in str(name).split(".") if part not in WRAPPERS)
+
+
+def _plain(name: str, tensor: Tensor) -> Tensor:
+    """The linear layers of a block of ConvNeXt, which the smaller of timm's networks call 1 x 1 convolutions."""
+    return tensor.flatten(1) if ".mlp.fc" in name and tensor.ndim == 4 else tensor
