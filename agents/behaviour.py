@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from weit_rl.agents.crash_watch import CrashWatch
 from weit_rl.agents.hyperparameters import checked
 from weit_rl.agents.running_statistics import NewStatistics, scaled
 from weit_rl.agents.snapshots import load_training_state, save_snapshot, save_training_state
@@ -75,21 +76,32 @@ def make_behaviour(config: BehaviourConfig, make_env: Callable[[], Any], n_envs:
         ) from error
 
 
-def train_behaviour(config: BehaviourConfig, make_env: Callable[[], Any], folder: Path) -> Path:
+def train_behaviour(
+    config: BehaviourConfig, make_env: Callable[[], Any], folder: Path, name: str = "of the behaviour policy"
+) -> Path:
     """Train (or go on training) and write ``snapshot_<steps>.safetensors`` files into ``folder``.
 
     A stopped training goes on from its last snapshot when called again with the same arguments.
+
+    Args:
+        config: how it is trained.
+        make_env: makes an environment.
+        folder: for the snapshots.
+        name: of the environment, for errors.
+
+    Raises:
+        UserError: if the simulation fails in most episodes.
     """
     agent = make_behaviour(config, make_env)
     folder.mkdir(parents=True, exist_ok=True)
     if load_training_state(agent, folder / STATE):
         _keep_snapshot(agent, folder)  # killed between the two
     with Progress(config.steps, f"{config.algorithm} training", agent.num_timesteps) as bar:
-        _train(agent, config, folder, bar)
+        _train(agent, config, folder, bar, CrashWatch(name))
     return folder
 
 
-def _train(agent: Any, config: BehaviourConfig, folder: Path, bar: Progress) -> None:
+def _train(agent: Any, config: BehaviourConfig, folder: Path, bar: Progress, watch: CrashWatch) -> None:
     from stable_baselines3.common.callbacks import CallbackList, ConvertCallback
 
     def show(*_: Any) -> bool:
@@ -97,7 +109,7 @@ def _train(agent: Any, config: BehaviourConfig, folder: Path, bar: Progress) -> 
         return True  # go on
 
     statistics = [NewStatistics()] if config.algorithm == "PPO" else []
-    callbacks = CallbackList([*statistics, ConvertCallback(show)])
+    callbacks = CallbackList([*statistics, watch, ConvertCallback(show)])
     started = time.monotonic()
     while agent.num_timesteps < config.steps:
         steps = min(config.snapshot_every, config.steps - agent.num_timesteps)

@@ -105,7 +105,11 @@ def memory_of(net: Any, observations: np.ndarray) -> History | Kept:
 
 @torch.no_grad()
 def rollout(
-    net: Any, envs: list[Any], seeds: list[int], on_step: Callable[[int, np.ndarray], None] = lambda t, returns: None
+    net: Any,
+    envs: list[Any],
+    seeds: list[int],
+    on_step: Callable[[int, np.ndarray], None] = lambda t, returns: None,
+    failed: list[int] | None = None,
 ) -> np.ndarray:
     """Play one episode in each environment.
 
@@ -114,6 +118,7 @@ def rollout(
         envs: gymnasium environments of one kind, actions in [-1, 1].
         seeds: the reset seed of each.
         on_step: called before each step with the number of steps done and the returns so far (videos, progress).
+        failed: takes the seeds of episodes that ended since their simulation failed (default None: nobody asks).
 
     Returns:
         ``(len(envs),)`` undiscounted returns.
@@ -129,11 +134,15 @@ def rollout(
         rewards = np.array([step[1] for step in steps], dtype=np.float64)
         returns[running] += rewards
         memory.push(rows, actions, np.stack([step[0] for step in steps]), rewards.astype(np.float32))
+        if failed is not None:
+            failed += [seeds[i] for i, step in zip(running, steps, strict=True) if "crashed" in step[4]]
         running = running[[not (step[2] or step[3]) for step in steps]]
     return returns
 
 
-def episode_returns(net: nn.Module, entry: EnvEntry, episodes: int, seed: int) -> np.ndarray:
+def episode_returns(
+    net: nn.Module, entry: EnvEntry, episodes: int, seed: int, failed: list[int] | None = None
+) -> np.ndarray:
     """The undiscounted return of every episode.
 
     Args:
@@ -141,11 +150,12 @@ def episode_returns(net: nn.Module, entry: EnvEntry, episodes: int, seed: int) -
         entry: the environment's registry row.
         episodes: how many.
         seed: the first episode's reset seed; the others follow.
+        failed: takes the seeds of episodes whose simulation failed (default None: nobody asks).
     """
     envs = [entry.make() for _ in range(episodes)]
     try:
         with eval_mode(net):
-            return rollout(net, envs, list(range(seed, seed + episodes)))
+            return rollout(net, envs, list(range(seed, seed + episodes)), failed=failed)
     finally:
         for env in envs:
             env.close()
@@ -153,15 +163,24 @@ def episode_returns(net: nn.Module, entry: EnvEntry, episodes: int, seed: int) -
 
 def evaluate(net: nn.Module, entry: EnvEntry, episodes: int, seed: int) -> dict[str, Any]:
     """Mean, spread and score of the returns (see :func:`episode_returns` for the arguments)."""
-    return summary(episode_returns(net, entry, episodes, seed), entry)
+    failed: list[int] = []
+    returns = episode_returns(net, entry, episodes, seed, failed)
+    return summary(returns, entry, len(failed))
 
 
-def summary(returns: np.ndarray, entry: EnvEntry) -> dict[str, Any]:
-    """What a report says of the returns of some episodes; the score is None without reference returns."""
+def summary(returns: np.ndarray, entry: EnvEntry, failed: int = 0) -> dict[str, Any]:
+    """What a report says of the returns of some episodes; the score is None without reference returns.
+
+    Args:
+        returns: of all episodes; one that failed counts with what it had earned.
+        entry: the environment.
+        failed: how many of them ended since their simulation failed (default 0).
+    """
     return {
         "return_mean": float(returns.mean()),
         "return_std": float(returns.std()),
         "return_median": float(np.median(returns)),
         "episodes": len(returns),
+        "failed_episodes": failed,
         "score": entry.score(returns.mean()),
     }

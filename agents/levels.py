@@ -10,11 +10,13 @@ from typing import Any
 from weit_rl.agents.behaviour import BehaviourConfig, make_behaviour
 from weit_rl.agents.metadata import describe
 from weit_rl.agents.pictures import write_episodes
-from weit_rl.agents.recording import Act, AgentActor, play, random_actor, summary
+from weit_rl.agents.recording import Act, AgentActor, check_played, counted, play, random_actor, summary
 from weit_rl.agents.snapshots import load_snapshot
 from weit_rl.atomic import write_atomically
 from weit_rl.data.minari_names import level_id
+from weit_rl.envs.crashes import ADVICE
 from weit_rl.envs.entry import EnvEntry
+from weit_rl.errors import UserError
 from weit_rl.jsonfile import read_json
 
 LEVELS = ("expert", "medium", "random")
@@ -73,16 +75,30 @@ class LevelRecorder:
     def selection_returns(self) -> dict[int, float]:
         """Environment steps -> mean deterministic return, for every snapshot; kept in ``selection.json``."""
         path = self.run_dir / "selection.json"
-        returns = {int(k): float(v) for k, v in read_json(path).items()} if path.exists() else {}
+        stored = read_json(path) if path.exists() else {}
+        returns = {int(k): None if v is None else float(v) for k, v in stored.items()}
         for file in sorted((self.run_dir / "behaviour").glob("snapshot_*.safetensors")):
             steps = int(file.stem.removeprefix("snapshot_"))
             if steps not in returns:
                 act = AgentActor(load_snapshot(self.agent, file), deterministic=True)
-                returns[steps] = summary(play(act, self.acting, self.selection_seeds))["return_mean"]
-                print(f"snapshot after {steps} steps: selection return {returns[steps]:.0f}", flush=True)
+                returns[steps], said = self._selection_return(act)
+                print(f"snapshot after {steps} steps: {said}", flush=True)
                 write_atomically(path, json.dumps(returns).encode())
         last = self.config.steps + self.config.n_envs * self._rollout()
-        return {steps: returns[steps] for steps in sorted(returns) if steps < last}
+        good = {steps: value for steps, value in sorted(returns.items()) if steps < last and value is not None}
+        if not good:
+            raise UserError(
+                f"env {self.acting.name}: an episode of every snapshot failed, so none is a level; {ADVICE}"
+            )
+        return good
+
+    def _selection_return(self, act: Act) -> tuple[float | None, str]:
+        """The mean return of a snapshot, None where an episode failed: it may have earned more than a whole one."""
+        episodes, count = play(act, self.acting, self.selection_seeds), len(self.selection_seeds)
+        if len(episodes) < count:
+            return None, f"{count - len(episodes)} of {count} selection episodes failed, so it is not chosen"
+        value = summary(episodes)["return_mean"]
+        return value, f"selection return {value:.0f}"
 
     def record(self, level: str, steps: int, episodes: int) -> None:
         """Record and measure one level, unless that was done before.
@@ -100,15 +116,19 @@ class LevelRecorder:
             return
         actors = self._actors(steps)
         held = {mode: play(act, self.acting, self.evaluation_seeds) for mode, act in actors.items()}
-        returns = {f"held_{mode}": summary(measured) for mode, measured in held.items()}
+        count = len(self.evaluation_seeds)
+        for measured in held.values():
+            check_played(self.acting, measured, count)
+        returns = {f"held_{mode}": summary(measured, count) for mode, measured in held.items()}
         first = RECORDING_SEED + LEVEL_SEEDS * LEVELS.index(level)
         seeds = range(first, first + episodes)
         ways = list(actors.values())
         played = play(ways[0], self.acting, seeds[::2]) + play(ways[-1], self.acting, seeds[1::2])
         played.sort(key=lambda episode: episode.seed)
-        returns["recorded"] = summary(played)
+        check_played(self.acting, played, episodes)
+        recorded = returns["recorded"] = summary(played, episodes)
         write_episodes(folder, self.entry, played, self._metadata(level, steps, returns, seeds))
-        print(f"{level}: {episodes} episodes, return {returns['recorded']['return_mean']:.0f}, in {folder}", flush=True)
+        print(f"{level}: {counted(recorded)}, return {recorded['return_mean']:.0f}, in {folder}", flush=True)
 
     def report(self, level: str) -> dict[str, Any]:
         """``path``, ``steps``, ``returns`` and ``score`` (of its episodes; may be None) of a recorded level."""

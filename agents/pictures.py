@@ -67,7 +67,11 @@ class Replay:
         self._compare(observation, episode, 0)
         terminated = False
         for step, action in enumerate(episode.actions, start=1):
-            observation, _, terminated, *_ = env.step(action)
+            observation, _, terminated, _, info = env.step(action)
+            if "crashed" in info:
+                raise UserError(
+                    f"{self.what}: played again from seed {episode.seed}, its simulation fails in step {step}"
+                )
             self._compare(observation, episode, step)
             pictures.append(camera.picture(env.unwrapped))
             states.append(observation)

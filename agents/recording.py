@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from weit_rl.data.formats.minari_sets import STATES
+from weit_rl.envs.crashes import check_few
 from weit_rl.envs.entry import EnvEntry
 from weit_rl.errors import UserError
 
@@ -80,7 +81,8 @@ def random_actor(low: np.ndarray, high: np.ndarray) -> Act:
 def play(act: Act, entry: EnvEntry, seeds: Sequence[int]) -> list[Episode]:
     """Play one episode for each environment seed; the same seeds give the same episodes.
 
-    Environments are stepped side by side, with one call of ``act`` for all that still run.
+    Environments are stepped side by side, with one call of ``act`` for all that still run. An episode whose simulation
+    failed is left out (see :func:`check_played`).
     """
     episodes: list[Episode] = []
     with torch.random.fork_rng(devices=[]):
@@ -92,26 +94,28 @@ def play(act: Act, entry: EnvEntry, seeds: Sequence[int]) -> list[Episode]:
     return episodes
 
 
+def check_played(entry: EnvEntry, episodes: Sequence[Episode], asked: int) -> None:
+    """UserError where most of the episodes that were asked for failed."""
+    check_few(entry.name, asked - len(episodes), asked)
+
+
 def _play_together(act: Act, entry: EnvEntry, seeds: Sequence[int]) -> list[Episode]:
     envs = [entry.make() for _ in seeds]
     seen = [[env.reset(seed=int(seed))[0]] for env, seed in zip(envs, seeds, strict=True)]
     steps: list[list[tuple]] = [[] for _ in seeds]
-    running = list(range(len(envs)))
+    running, failed = list(range(len(envs))), set()
     while running:
         actions = act(np.stack([seen[i][-1] for i in running])).astype(np.float32)
         for i, action in zip(running, actions, strict=True):
             observation, reward, terminated, truncated, info = envs[i].step(action)
-            if "crashed" in info:  # a step that is no part of the recording
-                if not steps[i]:
-                    raise UserError(f"{entry.name}: the episode of seed {seeds[i]} failed in its first step")
-                steps[i][-1] = (*steps[i][-1][:2], True, False)
-                continue
+            if "crashed" in info:
+                failed.add(i)
             seen[i].append(observation)
             steps[i].append((action, reward, terminated, truncated))
         running = [i for i in running if not (steps[i][-1][2] or steps[i][-1][3])]
     for env in envs:
         env.close()
-    return [_episode(*parts) for parts in zip(seeds, seen, steps, strict=True)]
+    return [_episode(seeds[i], seen[i], steps[i]) for i in range(len(seeds)) if i not in failed]
 
 
 def _episode(seed: int, seen: list[np.ndarray], steps: list[tuple]) -> Episode:
@@ -119,10 +123,22 @@ def _episode(seed: int, seen: list[np.ndarray], steps: list[tuple]) -> Episode:
     return Episode(int(seed), np.stack(seen), np.stack(actions), np.array(rewards, np.float32), bool(terminated[-1]))
 
 
-def summary(episodes: Sequence[Episode]) -> dict[str, float]:
-    """``return_mean``, ``return_std`` and number of ``episodes``."""
+def summary(episodes: Sequence[Episode], played: int | None = None) -> dict[str, float]:
+    """``return_mean``, ``return_std`` and number of ``episodes``, and of those that failed among all that were played.
+
+    Args:
+        episodes: the good ones.
+        played: how many were played (default: those).
+    """
     returns = np.array([episode.rewards.sum(dtype=np.float64) for episode in episodes])
-    return {"return_mean": float(returns.mean()), "return_std": float(returns.std()), "episodes": len(returns)}
+    numbers = {"return_mean": float(returns.mean()), "return_std": float(returns.std()), "episodes": len(returns)}
+    return {**numbers, "failed_episodes": (played or len(returns)) - len(returns)}
+
+
+def counted(returns: dict[str, float]) -> str:
+    """The numbers of episodes of a :func:`summary`, as text."""
+    failed = f" ({returns['failed_episodes']} more failed and are left out)" if returns["failed_episodes"] else ""
+    return f"{returns['episodes']} episodes{failed}"
 
 
 def write_minari(folder: Path, entry: EnvEntry, episodes: Iterable[Episode], metadata: dict[str, Any]) -> None:

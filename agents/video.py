@@ -11,9 +11,11 @@ from torch import nn
 
 from weit_rl.agents.contact_sheet import Film
 from weit_rl.agents.evaluation import rollout
+from weit_rl.envs.camera import is_mujoco
 from weit_rl.envs.entry import EnvEntry
 from weit_rl.envs.floor import endless_floor
-from weit_rl.envs.rendering import working_renderer
+from weit_rl.envs.rendering import check_draws, working_renderer
+from weit_rl.errors import UserError
 
 PROBE = """
 import sys
@@ -23,6 +25,19 @@ env.reset()
 assert env.render() is not None, "it draws no pictures"
 env.close()
 """
+
+
+def choose_renderer(entry: EnvEntry) -> None:
+    """Set MUJOCO_GL to a renderer that draws the environment; UserError, with one advice, where there is none."""
+    try:
+        os.environ["MUJOCO_GL"] = working_renderer("video=true", PROBE, entry.name)
+    except UserError:
+        env = entry.states.make()  # only now: a simulator chooses its renderer when it is imported
+        by_mujoco = is_mujoco(env.unwrapped)
+        env.close()
+        if by_mujoco:
+            raise
+        check_draws("video=true", PROBE, entry.name)
 
 
 def record_video(net: nn.Module, entry: EnvEntry, seed: int, path: Path) -> Film:
@@ -39,7 +54,7 @@ def record_video(net: nn.Module, entry: EnvEntry, seed: int, path: Path) -> Film
     """
     import imageio.v2 as imageio
 
-    os.environ["MUJOCO_GL"] = working_renderer("video=true", PROBE, entry.name)
+    choose_renderer(entry)
     env = entry.make(render_mode="rgb_array")
     film = Film(fps=env.metadata.get("render_fps", Film.fps))
     partial = path.with_stem(path.stem + "-partial")

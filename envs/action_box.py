@@ -61,10 +61,9 @@ class ActionBox:
         """The environment acting in [-1, 1]: itself, where it does."""
         if self.is_unit:
             return env
-        from gymnasium import spaces, wrappers
+        from weit_rl.envs.wrappers.unit_actions import UnitActions
 
-        unit = spaces.Box(-np.ones_like(self.low), np.ones_like(self.high), dtype=np.float32)
-        return wrappers.TransformAction(env, self.own, unit)
+        return UnitActions(env)
 
     def __str__(self) -> str:
         pairs = sorted({f"[{low:g}, {high:g}]" for low, high in zip(self.low, self.high, strict=True)})

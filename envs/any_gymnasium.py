@@ -38,7 +38,7 @@ def entry_of(name: str) -> EnvEntry:
             f"env {name}: it is registered without max_episode_steps, so that an episode might never end; register it "
             "with a number of steps"
         )
-    return EnvEntry.of(name, gym_id, f"{__name__}:make", spec.max_episode_steps)
+    return EnvEntry.of(name, gym_id, f"{__name__}:make", spec.max_episode_steps, module=module)
 
 
 def make(gym_id: str, **kwargs: Any) -> gymnasium.Env:

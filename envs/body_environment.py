@@ -61,6 +61,9 @@ def body_env(name: str, **kwargs: Any) -> gymnasium.Env:
             screen.offwidth, screen.offheight = max(screen.offwidth, self.width), max(screen.offheight, self.height)
             return model, mujoco.MjData(model)
 
+        def __reduce__(self) -> tuple[Any, ...]:
+            return functools.partial(body_env, name, **kwargs), ()  # made anew, as Gymnasium's own are
+
     return BodyEnv(**{**rules, **kwargs})
 
 

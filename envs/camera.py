@@ -92,27 +92,43 @@ class Camera:
         return place(self.scene)
 
 
-_CAMERAS: dict[tuple[str, int], Camera] = {}
+_CAMERAS: dict[tuple[int, str, int], Camera] = {}
 
 
 def camera_of(name: str, env: Any, edge: int) -> Camera:
-    """The one camera for all environments of a name.
+    """The one camera of this process for all environments of a name; a forked process cannot draw with its parent's.
 
     Raises:
         UserError: where nothing can render, or something else than MuJoCo simulates.
     """
-    check_drawable(name, env)
-    if (name, edge) not in _CAMERAS:
-        _CAMERAS[name, edge] = Camera(env, edge)
-    return _CAMERAS[name, edge]
+    key = (os.getpid(), name, edge)
+    if key not in _CAMERAS:
+        check_drawable(name, env)
+        _check_process(name)
+        _CAMERAS[key] = Camera(env, edge)
+    return _CAMERAS[key]
+
+
+def is_mujoco(env: Any) -> bool:
+    """Return True if MuJoCo simulates an unwrapped environment."""
+    import mujoco
+
+    return isinstance(getattr(env, "model", None), mujoco.MjModel)
 
 
 def check_drawable(name: str, env: Any) -> None:
     """UserError where something else than MuJoCo simulates."""
-    import mujoco
-
-    if not isinstance(getattr(env, "model", None), mujoco.MjModel):
+    if not is_mujoco(env):
         raise UserError(f"env {name}: pictures are drawn by MuJoCo, which does not simulate this; leave pixels out")
+
+
+def _check_process(name: str) -> None:
+    """UserError in a forked process whose parent has drawn: without the driver's threads it would wait for ever."""
+    if renderer() != "osmesa" and any(process != os.getpid() for process, *_ in _CAMERAS):
+        raise UserError(
+            f"env {name}: a process that is forked from one that has drawn pictures cannot draw with {renderer()}; "
+            "start it with context='spawn' or 'forkserver', or set MUJOCO_GL=osmesa"
+        )
 
 
 def _free(screen: Any) -> None:

@@ -1,78 +1,74 @@
-"""Simulations that fail inside an episode: the episode ends there, with what it earned, and one line says so."""
+"""Simulations that fail inside an episode: which errors say so, and how many such episodes a result may hold."""
 
 from __future__ import annotations
 
-import functools
-import math
-import warnings
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from weit_rl.envs import mujoco_warnings
+from weit_rl.errors import UserError
 
 if TYPE_CHECKING:
     import gymnasium
 
-Step = tuple[Any, float, bool, bool, dict[str, Any]]
+ADVICE = "repair the environment, or use another one"
+# What an error in somebody's code, a missing library or a full disk raises. All other exceptions are the simulator's:
+# ArithmeticError, ValueError (numpy.linalg.LinAlgError, "math domain error"), RuntimeError (dm_control's PhysicsError),
+# and classes that a simulator defines, such as mujoco.FatalError.
+MISTAKES = (
+    *(AssertionError, AttributeError, BufferError, EOFError, ImportError, LookupError, MemoryError, NameError),
+    *(NotImplementedError, OSError, RecursionError, StopIteration, SyntaxError, TypeError, Warning),
+)
+
+
+class BadAction(UserError, ValueError):
+    """An action that an environment cannot take: of another shape, or not finite."""
+
+
+def is_mistake(error: Exception) -> bool:
+    """Return True for an error of a program or its caller, which is raised as it is; False for a failed simulation."""
+    from gymnasium.error import Error
+
+    return isinstance(error, (*MISTAKES, UserError, Error))
+
+
+def reason_of(error: Exception) -> str:
+    """Describe an error in one line of at most 200 characters."""
+    return " ".join(f"{type(error).__name__}: {error}".split())[:200]
 
 
 def ends_at_crash(env: gymnasium.Env, name: str) -> gymnasium.Env:
-    """The environment, whose episodes end, as failed (``terminated``), in a step that its simulator does not survive.
+    """End episodes, as failed (``terminated``), in a step that the environment's simulator does not survive.
 
-    That is one that raises an error, gives an observation or a reward that is no number, or in which MuJoCo finds the
-    simulation unstable: left alone it would put the body back to where it began and go on. The last observation comes
-    once more, with a reward of 0 and the reason as ``info["crashed"]``.
+    That is one that raises an error (see ``MISTAKES`` for those that are raised as they are), gives an observation or a
+    reward that is no number, or in which MuJoCo finds the simulation unstable: left alone it would put the body back to
+    where it began and go on. The last observation comes once more, with a reward of 0 and the reason as
+    ``info["crashed"]``. A failure in the first step of an episode is a UserError: nothing was simulated.
 
     Args:
         env: acts and is seen as policies here want it.
-        name: of the environment, for the warning.
+        name: of the environment, for messages.
     """
-    return _wrapper()(env, name)
+    from weit_rl.envs.wrappers.ends_at_crash import EndsAtCrash
+
+    return EndsAtCrash(env, name)
 
 
-@functools.cache
-def _wrapper() -> Any:
-    import gymnasium
+def one_number(reward: Any, name: str) -> float:
+    """Convert a reward, a number or an array of one, to a float; UserError for anything else."""
+    if isinstance(reward, float):
+        return float(reward)
+    value = np.asarray(reward)
+    if value.dtype.kind not in "biuf" or value.size != 1:
+        what = "None" if reward is None else f"an array of shape {value.shape}" if value.ndim else repr(reward)[:60]
+        raise UserError(f"env {name}: the reward of its step is {what}; return one number, such as the sum")
+    return float(value.item())
 
-    class EndsAtCrash(Crashes, gymnasium.Wrapper):  # type: ignore[misc]
-        pass
 
-    return EndsAtCrash
-
-
-class Crashes:
-    """The methods of a Gymnasium wrapper that looks for crashes; see :func:`ends_at_crash`."""
-
-    env: Any
-    _last: Any
-
-    def __init__(self, env: Any, name: str):
-        super().__init__(env)  # type: ignore[call-arg]
-        self._name, self._steps, self._last = name, 0, None
-
-    def reset(self, **kwargs: Any) -> tuple[Any, dict[str, Any]]:
-        """As the environment's own."""
-        self._steps = 0
-        self._last, info = self.env.reset(**kwargs)
-        return self._last, info
-
-    def step(self, action: Any) -> Step:
-        """As the environment's own, but for a crash."""
-        self._steps += 1
-        unstable = mujoco_warnings.unstable
-        try:
-            observation, reward, terminated, truncated, info = self.env.step(action)
-        except Exception as error:  # whatever a simulator raises
-            return self._crashed(" ".join(f"{type(error).__name__}: {error}".split())[:200])
-        if mujoco_warnings.unstable != unstable:
-            return self._crashed("MuJoCo: the simulation is unstable")
-        if not (math.isfinite(reward) and np.isfinite(observation).all()):
-            return self._crashed("an observation or a reward that is no number")
-        self._last = observation
-        return observation, reward, terminated, truncated, info
-
-    def _crashed(self, reason: str) -> Step:
-        where = f"{self._name}: the simulation failed in step {self._steps} of an episode ({reason})"
-        warnings.warn(f"{where}; it ends there, with what it earned", RuntimeWarning, stacklevel=3)
-        return self._last, 0.0, True, False, {"crashed": reason}
+def check_few(name: str, failed: int, episodes: int, advice: str = ADVICE) -> None:
+    """UserError where the simulation failed in most episodes: what they earned measures nothing."""
+    if 2 * failed > episodes:
+        raise UserError(
+            f"env {name}: the simulation failed in {failed} of {episodes} episodes, so what they earned measures "
+            f"nothing (a warning says why each failed); {advice}"
+        )

@@ -7,8 +7,6 @@ import os
 import sys
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from weit_rl.envs.entry import ENVS, EnvEntry
 from weit_rl.envs.mujoco_warnings import watch_mujoco
 from weit_rl.envs.rendering import load_triton_first
@@ -40,8 +38,6 @@ TASKS = {  # dm_control.suite.ALL_TASKS, which to ask would import the simulator
 }
 EPISODE_STEPS = 1000
 PACKAGES = ("gymnasium", "mujoco", "dm-control")
-NO_BOUND = 1e10  # what dm_control writes where an actuator has none
-PICTURE = {"height": 480, "width": 480, "camera_id": 0}
 
 
 def make(gym_id: str, **kwargs: Any) -> gymnasium.Env:
@@ -50,8 +46,18 @@ def make(gym_id: str, **kwargs: Any) -> gymnasium.Env:
     Raises:
         UserError: when dm_control is missing or does not import.
     """
+    load_suite(gym_id)
     import gymnasium
 
+    if gym_id not in gymnasium.registry:
+        domain, _, task = gym_id.removeprefix("dmc/").partition("-")
+        words = {"domain": domain, "task": task}
+        gymnasium.register(gym_id, f"{__name__}:suite_env", max_episode_steps=EPISODE_STEPS, kwargs=words)
+    return gymnasium.make(gym_id, **kwargs)
+
+
+def load_suite(gym_id: str) -> None:
+    """Import ``dm_control.suite`` and hear MuJoCo's warnings; UserError where it is missing or does not import."""
     load_triton_first()
     try:
         _import_suite()
@@ -60,11 +66,6 @@ def make(gym_id: str, **kwargs: Any) -> gymnasium.Env:
         hint = "pip install 'weit_rl[dmc]' 'mujoco<4' (Python 3.12 or older)"
         raise UserError(f"env {gym_id}: dm_control is missing or does not import ({reason}); {hint}") from error
     watch_mujoco()  # after the import, which sets a handler of its own
-    if gym_id not in gymnasium.registry:
-        domain, _, task = gym_id.removeprefix("dmc/").partition("-")
-        words = {"domain": domain, "task": task}
-        gymnasium.register(gym_id, f"{__name__}:suite_env", max_episode_steps=EPISODE_STEPS, kwargs=words)
-    return gymnasium.make(gym_id, **kwargs)
 
 
 def _import_suite() -> None:
@@ -94,60 +95,11 @@ def _forget_opengl() -> None:
         del sys.modules[name]
 
 
-class Suite:
-    """One task of the suite with the methods of a Gymnasium environment."""
-
-    def __init__(self, domain: str, task: str, render_mode: str | None = None):
-        from dm_control import suite
-        from gymnasium import spaces
-
-        self.control = suite.load(domain, task, environment_kwargs={"flat_observation": True})
-        actions, size = self.control.action_spec(), self.control.observation_spec()["observations"].shape
-        low, high = (np.where(abs(b) < NO_BOUND, b, np.sign(b) * np.inf) for b in (actions.minimum, actions.maximum))
-        self.action_space: Any = spaces.Box(low.astype(np.float32), high.astype(np.float32), dtype=np.float32)
-        self.observation_space: Any = spaces.Box(-np.inf, np.inf, size, dtype=np.float64)
-        self.metadata = {"render_modes": ["rgb_array"], "render_fps": round(1 / self.control.control_timestep())}
-        self.render_mode = render_mode
-
-    @property
-    def model(self) -> Any:
-        """MuJoCo's own, as Gymnasium's environments have it."""
-        return self.control.physics.model.ptr
-
-    @property
-    def data(self) -> Any:
-        """MuJoCo's own."""
-        return self.control.physics.data.ptr
-
-    def reset(self, *, seed: int | None = None, options: Any = None) -> tuple[np.ndarray, dict]:
-        """Begin an episode."""
-        if seed is not None:
-            self.control.task.random.seed(seed)
-        return self.control.reset().observation["observations"], {}
-
-    def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict]:
-        """Act once; an episode that ends by its time keeps the discount 1."""
-        now = self.control.step(action)
-        terminated = bool(now.last() and now.discount == 0)
-        return now.observation["observations"], float(now.reward), terminated, bool(now.last() and not terminated), {}
-
-    def render(self) -> np.ndarray:
-        """``(480, 480, 3)`` uint8 from the task's first camera."""
-        return self.control.physics.render(**PICTURE)
-
-    def close(self) -> None:
-        """Free the renderer."""
-        self.control.close()
-
-
 def suite_env(**kwargs: Any) -> gymnasium.Env:
     """A task as a ``gymnasium.Env``, which is imported only here."""
-    import gymnasium
+    from weit_rl.envs.wrappers.suite_env import SuiteEnv
 
-    class SuiteEnv(Suite, gymnasium.Env):
-        pass
-
-    return SuiteEnv(**kwargs)  # type: ignore[abstract]
+    return SuiteEnv(**kwargs)
 
 
 for _domain, _tasks in TASKS.items():

@@ -12,6 +12,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 import weit_rl.envs
 from weit_rl.envs.action_box import ActionBox
 from weit_rl.envs.camera import check_drawable, renderer
@@ -43,6 +45,7 @@ class EnvEntry:
         packages: the packages a recording depends on.
         pixels: edge of the pictures it is seen in, pixels; None where it is seen by its state (default).
         with_state: whether its state is seen beside the pictures (default False).
+        module: that registers it with Gymnasium, imported before it is made, in other processes too (default: none).
     """
 
     name: str
@@ -55,6 +58,7 @@ class EnvEntry:
     packages: tuple[str, ...] = ("gymnasium", "mujoco")
     pixels: int | None = None
     with_state: bool = False
+    module: str = ""
 
     @classmethod
     def of(cls, name: str, gym_id: str, entry_point: str, episode_steps: int, **more: Any) -> EnvEntry:
@@ -155,10 +159,29 @@ class EnvEntry:
         if self.pixels:
             renderer()
 
+    def check_step(self) -> None:
+        """Act once, in the middle of the bounds: an environment that nothing can be trained for shows before it is.
+
+        Raises:
+            UserError: where it cannot be made, its first step fails, or its reward or observations are not what its
+                spaces promise.
+        """
+        env = self.states.make()
+        try:
+            observation, _ = env.reset(seed=0)
+            if observation.shape != env.observation_space.shape:
+                given, said = observation.shape, env.observation_space.shape
+                raise UserError(f"env {self.name}: its observations have shape {given}, its space {said}; correct it")
+            env.step(np.zeros(env.action_space.shape or (), np.float32))
+        finally:
+            env.close()
+
     def _make_own(self, **kwargs: Any) -> gymnasium.Env:
         if self.pixels or kwargs.get("render_mode") or os.environ.get("MUJOCO_GL") == "osmesa":  # mujoco loads it then
             load_triton_first()
         self.check_renderer()  # before a simulator chooses one, which may not work
+        if self.module:
+            importlib.import_module(self.module)
         return pkgutil.resolve_name(self.entry_point)(self.gym_id, **kwargs)
 
 

@@ -42,13 +42,19 @@ def check_spaces(env: gymnasium.Env, name: str) -> ActionBox:
     """The bounds of the environment's actions.
 
     Raises:
-        UserError: if observations are no box of numbers, nor a Dict of such, or actions no flat, bounded one.
+        UserError: if observations are no box of numbers, nor a Dict of such, or actions no flat, bounded one of real
+            numbers.
     """
     for kind, space in {"observations": env.observation_space, "actions": env.action_space}.items():
         fits = _is_flat(space) if kind == "actions" else all(_is_numbers(part) for _, part in parts(space))
         if not fits:
             shown = " ".join(str(space).split())[:100]
             raise UserError(f"env {name}: its {kind} are {shown}; use an environment whose {kind} are a flat Box")
+    if not np.issubdtype(env.action_space.dtype, np.floating):
+        raise UserError(
+            f"env {name}: its actions are whole numbers ({env.action_space.dtype}), and a policy here acts in real "
+            "ones; use an environment whose actions are a float32 Box, such as a wrapper that rounds them"
+        )
     box = ActionBox.of(env.action_space)  # type: ignore[arg-type]
     if not box.is_bounded:
         raise UserError(
@@ -70,15 +76,16 @@ def flat_box(space: Space) -> Box:
 
 def flat_float32(env: gymnasium.Env) -> gymnasium.Env:
     """The environment with its observations, a box of any shape or a Dict of them, as float32 vectors."""
-    from gymnasium import wrappers
+    from weit_rl.envs.wrappers.flat_observations import FlatObservations
 
-    return wrappers.TransformObservation(env, _flat, flat_box(env.observation_space))
+    return FlatObservations(env)
 
 
-def _flat(observation: Any) -> np.ndarray:
+def flattened(observation: Any) -> np.ndarray:
+    """One observation as a float32 vector of its own: an environment may write over what it gave."""
     if isinstance(observation, Mapping | tuple):
         return np.concatenate([np.asarray(part, np.float32).ravel() for _, part in parts(observation)])
-    return np.asarray(observation, np.float32).ravel()
+    return np.array(observation, np.float32).ravel()
 
 
 def _is_flat(space: Any) -> bool:

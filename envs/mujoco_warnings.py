@@ -15,6 +15,12 @@ def watch_mujoco() -> None:
     mujoco.set_mju_user_warning(on_warning)
 
 
+def watch_loaded() -> None:
+    """Hear MuJoCo's warnings from now on, if anything here has imported it."""
+    if sys.modules.get("mujoco") is not None:
+        watch_mujoco()
+
+
 def on_warning(message: str) -> None:
     """Pass one on, unless it is about how a body that comes with the simulator was written down."""
     # Gymnasium's HalfCheetah says this each time; without a handler it also leaves MUJOCO_LOG.TXT behind.

@@ -5,11 +5,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from weit_rl.envs.camera import camera_of
 from weit_rl.errors import UserError
 
 if TYPE_CHECKING:
@@ -55,12 +54,11 @@ def seen_in_pictures(env: gymnasium.Env, name: str, edge: int) -> gymnasium.Env:
 
     This is what Stable-Baselines3's and CleanRL's convolutional policies take.
     """
-    from gymnasium import wrappers
+    from gymnasium.wrappers import FrameStackObservation
 
-    camera = camera_of(name, env.unwrapped, edge)
-    pictures = wrappers.TransformObservation(env, lambda _: camera.picture(env.unwrapped), frames(edge))
-    stacked = wrappers.FrameStackObservation(pictures, STACK)
-    return wrappers.ReshapeObservation(stacked, (3 * STACK, edge, edge))
+    from weit_rl.envs.wrappers.pictures import JoinedFrames, Pictures
+
+    return JoinedFrames(FrameStackObservation(Pictures(env, name, edge), STACK))
 
 
 def seen_in_both(env: gymnasium.Env, name: str, edge: int) -> gymnasium.Env:
@@ -68,17 +66,8 @@ def seen_in_both(env: gymnasium.Env, name: str, edge: int) -> gymnasium.Env:
 
     The state comes first, behind it the bytes of what :func:`seen_in_pictures` gives, flat.
     """
-    from gymnasium import spaces, wrappers
+    from gymnasium.wrappers import FrameStackObservation
 
-    camera = camera_of(name, env.unwrapped, edge)
-    state: Any = env.observation_space
-    parts = spaces.Dict({"state": state, "pixels": frames(edge)})
-    both = wrappers.TransformObservation(env, lambda s: {"state": s, "pixels": camera.picture(env.unwrapped)}, parts)
-    dark = np.zeros(3 * STACK * edge * edge, np.float32)
-    low, high = (np.concatenate(bounds) for bounds in ((state.low, dark), (state.high, dark + 255)))
+    from weit_rl.envs.wrappers.pictures import JoinedState, PicturesBeside
 
-    def flat(stacked: dict[str, np.ndarray]) -> np.ndarray:
-        return np.concatenate([stacked["state"][-1], stacked["pixels"].reshape(-1)], dtype=np.float32)
-
-    stacked = wrappers.FrameStackObservation(both, STACK)
-    return wrappers.TransformObservation(stacked, flat, spaces.Box(low, high, dtype=np.float32))
+    return JoinedState(FrameStackObservation(PicturesBeside(env, name, edge), STACK))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import os
+import re
 import subprocess
 import sys
 
@@ -28,6 +29,29 @@ def load_triton_first() -> None:
         sys.modules.setdefault("triton", None)  # type: ignore[arg-type]
     with contextlib.suppress(ImportError):
         importlib.import_module("triton")
+
+
+def check_draws(what: str, probe: str, *words: str) -> None:
+    """UserError, with what the environment itself says, where a script that draws in it fails.
+
+    For environments that draw without MuJoCo: they know what they need, such as pygame.
+
+    Args:
+        what: that was asked for, for the error message.
+        probe: the script.
+        words: its arguments.
+    """
+    done = subprocess.run([sys.executable, "-c", probe, *words], capture_output=True, text=True)
+    if done.returncode:
+        reason = _last_line(done)
+        advice = "" if "install" in reason else "; install what its render() needs, or leave video out"
+        raise UserError(f"{what}: {words[0]} draws no pictures ({reason}){advice}")
+
+
+def _last_line(done: subprocess.CompletedProcess[str]) -> str:
+    """What a script that failed said last, without the class of its error."""
+    line = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
+    return re.sub(r"^[\w.]+: ", "", line)
 
 
 def working_renderer(what: str, probe: str, *words: str) -> str:

@@ -54,6 +54,7 @@ def test_actions_go_into_the_bounds_and_back(name):
 def test_the_environment_is_told_actions_in_its_own_units(monkeypatch):
     env = told(spaces.Box(np.float32([-1, 0]), np.float32([1, 4])), monkeypatch).make()
     assert env.action_space == spaces.Box(-1, 1, (2,))
+    env.reset()
     for action, expected in (([1, 1], [1, 4]), ([-1, -1], [-1, 0]), ([0.5, 0], [0.5, 2])):
         env.step(np.float32(action))
         assert env.unwrapped.told.tolist() == expected
@@ -63,6 +64,7 @@ def test_the_environment_is_told_actions_in_its_own_units(monkeypatch):
 def test_where_the_bounds_are_one_nothing_is_touched(monkeypatch):
     entry = told(spaces.Box(-1, 1, (2,)), monkeypatch)
     env, action = entry.make(), np.float32([0.1, -0.7])
+    env.reset()
     env.step(action)
     assert env.unwrapped.told is action
     assert entry.action_box.own(action) is action and entry.action_box.unit(action) is action

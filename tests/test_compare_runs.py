@@ -234,3 +234,16 @@ def test_steps_are_told_apart_in_short_runs():
     panel.figure.canvas.draw()
     labels = [text.get_text() for text in panel.get_xticklabels()]
     assert len(labels) == len(set(labels)) > 2
+
+
+def test_failed_episodes_have_a_column_where_there_are_some(tiny_run, copy, tmp_path, capsys):
+    other, old = copy("other", seed=1), copy("old", seed=2)
+    report = json.loads((other / "evaluation.json").read_text())
+    report["best"]["failed_episodes"] = 3
+    (other / "evaluation.json").write_text(json.dumps(report))
+    rows = compare([tiny_run, other], f"out={tmp_path / 'out'}")["runs"]
+    assert [row["failed_episodes"] for row in rows] == [0, 3] and "failed episodes" in capsys.readouterr().out
+    del report["failed_episodes"], report["best"]["failed_episodes"]  # as older versions wrote it
+    (old / "evaluation.json").write_text(json.dumps(report))
+    rows = compare([tiny_run, old], f"out={tmp_path / 'out'}")["runs"]
+    assert [row["failed_episodes"] for row in rows] == [0, None] and "failed episodes" not in capsys.readouterr().out

@@ -7,7 +7,7 @@ from conftest import small_net
 from gymnasium import spaces
 
 from weit_rl.agents.evaluation import rollout
-from weit_rl.agents.recording import play
+from weit_rl.agents.recording import check_played, play, summary
 from weit_rl.envs.crashes import ends_at_crash
 from weit_rl.envs.entry import EnvEntry, env_entry
 from weit_rl.errors import UserError
@@ -57,17 +57,19 @@ def test_an_evaluation_counts_what_was_earned(reason):
         assert rollout(small_net("mlp", max_steps=6), envs, [0, 1, 2]).tolist() == [6, 3, 6]
 
 
-def test_a_recording_ends_before_the_step_that_failed(reason):
+def test_an_episode_that_failed_is_not_recorded(reason):
     with pytest.warns(RuntimeWarning, match=reason):
-        whole, cut = play(lambda seen: np.zeros((len(seen), 2)), ENTRY, [0, 1])
-    assert len(whole.rewards) == 6 and not whole.terminated
-    assert len(cut.rewards) == len(cut.actions) == 3 and cut.observations.tolist() == [[i] * 5 for i in range(4)]
-    assert cut.terminated
+        episodes = play(lambda seen: np.zeros((len(seen), 2)), ENTRY, [0, 1, 2])
+    assert [episode.seed for episode in episodes] == [0, 2]
+    assert all(len(episode.rewards) == 6 and not episode.terminated for episode in episodes)
+    assert summary(episodes, 3) == {"return_mean": 6, "return_std": 0, "episodes": 2, "failed_episodes": 1}
+    with pytest.raises(UserError, match="env Broken: the simulation failed in 2 of 3 episodes"):
+        check_played(ENTRY, episodes[:1], 3)
 
 
 def test_an_episode_without_a_single_step_is_not_recorded(monkeypatch):
     monkeypatch.setattr(Broken, "at", 1)
-    with pytest.warns(RuntimeWarning), pytest.raises(UserError, match="episode of seed 3 failed in its first step"):
+    with pytest.raises(UserError, match="episode of seed 3 failed in its first step"):
         play(lambda seen: np.zeros((len(seen), 2)), ENTRY, [2, 3])
 
 
@@ -93,5 +95,6 @@ def test_a_good_step_passes_untouched():
     plain, guarded = (make(Broken()) for make in (lambda env: env, lambda env: ends_at_crash(env, "x")))
     for env in (plain, guarded):
         env.reset(seed=2)
+    action = np.zeros(2, np.float32)
     for _ in range(6):
-        assert all(np.array_equal(*pair) for pair in zip(plain.step(0), guarded.step(0), strict=True))
+        assert all(np.array_equal(*pair) for pair in zip(plain.step(action), guarded.step(action), strict=True))

@@ -12,7 +12,7 @@ class UserError(Exception):
     """
 
     def __init__(self, message: str = ""):
-        super().__init__("".join(letter if letter.isprintable() else " " for letter in message))
+        super().__init__("".join(letter if letter.isprintable() else " " for letter in str(message)))
 
 
 class NotDefined(UserError):

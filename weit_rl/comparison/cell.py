@@ -54,7 +54,7 @@ def run_cell(cell: Cell, sources: Sources, folder: Path, rate: float | None = No
         source, more = choose_source(method, cell.seed, sources, words)
     except NotDefined as error:
         return row | {"note": str(error)}
-    report = finish_training(folder, [*words, *more])
+    report = {"failed_episodes": "", **finish_training(folder, [*words, *more])}  # older reports do not count them
     return (
         row
         | {key: report[key] for key in measured(kind)}

@@ -64,7 +64,10 @@ def trial(method: str, rate: float, sources: Sources, folder: Path, sizes: Seque
 
 
 def validated(method: str, size: str, rate: float | None, sources: Sources, folder: Path) -> Row:
-    """What a method reaches at a size, on the validation split; a note where it is not defined."""
+    """What a method reaches at a size, on the validation split; a note where it is not defined.
+
+    There is no value where an episode failed.
+    """
     budget = METHODS.get(method).initializer.stage_steps + STEPS
     grid = replace(sources.grid, episodes=sources.grid.episodes and 1)
     extra = [f"seed={SEED}", f"evaluate_every={budget}", *grid.judged(EPISODES)]
@@ -72,7 +75,9 @@ def validated(method: str, size: str, rate: float | None, sources: Sources, fold
     found = {"method": method, "size": row["size"], "rate": rate, "value": "", "note": row["note"]}
     if not row["note"]:
         metrics = RunFolder.open(folder).metrics()
-        found["value"] = metrics[f"validation/{logged(grid.kind.measure)}"][-1][1]
+        step, value = metrics[f"validation/{logged(grid.kind.measure)}"][-1]
+        if step not in dict(metrics.get("validation/failed_episodes", [])):  # they may earn more than whole ones
+            found["value"] = value
     return found
 
 

@@ -21,7 +21,8 @@ from weit_rl.training.run_folder import RunFolder, checked
 from weit_rl.workflows.train import TrainRun, stage_steps
 
 PLACES = ("run_dir", "resume", "device", "threads", "trainer")  # where a run was made, not what it is
-MEASURES = ("return_mean", "return_std", "score", "flops", "seconds")
+MEASURES = ("return_mean", "return_std", "score", "failed_episodes", "flops", "seconds")
+SCORED = 4  # of these are of one checkpoint, the others of the whole run
 SIZES = {"name", "width", "depth"}
 NEEDED = ("env", "size", "init", "train_steps", "seed")  # what only training runs have
 
@@ -89,8 +90,8 @@ class RecordedRun:
             "checkpoint": ("best" if best else "last") if report else None,
             "steps": min(done, self.offline_steps),
             "online_steps": max(0, done - self.offline_steps) or None,
-            **{key: scored.get(key) for key in MEASURES[:3]},
-            **{key: report.get(key) for key in MEASURES[3:]},
+            **{key: scored.get(key) for key in MEASURES[:SCORED]},
+            **{key: report.get(key) for key in MEASURES[SCORED:]},
         }
 
     def training_loss(self) -> Points:

@@ -79,7 +79,7 @@ class Results:
     def write_json(self, facts: dict[str, Any]) -> None:
         """Rows and circumstances together."""
         environment = describe_environment(self.rows[0]["seed"] if self.rows else 0)
-        rows = [{name: row[name] for name in fields_of(self.kind)} for row in self.rows]
+        rows = [{name: row.get(name, "") for name in fields_of(self.kind)} for row in self.rows]
         text = json.dumps({**facts, "environment": environment, "rows": rows}, indent=1)
         write_atomically(self.folder / "results.json", (text + "\n").encode())
 

@@ -11,6 +11,7 @@ import random
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from io import StringIO
+from math import inf
 from pathlib import Path
 from statistics import mean
 from typing import Any
@@ -169,7 +170,8 @@ def reached(params: tuple[tuple[str, Any], ...], sources: Sources, folder: Path)
     grid = replace(sources.grid, features=features)
     sources = replace(sources, grid=grid, folder=folder / "sources", bank=words)
     sources.make(OURS, grid.seeds[0])
-    return mean(validated(METHOD, size, None, sources, folder / size)["value"] for size in SIZES)
+    values = [validated(METHOD, size, None, sources, folder / size)["value"] for size in SIZES]
+    return -inf if "" in values else mean(values)  # an episode failed
 
 
 def read_sweep(folder: Path) -> list[dict[str, Any]]:

@@ -64,7 +64,7 @@ def all_tables(rows: Sequence[Row], reference: Reference, measure: Measure, judg
         tables += [results_table(_of(other, done), budget, other, judge) for budget in budgets]
     tables += [verdicts(done, budgets, measure), against_scratch(done, budgets, measure), losses(done, budgets)]
     tables += [steps_table(done, reference, measure)] if reference.value > 0 else []  # it has no shares below zero
-    tables += [costs(done), undefined(rows)]
+    tables += [costs(done), failed(done), undefined(rows)]
     return [table for table in tables if table.rows]
 
 
@@ -161,6 +161,17 @@ def costs(rows: Sequence[Row]) -> Table:
             lines.append([method, f"{flops:.3g}", f"{seconds:.0f}"])
     note = "Means over sizes and seeds, on the target alone; seconds with the evaluation, several processes at a time."
     return Table(f"Cost of {budget} steps", ["method", "FLOPs", "seconds"], lines, note)
+
+
+def failed(rows: Sequence[Row]) -> Table:
+    """Cells in whose test episodes the simulation failed."""
+    lines = [
+        [row["method"], row["size"], str(row["seed"]), str(row["budget"]), f"{row['failed_episodes']:.0f}"]
+        for row in rows
+        if row.get("failed_episodes")
+    ]
+    note = "Such an episode ends where its simulation fails, and counts with what it had earned."
+    return Table("Failed episodes", ["method", "size", "seed", "budget", "episodes"], lines, note)
 
 
 def undefined(rows: Sequence[Row]) -> Table:

@@ -103,7 +103,9 @@ class Answers(nn.Module):
         ]
 
 
-def episode_returns(policy: ExportedPolicy, entry: EnvEntry, episodes: int, seed: int) -> np.ndarray:
+def episode_returns(
+    policy: ExportedPolicy, entry: EnvEntry, episodes: int, seed: int, failed: list[int] | None = None
+) -> np.ndarray:
     """The undiscounted return of every episode, played by a file.
 
     Args:
@@ -111,13 +113,14 @@ def episode_returns(policy: ExportedPolicy, entry: EnvEntry, episodes: int, seed
         entry: the environment's registry row.
         episodes: how many.
         seed: the first episode's reset seed; the others follow.
+        failed: takes the seeds of episodes whose simulation failed (default None: nobody asks).
     """
     seeds, at_once = range(seed, seed + episodes), policy.batch or episodes
     groups = (seeds[first : first + at_once] for first in range(0, episodes, at_once))
-    return np.concatenate([_played(policy, entry, group) for group in groups])
+    return np.concatenate([_played(policy, entry, group, [] if failed is None else failed) for group in groups])
 
 
-def _played(policy: ExportedPolicy, entry: EnvEntry, seeds: Sequence[int]) -> np.ndarray:
+def _played(policy: ExportedPolicy, entry: EnvEntry, seeds: Sequence[int], failed: list[int]) -> np.ndarray:
     envs, box = [entry.make() for _ in seeds], entry.action_box
     observations = np.stack([env.reset(seed=seed)[0] for env, seed in zip(envs, seeds, strict=True)])
     returns, rewards, running = np.zeros(len(envs)), np.zeros(len(envs)), set(range(len(envs)))
@@ -125,8 +128,9 @@ def _played(policy: ExportedPolicy, entry: EnvEntry, seeds: Sequence[int]) -> np
     while running:
         actions = box.unit(policy.act(observations, rewards))  # the environments here act in [-1, 1]
         for i in sorted(running):
-            observations[i], rewards[i], terminated, truncated, _ = envs[i].step(actions[i])
+            observations[i], rewards[i], terminated, truncated, info = envs[i].step(actions[i])
             returns[i] += rewards[i]
+            failed += [seeds[i]] if "crashed" in info else []
             running -= {i} if terminated or truncated else set()
     for env in envs:
         env.close()

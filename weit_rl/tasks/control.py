@@ -197,6 +197,7 @@ class Control:
             "return_std": float(returns.std()),
             "return_median": float(np.median(returns)),
             "episodes": self.trajectories.episodes,
+            "failed_episodes": 0,
             "score": self.entry.score(returns.mean()),
         }
 
@@ -212,10 +213,11 @@ class Control:
 
 def result_row(name: str, metrics: dict[str, Any], entry: EnvEntry) -> dict[str, Any]:
     """One row of a table of returns."""
+    failed = metrics.get("failed_episodes")
     return {
         "": name,
         "return": metrics["return_mean"],
         "+-": metrics["return_std"],
-        "episodes": metrics["episodes"],
+        "episodes": f"{metrics['episodes']} ({failed} failed)" if failed else metrics["episodes"],
         entry.score_name: metrics["score"],
     }

@@ -39,7 +39,9 @@ def control_task(cfg: Any, tile: int = ControlConfig.tile) -> Control:
         target_return=cfg.get("target_return"),
         device=device_of(cfg),
     )
-    return Control(entry, load_trajectories(cfg.data, entry, weights=cfg.data_weights), config)
+    task = Control(entry, load_trajectories(cfg.data, entry, weights=cfg.data_weights), config)
+    entry.check_step()
+    return task
 
 
 def check_kind(model: str, entry: EnvEntry) -> None:
@@ -54,5 +56,5 @@ def check_kind(model: str, entry: EnvEntry) -> None:
     entry.check_renderer()
 
 
-RETURN = Measure(("return_mean", "score", "return_std", "return_median"), "return")
+RETURN = Measure(("return_mean", "score", "return_std", "return_median", "failed_episodes"), "return")
 TASKS.add("control", Kind(control_task, lambda cfg: env_entry(cfg.env).name, RETURN, "env", name_env, bodies))

@@ -62,13 +62,14 @@ def make_behaviour_data(cfg: Any) -> dict[str, Any]:
     run_dir = Path(cfg.run_dir or f"runs/collect-{entry.slug}")
     _check_folder(run_dir, settings)
     entry.check_renderer()
+    entry.check_step()
     # Before anything is written, since it refuses a bad algorithm or hyperparameter.
     counts = (cfg.selection_episodes, cfg.evaluation_episodes)
     recorder = LevelRecorder(entry, config, run_dir, *counts, cfg.dataset_id)
     _check_disk(run_dir, config.steps, getattr(recorder.agent, "buffer_size", 0))
     lock = _open(run_dir, settings)
     try:
-        train_behaviour(config, entry.states.make, run_dir / "behaviour")
+        train_behaviour(config, entry.states.make, run_dir / "behaviour", entry.states.name)
         steps = choose(recorder.selection_returns())
         levels = {level: episodes for level, episodes in settings["levels"].items() if episodes}
         for level, episodes in levels.items():

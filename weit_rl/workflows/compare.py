@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from weit_rl.choices import check_numbers
 from weit_rl.comparison.overlay import overlaid
 from weit_rl.comparison.recorded import RecordedRun, by_seed, recorded_runs
 from weit_rl.comparison.statistics import Estimate, mean
+from weit_rl.envs.crashes import check_few
 from weit_rl.errors import UserError
 from weit_rl.registry import unknown
 from weit_rl.seeds import COMPARISON_SEED, SEEDS_APART
@@ -63,14 +64,17 @@ def side_by_side(cfg: Any, runs: Mapping[str, RecordedRun]) -> list[dict[str, An
     played: list[np.ndarray] = []
     for name, run in runs.items():
         checkpoint, net = _policy(cfg, run)
-        played.append(episode_returns(net, run.entry, cfg.episodes, seed))
+        failed: list[int] = []
+        played.append(episode_returns(net, run.entry, cfg.episodes, seed, failed))
+        check_few(run.entry.name, len(failed), cfg.episodes)
         less = {"less_the_first": mean([np.subtract(played[-1], played[0]).tolist()])} if rows else {}
-        rows.append({"run": name, "checkpoint": checkpoint, **summary(played[-1], run.entry), **less})
+        rows.append({"run": name, "checkpoint": checkpoint, **summary(played[-1], run.entry, len(failed)), **less})
     shown = [
         {
             **{key: row[key] for key in ("run", "checkpoint")},
             **{title: row[key] for title, key in RETURNS.items()},
             run.entry.score_name: row["score"],
+            **_failed(row, rows),
             f"less {rows[0]['run']} (95 %)": row["less_the_first"].text() if "less_the_first" in row else "-",
         }
         for row, run in zip(rows, runs.values(), strict=True)
@@ -114,6 +118,7 @@ def _show(report: Mapping[str, Any], runs: Mapping[str, RecordedRun], one_env: b
         {
             **{key.replace("_", " "): row[key] for key in COLUMNS if key not in shared},
             **{title: row[key] for title, key in measured.items()},
+            **_failed(row, report["runs"]),
             "FLOPs": None if row["flops"] is None else f"{row['flops']:.3g}",
             "seconds": row["seconds"],
         }
@@ -127,6 +132,12 @@ def _show(report: Mapping[str, Any], runs: Mapping[str, RecordedRun], one_env: b
         if run.report is None:
             again = f"python -m weit_rl.train {shlex.quote(f'resume={run.path}')}"
             print(f"unfinished: {name}, at step {run.folder.last_step()}; go on with: {again}")
+
+
+def _failed(row: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The column of failed episodes, where any run has some."""
+    name = "failed_episodes"
+    return {name.replace("_", " "): row[name]} if any(one[name] for one in rows) else {}
 
 
 def _folder(out: str | None) -> Path:

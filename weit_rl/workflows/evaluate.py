@@ -9,6 +9,7 @@ from weit_rl.agents.evaluation import evaluate
 from weit_rl.agents.video import record_video
 from weit_rl.atomic import unused, write_atomically
 from weit_rl.choices import check_numbers
+from weit_rl.envs.crashes import check_few
 from weit_rl.envs.entry import EnvEntry, entry_of_file, env_entry
 from weit_rl.errors import UserError
 from weit_rl.seeds import SEEDS_APART, TEST_SEED
@@ -36,6 +37,7 @@ def evaluate_run(cfg: Any) -> dict[str, Any]:
     if cfg.video:
         film(run, net, card, entry, cfg)
     report: dict[str, Any] = {**evaluate(net, entry, cfg.episodes, TEST_SEED + SEEDS_APART * cfg.seed)}
+    check_few(entry.name, report["failed_episodes"], cfg.episodes)
     report |= {"checkpoint": cfg.checkpoint, "seed": cfg.seed, "env": entry.name}
     report["target_return"] = float(net.target_return)
     table(f"{cfg.run}", [result_row(cfg.checkpoint, report, entry)])  # first: the folder may not be writable

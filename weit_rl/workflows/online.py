@@ -8,6 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
+from weit_rl.agents.crash_watch import CrashWatch
 from weit_rl.agents.imitation import Imitation
 from weit_rl.agents.online import ALGORITHMS, Learning, copy_actor, make_online
 from weit_rl.agents.snapshots import load_training_state, save_training_state
@@ -101,23 +102,25 @@ class OnlineRun(TrainRun):
         copy_actor(agent, self.net)
         with stop_signal() as stopped:
             learning = Learning(self.critic_warmup, lambda step: bar.update(min(step, total)), stopped)
+            watch = CrashWatch(self.task.entry.name)
             while agent.num_timesteps < total:
                 steps = min(max(1, total // PARTS), total - agent.num_timesteps)
-                agent.learn(steps, callback=learning, reset_num_timesteps=False, log_interval=1000)
+                agent.learn(steps, callback=[learning, watch], reset_num_timesteps=False, log_interval=1000)
                 copy_actor(agent, self.net)
                 if not stopped():
-                    self.note(agent, monitor)
+                    self.note(agent, monitor, watch.failed)
                 save_training_state(agent, state)
                 if number := stopped():
                     name, done = signal.Signals(number).name, agent.num_timesteps
                     raise Interrupted(f"stopped by {name} after environment step {done} of {total}", 128 + number)
 
-    def note(self, agent: Any, monitor: Monitor) -> None:
-        """Validation, and the returns of the training's own episodes."""
+    def note(self, agent: Any, monitor: Monitor, failed: int) -> None:
+        """Validation, the returns of the training's own episodes, and how many of them failed since it began."""
         step = self.offline_steps + agent.num_timesteps
         monitor.validate(step)
         returns = [float(info["r"]) for info in agent.ep_info_buffer]
         values = {"online/return": sum(returns) / len(returns)} if returns else {}
+        values |= {"online/failed_episodes": failed} if failed else {}
         monitor.run.log(step, {**values, "time/seconds": monitor.seconds})
 
     def facts(self) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import numpy as np
 from weit_rl.agents.levels import LEVEL_SEEDS
 from weit_rl.agents.metadata import describe
 from weit_rl.agents.pictures import write_episodes
-from weit_rl.agents.recording import Episode, play, summary
+from weit_rl.agents.recording import Episode, check_played, counted, play, summary
 from weit_rl.agents.sb3_agent import actor, load_agent, normaliser
 from weit_rl.agents.sb3_zip import algorithm_of, check_sizes, read_settings
 from weit_rl.atomic import cannot_write
@@ -41,13 +41,15 @@ def record_agent(cfg: Any) -> dict[str, Any]:
     folder = Path(cfg.run_dir or place_of(cfg.dataset_id) or f"runs/record-{entry.slug}-{path.stem}").expanduser()
     check_place(folder)
     entry.check_renderer()
+    entry.check_step()
     agent = load_agent(path, algorithm, entry.states)
     act = actor(agent, cfg.deterministic, normaliser(cfg.vec_normalize, entry.states))
     first = AGENT_SEED + LEVEL_SEEDS * cfg.seed
     episodes = play(act, entry.states, range(first, first + cfg.episodes))
-    returns = _returns(episodes)
+    check_played(entry.states, episodes, cfg.episodes)
+    returns = _returns(episodes, cfg.episodes)
     write(folder, entry, episodes, _metadata(cfg, entry, path, algorithm, returns))
-    print(f"{algorithm} agent, {cfg.episodes} episodes: {_text(returns)}, in {folder}")
+    print(f"{algorithm} agent, {counted(returns)}: {_text(returns)}, in {folder}")
     score = entry.score(returns["return_mean"])
     return {"path": str(folder), "algorithm": algorithm, "returns": returns, "score": score}
 
@@ -90,10 +92,10 @@ def check_place(folder: Path) -> None:
         raise UserError(f"run_dir={folder}: cannot write into {above}; choose another run_dir")
 
 
-def _returns(episodes: list[Episode]) -> dict[str, float]:
+def _returns(episodes: list[Episode], played: int) -> dict[str, float]:
     returns = [episode.rewards.sum(dtype=np.float64) for episode in episodes]
     more = {"return_min": min(returns), "return_median": np.median(returns), "return_max": max(returns)}
-    return summary(episodes) | {name: float(value) for name, value in more.items()}
+    return summary(episodes, played) | {name: float(value) for name, value in more.items()}
 
 
 def _text(returns: dict[str, float]) -> str:

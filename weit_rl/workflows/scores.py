@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import Any
 
 from torch import nn
 
 from weit_rl.data.readers import data_name
+from weit_rl.envs.crashes import ADVICE, check_few
 from weit_rl.seeds import SEEDS_APART, TEST_SEED, VALIDATION_SEED
 from weit_rl.tasks import Task
 from weit_rl.tensorfile import read_card
 from weit_rl.training.checkpoint import load_network, save_network
 from weit_rl.training.progress import table
 from weit_rl.training.run_folder import RunFolder
+
+FAILED = "failed_episodes"
 
 
 class Scores:
@@ -35,11 +39,22 @@ class Scores:
         if episodes == 0 or step in done:  # done before this run was resumed
             return
         metrics = self.task.evaluate(net, episodes, VALIDATION_SEED + SEEDS_APART * self.cfg.seed, "held_out")
-        value, name = metrics[self.task.measure], f"validation_{self.task.measure}"
-        if not self.best.exists() or value > read_card(self.best)[name]:
-            save_network(self.best, net, card | {"step": step, name: value})
-        values = {**self.task.logged(metrics), "loss": self.task.validation_loss(net)}
+        if not done:  # before anything is trained for an environment that fails in most episodes
+            self.check(metrics, "or leave validations out (validation_episodes=0)")
+        found = {f"validation_{name}": metrics[name] for name in (self.task.measure, FAILED) if name in metrics}
+        if not self.best.exists() or self.rank(found) > self.rank(read_card(self.best)):
+            save_network(self.best, net, card | {"step": step, **found})
+        failed = {FAILED: metrics[FAILED]} if metrics.get(FAILED) else {}
+        values = {**self.task.logged(metrics), **failed, "loss": self.task.validation_loss(net)}
         self.run.log(step, {f"validation/{name}": value for name, value in values.items()})
+
+    def rank(self, card: dict[str, Any]) -> tuple[int, float]:
+        """What the best network has most of: fewest failed episodes first, which may earn more than whole ones."""
+        return -card.get(f"validation_{FAILED}", 0), card[f"validation_{self.task.measure}"]
+
+    def check(self, metrics: dict[str, Any], advice: str) -> None:
+        """UserError where most episodes failed."""
+        check_few(self.task.name, metrics.get(FAILED, 0), metrics.get("episodes", 0), f"{ADVICE}, {advice}")
 
     def test(self, net: nn.Module) -> dict[str, dict[str, Any]]:
         """Metrics of the last network, and of the best if there is one, on the test split: nothing was chosen by it."""
@@ -48,7 +63,11 @@ class Scores:
             nets["best"] = load_network(self.best)[0].to(self.task.config.device)
         seed = TEST_SEED + SEEDS_APART * self.cfg.seed
         episodes = self.cfg.get("episodes", 1)
-        return {name: self.task.evaluate(net, episodes, seed, "test") for name, net in nets.items()}
+        results = {name: self.task.evaluate(net, episodes, seed, "test") for name, net in nets.items()}
+        for name, metrics in results.items():
+            again = shlex.quote(f"resume={self.run.path}")
+            self.check(metrics, f"then {again}: the network is kept (checkpoint={name})")
+        return results
 
     def show(self, results: dict[str, dict[str, Any]], title: str) -> None:
         """Print the table, the data's own episodes last."""
