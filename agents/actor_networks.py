@@ -14,6 +14,7 @@ from torch import nn
 from weit_rl.bank import TemplateBank
 from weit_rl.bodies import bank_for, parts_of, seen, sizes_of, with_parts
 from weit_rl.errors import UserError
+from weit_rl.home import expanded
 from weit_rl.made_for import model_of
 from weit_rl.models import MODELS
 from weit_rl.registry import unknown
@@ -52,7 +53,7 @@ def load(bank: str | Path, models: tuple[str, ...] = FAMILIES[False]) -> Templat
     Raises:
         UserError: if there is none, or it is one of another family.
     """
-    found = TemplateBank.load(Path(named_bank(str(bank), models[0])).expanduser())
+    found = TemplateBank.load(expanded(named_bank(str(bank), models[0])))
     _refuse_others(f"bank={bank}", model_of(found.card), models)
     return found
 
@@ -113,7 +114,7 @@ def trained(
     Raises:
         UserError: if it is of another family or for another body.
     """
-    path = Path(checkpoint).expanduser()
+    path = expanded(checkpoint)
     whole, card = load_network(path / "checkpoints" / "last.safetensors" if path.is_dir() else path)
     _refuse_others(f"checkpoint={checkpoint}", card["model"], models)
     made_for = seen(whole.get_buffer("observation_mean")), card["options"]["action_dim"]

@@ -16,6 +16,8 @@ from weit_rl.agents.hyperparameters import checked
 from weit_rl.agents.running_statistics import NewStatistics, scaled
 from weit_rl.agents.snapshots import load_training_state, save_snapshot, save_training_state
 from weit_rl.errors import UserError
+from weit_rl.output import say
+from weit_rl.seeds import training_seed
 from weit_rl.training.progress import Progress
 
 STATE = "training_state.safetensors"
@@ -65,7 +67,7 @@ def make_behaviour(config: BehaviourConfig, make_env: Callable[[], Any], n_envs:
     envs: Any = VecMonitor(DummyVecEnv([make_env] * (n_envs or config.n_envs)))
     try:
         given = checked(known[config.algorithm], config.hyperparameters, config.n_envs)
-        options = {"device": "cpu", "seed": config.seed, **given}
+        options = {"device": "cpu", "seed": training_seed(config.seed), **given}
         if config.algorithm == "PPO":
             envs, options = scaled(envs, options)
         return known[config.algorithm]("MlpPolicy", envs, **options)
@@ -119,7 +121,7 @@ def _train(agent: Any, config: BehaviourConfig, folder: Path, bar: Progress, wat
         save_training_state(agent, folder / STATE)
         _append(folder / PROGRESS, row)
         _keep_snapshot(agent, folder)
-        print(f"{config.algorithm} {row[0]} steps: training return {row[1]:.0f}, {row[2]:.0f} s", flush=True)
+        say(f"{config.algorithm} {row[0]} steps: training return {row[1]:.0f}, {row[2]:.0f} s")
 
 
 def _keep_snapshot(agent: Any, folder: Path) -> None:

@@ -18,9 +18,10 @@ from weit_rl.envs.crashes import ADVICE
 from weit_rl.envs.entry import EnvEntry
 from weit_rl.errors import UserError
 from weit_rl.jsonfile import read_json
+from weit_rl.output import say
 
 LEVELS = ("expert", "medium", "random")
-# First environment seeds; policies trained on the data are validated and tested on seeds from 1,000,000 to 2,999,999.
+# First environment seeds, apart from those that weit_rl/seeds.py sets aside for validation, test and comparison.
 SELECTION_SEED, EVALUATION_SEED, RECORDING_SEED = 4_000_000, 5_000_000, 6_000_000
 LEVEL_SEEDS = 100_000  # recording seeds set aside for one level
 ACTING = "even episodes follow the policy's mean action, odd ones sample from the policy"
@@ -82,7 +83,7 @@ class LevelRecorder:
             if steps not in returns:
                 act = AgentActor(load_snapshot(self.agent, file), deterministic=True)
                 returns[steps], said = self._selection_return(act)
-                print(f"snapshot after {steps} steps: {said}", flush=True)
+                say(f"snapshot after {steps} steps: {said}")
                 write_atomically(path, json.dumps(returns).encode())
         last = self.config.steps + self.config.n_envs * self._rollout()
         good = {steps: value for steps, value in sorted(returns.items()) if steps < last and value is not None}
@@ -128,7 +129,7 @@ class LevelRecorder:
         check_played(self.acting, played, episodes)
         recorded = returns["recorded"] = summary(played, episodes)
         write_episodes(folder, self.entry, played, self._metadata(level, steps, returns, seeds))
-        print(f"{level}: {counted(recorded)}, return {recorded['return_mean']:.0f}, in {folder}", flush=True)
+        say(f"{level}: {counted(recorded)}, return {recorded['return_mean']:.0f}, in {folder}")
 
     def report(self, level: str) -> dict[str, Any]:
         """``path``, ``steps``, ``returns`` and ``score`` (of its episodes; may be None) of a recorded level."""

@@ -18,6 +18,7 @@ from weit_rl.agents.sb3_policies import NAME
 from weit_rl.envs.entry import EnvEntry
 from weit_rl.errors import UserError
 from weit_rl.registry import unknown
+from weit_rl.seeds import training_seed
 
 ALGORITHMS = {
     "sac": stable_baselines3.SAC,
@@ -53,7 +54,7 @@ def make_online(
         raise unknown("agent", agent, list(ALGORITHMS))
     usual = {"log_std_init": 0.0} if untrained and agent not in DETERMINISTIC else {}
     try:
-        words = {"seed": seed, "device": "cpu", **checked(ALGORITHMS[agent], options, n_envs)}
+        words = {"seed": training_seed(seed), "device": "cpu", **checked(ALGORITHMS[agent], options, n_envs)}
         words["policy_kwargs"] = {**usual, **(words.get("policy_kwargs") or {}), **start}
         if agent in DETERMINISTIC or "action_noise" in words:
             words["action_noise"] = _noise(words.get("action_noise", NOISE), entry.sizes[1])

@@ -16,6 +16,7 @@ from weit_rl.atomic import check_space
 from weit_rl.envs.camera import camera_of, renderer
 from weit_rl.envs.entry import EnvEntry
 from weit_rl.errors import UserError
+from weit_rl.output import say
 
 TOLERANCE = 1e-3  # of an observation: simulators are deterministic, but for rounding where actions are rescaled
 
@@ -109,4 +110,4 @@ def write_episodes(folder: Path, entry: EnvEntry, episodes: Sequence[Episode], m
         return
     replay = Replay(entry, f"{folder.name} of {entry.name}")
     write_minari(folder, entry, replay(episodes), metadata)
-    print(f"{folder}: {replay.speed()}", flush=True)
+    say(f"{folder}: {replay.speed()}")

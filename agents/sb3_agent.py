@@ -15,6 +15,7 @@ from weit_rl.agents.sb3_zip import ALGORITHMS, SPACES, check_sizes, read_setting
 from weit_rl.envs.action_box import ActionBox
 from weit_rl.envs.entry import EnvEntry
 from weit_rl.errors import UserError
+from weit_rl.home import expanded
 
 # What acting does not need is not unpickled: an older Python's functions and a replay buffer's size are a nuisance.
 LEFT_OUT: dict[str, Any] = {
@@ -70,7 +71,7 @@ def normaliser(path: str | None, entry: EnvEntry) -> Callable[[np.ndarray], np.n
     from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 
     try:
-        loaded = VecNormalize.load(str(Path(path).expanduser()), DummyVecEnv([entry.make]))
+        loaded = VecNormalize.load(str(expanded(path)), DummyVecEnv([entry.make]))
         loaded.normalize_obs(np.zeros((1, entry.sizes[0]), np.float32))
         return loaded.normalize_obs  # type: ignore[return-value]
     except Exception as error:  # whatever unpickling raises, and what is no VecNormalize

@@ -13,6 +13,7 @@ from torch import Tensor
 from weit_rl.agents.given import check_memory, numbers, observed, one_each
 from weit_rl.envs.action_box import ActionBox
 from weit_rl.envs.entry import entry_of_file
+from weit_rl.home import expanded
 from weit_rl.training.checkpoint import load_network
 
 
@@ -61,7 +62,7 @@ class SequenceAgent:
         Raises:
             UserError: if there is none, or it is not to be trusted.
         """
-        place = Path(path).expanduser()
+        place = expanded(path)
         file = place / "checkpoints" / f"{checkpoint}.safetensors" if place.is_dir() else place
         net, card = load_network(file)
         return cls(net, entry_of_file(card.get("env"), str(file), env).action_box)

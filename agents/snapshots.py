@@ -81,7 +81,7 @@ def load_training_state(agent: Any, path: Path) -> bool:
         for name, value in card.get("rewards", {}).items():
             setattr(agent.get_vec_normalize_env().ret_rms, name, np.float64(value))
         agent.num_timesteps, agent._n_updates = card["step"], card["updates"]
-    agent.set_random_seed((agent.seed or 0) + agent.num_timesteps)
+    agent.set_random_seed(((agent.seed or 0) + agent.num_timesteps) % 2**32)
     return True
 
 

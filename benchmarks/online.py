@@ -26,7 +26,7 @@ from weit_rl.comparison.runs import finish_training
 from weit_rl.comparison.statistics import mean
 from weit_rl.comparison.tables import Table
 from weit_rl.envs.entry import env_entry
-from weit_rl.seeds import SEEDS_APART, VALIDATION_SEED
+from weit_rl.seeds import VALIDATION
 from weit_rl.training.run_folder import RunFolder
 from weit_rl.workflows.online import PARTS
 
@@ -58,7 +58,7 @@ def theirs(seed: int, folder: Path) -> Curve:
     if not path.exists():
         folder.mkdir(parents=True, exist_ok=True)
         agent = ALGORITHMS[AGENT](THEIRS, environments(entry, 1), seed=seed, device="cpu")
-        first = VALIDATION_SEED + SEEDS_APART * seed
+        first = VALIDATION.of(seed)
         points: Curve = []
         for part in range(PARTS + 1):
             if part:

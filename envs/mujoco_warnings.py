@@ -5,6 +5,8 @@ from __future__ import annotations
 import sys
 import warnings
 
+from weit_rl.output import complain
+
 unstable = 0  # how often it has said that a simulation is
 
 
@@ -31,4 +33,4 @@ def on_warning(message: str) -> None:
     try:
         warnings.warn(f"MuJoCo: {message}", RuntimeWarning, stacklevel=2)
     except RuntimeWarning as warning:  # warnings are errors here, but an exception inside C ends the process
-        print(warning, file=sys.stderr)
+        complain(str(warning))

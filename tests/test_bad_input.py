@@ -38,8 +38,8 @@ TRAIN = [
     ("episodes=0", "episodes=0: must be from 1 to 1000"),
     ("validation_episodes=-1", "must be from 0 to 1000"),
     ("evaluate_every=0", "must be 1 or more"),
-    ("seed=-1", "seed=-1: must be from 0 to 999"),
-    ("seed=1000", "seed=1000: must be from 0 to 999"),
+    ("seed=-1", "seed=-1: must be from 0 to 2147483647"),
+    ("seed=2147483648", "seed=2147483648: must be from 0 to 2147483647"),
     ("scaler_lr=-1e-3", "scaler_lr=-0.001: must be more than 0"),
     ("train_lr=0", "train_lr=0.0: must be more than 0"),
     ("weight_decay=-1", "weight_decay=-1.0: must be 0 or more"),
@@ -197,7 +197,8 @@ def test_the_disk_is_full_when_the_evaluation_is_written(refused, tiny_run, monk
 @pytest.mark.parametrize(
     ("word", "says"),
     [("run=nowhere", "nowhere: is no run folder"), ("run=.", ".: is no run folder"), ("episodes=0", "from 1 to 1000"),
-     ("seed=1000", "from 0 to 999"), ("device=gpu", "not on this machine"), ("video=maybe", "must be true or false"),
+     ("seed=2147483648", "from 0 to 2147483647"), ("device=gpu", "not on this machine"),
+     ("video=maybe", "must be true or false"),
      ("checkpoint=bset", "has none of that name (it has best, last, start)"), ("bets=1", "unknown option 'bets'"),
      ("checkpoint=train_state", "not a network checkpoint"), ("env=Hopper", "is of HalfCheetah; leave env out")],
 )  # fmt: skip

@@ -15,6 +15,7 @@ from PIL import Image
 from weit_rl.agents.contact_sheet import Film, animation, contact_sheet
 from weit_rl.agents.evaluation import evaluate, summary
 from weit_rl.command import compose
+from weit_rl.comparison.overlay import overlaid
 from weit_rl.comparison.recorded import RecordedRun, by_seed, recorded_runs
 from weit_rl.envs.entry import env_entry
 from weit_rl.envs.floor import endless_floor
@@ -104,6 +105,8 @@ def test_bad_comparisons_are_one_line(refused, tiny_run, copy, tmp_path, tiny_ba
 
     assert "needs at least two run folders, compare=[RUN, RUN]" in says(tiny_run)
     assert f"{tiny_run} is given twice" in says(tiny_run, tiny_run)
+    (link := tmp_path / "link").symlink_to(tiny_run)
+    assert f"{tiny_run} is given twice" in says(tiny_run, link)
     assert "is no run folder" in says(tiny_run, tmp_path)
     assert "is no run of weit_rl.train" in says(tiny_run, tiny_bank.parent)
     assert "is no JSON file of weit_rl.train" in says(tiny_run, damaged)
@@ -122,6 +125,31 @@ def test_runs_that_differ_only_by_their_seed_are_grouped(copy):
     folders = [copy("a"), copy("b", seed=1, device="cuda"), copy("c", train_steps=13)]
     runs = recorded_runs([str(folder) for folder in folders])
     assert by_seed(runs) == {"a, 2 seeds": ["a", "b"], "c": ["c"]}
+
+
+def test_runs_of_one_seed_are_not_seeds(tiny_run, copy, tmp_path, capsys):
+    """A copy of a run says nothing new: two of them have no interval, and count as one beside a second seed."""
+    again, other = copy("again"), copy("other", seed=1)
+    report = json.loads((other / "evaluation.json").read_text())
+    report["best"]["return_mean"] += 300
+    (other / "evaluation.json").write_text(json.dumps(report))
+    (same,) = compare([tiny_run, again], f"out={tmp_path / 'same'}")["over_seeds"].items()
+    assert same[0] == f"{tiny_run.name}, 2 runs of seed 0" and np.isnan(same[1].low)
+    assert "no interval, since all are of one seed" in capsys.readouterr().out
+    saved = json.loads((tmp_path / "same" / "comparison.json").read_text())["over_seeds"]
+    assert saved == {same[0]: {"value": same[1].value, "low": None, "high": None}}
+    (both,) = compare([tiny_run, again, other], f"out={tmp_path / 'both'}")["over_seeds"].items()
+    assert both[0] == f"{tiny_run.name}, 2 seeds in 3 runs"
+    assert both[1].value == pytest.approx(same[1].value + 150)
+    assert (both[1].low, both[1].high) == pytest.approx((same[1].value, same[1].value + 300))
+
+
+def test_curves_of_one_seed_have_no_band(copy, monkeypatch):
+    bands = []
+    monkeypatch.setattr("matplotlib.axes.Axes.fill_between", lambda self, x, low, high, **_: bands.append((low, high)))
+    runs = recorded_runs([str(copy(name)) for name in "ab"])
+    overlaid({"a": list(runs.values())}, one_env=True)
+    assert bands and all(np.isnan(edge).all() for band in bands for edge in band)
 
 
 def test_flops_and_seconds_of_a_step(tiny_run):

@@ -60,7 +60,7 @@ def test_profiles_report_only_what_was_neither_sampled_nor_tuned_on():
     ("word", "says"),
     [("methods=[wiet]", "did you mean weit"), ("sizes=[33x2]", "multiple of head_dim"), ("budgets=[]", "at least one"),
      ("budgets=[0, 0]", "each once"), ("budgets=[-1]", "0 or more"), ("seeds=[a]", "list of integers"),
-     ("seeds=[0, 1000]", "must be from 0 to 999"), ("sizes=[tiny, 64x2]", "each once"),
+     ("seeds=[0, 2147483648]", "must be from 0 to 2147483647"), ("sizes=[tiny, 64x2]", "each once"),
      ("model=tnc", "did you mean tcn"),
      ("profile=cor", "did you mean core"), ("mode=tun", "did you mean tune"), ("report=pdf", "unknown report"),
      ("data=expart", "neither a file"), ("workers=0", "1 or more"), ("episodes=0", "from 1"),

@@ -18,7 +18,7 @@ from weit_rl.deploy.onnx_policy import OnnxPolicy
 from weit_rl.envs.entry import env_entry
 from weit_rl.errors import UserError
 from weit_rl.export import main as export
-from weit_rl.seeds import SEEDS_APART, TEST_SEED
+from weit_rl.seeds import TEST, TEST_SEED
 from weit_rl.train import main as train
 from weit_rl.training.checkpoint import load_network, save_network
 from weit_rl.workflows.export import places
@@ -173,7 +173,7 @@ def test_one_command_from_the_bank_to_a_file(tiny_data, tiny_bank, tmp_path, cap
     assert evaluation["scaler_steps"] == 2 and evaluation["seed"] == 3 and evaluation["size"] == "32x1"
     policy = OnnxPolicy(report["path"])
     assert policy.batch == 2 and policy.card["context"] == 5
-    played = episode_returns(policy, env_entry("HalfCheetah"), 3, TEST_SEED + 3 * SEEDS_APART)  # two together, then one
+    played = episode_returns(policy, env_entry("HalfCheetah"), 3, TEST.of(3))  # two together, then one
     assert len(played) == 3 and played[0] == report["float32"]["return_mean"]
     assert "what keeps 300kB on this machine" in capsys.readouterr().out
 

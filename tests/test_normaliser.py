@@ -22,7 +22,7 @@ from weit_rl.training.checkpoint import NETWORK, load_network, save_network
 from weit_rl.training.loop import Recipe, fit
 from weit_rl.weit import WeiT
 from weit_rl.workflows.pretrain import source_tensors
-from weit_rl.workflows.remarks import say
+from weit_rl.workflows.remarks import remark
 from weit_rl.workflows.setup import bank_of, source_of
 from weit_rl.workflows.source import network_at
 
@@ -118,7 +118,7 @@ def test_a_column_that_was_constant_in_pre_training_stays_small_once_it_moves(tm
     before = bank.source["buffer.observation_std"]
     assert torch.equal(net.observation_std[:14], before[:14])  # the others are the bank's
     assert own.card["renewed_columns"] == [14, 15]
-    say(SimpleNamespace(devices=SimpleNamespace(leads=True)), [task], own)
+    remark(SimpleNamespace(devices=SimpleNamespace(leads=True)), [task], own)
     assert capsys.readouterr().out.splitlines() == [
         "data of HalfCheetah: columns 12-13, 16 of the observations never move; their scale is 1",
         "columns 14-15 never moved in the bank's data: they are scaled by this run's data",

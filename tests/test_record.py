@@ -186,7 +186,7 @@ def test_no_pickle_is_loaded_before_it_is_allowed_or_where_the_agent_does_not_fi
         (["agent={folder}/TRPO.zip"], "is of none of SAC, TQC"),
         (["agent={folder}/TRPO.zip", "algorithm=PPO"], "is of none of SAC, TQC"),
         (["episodes=0"], "episodes=0: must be 1 to 100000"),
-        (["seed=1000"], "seed=1000: must be 0 to 999"),
+        (["seed=2147483648"], "seed=2147483648: must be 0 to 2147483647"),
         (["vec_normalize={folder}/none.pkl"], "none.pkl: no VecNormalize of gym:Pendulum-v1 (FileNotFoundError"),
         (["vec_normalize={folder}/SAC.zip"], "SAC.zip: no VecNormalize of gym:Pendulum-v1"),
         (["run_dir={folder}"], "exists and is not overwritten"),

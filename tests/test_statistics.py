@@ -7,8 +7,10 @@ import pytest
 
 from weit_rl.comparison.cell import fields_of
 from weit_rl.comparison.figures import all_figures, profiles
+from weit_rl.comparison.results import read
 from weit_rl.comparison.statistics import difference, interquartile_mean, mean, mean_steps_to, profile, steps_to
 from weit_rl.comparison.tables import Reference, all_tables
+from weit_rl.errors import UserError
 from weit_rl.tasks import Measure, kind_named
 
 CONTROL = kind_named("control")
@@ -139,3 +141,18 @@ def test_what_is_below_zero_has_no_shares():
     reference, measure = Reference(-500, "the data's return"), CONTROL.measure
     assert not any(table.title.startswith("Steps to") for table in all_tables(rows, reference, measure))
     assert all_figures(rows, reference, 1e12, measure).keys() == {"curves", "interquartile_means", "cost"}
+
+
+def test_a_cell_that_stands_twice_is_no_second_seed(tmp_path):
+    fields = fields_of(CONTROL)
+    row = dict.fromkeys(fields, "1") | {"method": "weit", "size": "32x3", "seed": "0", "budget": "10"}
+
+    def table(*rows):
+        path = tmp_path / "results.csv"
+        lines = [",".join(fields), *(",".join(str(one[name]) for name in fields) for one in rows)]
+        path.write_text("\n".join(lines) + "\n")
+        return read(path, CONTROL)
+
+    assert len(table(row, row)) == 1 and len(table(row, row | {"seed": "1"})) == 2
+    with pytest.raises(UserError, match=r"two different rows of one cell \(weit at 32x3, seed 0, 10 steps\)"):
+        table(row, row | {"seconds": "7"})

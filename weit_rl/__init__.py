@@ -4,6 +4,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from weit_rl.cpu_cores import spin_shortly
+
 if TYPE_CHECKING:
     from weit_rl.bank import TemplateBank
     from weit_rl.errors import UserError
@@ -17,6 +19,8 @@ __all__ = ["LADDER", "Plan", "Rule", "Size", "TemplateBank", "UserError", "WeiT"
 # In a plain checkout envs/, agents/ and configs/ lie beside this folder; a wheel holds them inside.
 if (Path(__file__).parents[1] / "pyproject.toml").is_file():
     __path__.append(str(Path(__file__).parents[1]))
+
+spin_shortly()  # before torch is loaded, here and in the processes that are started
 
 _HOMES = {"LADDER": "sizes", "Plan": "plan", "Rule": "plan", "Size": "sizes", "TemplateBank": "bank"}
 _HOMES |= {"UserError": "errors", "WeiT": "weit"}

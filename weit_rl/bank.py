@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from weit_rl.atomic import cannot_write, write_atomically
 from weit_rl.constraints import CONSTRAINTS
 from weit_rl.errors import UserError
+from weit_rl.home import expanded
 from weit_rl.hub import SCHEME, download, upload
 from weit_rl.normaliser import with_limits
 from weit_rl.parameters import Parameters
@@ -148,7 +149,7 @@ class TemplateBank(nn.Module):
         """
         from weit_rl.model_card import bank_card
 
-        folder = Path(folder).expanduser()
+        folder = expanded(folder)
         text = bank_card(self.card, *([repo_id] if repo_id else []))
         try:
             folder.mkdir(parents=True, exist_ok=True)

@@ -7,7 +7,7 @@ from typing import Any
 
 from weit_rl.errors import UserError
 from weit_rl.registry import unknown
-from weit_rl.seeds import SEEDS_APART
+from weit_rl.seeds import MOST_SEED, SEEDS_APART
 from weit_rl.sizes import HEAD_DIM, Size
 from weit_rl.world import processes
 
@@ -20,8 +20,8 @@ DEFAULT = "dt"  # the model where nobody says which; the bank of an environment 
 ACTOR = "mlp"  # the one that goes on online
 CHOICES = {"rtg": RTG, "positions": POSITIONS, "attention": ATTENTION, "precision": PRECISIONS}
 ONLINE = ("agent_options", "imitation", "critic_warmup")  # without an agent they would be passed over in silence
-RANGES = {  # least and most; seeds and episodes end where they would meet those of another seed
-    "seed": (0, SEEDS_APART - 1),
+RANGES = {  # least and most; episodes end where they would meet those of another seed
+    "seed": (0, MOST_SEED),
     "episodes": (1, SEEDS_APART),
     "validation_episodes": (0, SEEDS_APART),
     "warmup": (0, 1),

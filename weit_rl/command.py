@@ -7,17 +7,18 @@ things inside ``main``: then ``--help`` and a misspelt option are answered at on
 from __future__ import annotations
 
 import json
-import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, NoReturn, TextIO
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from weit_rl.atomic import is_of_disk
 from weit_rl.choices import usual_model
+from weit_rl.cpu_cores import share_cores
 from weit_rl.early import check_early
 from weit_rl.errors import Elsewhere, Follows, Interrupted, UserError
 from weit_rl.options import REQUIRED, Option, as_config, config_text, options, plain_config
+from weit_rl.output import complain, guarded, say
 from weit_rl.recipes import recipe_words
 from weit_rl.registry import unknown
 from weit_rl.world import leave, local, ours, processes
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 
 CONTROL = "control"  # the task of every verb that names no other
 VISION = "vision_"  # what the names of config files for images begin with
+ASKS_FOR_TEXT = {"-h", "--help", "mode=inspect", "mode=describe"}  # words of commands that do nothing but print
+NO_TEMPORARY = "No usable temporary directory"  # what Python says where all of them are full or read-only
 VISION_MODES = ("train", "pretrain", "evaluate", "sample", "export", "describe")
 
 
@@ -34,7 +37,8 @@ def command(verb: str, main: Callable[[DictConfig], Any], argv: Sequence[str] | 
     """Run a verb as a process does, and exit.
 
     Exit codes: 0 done, 2 bad input (one line on stderr, no traceback), 130 after Ctrl-C, 143 after SIGTERM, 1 where
-    another process ended that the training shared its work with, or that read what is printed (``| head``).
+    another process ended that the training shared its work with. What becomes of its output decides nothing (a reader
+    that left, as in ``| head``, a full disk), but for ``--help`` and modes that only print: 1 where that failed.
 
     Args:
         verb: names the config file, ``configs/<verb>.yaml``.
@@ -43,10 +47,11 @@ def command(verb: str, main: Callable[[DictConfig], Any], argv: Sequence[str] | 
     """
     words = list(sys.argv[1:] if argv is None else argv)
     if {"-h", "--help"} & set(words):
-        sys.exit(_read_to_the_end(lambda: _help(verb, words)))
+        sys.exit(_printed(verb, words, lambda: _help(verb, words)))
+    share_cores(local()[1])
     # Unwinds the stack as Ctrl-C does, so that files are closed; the training loop puts its own handler over this one.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    code = _read_to_the_end(lambda: _run(verb, main, words))
+    code = _printed(verb, words, lambda: _run(verb, main, words))
     if ours():
         signal.signal(signal.SIGTERM, signal.SIG_IGN)  # sent to the rest where one process ended; this one has, too
     if processes() > 1:
@@ -132,35 +137,20 @@ def help_text(verb: str, words: Sequence[str] = ()) -> str:
 
 def _help(verb: str, words: list[str]) -> int:
     try:
-        print(help_text(verb, words))
+        say(help_text(verb, words))
     except UserError as error:
         return _say(verb, f"error: {error}", 2)
     return 0
 
 
-def _read_to_the_end(work: Callable[[], int]) -> int:
-    """The exit code of work; 1, as rich has it, where who reads its output left before the end.
-
-    The signal itself stays ignored: its default would end a process for any socket that another one closed, Ray's too.
-    """
-    try:
+def _printed(verb: str, words: list[str], work: Callable[[], int]) -> int:
+    """The exit code of work; 1 where it was to print, and could not. A reader that left, as of rich, needs no line."""
+    with guarded() as out:
         code = work()
-        sys.stdout.flush()
-        return code
-    except BrokenPipeError:
-        if not _unread(sys.stdout):
-            raise
-        return 1
-
-
-def _unread(stream: TextIO) -> bool:
-    """Whether nobody reads it any more, told by an empty line; what is left is then not written at the exit either."""
-    try:
-        print(file=stream, flush=True)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
-        return True
-    return False
+        out.flush()
+        if code or out.error is None or not ASKS_FOR_TEXT & set(words):
+            return code
+        return 1 if isinstance(out.error, BrokenPipeError) else _say(verb, f"error: standard output: {out.error}", 1)
 
 
 def _run(verb: str, main: Callable[[DictConfig], Any], words: list[str]) -> int:
@@ -185,6 +175,8 @@ def _run(verb: str, main: Callable[[DictConfig], Any], words: list[str]) -> int:
             raise
         return _say_stop(verb, "stopped by SIGTERM", 143)
     except OSError as error:
+        if NO_TEMPORARY in str(error):
+            return _say(verb, f"error: {error.strerror}; set TMPDIR to a folder that can be written", 2)
         if not is_of_disk(error):
             raise
         where = error.filename or "disk"
@@ -194,7 +186,7 @@ def _run(verb: str, main: Callable[[DictConfig], Any], words: list[str]) -> int:
 def _say(verb: str, line: str, code: int, everywhere: bool = False) -> int:
     """Of processes that share a run one speaks for all."""
     if everywhere or local()[0] == 0:
-        print(f"weit_rl {verb}: {line}".replace("\n", " "), file=sys.stderr)
+        complain(f"weit_rl {verb}: {line}".replace("\n", " "))
     return code
 
 

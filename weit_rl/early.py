@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from weit_rl.home import expanded
 from weit_rl.registry import unknown
 
 if TYPE_CHECKING:
@@ -97,7 +98,7 @@ def _files(cfg: Any, entries: list[EnvEntry]) -> None:
         return
     name = "bank" if cfg.source is None else "source"  # which alone is read then
     if cfg[name] is not None and not str(cfg[name]).startswith("hf:"):  # of the hub, loaded first
-        place = Path(cfg[name]).expanduser()
+        place = expanded(cfg[name])
         if name == "bank" and place.name == cfg.bank and not place.suffix and not place.exists():
             return  # perhaps the name of one that ships, which the models must be loaded to tell
         written = {"bank": "bank.safetensors", "source": "checkpoints/last.safetensors"}[name]  # in its run folder

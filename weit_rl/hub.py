@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from weit_rl.errors import UserError
+from weit_rl.home import expanded
 
 SCHEME = "hf:"  # before USER/NAME, where a path may stand, too
 
@@ -53,7 +54,7 @@ def download(repo_id: str, filename: str, **options: Any) -> Path:
     Raises:
         UserError: if there is no such repository, folder or file, or the hub cannot be reached.
     """
-    local = Path(repo_id).expanduser()
+    local = expanded(repo_id)
     if local.is_dir():
         return local / filename
     with reached(repo_id) as hub:

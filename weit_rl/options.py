@@ -11,6 +11,7 @@ An indented block is a group (``size.width``). The comment lines on top say what
 from __future__ import annotations
 
 import functools
+import os
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -100,12 +101,21 @@ def config_text(verb: str) -> str:
     return (resources.files("weit_rl.configs") / f"{verb}.yaml").read_text(encoding="utf-8")
 
 
+def check_folder() -> None:
+    """UserError if the working directory was removed: Hydra, and paths that begin there, need one."""
+    try:
+        os.getcwd()
+    except FileNotFoundError as error:
+        raise UserError("the working directory was removed; change to one that exists (cd)") from error
+
+
 @functools.cache
 def options(verb: str) -> dict[str, Option]:
     """All options of a verb by their key, in the order of its config file."""
     from hydra import compose, initialize_config_module
     from omegaconf import OmegaConf
 
+    check_folder()
     with initialize_config_module("weit_rl.configs", version_base=None):
         config = compose(verb)
     text = config_text(verb)

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from importlib import resources
-from pathlib import Path
 from typing import Any
 
 import yaml
 
 from weit_rl.errors import UserError
+from weit_rl.home import expanded
 from weit_rl.options import config_text
 from weit_rl.registry import unknown
 
@@ -79,7 +79,7 @@ def _blocks(name: str, text: str) -> Iterator[tuple[str, str]]:
 
 
 def _text(name: str) -> str:
-    path = Path(name).expanduser() if name.endswith(SUFFIX) else _folder() / f"{name}{SUFFIX}"
+    path = expanded(name) if name.endswith(SUFFIX) else _folder() / f"{name}{SUFFIX}"
     if not path.is_file():
         raise unknown("recipe", name, [*recipes(), "a file.yaml"])
     return str(path.read_text(encoding="utf-8"))

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from weit_rl.choices import DEFAULT
 from weit_rl.errors import UserError
+from weit_rl.home import expanded
 from weit_rl.models import MODELS
 from weit_rl.tensorfile import read_card
 
@@ -51,10 +52,10 @@ def named_bank(bank: str, model: str) -> str:
     Raises:
         UserError: for a bare word that is neither.
     """
-    written = Path(bank).expanduser() / WRITTEN
+    written = expanded(bank) / WRITTEN
     if written.is_file():
         return str(written)
-    if Path(bank).expanduser().exists() or set(bank) & set("/.:\\"):
+    if expanded(bank).exists() or set(bank) & set("/.:\\"):
         return bank
     shipped = shipped_bank(bank, model)
     if not shipped.is_file():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
 import os
 import sys
 from typing import NoReturn
@@ -34,6 +35,7 @@ def leave(code: int) -> NoReturn:
     process by SIGABRT (pytorch#190489); to leave the group before is not enough, since sharded tensors keep it.
     """
     atexit._run_exitfuncs()
-    sys.stdout.flush()
-    sys.stderr.flush()
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError, AttributeError):  # closed, full or None: nobody reads it
+            stream.flush()
     os._exit(code)

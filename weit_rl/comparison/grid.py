@@ -11,7 +11,7 @@ from weit_rl.comparison.methods import METHODS
 from weit_rl.errors import UserError
 from weit_rl.models import MODELS
 from weit_rl.registry import unknown
-from weit_rl.seeds import SEEDS_APART
+from weit_rl.seeds import MOST_SEED
 from weit_rl.sizes import Size
 from weit_rl.tasks import Kind, kind_named
 
@@ -136,8 +136,8 @@ class Grid:
                 raise UserError(f"{name}={list(values)}: give at least one, each once")
         if min(self.budgets) < 0:
             raise UserError(f"budgets={list(self.budgets)}: must be 0 or more")
-        if not all(0 <= seed < SEEDS_APART for seed in self.seeds):
-            raise UserError(f"seeds={list(self.seeds)}: must be from 0 to {SEEDS_APART - 1}")
+        if not all(0 <= seed <= MOST_SEED for seed in self.seeds):
+            raise UserError(f"seeds={list(self.seeds)}: must be from 0 to {MOST_SEED}")
 
     def words(self) -> list[str]:
         """Options that every run has, of a source as of a target."""

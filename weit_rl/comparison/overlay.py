@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from weit_rl.comparison.figures import png_with_legend
-from weit_rl.comparison.recorded import RecordedRun
+from weit_rl.comparison.recorded import RecordedRun, seed_means
 from weit_rl.comparison.statistics import mean
 from weit_rl.training.learning_curve import Points, running_mean, use_log_scale
 
@@ -30,7 +30,7 @@ def overlaid(groups: Mapping[str, Sequence[RecordedRun]], one_env: bool) -> byte
 
     Args:
         groups: runs by the name of their curve; of several, which differ by their seed, the mean is drawn with its
-            95 % bootstrap interval.
+            95 % bootstrap interval over the seeds; one seed has none.
         one_env: whether all are of one environment.
     """
     from matplotlib.figure import Figure
@@ -73,7 +73,8 @@ def _draw(panels: Any, axes: Sequence[Any], name: str, runs: Sequence[RecordedRu
     if not steps:
         return
     steps = steps[:: -(-len(steps) // POINTS)]
-    centre, low, high = np.array([mean([[curve[step] for curve in curves]]) for step in steps]).T
+    seeds = [run.config["seed"] for run in runs]
+    centre, low, high = np.array([mean([seed_means([c[step] for c in curves], seeds)]) for step in steps]).T
     for panel, axis in zip(panels, axes, strict=True):
         x = np.mean([axis(run, steps) for run in runs], axis=0)
         panel.plot(x, centre, color=colour, linewidth=1.5, marker="o", markersize=3, label=name)

@@ -14,6 +14,7 @@ import numpy as np
 from weit_rl.choices import DEFAULT, size_of
 from weit_rl.envs.entry import EnvEntry, entry_of_file
 from weit_rl.errors import UserError
+from weit_rl.home import expanded
 from weit_rl.initializers import INITIALIZERS
 from weit_rl.options import plain_config
 from weit_rl.training.learning_curve import Points
@@ -44,7 +45,7 @@ class RecordedRun:
     """
 
     def __init__(self, path: str, env: str | None = None):
-        self.path, self.folder = Path(path).expanduser(), RunFolder.open(Path(path).expanduser())
+        self.path, self.folder = expanded(path), RunFolder.open(expanded(path))
         sizes = self.folder.config.get("size")
         whole = hasattr(sizes, "keys") and set(sizes) >= SIZES
         if not whole or any(key not in self.folder.config for key in NEEDED):
@@ -142,7 +143,29 @@ def by_seed(runs: dict[str, RecordedRun]) -> dict[str, list[str]]:
     groups: dict[str, list[str]] = {}
     for name, run in runs.items():
         groups.setdefault(run.alike(), []).append(name)
-    return {names[0] + (f", {len(names)} seeds" if names[1:] else ""): names for names in groups.values()}
+    return {_called(names, [runs[name].config["seed"] for name in names]): names for names in groups.values()}
+
+
+def _called(names: Sequence[str], seeds: Sequence[int]) -> str:
+    """The name of a group; it counts seeds, since two runs of one seed say no more than one."""
+    runs, distinct = len(names), len(set(seeds))
+    if runs == 1:
+        return names[0]
+    if distinct == 1:
+        return f"{names[0]}, {runs} runs of seed {seeds[0]}"
+    return f"{names[0]}, {distinct} seeds" + (f" in {runs} runs" if runs > distinct else "")
+
+
+def seed_means(values: Sequence[float], seeds: Sequence[int]) -> list[float]:
+    """One value a seed: the mean of its runs, which are no draws of their own.
+
+    Args:
+        values: one a run.
+        seeds: of the runs.
+    """
+    return [
+        float(np.mean([v for v, of in zip(values, seeds, strict=True) if of == seed])) for seed in dict.fromkeys(seeds)
+    ]
 
 
 def _report(path: Path) -> dict[str, Any] | None:

@@ -90,9 +90,21 @@ def read(path: Path, kind: Kind) -> list[Row]:
         return []
     try:
         with path.open(newline="", encoding="utf-8") as file:
-            return [_typed(row, kind) for row in csv.DictReader(file)]
+            rows = [_typed(row, kind) for row in csv.DictReader(file)]
     except (ValueError, KeyError, TypeError, csv.Error) as error:
         raise damaged(path, error) from error
+    return _each_once(path, rows)
+
+
+def _each_once(path: Path, rows: Sequence[Row]) -> list[Row]:
+    """Rows without repeats: a cell that stands twice is no second seed."""
+    found: dict[tuple[str, str, int, int], Row] = {}
+    for row in rows:
+        if found.setdefault(key_of(row), row) != row:
+            method, size, seed, budget = key_of(row)
+            cell = f"{method} at {size}, seed {seed}, {budget} steps"
+            raise UserError(f"{path}: holds two different rows of one cell ({cell}); remove one of them")
+    return list(found.values())
 
 
 def damaged(path: Path, error: Exception) -> UserError:

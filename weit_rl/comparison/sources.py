@@ -14,6 +14,7 @@ from weit_rl.command import compose
 from weit_rl.comparison.grid import Grid, words_of
 from weit_rl.comparison.methods import METHODS, Method
 from weit_rl.comparison.runs import finish
+from weit_rl.home import expanded
 from weit_rl.shipped import own_bank
 from weit_rl.sizes import Size
 from weit_rl.tensorfile import read_card
@@ -128,7 +129,7 @@ class Sources:
 
 def run_of(features: str) -> Path:
     """The folder of a run that judges; what is none stays as it is, such as ``inception``."""
-    path = Path(features).expanduser()
+    path = expanded(features)
     return path.absolute() if path.exists() else path
 
 

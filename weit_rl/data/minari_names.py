@@ -7,13 +7,14 @@ import re
 from pathlib import Path
 
 from weit_rl.errors import UserError
+from weit_rl.home import home
 
 NAME = re.compile(r"((?:[-\w]+/)*)([-\w]+)-v(\d+)", re.ASCII)
 
 
 def installed() -> Path:
     """The folder of the sets that are installed on this machine."""
-    return Path(os.environ.get("MINARI_DATASETS_PATH") or Path(os.path.expanduser("~"), ".minari", "datasets"))
+    return Path(os.environ.get("MINARI_DATASETS_PATH") or home() / ".minari" / "datasets")
 
 
 def check_id(dataset_id: str | None) -> None:

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from weit_rl.errors import UserError
+from weit_rl.home import expanded
 from weit_rl.models import MODELS
 from weit_rl.models.convnext import DIVISORS
 from weit_rl.models.images import BUFFERS
@@ -67,7 +68,7 @@ def load_timm(
     Raises:
         UserError: if there is no such file, or it holds no weights of these families and variants.
     """
-    path = Path(path).expanduser()
+    path = expanded(path)
     weights, told = read_weights(path, allow_pickle), _config(path.with_name("config.json"))
     card = _card(path, weights, told, head_dim)
     width, _, heads = card["size"]

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from weit_rl.atomic import write_atomically
 from weit_rl.errors import UserError
+from weit_rl.home import expanded
 
 NESTED = ("state_dict_ema", "model_ema", "state_dict", "model")  # what the weights lie under in some files, as in timm
 # parts of names, of what a network was wrapped in: DistributedDataParallel, torch.compile, FSDP, checkpointing
@@ -42,8 +43,8 @@ def write_safetensors(path: str | Path, new: str | Path | None = None) -> Path:
     """
     from safetensors.torch import save
 
-    path = Path(path).expanduser()
-    new = Path(new).expanduser() if new else _converted(path)
+    path = expanded(path)
+    new = expanded(new) if new else _converted(path)
     if new.exists():
         raise UserError(f"{new}: exists already; give another path")
     weights = {

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import asdict
 from functools import partial
-from pathlib import Path
 from typing import Any
 
+from weit_rl.cpu_cores import usable_cores
 from weit_rl.data.images import Images, load_images, name_of
 from weit_rl.data.images.parts import Part
 from weit_rl.errors import UserError
+from weit_rl.home import expanded
 from weit_rl.models.timm_checkpoint import timm_card, timm_file
 from weit_rl.tasks import TASKS, Kind, Measure
 from weit_rl.tasks.classification import NAME as CLASSIFICATION
@@ -58,12 +58,12 @@ def workers_of(cfg: Any, images: Images) -> int:
     """The processes that read images ahead: as many as a config asks for, or some where images are not in memory."""
     if cfg.get("workers") is not None:
         return int(cfg.workers)
-    return 0 if isinstance(images.train, Part) else min(os.cpu_count() or 1, MOST_WORKERS)
+    return 0 if isinstance(images.train, Part) else min(usable_cores(), MOST_WORKERS)
 
 
 def complete(cfg: Any, *, task: str) -> None:
     """Model and patches where the config leaves them open: those of timm's checkpoint that is its source, or usual."""
-    foreign = timm_file(Path(cfg.source).expanduser()) if cfg.get("source") else None
+    foreign = timm_file(expanded(cfg.source)) if cfg.get("source") else None
     card: dict[str, Any] = timm_card(foreign) if foreign else {"model": MODELS[task], "options": {}}
     if "model" in cfg and cfg.model is None:
         cfg.model = card["model"]

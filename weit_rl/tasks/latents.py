@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,6 +12,7 @@ from torch import Tensor
 from weit_rl.data.images import Images
 from weit_rl.data.images.parts import Part, Unread
 from weit_rl.errors import UserError
+from weit_rl.home import expanded
 
 AT_ONCE = 32  # images that go through an autoencoder together
 KIND = "AutoencoderKL"
@@ -117,7 +117,7 @@ def autoencoder(path: str) -> Any:
     """
     import diffusers
 
-    folder = Path(path).expanduser()
+    folder = expanded(path)
     try:
         kind = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("_class_name")
         if kind != KIND:

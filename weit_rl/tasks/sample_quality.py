@@ -8,7 +8,6 @@ Fréchet distance (FID, arXiv 1706.08500), kernel distance (KID, arXiv 1801.0140
 from __future__ import annotations
 
 import warnings
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,6 +16,7 @@ from torch import Tensor, nn
 
 from weit_rl.data.images import Images
 from weit_rl.errors import UserError
+from weit_rl.home import expanded
 from weit_rl.tasks.inception import NAME as INCEPTION
 from weit_rl.tasks.inception import Inception
 from weit_rl.training.checkpoint import load_network
@@ -76,7 +76,7 @@ class Judge:
 
 def classifier(run: str) -> tuple[nn.Module, str]:
     """The features of a run's network, and its model, size and data."""
-    net, card = load_network(RunFolder.open(Path(run).expanduser()).checkpoint_path("last"))
+    net, card = load_network(RunFolder.open(expanded(run)).checkpoint_path("last"))
     if card.get("task") != "classification":
         raise UserError(f"features={run}: is not of task=classification; give a classifier of such images")
     return Features(net), f"{card['model']} {'x'.join(map(str, card['size'][:2]))} of {card['data']}"

@@ -7,8 +7,10 @@ from typing import Any
 import torch
 
 from weit_rl.choices import PRECISIONS
+from weit_rl.cpu_cores import threads_of, users_threads
 from weit_rl.errors import UserError
 from weit_rl.registry import unknown
+from weit_rl.world import local
 
 
 def device_of(cfg: Any) -> str:
@@ -23,13 +25,17 @@ def device_of(cfg: Any) -> str:
 
 
 def set_up_torch(cfg: Any) -> None:
-    """Let torch use ``cfg.threads`` CPU threads (null: its own choice) and ``cfg.precision`` for matrix products.
+    """Let torch use ``cfg.threads`` CPU threads and ``cfg.precision`` for matrix products.
+
+    Without a number of threads torch's own choice stays, but for cores that this process may not use.
 
     Raises:
         UserError: for a precision torch does not have.
     """
     if cfg.threads is not None:
         torch.set_num_threads(cfg.threads)
+    elif not users_threads():
+        torch.set_num_threads(min(torch.get_num_threads(), threads_of(local()[1])))
     precision = cfg.get("precision", PRECISIONS[0])
     if precision not in PRECISIONS:
         raise unknown("precision", precision, list(PRECISIONS))

@@ -11,6 +11,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from weit_rl.cpu_cores import usable_cores
+
 PACKAGES = ("weit_rl", "torch", "numpy", "gymnasium", "mujoco", "dm-control", "stable-baselines3", "minari")
 
 
@@ -25,6 +27,7 @@ def describe_environment(seed: int) -> dict[str, Any]:
         "python": platform.python_version(),
         "platform": platform.platform(),
         "cpu_count": os.cpu_count(),
+        "usable_cores": usable_cores(),
         "torch_threads": torch.get_num_threads(),
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
         # torch itself also tells which build it is ("+cu132", "+cpu")

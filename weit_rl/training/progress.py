@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TextIO, cast
 
 from rich import box
 from rich.console import Console
+from rich.measure import Measurement
 from rich.progress import BarColumn, TextColumn
 from rich.progress import Progress as Bar
 from rich.table import Table
 from rich.text import Text
 
+from weit_rl.output import unproxied
+
 LINE_SECONDS = 10.0
 REFRESH_SECONDS = 0.2
-LOG_WIDTH = 160  # characters of a table that goes into a file or a pipe, where rich would take 80 and cut words
+LOG_WIDTH = 160  # characters of a table in a file or a pipe, where rich would take 80; wider ones are written whole
+BAR_WIDTH = 72  # characters of a terminal that a bar with its numbers needs; narrower ones get lines, as logs do
+WIDEST = 100_000  # characters that a table may want
 
 
 class Progress:
@@ -35,11 +39,11 @@ class Progress:
 
     def __init__(self, total: int, label: str, start: int = 0, unit: str = "steps", console: Console | None = None):
         self.total, self.label, self.start, self.step, self.unit = total, label, start, start, unit
-        self.console = console or Console(highlight=False)
+        self.console = console or _console()
         self._values: dict[str, Any] = {}
         self._bar: Bar | None = None
         self._began = self._shown = time.monotonic()
-        if self.console.is_terminal:
+        if self.console.is_terminal and self.console.width >= BAR_WIDTH:
             columns = [TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[facts]}")]
             self._bar = Bar(*columns, console=self.console, auto_refresh=False)
             self._task = self._bar.add_task(label, total=total, completed=start, facts=self.facts())
@@ -85,17 +89,39 @@ class Progress:
 def table(title: str, rows: Sequence[Mapping[str, Any]], console: Console | None = None) -> None:
     """Print a small table: one mapping a row, the first one's keys are the columns.
 
+    Where it is wider than the terminal, each row is a block of lines, ``name: value``, so that nothing is cut.
+
     table("HalfCheetah", [{"": "last", "return": 8120.3}, {"": "behaviour data", "return": 9132.0}])
     """
+    console = console or _console()
+    grid = _grid(rows)
+    width = Measurement.get(console, console.options.update(max_width=WIDEST), grid).maximum
+    if not console.is_terminal:
+        console.width = max(width, console.width)
+    console.print(f"\n{title}", soft_wrap=True, markup=False)  # as the grid's own title it would wrap at its width
+    console.print(grid) if width <= console.width else console.print(_stacked(rows), soft_wrap=True, markup=False)
+
+
+def _console() -> Console:
+    out = unproxied()
+    return Console(file=cast(TextIO, out), highlight=False, width=None if out.isatty() else LOG_WIDTH)
+
+
+def _grid(rows: Sequence[Mapping[str, Any]]) -> Table:
     grid = Table(box=box.SIMPLE_HEAD)
     for name, value in rows[0].items():
-        grid.add_column(name, justify="left" if isinstance(value, str) else "right")
+        grid.add_column(name, justify="left" if isinstance(value, str) else "right", no_wrap=True)
     for row in rows:
         # Text, since in a str rich reads the brackets of a path as its markup
         grid.add_row(*(Text(_cell(value)) for value in row.values()))
-    console = console or Console(highlight=False, width=None if sys.stdout.isatty() else LOG_WIDTH)
-    console.print(f"\n{title}", soft_wrap=True, markup=False)  # as the grid's own title it would wrap at its width
-    console.print(grid)
+    return grid
+
+
+def _stacked(rows: Sequence[Mapping[str, Any]]) -> str:
+    """The rows below each other; a column without a name, which says what a row is of, is a line of its own."""
+    blocks = [{name: _cell(value) for name, value in row.items()} for row in rows]
+    lines = ["\n".join(f"{name}: {value}" if name else value for name, value in block.items()) for block in blocks]
+    return "\n" + "\n\n".join(lines) + "\n"
 
 
 def _cell(value: Any) -> str:

@@ -16,6 +16,7 @@ import yaml
 
 from weit_rl.atomic import cannot_write, check_space, write_atomically
 from weit_rl.errors import UserError
+from weit_rl.home import expanded
 from weit_rl.lock import holds_nothing, locked
 from weit_rl.options import as_config, check_values, plain_config
 from weit_rl.training.devices import ALONE, Devices
@@ -63,7 +64,7 @@ class RunFolder:
         Raises:
             UserError: if the folder exists and is not empty, cannot be made, or the disk has less space.
         """
-        folder = Path(path).expanduser() if path else default_folder(verb, cfg, seed)
+        folder = expanded(path) if path else default_folder(verb, cfg, seed)
         _check(folder, free_bytes)
         try:
             (folder / "checkpoints").mkdir(parents=True, exist_ok=True)
@@ -88,11 +89,12 @@ class RunFolder:
         Raises:
             UserError: if there is no run in that folder.
         """
+        folder = expanded(path)
         for name in (CONFIG, ENVIRONMENT):
-            if not (Path(path) / name).is_file():
+            if not (folder / name).is_file():
                 raise UserError(f"{path}: is no run folder (it has no {name}); give the path that a run printed")
         try:
-            return cls(Path(path), resume_step, lock)
+            return cls(folder, resume_step, lock)
         except (yaml.YAMLError, ValueError, TypeError, RecursionError) as error:
             raise UserError(f"{path}: its config.yaml or metrics.csv was damaged; restore it or start anew") from error
 

@@ -15,9 +15,11 @@ from weit_rl.atomic import cannot_write, check_space, write_atomically
 from weit_rl.data.minari_names import check_id
 from weit_rl.envs.entry import env_entry
 from weit_rl.errors import UserError, stopped
+from weit_rl.home import expanded
 from weit_rl.jsonfile import read_json
 from weit_rl.lock import holds_nothing, locked
 from weit_rl.registry import unknown
+from weit_rl.seeds import MOST_SEED
 
 if TYPE_CHECKING:
     from filelock import BaseFileLock
@@ -59,7 +61,7 @@ def make_behaviour_data(cfg: Any) -> dict[str, Any]:
     _check(settings)
     check_id(cfg.dataset_id)
     entry, config = env_entry(cfg.env), BehaviourConfig(**{key: settings[key] for key in BEHAVIOUR})
-    run_dir = Path(cfg.run_dir or f"runs/collect-{entry.slug}")
+    run_dir = expanded(cfg.run_dir or f"runs/collect-{entry.slug}")
     _check_folder(run_dir, settings)
     entry.check_renderer()
     entry.check_step()
@@ -83,8 +85,8 @@ def make_behaviour_data(cfg: Any) -> dict[str, Any]:
 
 
 def _check(settings: dict[str, Any]) -> None:
-    if not 0 <= settings["seed"] <= 999:
-        raise UserError(f"seed={settings['seed']}: must be 0 to 999")
+    if not 0 <= settings["seed"] <= MOST_SEED:
+        raise UserError(f"seed={settings['seed']}: must be 0 to {MOST_SEED}")
     for key in COUNTS:
         if settings[key] < 1:
             raise UserError(f"{key}={settings[key]}: must be 1 or more")

@@ -26,6 +26,8 @@ from weit_rl.comparison.sweep import Space, Sweep, library, read_sweep, sweep_ta
 from weit_rl.comparison.tables import Reference, all_tables
 from weit_rl.data.readers import data_name
 from weit_rl.errors import Interrupted, UserError, stopped
+from weit_rl.home import expanded
+from weit_rl.output import say
 from weit_rl.registry import unknown
 from weit_rl.tasks import kind_named, kind_of
 from weit_rl.training.progress import Progress
@@ -64,7 +66,7 @@ class Comparison:
         self.kind = self.grid.kind
         self.task = self.kind.make(compose("train", [*self.grid.words(), *self.grid.drawn()]))
         slug = re.sub(r"[^\w-]+", "-", self.task.name)
-        self.folder = Path(cfg.run_dir or f"runs/benchmark-{slug}-{cfg.profile}").expanduser()
+        self.folder = expanded(cfg.run_dir or f"runs/benchmark-{slug}-{cfg.profile}")
         self.results = Results(self.folder, self.grid)
         self.sources = Sources(self.grid, (self.folder / "sources").absolute(), cfg.threads)
         if self.grid.bank_options:
@@ -176,7 +178,7 @@ class Comparison:
         data = data_name(self.grid.data)
         title = f"{', '.join(dict.fromkeys((self.task.name, data)))}: networks of a new size"
         path = write(self.folder, title, self.facts(), tables, figures)
-        print(f"report: {path}")
+        say(f"report: {path}")
         return {"report": str(path), "cells": len(self.results.rows)}
 
     @property

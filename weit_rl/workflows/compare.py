@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shlex
 import time
 from collections.abc import Mapping, Sequence
@@ -15,12 +16,14 @@ from weit_rl.agents.evaluation import episode_returns, summary
 from weit_rl.atomic import cannot_write, unused, write_atomically
 from weit_rl.choices import check_numbers
 from weit_rl.comparison.overlay import overlaid
-from weit_rl.comparison.recorded import RecordedRun, by_seed, recorded_runs
+from weit_rl.comparison.recorded import RecordedRun, by_seed, recorded_runs, seed_means
 from weit_rl.comparison.statistics import Estimate, mean
 from weit_rl.envs.crashes import check_few
 from weit_rl.errors import UserError
+from weit_rl.home import expanded
+from weit_rl.output import say
 from weit_rl.registry import unknown
-from weit_rl.seeds import COMPARISON_SEED, SEEDS_APART
+from weit_rl.seeds import COMPARISON
 from weit_rl.training.progress import table
 from weit_rl.workflows.evaluate import policy_of
 
@@ -51,15 +54,19 @@ def compare_runs(cfg: Any) -> dict[str, Any]:
 
 
 def over_seeds(rows: list[dict[str, Any]], groups: Mapping[str, list[str]], measure: str) -> dict[str, Estimate]:
-    """The mean over the finished runs of every group that has several, with its 95 % interval."""
-    values = {row["run"]: row[measure] for row in rows if row[measure] is not None}
-    found = {name: [values[member] for member in members if member in values] for name, members in groups.items()}
-    return {name: mean([some]) for name, some in found.items() if len(some) > 1}
+    """The mean over the finished runs of every group that has several, with its 95 % interval over their seeds."""
+    done = {row["run"]: row for row in rows if row[measure] is not None}
+    found = {name: [done[member] for member in members if member in done] for name, members in groups.items()}
+    return {
+        name: mean([seed_means([row[measure] for row in some], [row["seed"] for row in some])])
+        for name, some in found.items()
+        if len(some) > 1
+    }
 
 
 def side_by_side(cfg: Any, runs: Mapping[str, RecordedRun]) -> list[dict[str, Any]]:
     """Every run on the same episodes, none of which any run has seen; differences are paired with the first run."""
-    seed = COMPARISON_SEED + SEEDS_APART * cfg.seed
+    seed = COMPARISON.of(cfg.seed)
     rows: list[dict[str, Any]] = []
     played: list[np.ndarray] = []
     for name, run in runs.items():
@@ -127,11 +134,12 @@ def _show(report: Mapping[str, Any], runs: Mapping[str, RecordedRun], one_env: b
     alike = ", ".join(f"{key} {value}" for key, value in shared.items() if value is not None)
     table(f"{len(runs)} runs" + (f", all of {alike}" if alike else "") + ("" if one_env else "; " + BY_SCORE), rows)
     for name, estimate in report["over_seeds"].items():
-        print(f"{name}: mean of those that are finished {estimate.text()}")
+        alone = "; no interval, since all are of one seed" if math.isnan(estimate.low) else ""
+        say(f"{name}: mean of those that are finished {estimate.text()}{alone}")
     for name, run in runs.items():
         if run.report is None:
             again = f"python -m weit_rl.train {shlex.quote(f'resume={run.path}')}"
-            print(f"unfinished: {name}, at step {run.folder.last_step()}; go on with: {again}")
+            say(f"unfinished: {name}, at step {run.folder.last_step()}; go on with: {again}")
 
 
 def _failed(row: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -141,7 +149,7 @@ def _failed(row: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> dict[s
 
 
 def _folder(out: str | None) -> Path:
-    folder = Path(out or f"runs/comparison-{time.strftime('%Y%m%d-%H%M%S')}").expanduser()
+    folder = expanded(out or f"runs/comparison-{time.strftime('%Y%m%d-%H%M%S')}")
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -151,11 +159,18 @@ def _folder(out: str | None) -> Path:
 
 def _write(folder: Path, report: dict[str, Any], picture: bytes) -> list[str]:
     """comparison.json and comparison.png; what is there already stays."""
-    numbers = {"over_seeds": {name: e._asdict() for name, e in report["over_seeds"].items()}}
-    fresh = [{key: getattr(v, "_asdict", lambda v=v: v)() for key, v in row.items()} for row in report.get("fresh", [])]
+    numbers = {"over_seeds": {name: _plain(estimate) for name, estimate in report["over_seeds"].items()}}
+    fresh = [{key: _plain(value) for key, value in row.items()} for row in report.get("fresh", [])]
     text = json.dumps(report | numbers | {"fresh": fresh}, indent=2) + "\n"
     files = {unused(folder / "comparison.json"): text.encode(), unused(folder / "comparison.png"): picture}
     for path, data in files.items():
         write_atomically(path, data)
-        print(f"written: {path}")
+        say(f"written: {path}")
     return [str(path) for path in files]
+
+
+def _plain(value: Any) -> Any:
+    """As JSON holds it: an estimate by the names of its parts, those it lacks as null."""
+    if not isinstance(value, Estimate):
+        return value
+    return {name: None if math.isnan(part) else part for name, part in value._asdict().items()}

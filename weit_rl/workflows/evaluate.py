@@ -12,7 +12,8 @@ from weit_rl.choices import check_numbers
 from weit_rl.envs.crashes import check_few
 from weit_rl.envs.entry import EnvEntry, entry_of_file, env_entry
 from weit_rl.errors import UserError
-from weit_rl.seeds import SEEDS_APART, TEST_SEED
+from weit_rl.output import say
+from weit_rl.seeds import TEST
 from weit_rl.tasks.control import result_row
 from weit_rl.training.checkpoint import load_network
 from weit_rl.training.device import device_of
@@ -36,14 +37,14 @@ def evaluate_run(cfg: Any) -> dict[str, Any]:
         raise UserError(f"env={cfg.env}: run={cfg.run} is of {entry.name}; leave env out")
     if cfg.video:
         film(run, net, card, entry, cfg)
-    report: dict[str, Any] = {**evaluate(net, entry, cfg.episodes, TEST_SEED + SEEDS_APART * cfg.seed)}
+    report: dict[str, Any] = {**evaluate(net, entry, cfg.episodes, TEST.of(cfg.seed))}
     check_few(entry.name, report["failed_episodes"], cfg.episodes)
     report |= {"checkpoint": cfg.checkpoint, "seed": cfg.seed, "env": entry.name}
     report["target_return"] = float(net.target_return)
     table(f"{cfg.run}", [result_row(cfg.checkpoint, report, entry)])  # first: the folder may not be writable
     name = unused(run.path / f"evaluation-{cfg.checkpoint}-{cfg.episodes}.json").name
     run.write_json(name, report)
-    print(f"written: {run.path / name}")
+    say(f"written: {run.path / name}")
     return report
 
 
@@ -68,10 +69,10 @@ def ask(net: Any, target_return: float | None, run: RunFolder) -> None:
 def film(run: RunFolder, net: Any, card: dict[str, Any], entry: EnvEntry, cfg: Any) -> None:
     """One episode as an mp4 and a contact sheet in the run's folder, and both on its TensorBoard."""
     video = unused(run.path / "video.mp4")
-    shot = record_video(net, entry, TEST_SEED + SEEDS_APART * cfg.seed, video)
+    shot = record_video(net, entry, TEST.of(cfg.seed), video)
     sheet, step = unused(video.with_suffix(".png")), card.get("step", run.last_step())
     write_atomically(sheet, picture := contact_sheet(shot))
     run.log_image(step, f"video/{cfg.checkpoint}", animation(shot))
     run.log_image(step, f"contact_sheet/{cfg.checkpoint}", picture)
     run.close()
-    print(f"video: {video}, contact sheet: {sheet}")
+    say(f"video: {video}, contact sheet: {sheet}")

@@ -14,7 +14,9 @@ from weit_rl.deploy.graph import GRAPHS, Graph
 from weit_rl.deploy.measure import Measured, busy
 from weit_rl.envs.entry import entry_of_file
 from weit_rl.errors import UserError
+from weit_rl.home import expanded
 from weit_rl.models import MODELS
+from weit_rl.output import say
 from weit_rl.registry import unknown
 from weit_rl.sizes import Size
 from weit_rl.tasks import kind_of
@@ -52,7 +54,7 @@ def export(cfg: Any) -> dict[str, Any]:
     write_atomically(path, files[cfg.quantize or EXACT].data)
     write_atomically(beside, (json.dumps(report, indent=2) + "\n").encode())
     table(f"{graph.card['model']} {graph.card['size']} of {run.path}, {cfg.threads} CPU thread(s){busy()}", rows)
-    print(f"written: {path}, and what is known of it: {beside}")
+    say(f"written: {path}, and what is known of it: {beside}")
     return report | {"path": str(path)}
 
 
@@ -134,7 +136,7 @@ def places(cfg: Any, usual: Path | None = None) -> tuple[Path, Path]:
     if cfg.out is None and usual is not None:
         path = usual if cfg.overwrite else unused(usual)
         return path, report_of(path) if cfg.overwrite else unused(report_of(path))
-    path = Path(cfg.out).expanduser()
+    path = expanded(cfg.out)
     for one in (path, report_of(path)):
         if one.is_dir() or (one.exists() and not cfg.overwrite):
             raise UserError(f"out={cfg.out}: {one} exists already; choose another name, or add overwrite=true")

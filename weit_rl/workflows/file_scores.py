@@ -12,7 +12,7 @@ from weit_rl.deploy.graph import Graph
 from weit_rl.deploy.measure import Answers, Measured, acting, episode_returns
 from weit_rl.envs.crashes import check_few
 from weit_rl.envs.entry import env_entry
-from weit_rl.seeds import SEEDS_APART, TEST_SEED
+from weit_rl.seeds import TEST
 from weit_rl.tasks.control import result_row
 from weit_rl.training.run_folder import RunFolder
 from weit_rl.workflows.vision import task_of
@@ -34,7 +34,7 @@ def scored(
 
 def returns(run: RunFolder, card: Row, graph: Graph, name: str, file: Measured, cfg: Any) -> tuple[Row, Row]:
     """Returns of the test episodes that a run of that seed ends with, played by the file."""
-    entry, seed = env_entry(card["env"]), TEST_SEED + SEEDS_APART * cfg.seed
+    entry, seed = env_entry(card["env"]), TEST.of(cfg.seed)
     failed: list[int] = []
     played = episode_returns(acting(file.step, graph), entry, cfg.episodes, seed, failed)
     check_few(entry.name, len(failed), cfg.episodes)

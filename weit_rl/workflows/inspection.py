@@ -13,6 +13,7 @@ from weit_rl.data.columns import spans
 from weit_rl.data.readers import parts_of, shipped_levels
 from weit_rl.envs.entry import EnvEntry, env_entry
 from weit_rl.errors import UserError
+from weit_rl.output import say
 
 BINS, WIDTH = 10, 40  # of the histogram, and characters of its longest bar
 AT_BOUND = 1e-3  # of [-1, 1]: how near an action counts as at the bound
@@ -33,7 +34,7 @@ def inspect_data(cfg: Any) -> dict[str, Any]:
         raise UserError(f"data: none ships for {entry.name}; name a set, data=PATH")
     found = {part: describe(load_trajectories(part, entry), entry) for part in parts}
     for part, facts in found.items():
-        print("\n".join(lines(part, facts, entry)), end="\n\n")
+        say("\n".join(lines(part, facts, entry)), end="\n\n")
     return found
 
 

@@ -13,6 +13,7 @@ from weit_rl.choices import check_numbers, check_trainer
 from weit_rl.command import compose, config_name, words_of
 from weit_rl.envs.entry import entry_of_file
 from weit_rl.errors import CannotWrite, Interrupted, UserError, stopped
+from weit_rl.home import expanded
 from weit_rl.lock import locked
 from weit_rl.tasks import kind_of
 from weit_rl.tensorfile import newest, read_card, read_tensors
@@ -99,7 +100,7 @@ def _folder(verb: str, cfg: Any, resume: str | None, run: Run, devices: Devices)
             return None
         if resume is None:
             return RunFolder.create(cfg.run_dir, verb, cfg, cfg.seed, run.free_bytes)
-        return taken_up(Path(resume), run)
+        return taken_up(expanded(resume), run)
 
     folder = devices.together(made)
     path = devices.told(str(folder.path.absolute()) if folder else "")

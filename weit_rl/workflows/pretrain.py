@@ -15,6 +15,7 @@ from weit_rl.bodies import joined
 from weit_rl.constraints import CONSTRAINTS
 from weit_rl.errors import UserError
 from weit_rl.masks import Masks
+from weit_rl.output import say
 from weit_rl.rank import STEPS as RANK_STEPS
 from weit_rl.rank import dense, ranks_of
 from weit_rl.resize import resize
@@ -30,7 +31,7 @@ from weit_rl.training.run_folder import RunFolder
 from weit_rl.weit import WeiT
 from weit_rl.workflows.launch import launch
 from weit_rl.workflows.monitor import Monitor
-from weit_rl.workflows.remarks import say
+from weit_rl.workflows.remarks import remark
 from weit_rl.workflows.setup import bank_of
 
 LICENCE = "Apache-2.0"
@@ -92,7 +93,7 @@ class PretrainRun:
     def __call__(self, run: RunFolder) -> dict[str, Any]:
         """Fit, score, save."""
         monitor = Monitor(run, self.tasks)
-        say(run, self.tasks)
+        remark(run, self.tasks)
         if self.cfg.rank == "auto":
             self.fresh(self.choose(monitor))
         groups = [{"params": list(self.bank.parameters())}, {"params": self.shared.own(), "weight_decay": 0.0}]
@@ -106,7 +107,7 @@ class PretrainRun:
         reference = self.task.reference()
         run.plot_learning_curve(self.stages, reference and reference[self.task.measure])
         self.bank.save(run.path / self.result)  # last: it tells a finished run
-        print(f"bank: {run.path / self.result}")
+        say(f"bank: {run.path / self.result}")
         return self.bank.card | {"run_dir": str(run.path)}
 
     def flops(self) -> float:

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from weit_rl.agents.levels import LEVEL_SEEDS
 from weit_rl.agents.metadata import describe
 from weit_rl.agents.pictures import write_episodes
 from weit_rl.agents.recording import Episode, check_played, counted, play, summary
@@ -18,9 +17,11 @@ from weit_rl.atomic import cannot_write
 from weit_rl.data.minari_names import check_id, installed
 from weit_rl.envs.entry import EnvEntry, env_entry
 from weit_rl.errors import UserError
+from weit_rl.home import expanded
+from weit_rl.output import say
+from weit_rl.seeds import MOST_SEED, RECORDED
 
-AGENT_SEED = 7_000_000  # first environment seed, above those of the levels
-RANGES = {"seed": (0, 999), "episodes": (1, LEVEL_SEEDS)}
+RANGES = {"seed": (0, MOST_SEED), "episodes": (1, RECORDED.apart)}
 
 
 def record_agent(cfg: Any) -> dict[str, Any]:
@@ -38,18 +39,18 @@ def record_agent(cfg: Any) -> dict[str, Any]:
     check_ranges(cfg)
     check_id(cfg.dataset_id)
     path, algorithm = _checked_agent(cfg, entry.states)
-    folder = Path(cfg.run_dir or place_of(cfg.dataset_id) or f"runs/record-{entry.slug}-{path.stem}").expanduser()
+    folder = expanded(cfg.run_dir or place_of(cfg.dataset_id) or f"runs/record-{entry.slug}-{path.stem}")
     check_place(folder)
     entry.check_renderer()
     entry.check_step()
     agent = load_agent(path, algorithm, entry.states)
     act = actor(agent, cfg.deterministic, normaliser(cfg.vec_normalize, entry.states))
-    first = AGENT_SEED + LEVEL_SEEDS * cfg.seed
+    first = RECORDED.of(cfg.seed)
     episodes = play(act, entry.states, range(first, first + cfg.episodes))
     check_played(entry.states, episodes, cfg.episodes)
     returns = _returns(episodes, cfg.episodes)
     write(folder, entry, episodes, _metadata(cfg, entry, path, algorithm, returns))
-    print(f"{algorithm} agent, {counted(returns)}: {_text(returns)}, in {folder}")
+    say(f"{algorithm} agent, {counted(returns)}: {_text(returns)}, in {folder}")
     score = entry.score(returns["return_mean"])
     return {"path": str(folder), "algorithm": algorithm, "returns": returns, "score": score}
 
@@ -65,7 +66,7 @@ def _checked_agent(cfg: Any, entry: EnvEntry) -> tuple[Path, str]:
     """The agent's path and algorithm, once all that can be told without loading it is right."""
     if cfg.agent is None:
         raise UserError("agent: must be given with mode=record, agent=PATH.zip, what a Stable-Baselines3 agent saved")
-    path = Path(cfg.agent).expanduser()
+    path = expanded(cfg.agent)
     settings = read_settings(path)
     algorithm = algorithm_of(settings, path, cfg.algorithm)
     check_sizes(settings, path, entry)
@@ -106,7 +107,7 @@ def _text(returns: dict[str, float]) -> str:
 def _metadata(cfg: Any, entry: EnvEntry, path: Path, algorithm: str, returns: dict[str, float]) -> dict[str, Any]:
     acting = "the policy's mean action" if cfg.deterministic else "actions sampled from the policy"
     description = f"{algorithm} agent {path.name} in {entry.gym_id}; {acting}"
-    first = AGENT_SEED + LEVEL_SEEDS * cfg.seed
+    first = RECORDED.of(cfg.seed)
     return describe(entry, path.stem, description, algorithm, {"recorded": returns}, cfg.dataset_id) | {
         "agent": path.name,
         "vec_normalize": cfg.vec_normalize is not None,

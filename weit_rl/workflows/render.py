@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from pathlib import Path
 from typing import Any
 
 from weit_rl.agents.metadata import describe
@@ -15,6 +14,8 @@ from weit_rl.data.readers import data_name, load_trajectories, read_set
 from weit_rl.envs.entry import EnvEntry, env_entry
 from weit_rl.envs.pixels import with_pixels
 from weit_rl.errors import UserError
+from weit_rl.home import expanded
+from weit_rl.output import say
 from weit_rl.workflows.record import check_place, check_ranges, place_of
 
 
@@ -36,7 +37,7 @@ def render_data(cfg: Any) -> dict[str, Any]:
         raise UserError("data: must be given with mode=render, one set of states, data=expert or data=PATH")
     (episodes, info), name = recorded(cfg.data, entry.states), data_name(cfg.data)
     episodes = episodes[: cfg.episodes]
-    folder = Path(cfg.run_dir or place_of(cfg.dataset_id) or f"runs/render-{entry.slug}-{name}").expanduser()
+    folder = expanded(cfg.run_dir or place_of(cfg.dataset_id) or f"runs/render-{entry.slug}-{name}")
     check_place(folder)
     replay, returns = Replay(entry, f"data {cfg.data}"), summary(episodes)
     algorithm, description = str(info.get("algorithm", "unknown")), f"{name} of {entry.states.name}, drawn"
@@ -44,7 +45,7 @@ def render_data(cfg: Any) -> dict[str, Any]:
     folder.parent.mkdir(parents=True, exist_ok=True)
     check_space(folder, bytes_of(entry, episodes))
     write_minari(folder, entry, replay(episodes), metadata)
-    print(f"{replay.speed()}; {returns['episodes']} episodes, return {returns['return_mean']:.0f}, in {folder}")
+    say(f"{replay.speed()}; {returns['episodes']} episodes, return {returns['return_mean']:.0f}, in {folder}")
     return {"path": str(folder), "returns": returns, "frames": replay.frames}
 
 

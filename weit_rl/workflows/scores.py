@@ -9,7 +9,7 @@ from torch import nn
 
 from weit_rl.data.readers import data_name
 from weit_rl.envs.crashes import ADVICE, check_few
-from weit_rl.seeds import SEEDS_APART, TEST_SEED, VALIDATION_SEED
+from weit_rl.seeds import TEST, VALIDATION
 from weit_rl.tasks import Task
 from weit_rl.tensorfile import read_card
 from weit_rl.training.checkpoint import load_network, save_network
@@ -38,7 +38,7 @@ class Scores:
         episodes = self.cfg.get("validation_episodes", int(self.cfg.get("validation", True)))
         if episodes == 0 or step in done:  # done before this run was resumed
             return
-        metrics = self.task.evaluate(net, episodes, VALIDATION_SEED + SEEDS_APART * self.cfg.seed, "held_out")
+        metrics = self.task.evaluate(net, episodes, VALIDATION.of(self.cfg.seed), "held_out")
         if not done:  # before anything is trained for an environment that fails in most episodes
             self.check(metrics, "or leave validations out (validation_episodes=0)")
         found = {f"validation_{name}": metrics[name] for name in (self.task.measure, FAILED) if name in metrics}
@@ -61,7 +61,7 @@ class Scores:
         nets = {"last": net}
         if self.best.exists():
             nets["best"] = load_network(self.best)[0].to(self.task.config.device)
-        seed = TEST_SEED + SEEDS_APART * self.cfg.seed
+        seed = TEST.of(self.cfg.seed)
         episodes = self.cfg.get("episodes", 1)
         results = {name: self.task.evaluate(net, episodes, seed, "test") for name, net in nets.items()}
         for name, metrics in results.items():

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from weit_rl.errors import UserError
+from weit_rl.home import expanded
 from weit_rl.made_for import check_same
 from weit_rl.models.timm_checkpoint import adopted, load_timm, timm_card, timm_file
 from weit_rl.normaliser import renewed
@@ -20,7 +21,7 @@ BESIDE = dict.fromkeys(("size", "options", "dropout"))  # what the networks of o
 
 def card_at(path: str) -> dict[str, Any]:
     """What a source says of itself."""
-    place = Path(path).expanduser()
+    place = expanded(path)
     foreign = timm_file(place)
     return timm_card(foreign) if foreign else read_card(_checkpoint(place))
 
@@ -30,7 +31,7 @@ def network_at(path: str, task: Task, size: Size) -> Any:
 
     Entries of observations that never moved in its data are normalised by the task's.
     """
-    place = Path(path).expanduser()
+    place = expanded(path)
     foreign = timm_file(place)
     net, card = load_timm(foreign, size.head_dim) if foreign else load_network(_checkpoint(place))
     check_same(f"source={path}", card["model"], task.config.model)

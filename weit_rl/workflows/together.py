@@ -11,11 +11,12 @@ import signal
 import sys
 import warnings
 from collections.abc import Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from weit_rl.bank import TemplateBank
+from weit_rl.cpu_cores import choose_threads, threads_of, users_threads
 from weit_rl.errors import Elsewhere, Follows, Interrupted, UserError
+from weit_rl.home import expanded
 from weit_rl.training.devices import ALONE, Devices
 from weit_rl.training.loop import NotFinite
 from weit_rl.training.run_folder import CONFIG, default_folder
@@ -98,7 +99,7 @@ def start(verb: str, words: list[str], cfg: Any, resume: str | None, result: str
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
     _check(cfg)
-    path = Path(resume or cfg.run_dir or default_folder(verb, cfg, cfg.seed)).expanduser().absolute()
+    path = expanded(resume or cfg.run_dir or default_folder(verb, cfg, cfg.seed)).absolute()
     count = cfg.trainer.devices
     how = LaunchConfig(1, 1, count, run_id=OWN, rdzv_backend="c10d", rdzv_endpoint="localhost:0", max_restarts=0,
                        local_addr="localhost")  # fmt: skip
@@ -145,7 +146,8 @@ def _surroundings(count: int, threads: int | None) -> Iterator[None]:
     handlers = {number: signal.getsignal(number) for number in numbers}
     before, level = dict(os.environ), logging.root.manager.disable
     os.environ |= {OWN: "1", "TORCH_CPP_LOG_LEVEL": "ERROR"}  # DDP warns where no step leaves parameters out
-    os.environ.setdefault("OMP_NUM_THREADS", str(threads or max(1, (os.cpu_count() or 1) // count)))
+    if not users_threads():
+        choose_threads(threads or threads_of(count))
     logging.disable()  # of failures the agent says pages; here they are one line
     try:
         yield

@@ -12,6 +12,7 @@ from weit_rl.bank import TemplateBank
 from weit_rl.choices import size_of
 from weit_rl.errors import UserError
 from weit_rl.initializers import INITIALIZERS, Context, Initializer, Source, with_options
+from weit_rl.output import say
 from weit_rl.scaling import Segment, rescaled, rescaled_optimizer, segments
 from weit_rl.sizes import Size
 from weit_rl.tasks import kind_of
@@ -22,7 +23,7 @@ from weit_rl.training.loop import Recipe
 from weit_rl.training.run_folder import RunFolder
 from weit_rl.workflows.launch import launch
 from weit_rl.workflows.monitor import Monitor
-from weit_rl.workflows.remarks import say
+from weit_rl.workflows.remarks import remark
 from weit_rl.workflows.scores import Scores
 from weit_rl.workflows.setup import bank_of, bank_path, full_size, head_dim_of, same_heads, source_of
 from weit_rl.workflows.source import card_at, network_at
@@ -81,7 +82,7 @@ class TrainRun:
         """Both stages and the final evaluation, written to ``run``."""
         scores = Scores(run, self.task, self.cfg)
         monitor = Monitor(run, [self.task], lambda step: self.validate(scores, step))
-        say(run, [self.task], self.source.bank if self.source else None)
+        remark(run, [self.task], self.source.bank if self.source else None)
         self.start(run, monitor)
         self.train(monitor)
         if not run.devices.leads:
@@ -193,7 +194,7 @@ class TrainRun:
         run.log_hparams(final | {"steps": self.scaler_steps + self.train_steps})
         run.write_json(self.result, report)  # last: it tells a finished run
         scores.show(results, f"{self.task.name} {self.size}, init {self.cfg.init}")
-        print(f"run folder: {run.path}")
+        say(f"run folder: {run.path}")
         return report | {"run_dir": str(run.path)}
 
     def card(self) -> dict[str, Any]:

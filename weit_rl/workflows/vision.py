@@ -18,7 +18,9 @@ from weit_rl.data.images import Images
 from weit_rl.data.images.parts import Part
 from weit_rl.data.images.single import are_pictures, pixels_of
 from weit_rl.errors import UserError
+from weit_rl.home import expanded
 from weit_rl.options import as_config, options, plain_config
+from weit_rl.output import say
 from weit_rl.registry import unknown
 from weit_rl.tasks import kind_of
 from weit_rl.tasks.image_options import image_task
@@ -51,7 +53,7 @@ def evaluate_images(cfg: Any) -> dict[str, Any]:
     run.close()
     judge = f", drawn images by the features of {report['features']}" if "features" in report else ""
     table(f"{cfg.run}{judge}", [task.row(cfg.checkpoint, report)])
-    print(f"written: {run.path / name}, and beside it pictures of {' and '.join(pictures)}")
+    say(f"written: {run.path / name}, and beside it pictures of {' and '.join(pictures)}")
     return report
 
 
@@ -72,7 +74,7 @@ def sample(cfg: Any) -> dict[str, Any]:
     np.savez_compressed(path, images=images, labels=labels.numpy())
     write_atomically(path.with_suffix(".png"), grid_of(images, cfg.images))
     rows = ", ".join(card["classes"][number] for number in numbers[:ROWS]) + ", ..." * (len(numbers) > ROWS)
-    print(f"written: {path} and {path.with_suffix('.png')}, a row of pictures for each class: {rows}")
+    say(f"written: {path} and {path.with_suffix('.png')}, a row of pictures for each class: {rows}")
     return {"images": images, "labels": labels.numpy(), "path": str(path)}
 
 
@@ -80,7 +82,7 @@ def export_run(cfg: Any) -> dict[str, Any]:
     """A finished run as a folder for its own library: of diffusers, or of timm; returns its ``path``."""
     if cfg.task not in EXPORTS:
         raise unknown("task", cfg.task, list(EXPORTS))
-    out = Path(cfg.out).expanduser()
+    out = expanded(cfg.out)
     if out.exists():
         raise UserError(f"out={out}: exists already; choose a new folder")
     write, reads = EXPORTS[cfg.task](cfg)
@@ -93,7 +95,7 @@ def export_run(cfg: Any) -> dict[str, Any]:
             new.rename(out)  # all of it or nothing
     except OSError as error:
         raise cannot_write(out, error) from error
-    print(f"written: {out}; {reads.format(out=out)} reads it")
+    say(f"written: {out}; {reads.format(out=out)} reads it")
     return {"path": str(out)}
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from weit_rl.comparison.launchers import LAUNCHERS, Job, Jobs, Launcher, Place, Results
 from weit_rl.comparison.launchers.work import worked
+from weit_rl.cpu_cores import usable_cores
 from weit_rl.errors import Interrupted, UserError
 
 
@@ -20,14 +21,14 @@ def in_parallel(jobs: Jobs, place: Place) -> Results:
 
     Args:
         jobs: started in this order.
-        place: as many workers as there are cores for, if it does not say; 1 works in this process.
+        place: as many workers as there are usable cores for, if it does not say; 1 works in this process.
 
     Raises:
         UserError: what a job raised, or if a process was killed; the other jobs are stopped.
         Interrupted: likewise.
         RuntimeError: for a bug in a job, saying which.
     """
-    workers = min(len(jobs), place.workers or max(1, (os.cpu_count() or 1) // place.threads))
+    workers = min(len(jobs), place.workers or max(1, usable_cores() // place.threads))
     if workers == 1:
         for name, job in jobs.items():
             yield name, worked(job, place.log(name))

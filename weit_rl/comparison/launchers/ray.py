@@ -7,7 +7,6 @@ import logging
 import os
 import signal
 import socket
-import sys
 import threading
 from collections import deque
 from collections.abc import Iterator
@@ -17,6 +16,7 @@ from typing import Any
 from weit_rl.comparison.launchers import LAUNCHERS, Jobs, Launcher, Place, Results
 from weit_rl.comparison.launchers.work import received, worked_elsewhere
 from weit_rl.errors import UserError
+from weit_rl.output import complain
 
 
 def on_ray(
@@ -124,7 +124,7 @@ def say_if_too_small(nodes: list[dict[str, Any]], needs: dict[str, float]) -> No
         most = max((node["Resources"].get(kind, 0) for node in nodes if node["Alive"]), default=0)
         if most < least:
             told = f"a job takes {least:g} {kind}s, and no machine of the cluster has more than {most:g}"
-            print(f"launcher=ray: {told}; it waits for one", file=sys.stderr)
+            complain(f"launcher=ray: {told}; it waits for one")
 
 
 def check(address: str | None = None, **_: Any) -> None:

@@ -6,7 +6,6 @@ Hydra's launcher itself works under ``@hydra.main`` alone, which the commands he
 from __future__ import annotations
 
 import contextlib
-import os
 import shutil
 import signal
 import tempfile
@@ -19,6 +18,7 @@ from typing import Any
 
 from weit_rl.comparison.launchers import LAUNCHERS, Jobs, Launcher, Place, Results
 from weit_rl.comparison.launchers.work import received, worked_elsewhere
+from weit_rl.cpu_cores import usable_cores
 from weit_rl.errors import UserError
 from weit_rl.registry import unknown
 
@@ -92,7 +92,7 @@ def on_slurm(
     # New, for this user alone, and removed: what submitit reads back from there are pickles.
     folder = Path(tempfile.mkdtemp(prefix="submitit-", dir=place.logs.absolute()))
     executor = executor_of(cluster, folder, given)
-    limit = place.workers or (len(jobs) if cluster == "slurm" else os.cpu_count() or 1)
+    limit = place.workers or (len(jobs) if cluster == "slurm" else usable_cores())
     waiting, running, lost = deque(jobs), dict[str, Any](), Counter[str]()
     try:
         while waiting or running:

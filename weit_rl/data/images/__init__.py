@@ -22,6 +22,7 @@ from weit_rl.data.images.decode import Reading
 from weit_rl.data.images.lines import listed, warn_line
 from weit_rl.data.images.parts import Part, Unread
 from weit_rl.errors import UserError
+from weit_rl.home import home
 from weit_rl.registry import Registry, unknown
 
 DEFAULT = "digits"
@@ -232,7 +233,7 @@ def name_of(data: str) -> str:
 
 
 def _cache() -> Path:
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "weit_rl" / "images"
+    return Path(os.environ.get("XDG_CACHE_HOME") or home() / ".cache") / "weit_rl" / "images"
 
 
 def missing(data: str, library: str, error: Any) -> UserError:

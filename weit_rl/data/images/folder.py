@@ -22,6 +22,7 @@ from weit_rl.data.images.decode import FORMATS, Reading
 from weit_rl.data.images.layout import Content, Files, Kind, Path_, check_classes, tree_of
 from weit_rl.data.images.parts import Item
 from weit_rl.errors import UserError
+from weit_rl.home import expanded
 
 MOST_FILE = 64 * 2**20  # bytes of a file in an archive
 LICENCE = "not known (files of the user)"
@@ -35,12 +36,12 @@ SYSTEM = ("thumbs.db", "desktop.ini")  # files of Windows in folders of pictures
 def accepts(data: str) -> bool:
     """An existing folder, or whatever is named as a .zip or written as a path."""
     written_as_path = "/" in data and not data.startswith("hf:")
-    return written_as_path or Path(data).suffix.lower() == ".zip" or Path(data).expanduser().is_dir()
+    return written_as_path or Path(data).suffix.lower() == ".zip" or expanded(data).is_dir()
 
 
 def holds(data: str, kind: Kind) -> bool:
     """Whether a folder or an archive that can be read has files of that kind."""
-    path = Path(data).expanduser()
+    path = expanded(data)
     try:
         return path.exists() and bool(_content(path, kind).files)
     except (UserError, OSError):
@@ -49,7 +50,7 @@ def holds(data: str, kind: Kind) -> bool:
 
 def read(data: str, how: Reading, kind: Kind = IMAGES) -> Read:
     """The files of a folder or an archive as images; class names are sorted, as torchvision sorts them."""
-    path = Path(data).expanduser()
+    path = expanded(data)
     if not path.exists():
         raise UserError(f"data {data}: there is no such file or folder; check the path")
     content = _content(path, kind)

@@ -25,6 +25,7 @@ from weit_rl.data.images.folder import MOST_FILE, holds
 from weit_rl.data.images.folder import read as read_folder
 from weit_rl.data.images.layout import Kind
 from weit_rl.errors import UserError
+from weit_rl.home import expanded
 
 RATE, RATES = 16_000, (1_000, 384_000)  # samples a second that sounds are brought to; the least and the most they have
 EDGE = 64  # of a picture, pixels
@@ -54,7 +55,7 @@ def spectrogram(sound: str | os.PathLike, image_size: int = EDGE) -> np.ndarray:
         UserError: if it cannot be read.
     """
     try:
-        return picture(*samples_of(Path(sound).expanduser()), image_size)[None]
+        return picture(*samples_of(expanded(sound)), image_size)[None]
     except (OSError, ValueError) as error:
         raise UserError(f"sound {sound}: cannot be read ({error}); give a .wav file") from error
 

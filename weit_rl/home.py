@@ -1,0 +1,29 @@
+"""The home directory, which not every process has: in a container, a user may have neither ``HOME`` nor an entry."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from weit_rl.errors import UserError
+
+
+def home() -> Path:
+    """The home directory; the working directory, where nobody says which it is."""
+    try:
+        return Path.home()
+    except RuntimeError:
+        return Path()
+
+
+def expanded(path: str | os.PathLike[str]) -> Path:
+    """A path with ``~`` or ``~USER`` at its beginning replaced.
+
+    Raises:
+        UserError: if nobody says which directory that is.
+    """
+    try:
+        return Path(path).expanduser()
+    except RuntimeError as error:
+        where = Path(path).parts[0]
+        raise UserError(f"{path}: nobody says where {where} is (HOME is not set); write the path in full") from error
