@@ -7,4 +7,5 @@ from weit_rl.envs.rendering import load_triton_first
 
 load_triton_first()  # an environment made before this may have brought a software renderer; torch looks for triton next
 
-import weit_rl.agents.sb3_policies  # noqa: E402, F401  (registers the name)
+import weit_rl.agents.contrib_policies  # noqa: E402  (both register the name)
+import weit_rl.agents.sb3_policies  # noqa: E402, F401

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 from typing import Any
 
 import torch
-from gymnasium import spaces
-from stable_baselines3.common.preprocessing import is_image_space
 from torch import nn
 
 from weit_rl.bank import TemplateBank
@@ -28,17 +25,6 @@ TILE = 16  # of a network that no bank is given for
 FAMILIES = {False: ("mlp",), True: ("conv", "convnext_policy")}  # for pictures or not; the first where no bank says
 Shape = tuple[int | list[int], int]  # of what is seen, pictures as [channels, 1, 1], and numbers in an action
 AUTO, NEW = "auto", "new"
-
-
-def shape_of(observations: spaces.Space, actions: spaces.Space) -> Shape:
-    """What is seen, and how many numbers are in an action (0 for a choice, which no bank has a head for)."""
-    pictures = is_image_space(observations)
-    if not isinstance(observations, spaces.Box) or (len(observations.shape) != 1 and not pictures):
-        raise UserError(
-            f"observation space {observations}: WeiTPolicy takes a flat Box, or pictures; wrap it in FlattenObservation"
-        )
-    what: int | list[int] = [observations.shape[0], 1, 1] if pictures else observations.shape[0]
-    return what, math.prod(actions.shape) if isinstance(actions, spaces.Box) else 0
 
 
 def fresh(model: str, size: Size, observation_dim: int | list[int], action_dim: int, **options: Any) -> Any:
@@ -142,7 +128,8 @@ def fold_return(policy: Any, free: Any) -> None:
 
 def _refuse_others(what: str, model: str, models: tuple[str, ...]) -> None:
     if model not in models:
-        raise UserError(f"{what}: is of model={model}; WeiTPolicy takes model={' or '.join(models)} here")
+        scaled = "; pictures that are scaled beforehand need normalize_images=False" if model in FAMILIES[True] else ""
+        raise UserError(f"{what}: is of model={model}; WeiTPolicy takes model={' or '.join(models)} here{scaled}")
 
 
 def _said(shape: Shape) -> str:

@@ -16,6 +16,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from weit_rl.agents.actor_widths import tile_edge, widths_times
+from weit_rl.agents.carried_training import carry_training
 from weit_rl.bank import TemplateBank
 from weit_rl.errors import UserError
 from weit_rl.initializers.svd_bank import bank_from
@@ -24,13 +26,16 @@ from weit_rl.regression import pivots, ridge
 from weit_rl.start import network_of_size
 from weit_rl.training.loop import Recipe, fit
 
-TILE, BATCH, NOT_COPIED = 16, 256, ("self", "policy", "env", "policy_kwargs", "_init_setup_model", "device")
+BATCH, NOT_COPIED = 256, ("self", "policy", "env", "policy_kwargs", "_init_setup_model", "device")
 
 
 def resized(
     agent: Any, factor: float, observations: np.ndarray, steps: int = 300, lr: float = 1e-3, seed: int = 0
 ) -> Any:
     """The agent with an actor of another width; critics, hyperparameters and environment stay as they are.
+
+    It goes on where the old one is, with ``learn(..., reset_num_timesteps=False)``: at its step count and place in
+    the schedules, with its replay buffer, which both share, and the moments of the critics' optimizers.
 
     Args:
         agent: of PPO, A2C, SAC, TQC, TD3 or DDPG with ``"MlpPolicy"``, with an environment set.
@@ -45,11 +50,11 @@ def resized(
 
     Raises:
         UserError: for another kind of policy, one with ``use_sde``, an agent without environment, observations of
-            another size, or a width that is not a whole number of tiles of 16 channels.
+            another size, or a factor that makes no whole number of channels.
     """
     teacher = Layers.of(agent)
     _check(agent, observations)
-    wanted = [_width(layer.out_features, factor) for layer in teacher.hidden]  # type: ignore[arg-type]
+    wanted = widths_times([layer.out_features for layer in teacher.hidden], factor)  # type: ignore[misc]
     new = like(agent, wanted)
     student, states = Layers.of(new), torch.as_tensor(observations, dtype=torch.float32, device=agent.device)
     if factor < 1:
@@ -59,6 +64,7 @@ def resized(
     fit(student, lambda step: imitation(teacher, student, states, seed * 1_000_003 + step), Recipe(steps, lr))
     if hasattr(new, "actor_target"):
         new.actor_target.load_state_dict(new.actor.state_dict())
+    carry_training(agent, new)
     return new
 
 
@@ -105,11 +111,15 @@ class Layers(nn.Module):
         mean, *others = (head(x) for head in self.heads)
         return [torch.tanh(mean) if self.squash else mean, *others]
 
-    def plan(self) -> Plan:
-        """Every hidden weight is composed; an axis is named by the layer whose channels lie along it."""
+    def plan(self, edges: Sequence[int]) -> Plan:
+        """Every hidden weight is composed; an axis is named by the layer whose channels lie along it.
+
+        Args:
+            edges: of every hidden layer, how many channels are in a tile.
+        """
         rules, before = [], FIXED
         for number, layer in enumerate(self.hidden):
-            tile = (TILE, TILE if number else layer.in_features)
+            tile = (edges[number], edges[number - 1] if number else layer.in_features)
             name, axis = rf"hidden\.{number}", f"channels{number}"
             rules.append(Rule(rf"{name}\.weight", f"hidden{number}", tile, 1, (axis, before), 1))  # type: ignore[arg-type]
             rules.append(Rule(rf"{name}\.bias", "bias", None, 1, (axis,)))
@@ -126,6 +136,7 @@ def like(agent: Any, widths: Sequence[int]) -> Any:
     net_arch = {critic: arch} if isinstance(arch, list) else critics
     known = [name for name in inspect.signature(kind).parameters if name not in NOT_COPIED and hasattr(agent, name)]
     words = {name: getattr(agent, name) for name in known}
+    words |= {"buffer_size": 1} if "buffer_size" in words else {}  # the old buffer is carried over
     kwargs = {**agent.policy_kwargs, "net_arch": {**net_arch, "pi": list(widths)}}
     new = kind(agent.policy_class, agent.get_env(), policy_kwargs=kwargs, device=agent.device, **words)
     old, fresh = agent.policy.state_dict(), new.policy.state_dict()
@@ -138,7 +149,8 @@ def like(agent: Any, widths: Sequence[int]) -> Any:
 
 def widen(teacher: Layers, student: Layers) -> None:
     """The student from the teacher's bank, resized: it acts as the teacher does, where factors are whole."""
-    plan = teacher.plan()
+    pairs = zip(teacher.hidden, student.hidden, strict=True)
+    plan = teacher.plan([tile_edge(old.out_features, new.out_features) for old, new in pairs])  # type: ignore[arg-type]
     ranks = max(slot.shape[0] * slot.shape[1] for slot in plan.layout(teacher).values() if slot.rule.tile)
     bank: TemplateBank = bank_from(teacher, plan, ranks)  # all there are: nothing is lost
     net = network_of_size(bank, teacher, student, plan).materialize()
@@ -195,12 +207,3 @@ def _check(agent: Any, observations: np.ndarray) -> None:
 def _set(layer: Any, weight: Tensor, bias: Tensor) -> None:
     layer.weight.copy_(weight)
     layer.bias.copy_(bias)
-
-
-def _width(old: int, factor: float) -> int:
-    width = old * factor
-    if width < TILE or width % TILE:
-        raise UserError(
-            f"factor={factor}: makes {old} channels {width:g}; give one that makes them a multiple of {TILE}"
-        )
-    return int(width)

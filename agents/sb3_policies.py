@@ -3,8 +3,8 @@
     PPO("WeiTPolicy", env, policy_kwargs=dict(bank=..., size="small"))
 
 The actor is the policy network of ``model=mlp``, of pictures that of ``model=conv`` or ``convnext_policy``; its action
-head is the bank's for the bank's own body. Critics keep a network of their own, as in ``"MlpPolicy"`` or
-``"CnnPolicy"``. Of DQN, the whole Q-network is made from the bank, but for its head.
+head is the bank's for the bank's own body. Critics keep a network of their own, as in ``"MlpPolicy"``,
+``"CnnPolicy"`` or ``"MultiInputPolicy"``. Of DQN, the whole Q-network is made from the bank, but for its head.
 """
 
 from __future__ import annotations
@@ -18,14 +18,17 @@ from sb3_contrib import TQC
 from sb3_contrib.tqc.policies import TQCPolicy
 from stable_baselines3 import A2C, DDPG, DQN, PPO, SAC, TD3
 from stable_baselines3.common.policies import ActorCriticPolicy
-from stable_baselines3.common.preprocessing import is_image_space, preprocess_obs
-from stable_baselines3.common.torch_layers import NatureCNN
+from stable_baselines3.common.preprocessing import preprocess_obs
+from stable_baselines3.common.torch_layers import FlattenExtractor
 from stable_baselines3.dqn.policies import DQNPolicy
 from stable_baselines3.sac.policies import SACPolicy
 from stable_baselines3.td3.policies import TD3Policy
 from torch import Tensor, nn
 
+from weit_rl.agents.action_bounds import Squash, check_scaled
+from weit_rl.agents.actor_inputs import ActorInput, usual_extractor
 from weit_rl.agents.older_optimizers import read_older_optimizers
+from weit_rl.agents.outside_normaliser import check_normalised_once
 from weit_rl.agents.trunk import Start, Trunk
 from weit_rl.errors import UserError
 
@@ -37,7 +40,8 @@ class WeiTPolicy:
     """What the policies share: options of the actor, and their way through saving.
 
     Args:
-        observation_space: a flat Box, or pictures, bytes with their channels first.
+        observation_space: pictures, bytes with their channels first (with ``normalize_images=False`` any Box of three
+            axes); any other Box, Discrete, MultiDiscrete or MultiBinary, or a Dict of all these, laid in a row.
         action_space: of the environment.
         lr_schedule: Stable-Baselines3's.
         bank: path of a bank of such a model, or the environment whose bank ships (default None: fresh weights).
@@ -46,15 +50,18 @@ class WeiTPolicy:
         mode: ``"dense"`` (default) trains a plain network, ``"scalers"`` keeps the bank's templates as they are.
         body: one of the bank's, ``"new"`` or ``"auto"`` (default): whether embedding, normaliser and head are its too.
         options: of the algorithm's ``"MlpPolicy"``; in ``net_arch`` critics only (``vf``, ``qf``). ``log_std_init`` is
-            that of actions in [-1, 1] (default -2 for an actor that can act, else the algorithm's own).
+            that of actions in [-1, 1] (default -2 for an actor that can act, else the algorithm's own), with
+            ``use_sde`` of the noise as it begins, at any width. A ``features_extractor_class`` of your own stands
+            before the actor's network, whose embedding is then a fresh one, and before critics.
 
     Raises:
-        UserError: for a bank that does not fit, a space other than a flat Box, or layers asked for the actor,
-            and for ``use_sde``.
+        UserError: for a bank that does not fit, a space that cannot be read, layers asked for the actor, a shared
+            features extractor, or an environment that normalises what the bank does too.
     """
 
     critic_layers: ClassVar[dict[str, list[int]]] = {}  # what has layers of its own beside the actor
-    adam: ClassVar[dict[str, float]] = {}  # what Stable-Baselines3 sets of it
+    adam: ClassVar[dict[str, Any]] = {}  # what Stable-Baselines3 sets of it
+    sde: ClassVar[dict[str, float]] = {}  # what use_sde does otherwise than in Stable-Baselines3
 
     def __init__(
         self,
@@ -70,16 +77,15 @@ class WeiTPolicy:
     ):
         self.start = Start(bank, checkpoint, size, mode, body)
         self.asked: float | None = options.get("log_std_init")
-        if options.get("use_sde"):
-            raise UserError(
-                "use_sde=True: its noise grows with the width of WeiTPolicy's actor, and it clips the means of a "
-                "trained one; leave it out"
-            )
         if options.pop("share_features_extractor", False):
-            raise UserError("share_features_extractor=True: critics have a network of their own in WeiTPolicy")
+            raise UserError(
+                "share_features_extractor=True: critics have a network of their own in WeiTPolicy; leave it out"
+            )
         options |= {"share_features_extractor": False} if self.critic_layers else {}
-        if is_image_space(observation_space):
-            options.setdefault("features_extractor_class", NatureCNN)  # of critics
+        options = (self.sde if options.get("use_sde") else {}) | options
+        usual = usual_extractor(observation_space, options.get("normalize_images", True))
+        if options.setdefault("features_extractor_class", usual) is FlattenExtractor:
+            _refuse_kwargs(options.get("features_extractor_kwargs"))
         options["net_arch"] = self.layers(options.get("net_arch"))
         if "optimizer_class" not in options:  # then it is Adam, whose fused form makes one call of many
             options.setdefault("optimizer_kwargs", {"fused": True, **self.adam})
@@ -98,7 +104,12 @@ class WeiTPolicy:
     def trunk(self) -> tuple[Trunk, nn.Linear | None]:
         """The actor's layers, and the bank's head."""
         policy: Any = self
-        return self.start.trunk(policy.observation_space, policy.action_space, policy.normalize_images)
+        space, scaled_here = policy.observation_space, policy.normalize_images
+        extractor = policy.features_extractor_class, policy.features_extractor_kwargs
+        trunk, head = self.start.trunk(ActorInput.of(space, scaled_here, *extractor), policy.action_space)
+        if head is not None:
+            check_normalised_once(self.start.named)
+        return trunk, head
 
     def log_std_of(self, head: nn.Linear | None) -> float:
         """The logarithm of the first standard deviation of actions in [-1, 1]."""
@@ -109,52 +120,50 @@ class WeiTPolicy:
         return super()._get_constructor_parameters() | vars(self.start)  # type: ignore[misc]
 
 
-class OnPolicy(WeiTPolicy, ActorCriticPolicy):
-    """Of PPO and A2C. Means lie within the bounds of a Box, as those of the bank's policies do."""
+class RolloutActor(WeiTPolicy):
+    """Of algorithms that learn from rollouts. Means lie within the bounds of a Box, as those of the bank's do."""
 
     critic_layers: ClassVar[dict[str, list[int]]] = {"vf": [64, 64]}
-    adam: ClassVar[dict[str, float]] = {"eps": 1e-5}
+    adam: ClassVar[dict[str, Any]] = {"eps": 1e-5}
 
     def _build(self, lr_schedule: Any) -> None:
-        self.pi_features_extractor, head = self.trunk()
-        self.features_extractor = self.pi_features_extractor
-        super()._build(lr_schedule)
+        policy: Any = self
+        policy.pi_features_extractor, head = self.trunk()
+        policy.features_extractor = policy.pi_features_extractor
+        super()._build(lr_schedule)  # type: ignore[misc]
         if head is not None:
-            self.action_net.load_state_dict(head.state_dict())
-        if isinstance(self.action_space, spaces.Box) and self.action_space.is_bounded():
-            squash = Squash(self.action_space)
-            self.action_net = nn.Sequential(self.action_net, squash)
-            self.log_std.data.copy_(self.log_std_of(head) + squash.reach.log())
+            policy.action_net.load_state_dict(head.state_dict())
+        if isinstance(policy.action_space, spaces.Box) and policy.action_space.is_bounded():
+            self._bound(head)
 
-    def extract_features(  # type: ignore[override]
-        self, obs: Any, features_extractor: Any = None
-    ) -> tuple[Tensor, Tensor]:
+    def _bound(self, head: nn.Linear | None) -> None:
+        """Let means lie within the bounds, and noise be as wide as they ask for."""
+        policy: Any = self
+        squash, spread = Squash(policy.action_space), self.log_std_of(head)
+        if not policy.squash_output:  # then whole actions are squashed, noise and all
+            policy.action_net = nn.Sequential(policy.action_net, squash)
+            spread = spread + squash.reach.log()
+        if policy.use_sde:  # a matrix, on the last hidden state
+            spread = spread - policy.pi_features_extractor.length.log()
+            spread = spread if policy.dist_kwargs["full_std"] else spread.mean()
+        policy.log_std.data.copy_(torch.as_tensor(spread))
+        if policy.use_sde:
+            policy.reset_noise()
+
+    def extract_features(self, obs: Any, features_extractor: Any = None) -> tuple[Tensor, Tensor]:
         """The actor's and the critic's, of observations that are prepared once for both."""
-        seen = preprocess_obs(obs, self.observation_space, self.normalize_images)
-        return self.pi_features_extractor(seen), self.vf_features_extractor(seen)
+        policy: Any = self
+        seen = preprocess_obs(obs, policy.observation_space, policy.normalize_images)
+        return policy.pi_features_extractor(seen), policy.vf_features_extractor(seen)
 
     def _build_mlp_extractor(self) -> None:
-        super()._build_mlp_extractor()  # for the critic, whose input has another size
-        self.mlp_extractor.latent_dim_pi = self.pi_features_extractor.features_dim
+        super()._build_mlp_extractor()  # type: ignore[misc]  # for the critic, whose input has another size
+        policy: Any = self
+        policy.mlp_extractor.latent_dim_pi = policy.pi_features_extractor.features_dim
 
 
-class Squash(nn.Module):
-    """From all numbers into the bounds of a Box."""
-
-    middle: Tensor
-    reach: Tensor
-
-    def __init__(self, box: spaces.Box):
-        super().__init__()
-        low, high = torch.as_tensor(box.low).flatten(), torch.as_tensor(box.high).flatten()
-        self.register_buffer("middle", (high + low) / 2)
-        self.register_buffer("reach", (high - low) / 2)
-        self.is_unit = bool((self.middle == 0).all() and (self.reach == 1).all())
-
-    def forward(self, x: Tensor) -> Tensor:
-        """``(B, act) -> (B, act)``."""
-        inside = torch.tanh(x)
-        return inside if self.is_unit else self.middle + self.reach * inside
+class OnPolicy(RolloutActor, ActorCriticPolicy):
+    """Of PPO and A2C."""
 
 
 class OffPolicy(WeiTPolicy):
@@ -162,28 +171,39 @@ class OffPolicy(WeiTPolicy):
 
     def make_actor(self, features_extractor: Any = None) -> Any:
         """An actor on the bank's layers."""
+        policy: Any = self
+        check_scaled(policy.action_space, type(self).__name__.removesuffix("WeiT"))
         trunk, head = self.trunk()
         actor = super().make_actor(trunk)  # type: ignore[misc]
         if head is not None:
             mean = next(module for module in actor.mu.modules() if isinstance(module, nn.Linear))
             mean.load_state_dict(head.state_dict())
-        spread = getattr(actor, "log_std", None)  # a layer: one for each state
-        if spread is not None and (head is not None or self.asked is not None):
+        self._spread(actor, trunk, head)
+        return actor
+
+    def _spread(self, actor: Any, trunk: Trunk, head: nn.Linear | None) -> None:
+        """Let noise be as wide as it was asked for, where the actor has its own."""
+        spread = getattr(actor, "log_std", None)
+        if isinstance(spread, nn.Parameter):  # of use_sde: a matrix, on the last hidden state
+            spread.data.fill_(self.log_std_of(head) - float(trunk.length.log()))
+            actor.reset_noise()
+        elif spread is not None and (head is not None or self.asked is not None):  # a layer: one for each state
             nn.init.zeros_(spread.weight)
             nn.init.constant_(spread.bias, self.log_std_of(head))
-        return actor
 
 
 class SACWeiT(OffPolicy, SACPolicy):
     """Of SAC."""
 
     critic_layers: ClassVar[Any] = {"qf": [256, 256]}
+    sde: ClassVar[dict[str, float]] = {"clip_mean": 0.0}  # else a trained actor's means are cut
 
 
 class TQCWeiT(OffPolicy, TQCPolicy):
     """Of TQC."""
 
     critic_layers: ClassVar[Any] = {"qf": [256, 256]}
+    sde: ClassVar[dict[str, float]] = {"clip_mean": 0.0}  # else a trained actor's means are cut
 
 
 class TD3WeiT(OffPolicy, TD3Policy):
@@ -192,12 +212,24 @@ class TD3WeiT(OffPolicy, TD3Policy):
     critic_layers: ClassVar[Any] = {"qf": [400, 300]}
 
 
-class DQNWeiT(WeiTPolicy, DQNPolicy):
-    """Of DQN: the Q-network."""
+class Chooser(WeiTPolicy):
+    """Of algorithms that choose by the values of actions."""
 
     def make_features_extractor(self) -> Trunk:
         """The bank's layers, for the network and its target."""
         return self.trunk()[0]
+
+
+class DQNWeiT(Chooser, DQNPolicy):
+    """Of DQN: the Q-network."""
+
+
+def _refuse_kwargs(given: Any) -> None:
+    if given:
+        raise UserError(
+            f"features_extractor_kwargs={given}: these observations have no features extractor; leave it out, give "
+            "features_extractor_class, or normalize_images=False where they are pictures scaled beforehand"
+        )
 
 
 POLICIES: dict[Any, type[WeiTPolicy]] = {

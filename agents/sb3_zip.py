@@ -50,6 +50,12 @@ MOST_SETTINGS = 64 * 2**20  # bytes
 SPACES = ("observation_space", "action_space")
 
 
+def zip_at(path: Path) -> Path:
+    """The file that ``agent.save(path)`` wrote: Stable-Baselines3 puts ``.zip`` behind a name without an ending."""
+    zipped = path.with_name(f"{path.name}.zip")
+    return zipped if not path.is_file() and zipped.is_file() else path
+
+
 def read_settings(path: Path) -> Settings:
     """The JSON in the zip of an agent, in which nothing is unpickled.
 

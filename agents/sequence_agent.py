@@ -7,12 +7,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper
+from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper, unwrap_vec_normalize
 from torch import Tensor
 
 from weit_rl.agents.given import check_memory, numbers, observed, one_each
+from weit_rl.agents.outside_normaliser import outside_normaliser
 from weit_rl.envs.action_box import ActionBox
 from weit_rl.envs.entry import entry_of_file
+from weit_rl.errors import UserError
 from weit_rl.home import expanded
 from weit_rl.training.checkpoint import load_network
 
@@ -68,9 +70,23 @@ class SequenceAgent:
         return cls(net, entry_of_file(card.get("env"), str(file), env).action_box)
 
     def watch(self, env: VecEnv) -> VecEnv:
-        """The same environments; their rewards, and the bounds of their actions, are known to this agent."""
+        """The same environments; their rewards, and the bounds of their actions, are known to this agent.
+
+        Rewards are those of the environments themselves, also where a VecNormalize scales them.
+
+        Raises:
+            UserError: for environments that normalise observations, as the policy does, or bounds that are no bounds.
+        """
+        if outside := outside_normaliser(env):
+            raise UserError(
+                f"{outside}: the policy normalises observations itself; watch the environments without it, such as "
+                "VecNormalize(env, norm_obs=False)"
+            )
         space: Any = env.action_space
-        self.box = ActionBox.of(space)
+        box = ActionBox.of(space)
+        if not box.is_bounded:
+            raise UserError(f"action space {space}: the policy acts in [-1, 1], and this has no bounds to scale it to")
+        self.box = box
         return _Watched(env, self)
 
     @torch.no_grad()
@@ -166,7 +182,7 @@ def _like(rows: np.ndarray, array: np.ndarray) -> np.ndarray:
 class _Watched(VecEnvWrapper):
     def __init__(self, env: VecEnv, agent: SequenceAgent):
         super().__init__(env)
-        self.agent = agent
+        self.agent, self.scaled = agent, unwrap_vec_normalize(env)
 
     def reset(self) -> Any:
         self.agent.rewards = None
@@ -174,5 +190,5 @@ class _Watched(VecEnvWrapper):
 
     def step_wait(self) -> Any:
         observations, rewards, dones, infos = self.venv.step_wait()
-        self.agent.rewards = rewards
+        self.agent.rewards = rewards if self.scaled is None else self.scaled.get_original_reward()
         return observations, rewards, dones, infos

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from gymnasium import spaces
-from stable_baselines3.common.preprocessing import is_image_space
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from torch import Tensor, nn
 
+from weit_rl.agents.actor_inputs import FAR, ActorInput
 from weit_rl.agents.actor_networks import (
     AUTO,
     FAMILIES,
@@ -19,13 +20,13 @@ from weit_rl.agents.actor_networks import (
     fresh,
     known_body,
     load,
-    shape_of,
     trained,
 )
 from weit_rl.errors import UserError
 from weit_rl.models.mlp import MLP
 from weit_rl.registry import unknown
 from weit_rl.sizes import Size
+from weit_rl.weit import WeiT
 
 MODES = ("dense", "scalers")
 
@@ -61,54 +62,68 @@ class Start:
                 f"bank={self.bank} and checkpoint={self.checkpoint}: an actor is made from one; leave one out"
             )
 
-    def trunk(
-        self, observations: spaces.Space, actions: spaces.Space, normalised: bool = True
-    ) -> tuple[Trunk, nn.Linear | None]:
+    @property
+    def named(self) -> str:
+        """What it begins as, in the words it was given."""
+        return f"checkpoint={self.checkpoint}" if self.checkpoint is not None else f"bank={self.bank}"
+
+    def trunk(self, entering: ActorInput, actions: spaces.Space) -> tuple[Trunk, nn.Linear | None]:
         """The layers for these spaces, and the bank's action head, if it is one for this body.
 
         Args:
-            observations: a flat Box, or pictures, bytes with the channels first.
-            actions: of any kind.
-            normalised: whether Stable-Baselines3 hands pictures on as numbers from 0 to 1.
+            entering: what enters the network.
+            actions: of any kind; no bank has a head for a choice, which counts 0 numbers here.
         """
-        size, shape, pictures = Size.parse(self.size), shape_of(observations, actions), is_image_space(observations)
-        scale, models = 255.0 if pictures and normalised else 1.0, FAMILIES[pictures]
+        size, models = Size.parse(self.size), FAMILIES[entering.pictures]
+        shape = entering.shape, math.prod(actions.shape) if isinstance(actions, spaces.Box) else 0
         if self.checkpoint is not None:
             size, net, whole = trained(self.checkpoint, shape, models)
-            return Trunk(observations, net, size, scale), whole.head
+            return Trunk(entering, net, size), whole.head
         if self.bank is None:
             net = fresh(models[0], size, *shape)
             del net.head
-            return Trunk(observations, net, size, scale), None
+            return Trunk(entering, net, size), None
         bank = load(self.bank, models)
-        body = known_body(bank, self.body, shape, str(self.bank))
+        asked = self.body if entering.own or self.body != AUTO else NEW
+        body = known_body(bank, asked, shape, str(self.bank))
         net, whole = composed(bank, shape, size, body)
         own = net if self.mode == "scalers" else net.materialize()
-        return Trunk(observations, own, size, scale), None if body == NEW else whole.head
+        return Trunk(entering, own, size), None if body == NEW else whole.head
 
 
 class Trunk(BaseFeaturesExtractor):
     """Observations to the last hidden state of a policy, on which an algorithm puts a head of its own.
 
     Args:
-        observations: the space of what is seen.
+        entering: what enters the network, and what stands before it.
         net: a policy without its head, plain or composed.
         size: of it.
-        scale: what observations are multiplied by first (default 1).
     """
 
-    def __init__(self, observations: spaces.Space, net: nn.Module, size: Size, scale: float = 1.0):
-        super().__init__(observations, size.width)
-        self.net, self.scale = net, scale
+    def __init__(self, entering: ActorInput, net: nn.Module, size: Size):
+        super().__init__(entering.space, size.width)
+        self.front, self.net, self.scale, self.far = entering.front, net, entering.scale, entering.far
 
     def apply(self, fn: Any) -> Trunk:
-        """Leave everything as it is: PPO and A2C draw orthogonal weights by this call, after the networks are made."""
+        """Leave the network as it is: PPO and A2C draw orthogonal weights by this call, after the networks are made."""
+        if self.front is not None:
+            self.front.apply(fn)
         return self
 
-    def forward(self, observations: Tensor) -> Tensor:
-        """``(B, ...)`` observations to ``(B, width)``."""
+    def forward(self, observations: Any) -> Tensor:
+        """``(B, ...)`` observations, of a Dict by name, to ``(B, width)``."""
+        seen = observations if self.front is None else self.front(observations)
+        if self.far:
+            seen = seen.clamp(-FAR, FAR)
         if isinstance(self.net, MLP):
-            return self.net.features(observations)
-        states = observations.unsqueeze(1) * self.scale
+            return self.net.features(seen)
+        states = seen.unsqueeze(1) * self.scale
         nothing = states.new_zeros(len(states), 1)
         return self.net(states, states, nothing, nothing, head=False)[:, 0]
+
+    @property
+    def length(self) -> Tensor:
+        """The usual length of a last hidden state, which a layer norm makes: it grows with the width."""
+        own = self.net.free if isinstance(self.net, WeiT) else dict(self.net.named_parameters())
+        squares = [own[f"norm_out.{name}"].detach().square().sum() for name in ("weight", "bias")]
+        return (squares[0] + squares[1]).sqrt()

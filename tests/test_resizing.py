@@ -75,8 +75,8 @@ def test_what_an_agent_sees():
 
 
 def test_refusals():
-    with pytest.raises(UserError, match=r"makes 48 channels 24; give one"):
-        resized(make("SAC", net_arch={"pi": [64, 48], "qf": [8]}), 0.5, STATES)
+    with pytest.raises(UserError, match=r"makes 64 channels 19.2; give one that .* 1/16, such as 0.25 or 0.3125"):
+        resized(make("SAC", net_arch={"pi": [64, 48], "qf": [8]}), 0.3, STATES)
     with pytest.raises(UserError, match="no actor of its own"):
         resized(DQN("MlpPolicy", Sides(), buffer_size=100), 2, STATES)
     with pytest.raises(UserError, match="only actors that are an MLP"):

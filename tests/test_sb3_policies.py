@@ -135,12 +135,6 @@ def test_a_fresh_actor_explores_as_it_is_asked_to(name):
     assert torch.equal(spread, torch.full_like(spread, -1.5))
 
 
-@pytest.mark.parametrize("name", ["PPO", "A2C", "SAC", "TQC"])
-def test_noise_as_wide_as_the_actor_is_refused(name):
-    with pytest.raises(UserError, match="use_sde=True: its noise grows with the width"):
-        make(name, bank=BODY, kwargs={"use_sde": True})
-
-
 @pytest.mark.parametrize("name", NAMES)
 def test_the_same_seed_gives_the_same_agent(name):
     states = STATES[:, :1] if name == DQN else STATES
@@ -248,12 +242,6 @@ def test_a_checkpoint_is_a_start_too(tiny_data, tmp_path):
         make("SAC", Hopper(), checkpoint=str(tmp_path / "run"))
 
 
-class Matrix(Cheetah):
-    """Observations that are not flat."""
-
-    observation_space = spaces.Box(-1, 1, (4, 4), np.float32)
-
-
 @pytest.mark.parametrize(
     ("policy", "message"),
     [
@@ -271,7 +259,6 @@ class Matrix(Cheetah):
         ({"net_arch": {"vf": [64]}}, r"give dict\(qf="),
         ({"share_features_extractor": True}, "network of their own"),
         ({"bank": BODY, "body": BODY, "env": Hopper}, "has 17 observations and 6 actions, the environment 11"),
-        ({"env": Matrix}, "FlattenObservation"),
     ],
 )
 def test_refusals(policy, message):

@@ -12,7 +12,7 @@ from weit_rl.agents.metadata import describe
 from weit_rl.agents.pictures import write_episodes
 from weit_rl.agents.recording import Episode, check_played, counted, play, summary
 from weit_rl.agents.sb3_agent import actor, load_agent, normaliser
-from weit_rl.agents.sb3_zip import algorithm_of, check_sizes, read_settings
+from weit_rl.agents.sb3_zip import algorithm_of, check_sizes, read_settings, zip_at
 from weit_rl.atomic import cannot_write
 from weit_rl.data.minari_names import check_id, installed
 from weit_rl.envs.entry import EnvEntry, env_entry
@@ -66,7 +66,7 @@ def _checked_agent(cfg: Any, entry: EnvEntry) -> tuple[Path, str]:
     """The agent's path and algorithm, once all that can be told without loading it is right."""
     if cfg.agent is None:
         raise UserError("agent: must be given with mode=record, agent=PATH.zip, what a Stable-Baselines3 agent saved")
-    path = expanded(cfg.agent)
+    path = zip_at(expanded(cfg.agent))
     settings = read_settings(path)
     algorithm = algorithm_of(settings, path, cfg.algorithm)
     check_sizes(settings, path, entry)

@@ -1,0 +1,33 @@
+"""Widths of an actor's hidden layers, times a factor, and the tiles that divide them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from weit_rl.errors import UserError
+
+LONGEST = 16  # channels in a tile
+
+
+def widths_times(old: Sequence[int], factor: float) -> list[int]:
+    """Those of a resized actor.
+
+    Raises:
+        UserError: naming the nearest factors that make whole numbers of channels.
+    """
+    new = [round(width * factor) for width in old]
+    for width, whole in zip(old, new, strict=True):
+        if whole < 1 or not math.isclose(width * factor, whole, rel_tol=1e-6):
+            parts = math.gcd(*old)
+            below = max(1, math.floor(factor * parts))
+            raise UserError(
+                f"factor={factor:g}: makes {width} channels {width * factor:g}; give one that makes all widths whole, "
+                f"a multiple of 1/{parts}, such as {below / parts:g} or {(below + 1) / parts:g}"
+            )
+    return new
+
+
+def tile_edge(old: int, new: int) -> int:
+    """The longest edge of a tile that divides two widths."""
+    return max(edge for edge in range(1, LONGEST + 1) if old % edge == new % edge == 0)
