@@ -13,6 +13,7 @@ from stable_baselines3.common.torch_layers import BaseFeaturesExtractor, Combine
 from weit_rl.errors import UserError
 
 ENCODED = (spaces.Box, spaces.Discrete, spaces.MultiDiscrete, spaces.MultiBinary)  # by Stable-Baselines3, as numbers
+COLOURS = 4  # the most channels of a single picture
 FAR = 1e10  # a layer norm squares what it is given, and float32 ends at 3e38
 PLAIN = (FlattenExtractor, CombinedExtractor)  # they lay numbers in a row
 
@@ -87,7 +88,8 @@ def usual_extractor(space: spaces.Space, scaled_here: bool) -> type[BaseFeatures
         return CombinedExtractor
     if not is_picture(space, scaled_here):
         return FlattenExtractor
-    if int(np.argmin(space.shape)) == 2:  # type: ignore[arg-type]
+    channels_last = space.shape[2] <= COLOURS < min(space.shape[:2])  # type: ignore[index]
+    if channels_last and not is_image_space(space):  # bytes are transposed by Stable-Baselines3
         raise UserError(f"observation space {space}: pictures have their channels first; transpose them")
     return NatureCNN
 

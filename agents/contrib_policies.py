@@ -23,7 +23,7 @@ class TRPOWeiT(OnPolicy):
         return (pair for pair in super().named_parameters(*args, **kwargs) if pair[1].requires_grad)
 
 
-class MaskablePPOWeiT(RolloutActor, MaskableActorCriticPolicy):
+class MaskablePPOWeiT(RolloutActor, MaskableActorCriticPolicy):  # type: ignore[misc]  # as OnPolicy
     """Of MaskablePPO, whose actions are choices."""
 
 

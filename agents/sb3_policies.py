@@ -139,14 +139,14 @@ class RolloutActor(WeiTPolicy):
     def _bound(self, head: nn.Linear | None) -> None:
         """Let means lie within the bounds, and noise be as wide as they ask for."""
         policy: Any = self
-        squash, spread = Squash(policy.action_space), self.log_std_of(head)
+        squash, spread = Squash(policy.action_space), torch.tensor(self.log_std_of(head))
         if not policy.squash_output:  # then whole actions are squashed, noise and all
             policy.action_net = nn.Sequential(policy.action_net, squash)
             spread = spread + squash.reach.log()
         if policy.use_sde:  # a matrix, on the last hidden state
             spread = spread - policy.pi_features_extractor.length.log()
             spread = spread if policy.dist_kwargs["full_std"] else spread.mean()
-        policy.log_std.data.copy_(torch.as_tensor(spread))
+        policy.log_std.data.copy_(spread)
         if policy.use_sde:
             policy.reset_noise()
 
@@ -162,7 +162,7 @@ class RolloutActor(WeiTPolicy):
         policy.mlp_extractor.latent_dim_pi = policy.pi_features_extractor.features_dim
 
 
-class OnPolicy(RolloutActor, ActorCriticPolicy):
+class OnPolicy(RolloutActor, ActorCriticPolicy):  # type: ignore[misc]  # it gives features of both, of one preparation
     """Of PPO and A2C."""
 
 

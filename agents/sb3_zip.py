@@ -52,7 +52,7 @@ SPACES = ("observation_space", "action_space")
 
 def zip_at(path: Path) -> Path:
     """The file that ``agent.save(path)`` wrote: Stable-Baselines3 puts ``.zip`` behind a name without an ending."""
-    zipped = path.with_name(f"{path.name}.zip")
+    zipped = Path(f"{path}.zip")
     return zipped if not path.is_file() and zipped.is_file() else path
 
 

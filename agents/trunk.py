@@ -118,7 +118,7 @@ class Trunk(BaseFeaturesExtractor):
         if isinstance(self.net, MLP):
             return self.net.features(seen)
         states = seen.unsqueeze(1) * self.scale
-        nothing = states.new_zeros(len(states), 1)
+        nothing = states.new_zeros(states.shape[0], 1)  # not len(), which a trace would keep as a number
         return self.net(states, states, nothing, nothing, head=False)[:, 0]
 
     @property

@@ -70,7 +70,7 @@ def test_a_file_is_cut_at_its_marks(marks, tmp_path):
 @pytest.mark.parametrize(
     "marks",
     [{"dones": ENDED}, {"terminations": ENDED, "truncations": ENDED & False}, {"episode_terminals": ENDED},
-     {"episode_ends": np.array([5, 14, 17])}, {"terminals": ENDED[:, None], "timeouts": ENDED[:, None]}],
+     {"traj_ids": np.array([b"a", b"b", b"c"])[WHICH]}, {"terminals": ENDED[:, None], "timeouts": ENDED[:, None]}],
     ids=lambda marks: "-".join(marks),
 )  # fmt: skip
 def test_so_are_hdf5_files_in_which_others_stand_for_terminals_and_timeouts(marks, tmp_path):

@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+from dataclasses import asdict
 
 import gymnasium
 import mujoco
@@ -20,7 +21,10 @@ from weit_rl.agents.online import environments
 from weit_rl.agents.recording import play
 from weit_rl.agents.video import choose_renderer
 from weit_rl.command import compose
+from weit_rl.comparison.cell import fields_of
+from weit_rl.comparison.grid import Grid
 from weit_rl.comparison.rates import read_rates
+from weit_rl.comparison.results import Results
 from weit_rl.comparison.tables import failed
 from weit_rl.envs.crashes import BadAction, check_few, one_number
 from weit_rl.envs.entry import ENVS, EnvEntry, env_entry
@@ -297,6 +301,23 @@ def test_a_comparison_shows_them():
         for s, n in [(0, 2.0), (1, ""), (2, 0)]
     ]
     assert failed(rows).rows == [["weit", "32x1", "0", "0", "2"]]
+
+
+def test_a_table_of_cells_that_does_not_count_them_is_gone_on_with(tmp_path):
+    words = ["env=Reacher", "methods=[weit]", "sizes=[32x1]", "seeds=[0]", "budgets=[0]"]
+    grid = Grid.of(compose("benchmark", words))
+    fields = fields_of(grid.kind)
+    row = dict.fromkeys(fields, "1") | {"method": "weit", "size": "32x1", "source": "", "note": ""}
+    old = [name for name in fields if name != "failed_episodes"]
+    (tmp_path / "results.csv").write_text("\n".join([",".join(old), ",".join(row[name] for name in old)]) + "\n")
+    (tmp_path / "grid.json").write_text(json.dumps(asdict(grid)))
+    results = Results(tmp_path, grid)
+    results.begin().release()
+    results.add(row | {"seed": 2, "failed_episodes": 3})
+    results.write_json({})
+    rows = json.loads((tmp_path / "results.json").read_text())["rows"]
+    assert [row["failed_episodes"] for row in rows] == ["", 3] and [row["return_mean"] for row in rows] == [1, 1]
+    assert [row["failed_episodes"] for row in Results(tmp_path, grid).rows] == ["", 3]
 
 
 def test_old_tables_of_rates_are_read(tmp_path):

@@ -97,6 +97,18 @@ def test_what_is_recorded_is_what_the_agent_did(zips, tmp_path, capsys):
     assert np.allclose(own, expected, atol=1e-5) and np.allclose(read.actions, expected / 2, atol=1e-5)
 
 
+def test_the_name_that_was_saved_under_is_enough(zips, tmp_path, refused):
+    folder, _ = zips
+    (tmp_path / "A2C").mkdir()
+    for name in ("SAC", "A2C"):
+        copied = tmp_path / f"{name}.zip"
+        copied.write_bytes((folder / f"{name}.zip").read_bytes())  # as save("SAC") writes it, beside a folder A2C
+        assert record(tmp_path / name, tmp_path / "runs" / name, f"env={PENDULUM}")["algorithm"] == name
+    (tmp_path / "SAC").write_text("another file of that name")
+    words = ["mode=record", f"env={PENDULUM}", f"agent={tmp_path / 'SAC'}", f"run_dir={tmp_path / 'none'}"]
+    assert f"agent={tmp_path / 'SAC'}: not a whole" in refused("collect", *words)
+
+
 def test_a_sampling_agent_is_repeatable_and_off_the_mean(zips, tmp_path):
     folder, agents = zips
     words = [f"env={PENDULUM}", "deterministic=false", "algorithm=PPO"]

@@ -211,3 +211,9 @@ def test_the_usual_extractor_named_changes_nothing():
     plain, named = (make("DQN", **more) for more in ({}, {"features_extractor_class": FlattenExtractor}))
     assert plain.policy.state_dict().keys() == named.policy.state_dict().keys()
     assert isinstance(named, DQN) and named.q_net.features_extractor.front is None
+
+
+def test_stacked_bytes_have_their_channels_first_whatever_their_number():
+    seen = spaces.Box(0, 255, (50, 41, 40), np.uint8)
+    policy = POLICIES[PPO](seen, Cheetah.action_space, lambda _: 1e-3, size="32x1")
+    assert isinstance(policy.pi_features_extractor.net, Conv)

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 from argparse import Namespace
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from timm.models import load_state_dict
 from timm.models.vision_transformer import VisionTransformer
 
 from weit_rl.errors import UserError
+from weit_rl.models import timm_weights
 from weit_rl.models.timm_checkpoint import load_timm, timm_file
 from weit_rl.models.timm_weights import write_safetensors
 from weit_rl.training.checkpoint import load_network, save_network
@@ -117,14 +119,16 @@ def nested(plain, other):
 
 
 @pytest.mark.parametrize("kind", nested(timms("vit"), timms("vit")))
-@pytest.mark.parametrize("name", ["mine.pth", "mine.pt", "pytorch_model.bin"])
-def test_the_advice_for_a_pickle_makes_a_file_that_is_read(kind, name, tmp_path):
+@pytest.mark.parametrize("name", ["my 'own'.pth", "mine.pt", "pytorch_model.bin"])
+def test_the_advice_for_a_pickle_makes_a_file_that_is_read(kind, name, tmp_path, capsys):
     plain, path = randomised(timms("vit")).eval(), tmp_path / name
     torch.save(nested(plain, timms("vit"))[kind], path)
     with pytest.raises(UserError, match="may be a pickle") as error:
         load_timm(path, head_dim=8)
-    code, new = re.fullmatch(r'.* python -c "(.*)" and give (.*)', str(error.value)).groups()
-    exec(code, {})
+    words, new = re.fullmatch(
+        r".* python -m weit_rl\.models\.timm_weights (.*) and give (.*)", str(error.value)
+    ).groups()
+    assert timm_weights.main(shlex.split(words)) == 0 and capsys.readouterr().out == f"written: {new}\n"
     assert timm_file(tmp_path if name.endswith(".bin") else Path(new)) == Path(new)
     same_answers("vit", load_timm(new, head_dim=8)[0], plain)
     timms("vit").load_state_dict(load_state_dict(new), strict=True)  # timm reads it, too
@@ -163,4 +167,5 @@ def test_code_in_a_pickle_does_not_run(tmp_path):
     torch.save({"model": timms("vit").state_dict(), "x": Evil()}, tmp_path / "evil.pth")
     with pytest.raises(UserError, match="cannot be read as weights"):
         write_safetensors(tmp_path / "evil.pth")
+    assert timm_weights.main([str(tmp_path / "evil.pth")]) == 2
     assert not (tmp_path / "ran").exists() and not (tmp_path / "evil.safetensors").exists()

@@ -62,11 +62,13 @@ def layer_map(source_depth: int, target_depth: int) -> list[int]:
 
 def _counterpart(key: str, source: Layout) -> str:
     """The source's slot of the same name; a single block in a list of other layers has a name without a star."""
-    names = source if key in source else {old.replace(".*", ""): old for old in source}
-    name = key if key in source else key.replace(".*", "")
-    if name not in names:
+    if key in source:
+        return key
+    name = key.replace(".*", "")
+    found = next((old for old in source if old.replace(".*", "") == name), None)
+    if found is None:
         raise UserError(f"{key}: the source has no such parameter: no blocks of this kind, or another family")
-    return key if key in source else names[name]
+    return found
 
 
 def _resize_slot(

@@ -122,6 +122,10 @@ class WeiT(nn.Module):
         for key, parameter in self.own().items():
             parameter.copy_(tensors[key])
 
+    def __prepare_scriptable__(self) -> nn.Module:
+        """What ``torch.jit.script`` takes, which cannot read how weights are put into the network."""
+        return self.materialize()
+
     @torch.no_grad()
     def materialize(self) -> nn.Module:
         """A plain network with the composed weights, independent of bank and scalers."""

@@ -32,7 +32,12 @@ def main(argv: list[str] | None = None) -> int:
     args = parser.parse_args(argv)
     with tempfile.TemporaryDirectory() as folder:
         tests = own_tests(args.source, Path(folder))
-        words = [*(str(file) for file in tests if BUILDS_A_POLICY.search(file.read_text())), "-k", args.k]
+        words = [
+            *(str(file) for file in tests if BUILDS_A_POLICY.search(file.read_text())),
+            "-k",
+            args.k,
+            f"--rootdir={tests[0].parent}",
+        ]
         found = outcomes([*words, "-p", "weit_policies"], Path(folder))
         listed = {test: reason for test, reason in expected().items() if not args.k or test in found}
         failed = {test for test, passed in found.items() if not passed}
@@ -102,7 +107,11 @@ def failing_anyway(names: list[str], tests: list[Path], folder: Path) -> list[st
     files = {file.stem: file for file in tests}
     pairs = [name.partition("::")[::2] for name in names]
     ids = [f"{files[file]}::{test}" if file else str(files[test]) for file, test in pairs]  # or not to be imported
-    return [name for name, passed in outcomes(ids, folder).items() if not passed] if ids else []
+    return (
+        [name for name, passed in outcomes([*ids, f"--rootdir={tests[0].parent}"], folder).items() if not passed]
+        if ids
+        else []
+    )
 
 
 def expected() -> dict[str, str]:

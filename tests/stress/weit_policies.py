@@ -1,4 +1,7 @@
-"""A plugin of pytest: Stable-Baselines3's own names of policies mean WeiT's, of a small size."""
+"""A plugin of pytest: Stable-Baselines3's own names of policies mean WeiT's, of a small size.
+
+The layers of an actor come from its size, so what a test asks for in ``net_arch`` is asked for critics only.
+"""
 
 from weit_rl.agents.contrib_policies import CONTRIB
 from weit_rl.agents.sb3_policies import POLICIES
@@ -10,11 +13,19 @@ SIZE = "32x1"
 def small(policy):
     """The policy with another default size, under a name by which it can be pickled."""
 
-    def begin(self, *args, size=SIZE, **options):
-        policy.__init__(self, *args, size=size, **options)
+    def begin(self, *args, size=SIZE, net_arch=None, **options):
+        policy.__init__(self, *args, size=size, net_arch=of_critics(policy, net_arch), **options)
 
     made = type(f"Small{policy.__name__}", (policy,), {"__init__": begin, "__module__": __name__})
     return globals().setdefault(made.__name__, made)
+
+
+def of_critics(policy, net_arch):
+    """What is left of ``net_arch`` without the actor."""
+    asked = net_arch[0] if isinstance(net_arch, list) and net_arch and isinstance(net_arch[0], dict) else net_arch
+    if isinstance(asked, dict):
+        return {key: layers for key, layers in asked.items() if key in policy.critic_layers}
+    return dict.fromkeys(policy.critic_layers, asked) if asked else None
 
 
 def pytest_configure(config):

@@ -25,6 +25,7 @@ class OwnUnits:
     Attributes:
         actions: the box of the set's actions; None where it does not say.
         scaled: whether its actions are scaled from that box to [-1, 1], since the environment's is another.
+        clips: whether a ClipAction brought them into the environment's bounds before they were done (default False).
     """
 
     actions: Part | None

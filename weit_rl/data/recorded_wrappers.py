@@ -75,6 +75,7 @@ def check_recorded(made: Recorded, entry: EnvEntry, path: Path) -> None:
 def _own_spec(entry: EnvEntry) -> Any:
     import gymnasium
 
+    _ = entry.raw_spaces  # making it registers bodies
     spec = gymnasium.spec(entry.gym_id)
     wrappers = [{"name": one.name, "kwargs": one.kwargs} for one in spec.additional_wrappers]
     return {"id": spec.id, "kwargs": spec.kwargs, "additional_wrappers": wrappers}

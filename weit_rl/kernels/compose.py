@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from weit_rl.kernels import by_group, on_gpu, reference
+from weit_rl.kernels import by_group, on_gpu, plain
 from weit_rl.kernels.grouping import weight_shape
 
 OPERATORS = torch.ops.weit_rl
@@ -69,12 +69,8 @@ def compose(
             raise ValueError(f"entry {k}: scalers {tuple(s.shape)} do not fit templates {tuple(t.shape)}")
     if not scalers:
         return []
-    if not torch.compiler.is_compiling() and torch._C._are_functorch_transforms_active():
-        # torch.func's transforms (grad, jvp, vmap) do not take operators that are differentiated in Python.
-        made = (
-            reference.compose(s, templates[role]).to(dtype or s.dtype) for s, role in zip(scalers, roles, strict=True)
-        )
-        return [w.flatten(0, 1) for w in made]
+    if plain.is_exported():
+        return plain.weights(scalers, templates, roles, dtype)
     return OPERATORS.compose(list(scalers), list(templates), roles, dtype)
 
 
@@ -103,6 +99,8 @@ class _Compose(torch.autograd.Function):
     def of(
         scalers: list[Tensor], templates: list[Tensor], roles: list[int], dtype: torch.dtype | None = None
     ) -> list[Tensor]:
+        if plain.is_transformed():
+            return plain.weights(scalers, templates, roles, dtype)
         if torch.is_grad_enabled():
             return list(_Compose.apply(len(scalers), roles, dtype, *scalers, *templates))
         with torch._C._AutoDispatchBelowAutograd():
@@ -135,6 +133,8 @@ class _ComposeBackward(torch.autograd.Function):
         of_scalers: bool,
         of_templates: bool,
     ) -> list[Tensor]:
+        if plain.is_transformed():
+            return plain.gradients(grads, scalers, templates, roles, of_scalers, of_templates)
         if torch.is_grad_enabled():
             factors = (*grads, *scalers, *templates)
             return list(_ComposeBackward.apply(len(scalers), roles, of_scalers, of_templates, *factors))
@@ -180,5 +180,8 @@ def _filled(made: Sequence[Tensor], wanted: tuple[bool, bool], entries: int, rol
 # the time that composing does.
 torch.library.impl("weit_rl::compose", "Autograd", _Compose.of)
 torch.library.impl("weit_rl::compose_backward", "Autograd", _ComposeBackward.of)
+for _key in ("FuncTorchBatched", "Batched"):  # of vmap, and of torch.autograd.grad(is_grads_batched=True)
+    torch.library.impl("weit_rl::compose", _key, plain.weights)
+    torch.library.impl("weit_rl::compose_backward", _key, plain.gradients)
 
 from weit_rl.kernels import flops  # noqa: E402,F401  (tells what the operators cost)

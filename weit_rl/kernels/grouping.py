@@ -48,6 +48,11 @@ def weight_shape(scalers: Sequence[int], templates: Sequence[int]) -> tuple[int,
     return scalers[0] * first, *others
 
 
+def dtype_of_sums(own: torch.dtype, shared: torch.dtype) -> torch.dtype:
+    """In which products of factors of these dtypes are summed."""
+    return torch.promote_types(torch.promote_types(own, shared), torch.float32)
+
+
 def groups(scalers: Sequence[Tensor], templates: Sequence[Tensor], roles: Sequence[int]) -> tuple[Group, ...]:
     """The groups of a call, in order of their first entries; remembered by shapes and dtypes."""
     own, shared = tuple((s.shape, s.dtype) for s in scalers), tuple((t.shape, t.dtype) for t in templates)
@@ -64,7 +69,6 @@ def _groups(own: tuple[Any, ...], shared: tuple[Any, ...], roles: tuple[int, ...
 
 def _group(role: int, entries: tuple[int, ...], own: Any, dtype: Any, shared: Any, shared_dtype: Any) -> Group:
     (batch, n, *grid), (_, *tile) = own, shared
-    sums = torch.promote_types(torch.promote_types(dtype, shared_dtype), torch.float32)
     form, shape = tiling(tuple(grid), tuple(tile)), weight_shape(own, shared)
     return Group(
         role=role,
@@ -76,7 +80,7 @@ def _group(role: int, entries: tuple[int, ...], own: Any, dtype: Any, shared: An
         form=form,
         dtype=dtype,
         shared_dtype=shared_dtype,
-        sums=sums,
+        sums=dtype_of_sums(dtype, shared_dtype),
         shape=shape,
         places=form and (batch, *form),
     )

@@ -23,10 +23,11 @@ def compose(scalers: Tensor, templates: Tensor) -> Tensor:
     """
     batch, grid, tile = scalers.shape[0], scalers.shape[2:], templates.shape[1:]
     # (batch, grid, N) x (N, tile): one matrix product makes every tile of every layer.
-    tiles = scalers.flatten(2).transpose(1, 2) @ templates.flatten(1)
+    own, shared = scalers.reshape(*scalers.shape[:2], -1), templates.reshape(len(templates), -1)
+    tiles = own.transpose(1, 2) @ shared
     axes = len(grid)
     order = [0] + [axis for k in range(axes) for axis in (1 + k, 1 + axes + k)]
-    tiles = tiles.view(batch, *grid, *tile).permute(order)
+    tiles = tiles.reshape(batch, *grid, *tile).permute(order)
     return tiles.reshape(batch, *[math.prod(pair) for pair in zip(grid, tile, strict=True)])
 
 

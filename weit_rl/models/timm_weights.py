@@ -1,13 +1,16 @@
 """The weights of timm's networks in files as people save them: nested, averaged, of wrapped networks, pickled.
 
-Reading one runs no code: safetensors, or torch's own files with nothing but weights in them.
+Reading one runs no code: safetensors, or torch's own files with nothing but weights in them. Of one of these that you
+trust, ``python -m weit_rl.models.timm_weights FILE`` writes safetensors beside it.
 """
 
 from __future__ import annotations
 
-from argparse import Namespace
-from collections.abc import Mapping
+import sys
+from argparse import ArgumentParser, Namespace
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 import torch
@@ -66,10 +69,9 @@ def read_weights(path: Path, allow_pickle: bool) -> dict[str, Tensor]:
     from safetensors.torch import load_file
 
     if path.suffix != ".safetensors" and not allow_pickle:
-        code = f"from weit_rl.models.timm_weights import write_safetensors as w; w({str(path)!r})"
         raise UserError(
             f"{path}: may be a pickle; give timm's .safetensors, or, of a file that you trust, write one with "
-            f'python -c "{code}" and give {_converted(path)}'
+            f"python -m weit_rl.models.timm_weights {quote(str(path))} and give {_converted(path)}"
         )
     try:
         if path.suffix == ".safetensors":
@@ -111,3 +113,21 @@ def _own_name(name: str) -> str:
 def _plain(name: str, tensor: Tensor) -> Tensor:
     """The linear layers of a block of ConvNeXt, which the smaller of timm's networks call 1 x 1 convolutions."""
     return tensor.flatten(1) if ".mlp.fc" in name and tensor.ndim == 4 else tensor
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run as a command; returns the exit code, 2 for a file that is not written."""
+    parser = ArgumentParser(description="Write the weights of a .pth, .pt or .bin that you trust as safetensors.")
+    parser.add_argument("file", help="what torch.save wrote")
+    parser.add_argument("new", nargs="?", help="what is written (default: beside it, as .safetensors)")
+    given = parser.parse_args(argv)
+    try:
+        print(f"written: {write_safetensors(given.file, given.new)}")
+    except UserError as error:
+        print(error, file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

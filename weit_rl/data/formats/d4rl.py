@@ -53,7 +53,7 @@ def read(path: Path) -> tuple[list[Episode], dict[str, Any]]:
         raise UserError(f"data {path}: no array {', '.join(missing)}; D4RL's layout has {', '.join(ARRAYS)}")
     check_shapes({name: arrays[name] for name in ARRAYS[1:] if name in arrays}, str(path))
     episodes, notes = cut(Episode(*(arrays[name] for name in ARRAYS[:3])), arrays, str(path))
-    if len(arrays["rewards"]) and not any(arrays[name].any() for name in MARKS if name in arrays):
+    if len(arrays["rewards"]) and not any(name in IDS or arrays[name].any() for name in MARKS if name in arrays):
         notes = [f"no end of an episode is marked, so its {len(arrays['rewards'])} steps are taken as one"]
     said = spaces_said({**info, **arrays}, arrays["actions"].shape[1])
     return episodes, info | said | {"notes": notes}

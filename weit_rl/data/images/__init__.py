@@ -169,7 +169,7 @@ def _tell_missing(data: str, read: Read) -> None:
     """A line for each part that has no image of some classes: these are not learned there, or not judged."""
     for name, part in read.parts.items():
         counts = np.bincount(part.labels, minlength=len(read.classes))
-        missing = [read.classes[label] for label in np.flatnonzero(counts == 0)]
+        missing = [read.classes[label] for label in np.flatnonzero(counts == 0).tolist()]
         if len(part) and missing:
             warn_line(f"data {data}: {name} has no image of {listed(missing)}")
 
