@@ -237,3 +237,31 @@ def test_what_lies_side_by_side_is_not_repeated():
     small, large = (WeiT(net, bank, plan) for net, plan in zip(nets, plans, strict=True))
     with pytest.raises(UserError, match="weight_ih_l1: axis 1 is fixed"):
         resize(small.own(), small.layout, large.layout, True)
+
+
+class Gated(nn.Module):
+    def __init__(self, width, name):
+        super().__init__()
+        self.add_module(name, nn.Linear(width, 8 * width))
+        self.out, self.name = nn.Linear(4 * width, width), name
+
+    def forward(self, x):
+        gate, value = getattr(self, self.name)(x).chunk(2, dim=-1)
+        return self.out(gate.sigmoid() * value)
+
+
+@pytest.mark.parametrize("name", ["proj", "Wi"])
+def test_the_halves_of_a_gated_unit_are_not_cut_as_one(name):
+    nets = Gated(32, name), Gated(64, name)
+    plans = [Plan.infer(net) for net in nets]
+    bank = TemplateBank.from_plan(plans[0], 4)
+    small, large = (WeiT(net, bank, plan) for net, plan in zip(nets, plans, strict=True))
+    with pytest.raises(UserError, match=f"{name}.weight: axis 0 is fixed"):
+        resize(small.own(), small.layout, large.layout, True)
+
+
+def test_a_layer_that_doubles_its_width_is_no_gated_unit():
+    rules = Plan.infer(
+        nn.Sequential(nn.Linear(32, 64), nn.ReLU(), nn.Linear(64, 128), nn.ReLU(), nn.Linear(128, 64))
+    ).rules
+    assert all("fixed" not in rule.axes for rule in rules)

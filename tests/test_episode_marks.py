@@ -10,6 +10,7 @@ from shared_envs import refusal
 
 from weit_rl.data import load_trajectories
 from weit_rl.data.episode_marks import ENDS
+from weit_rl.data.formats import read_episodes
 from weit_rl.envs.entry import env_entry
 
 HALFCHEETAH = env_entry("HalfCheetah")
@@ -168,3 +169,9 @@ def test_episodes_longer_than_the_environments_are_named(write, ends, says, tmp_
     with pytest.warns(UserWarning) as told:
         load_trajectories(write(tmp_path, content), HALFCHEETAH)
     assert any(says in str(one.message) and "\n" not in str(one.message) for one in told)
+
+
+def test_a_note_names_a_file_of_a_folder_and_a_single_file_once(tmp_path):
+    path, marks = npz(tmp_path, arrays(dones=np.arange(sum(LENGTHS)) == 2)), "behind every marked end"
+    single, folder = (read_episodes(one)[1]["notes"] for one in (path, path.parent))
+    assert marks in single[0] and path.name not in single[0] and folder == [f"{path.name}: {single[0]}"]

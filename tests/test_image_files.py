@@ -254,3 +254,10 @@ def test_images_that_are_as_good_as_black_are_named(place):
     dark = saved(Image.fromarray((np.arange(64).reshape(8, 8) * 65).astype(np.uint16)))  # 12 bits in a file of 16
     _, lines = told(write(place, {f"{c}/{i}.png": dark for c in "ab" for i in range(5)}))
     assert lines == ["data SET: all pixels lie from 0 to 16 of 255; save the images with their full range"]
+
+
+def test_a_set_that_cannot_be_downloaded_says_where_it_was_to_go(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match=r"cannot be put into .*file/sub .*; give data_root=FOLDER") as error:
+        load_images("CIFAR10", root=tmp_path / "file" / "sub", download=True)
+    assert "add download=true" not in str(error.value)

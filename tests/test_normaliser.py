@@ -277,3 +277,10 @@ def test_running_statistics_do_not_blow_up_what_never_moved():
     old = {name: tensor for name, tensor in scaled.state_dict().items() if name != "added"}
     scaled.load_state_dict(old)
     assert scaled.added.tolist() == [1e-8] * 4
+
+
+def test_a_normaliser_that_was_made_without_data_stays():
+    trained = {MEAN: torch.zeros(2), STD: torch.ones(2), CLIP: torch.full((2,), math.inf)}
+    data = {MEAN: torch.tensor([5.0, 0.0]), STD: torch.tensor([3.0, 1.0]), CLIP: torch.full((2,), LIMIT)}
+    buffers, columns = renewed(trained, data)
+    assert columns == [] and all(torch.equal(buffers[name], trained[name]) for name in trained)

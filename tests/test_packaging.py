@@ -80,7 +80,9 @@ MAY_IMPORT = {
     "factors": {"bank", "parameters", "plan"},
     "placeholder": {"errors"},
     "skeleton": {"errors", "placeholder", "plan"},
-    "weit": BASE | {"bank", "constraints", "factors", "parameters", "placeholder", "plan", "skeleton"},
+    "turn": set(),
+    "weit": BASE
+    | {"bank", "constraints", "factors", "parameters", "placeholder", "plan", "skeleton", "turn", "unready"},
     "bodies": BASE | {"bank", "plan"},
     "start": BASE | {"bank", "plan", "resize", "weit"},
     "regression": set(),

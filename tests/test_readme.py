@@ -62,7 +62,7 @@ def test_the_options_exist_and_are_those_scripts_rely_on():
 
 def test_extras_and_targets_exist():
     extras = metadata("weit_rl").get_all("Provides-Extra")
-    shown = {"dmc", "vision", "export", "hub", "bench", "distributed", "ray", "slurm", "optuna", "dev"}
+    shown = {"dmc", "vision", "export", "hub", "bench", "distributed", "ray", "slurm", "optuna", "dev", "arrow"}
     assert set(re.findall(r"\.\[(\w+)\]", README)) == shown <= set(extras)
     targets = set(re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     assert {"demo", "test", "check"} <= set(re.findall(r"make (\w+)", README)) & targets

@@ -3,6 +3,7 @@
 import json
 import re
 import shlex
+import sys
 from argparse import Namespace
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import IMAGES, small_inputs, small_net
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from shared_vision import models, randomised, timms
 from timm.models import load_state_dict
 from timm.models.vision_transformer import VisionTransformer
@@ -18,7 +19,7 @@ from timm.models.vision_transformer import VisionTransformer
 from weit_rl.errors import UserError
 from weit_rl.models import timm_weights
 from weit_rl.models.timm_checkpoint import load_timm, timm_file
-from weit_rl.models.timm_weights import write_safetensors
+from weit_rl.models.timm_weights import CLASSIFIERS, write_safetensors
 from weit_rl.training.checkpoint import load_network, save_network
 
 
@@ -169,3 +170,41 @@ def test_code_in_a_pickle_does_not_run(tmp_path):
         write_safetensors(tmp_path / "evil.pth")
     assert timm_weights.main([str(tmp_path / "evil.pth")]) == 2
     assert not (tmp_path / "ran").exists() and not (tmp_path / "evil.safetensors").exists()
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full here")
+def test_the_command_for_pickles_ends_well_wherever_it_prints(tmp_path, monkeypatch):
+    torch.save(timms("vit").state_dict(), tmp_path / "é.pth")
+    with open("/dev/full", "w", encoding="ascii") as full:
+        monkeypatch.setattr(sys, "stdout", full)
+        assert timm_weights.main([str(tmp_path / "é.pth")]) == 0
+    assert (tmp_path / "é.safetensors").exists()
+
+
+@pytest.mark.parametrize(
+    ("made", "says"),
+    [
+        (lambda net: net, r"such as a whole network.*write one with torch\.save\(net\.state_dict\(\), NEW\)"),
+        (
+            lambda net: {"student": net.state_dict()},
+            "holds no weights, also not as .*, but student; save weights alone",
+        ),
+        (lambda net: {}, "but nothing; save"),
+    ],
+)
+def test_a_pickle_of_something_else_says_what_to_save(made, says, tmp_path):
+    torch.save(made(timms("vit")), tmp_path / "n.pth")
+    with pytest.raises(UserError, match=says) as error:
+        write_safetensors(tmp_path / "n.pth")
+    assert "\x1b" not in str(error.value) and "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("model", ["vit", "convnext"])
+def test_a_classifier_beside_a_backbone_is_kept(model, tmp_path):
+    weights = randomised(timms(model)).state_dict()
+    split = {name if name in CLASSIFIERS else f"backbone.{name}": tensor for name, tensor in weights.items()}
+    assert len(split.keys() & weights.keys()) == 2
+    torch.save(split | {"head.mlp.0.weight": torch.ones(3)}, tmp_path / "n.pth")  # a projection, which is left out
+    read = load_file(write_safetensors(tmp_path / "n.pth"))
+    assert read.keys() == weights.keys()
+    assert all(torch.equal(read[name], weights[name]) for name in CLASSIFIERS & read.keys())

@@ -3,6 +3,8 @@
 import copy
 import io
 import pickle
+import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
@@ -242,3 +244,44 @@ def test_a_run_inside_a_run_of_the_same_network():
     handle.remove()
     torch.testing.assert_close(seen[1], plain)
     torch.testing.assert_close(net.materialize()(X), plain)
+
+
+def test_threads_that_call_one_network_wait_for_each_other():
+    net = composed()
+    with torch.no_grad():
+        alone = net(X)
+
+    def run(_):
+        with torch.no_grad():
+            return [net(X) for _ in range(30)]
+
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)  # threads take turns inside of runs, too
+    try:
+        with ThreadPoolExecutor(4) as threads:
+            outputs = [output for run_outputs in threads.map(run, range(4)) for output in run_outputs]
+    finally:
+        sys.setswitchinterval(before)
+    assert all(torch.equal(output, alone) for output in outputs)
+    assert not list(net.net.parameters())
+
+
+@pytest.mark.parametrize("take", [copy.deepcopy, pickle.dumps, WeiT.materialize])
+def test_a_network_that_runs_is_not_copied(take):
+    net, said = composed(), []
+
+    def hook(*_):
+        with pytest.raises(UserError, match="copy, save or materialize it afterwards") as error:
+            take(net)
+        said.append(error)
+
+    handle = net.net.head.register_forward_hook(hook)
+    output = net(X)
+    handle.remove()
+    assert said and torch.equal(copy.deepcopy(net)(X), output)
+
+
+def test_a_network_without_values_is_refused():
+    plan = Plan.infer(net := nn.Linear(16, 16, device="meta"), tile=8)
+    with pytest.raises(UserError, match="parameter weight: is on the meta device"):
+        WeiT(net, TemplateBank.from_plan(plan, 3), plan)

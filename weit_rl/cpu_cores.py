@@ -50,7 +50,7 @@ def users_threads() -> bool:
 
 
 def usable_cores() -> int:
-    """The cores that this process may use, at least 1: of its affinity, its control group and its Slurm job."""
+    """Count the cores that this process may use: those of its affinity, control group and Slurm job; at least 1."""
     limits = [_affinity(), *_quotas(GROUPS, MOUNTS)]
     given = os.environ.get(SCHEDULER, "")
     limits += [int(given)] if given.isdecimal() else []
@@ -69,7 +69,7 @@ def _affinity() -> int:
 
 
 def _quotas(groups: Path, mounts: Path) -> Iterator[float]:
-    """The cores that a container, or another control group, grants; a group's parents limit it, too."""
+    """Yield the cores that a container, or another control group, grants; a group's parents limit it, too."""
     try:
         lines = groups.read_text().splitlines()
     except OSError:
@@ -83,7 +83,7 @@ def _quotas(groups: Path, mounts: Path) -> Iterator[float]:
 
 
 def _quota(group: Path) -> Iterator[float]:
-    """Of a group of version 2 ("150000 100000", or "max 100000"), or of version 1 (-1: no limit)."""
+    """Read the cores of a group of version 2 ("150000 100000", "max 100000") or version 1 (-1: no limit)."""
     try:
         if (group / "cpu.max").is_file():
             quota, period = (group / "cpu.max").read_text().split()

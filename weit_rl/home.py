@@ -9,7 +9,7 @@ from weit_rl.errors import UserError
 
 
 def home() -> Path:
-    """The home directory; the working directory, where nobody says which it is."""
+    """Find the home directory; the working directory if nobody says which it is."""
     try:
         return Path.home()
     except RuntimeError:
@@ -17,7 +17,7 @@ def home() -> Path:
 
 
 def expanded(path: str | os.PathLike[str]) -> Path:
-    """A path with ``~`` or ``~USER`` at its beginning replaced.
+    """Replace ``~`` or ``~USER`` at the beginning of a path.
 
     Raises:
         UserError: if nobody says which directory that is.

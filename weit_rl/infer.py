@@ -10,7 +10,7 @@ from torch.nn.utils.parametrize import ParametrizationList
 
 from weit_rl.block_places import BlockPlaces, Naming
 from weit_rl.errors import UserError
-from weit_rl.parameter_axes import Meaning, both_ways, meaning
+from weit_rl.parameter_axes import Meaning, both_ways, halved, meaning
 from weit_rl.plan import FIXED, Plan, Rule
 from weit_rl.unready import refuse_unready
 
@@ -41,14 +41,14 @@ def infer_rules(net: nn.Module, tile: int, given: Plan, by_position: bool = Fals
         UserError: naming all parameters whose axes cannot be told from their modules, with a rule for each.
     """
     refuse_unready(net)
-    places, axes = BlockPlaces(net, by_position), Axes(tile, both_ways(net))
+    places, axes, halves = BlockPlaces(net, by_position), Axes(tile, both_ways(net)), halved(net)
     rules: dict[str, Rule] = {}
     doubts: dict[str, str] = {}
     for name, module, parameter in _parameters(net):
         naming = places.naming(name)
         if given.covers(name) or naming.pattern in rules:
             continue
-        found = _divided(parameter, meaning(name, module, parameter))
+        found = _divided(parameter, meaning(name, module, parameter, halves))
         rules[naming.pattern] = _rule(naming, found, parameter, axes)
         if found.doubt:
             doubts[naming.pattern] = f"{name} {tuple(parameter.shape)} in {type(module).__name__} {found.doubt}"

@@ -56,8 +56,9 @@ def renewed(trained: Mapping[str, Tensor], data: Mapping[str, Tensor]) -> tuple[
     if trained[MEAN].shape != data[MEAN].shape:
         return {}, []
     old, new = ([part[name].detach().cpu() for name in names] for part in (trained, data))
-    floored = old[2].isinf() & (old[1] == torch.tensor(FLOOR))
-    unknown = (old[1] == CONSTANT) | (floored & _moves_more(old, new))
+    limited = ~old[2].isinf()  # where there are none, a deviation of 1 is one, or no data were normalised
+    floored = ~limited & (old[1] == torch.tensor(FLOOR))
+    unknown = (limited & (old[1] == CONSTANT)) | (floored & _moves_more(old, new))
     changed = unknown & ((old[0] != new[0]) | (old[1] != new[1]))
     mixed = {name: torch.where(unknown, b, a) for name, a, b in zip(names, old, new, strict=True)}
     return mixed, changed.nonzero().flatten().tolist()

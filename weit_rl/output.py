@@ -1,4 +1,4 @@
-"""Where text is printed: whatever happens to it there, the work that prints goes on.
+"""Print text so that the work goes on, whatever becomes of its output.
 
 Standard output may be closed or full, may be missing (``pythonw``, some servers), may lack letters, or may be an object
 that a notebook put in its place. None of it says anything about the work.
@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any, TextIO, cast
 
 FAILURES = (OSError, ValueError)  # of a stream that takes no more; ValueError where it was closed
-PASSED_ON = {"_stream", "rich_proxied_file"}  # never asked of the stream: the first is set last, the second leads past
+NEVER_ASKED = {"_stream", "rich_proxied_file"}  # of the stream: the first is set last, the second leads past it
 
 
 class Output:
@@ -32,13 +32,13 @@ class Output:
         self._stream = stream
 
     def __getattr__(self, name: str) -> Any:
-        if name in PASSED_ON:
+        if name in NEVER_ASKED:
             raise AttributeError(name)
         return getattr(self._stream, name)
 
     @property
     def encoding(self) -> str:
-        """Of the stream; UTF-8 where it does not say."""
+        """Name the stream's encoding; UTF-8 if it names none."""
         return getattr(self._stream, "encoding", None) or "utf-8"
 
     def write(self, text: str) -> int:

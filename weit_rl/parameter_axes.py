@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Set
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 from torch import Tensor, nn
 
@@ -35,13 +37,14 @@ class Meaning:
     doubt: str = ""
 
 
-def meaning(name: str, module: nn.Module, p: Tensor) -> Meaning:
+def meaning(name: str, module: nn.Module, p: Tensor, halves: Set[int] = frozenset()) -> Meaning:
     """What a parameter of a module is; with a doubt where that cannot be told.
 
     Args:
         name: the parameter's whole name.
         module: the one that owns it, of a parametrised weight the one whose weight it makes.
         p: the parameter.
+        halves: of :func:`halved`, for the network (default: none).
     """
     if p.ndim <= 1:
         found = Meaning((True,) * p.ndim)
@@ -49,7 +52,7 @@ def meaning(name: str, module: nn.Module, p: Tensor) -> Meaning:
         return Meaning((False, True))
     else:
         found = _weight(module, p) or _free(name, p)
-    return _fused(name, module, p, found)
+    return _fused(name, module, p, found, id(module) in halves)
 
 
 def _weight(module: nn.Module, p: Tensor) -> Meaning | None:
@@ -79,7 +82,7 @@ def _free(name: str, p: Tensor) -> Meaning:
     return Meaning((False,) * p.ndim, doubt="has axes that cannot be told")
 
 
-def _fused(name: str, module: nn.Module, p: Tensor, found: Meaning) -> Meaning:
+def _fused(name: str, module: nn.Module, p: Tensor, found: Meaning, halved: bool) -> Meaning:
     """The same for a parameter whose axis of outputs holds several parts."""
     leaf = name.rpartition(".")[2]
     outputs = 1 if _is_conv1d(module) and p.ndim == 2 else 0
@@ -94,7 +97,7 @@ def _fused(name: str, module: nn.Module, p: Tensor, found: Meaning) -> Meaning:
     if re.search(SIDE_BY_SIDE, name, re.IGNORECASE):
         return beside
     if not fused:
-        return found
+        return beside if halved else found
     if isinstance(module, nn.Linear) and "qkv" in fused[0].lower() and module.out_features == 3 * module.in_features:
         return replace(found, split=3)
     return replace(beside, doubt="looks fused, but into how many parts cannot be told")
@@ -107,6 +110,17 @@ def _gates(module: nn.Module) -> int:
 def _is_conv1d(module: nn.Module) -> bool:
     """Whether it is the layer of GPT-2, a linear one whose weight is ``(in, out)``."""
     return type(module).__name__ == "Conv1D" and hasattr(module, "nf")
+
+
+def halved(net: nn.Module) -> set[int]:
+    """The ids of linear layers that make two parts side by side, as gated units do.
+
+    The next linear layer takes half of their outputs, and no layer takes all.
+    """
+    layers = [module for module in net.modules() if isinstance(module, nn.Linear)]
+    taken = {layer.in_features for layer in layers}
+    pairs = ((layer, after) for layer, after in pairwise(layers) if layer.out_features not in taken)
+    return {id(layer) for layer, after in pairs if layer.out_features == 2 * after.in_features}
 
 
 def both_ways(net: nn.Module) -> set[int]:

@@ -1,4 +1,4 @@
-"""Networks that cannot be composed as they are: parameters without a shape, or made anew by a hook."""
+"""Networks that cannot be composed as they are: parameters without a shape or values, or made anew by a hook."""
 
 from __future__ import annotations
 
@@ -27,3 +27,17 @@ def refuse_unready(net: nn.Module) -> None:
                     f"{where}: a hook makes the {made} of it, which cannot be copied; use weight_norm or spectral_norm "
                     "of torch.nn.utils.parametrizations, or make it permanent (remove_weight_norm, prune.remove)"
                 )
+
+
+def refuse_meta(net: nn.Module, bank: nn.Module) -> None:
+    """Refuse a network on the meta device for a bank that has values.
+
+    Raises:
+        UserError: naming the parameter, and what to call first.
+    """
+    name = next((name for name, parameter in net.named_parameters() if parameter.is_meta), None)
+    if name is not None and not any(template.is_meta for template in bank.parameters()):
+        raise UserError(
+            f'parameter {name}: is on the meta device and has no values; call net.to_empty(device="cpu") and '
+            "initialise or load its weights first"
+        )

@@ -20,6 +20,8 @@ from weit_rl.placeholder import is_stored
 from weit_rl.plan import Plan, Slot, stack
 from weit_rl.seeds import seeded
 from weit_rl.skeleton import filled, holding, skeleton
+from weit_rl.turn import Turn
+from weit_rl.unready import refuse_meta
 
 
 class WeiT(nn.Module):
@@ -27,7 +29,8 @@ class WeiT(nn.Module):
 
     Its parameters are the bank's templates, the scalers and the free parameters: what is trained, and nothing else.
     Attributes and methods of ``net`` are reachable; a method runs with the composed weights. Activation checkpointing
-    works, inside ``net`` and around it.
+    works, inside ``net`` and around it. Threads that call one WeiT wait for each other; what ``materialize`` returns
+    runs in all at once.
 
     A slot whose parameters have ``requires_grad=False`` is frozen: its free parameter, or its scalers. Templates of the
     bank are shared, so a composed weight stays what it is only where they are frozen, too.
@@ -50,6 +53,7 @@ class WeiT(nn.Module):
 
     def __init__(self, net: nn.Module, bank: TemplateBank, plan: Plan, seed: int = 0):
         super().__init__()
+        refuse_meta(net, bank)
         self.plan, self.layout = plan, plan.layout(net)
         parameters, self.bank = dict(net.named_parameters()), bank
         frozen = {key for key, slot in self.layout.items() if _is_frozen(slot, parameters)}
@@ -58,7 +62,7 @@ class WeiT(nn.Module):
         self.free = Parameters(free, frozen)
         self.scalers = Parameters(dict(self._fresh_scalers(full, seeded("scalers", seed))), frozen)
         self._factors = Factors(bank, self.layout, self.scalers, self.free)
-        self.net = skeleton(net, self._factors)
+        self.net, self._turn = skeleton(net, self._factors), Turn()
 
     def _fresh_scalers(self, full: Mapping[str, Tensor], generator: torch.Generator) -> Iterator[tuple[str, Tensor]]:
         for key, slot in self.layout.items():
@@ -78,7 +82,7 @@ class WeiT(nn.Module):
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """The network's own forward, with composed weights."""
-        with holding(self.net, self.compose()) as net:
+        with self._turn, holding(self.net, self.compose()) as net:
             return net(*args, **kwargs)
 
     def __getattr__(self, name: str) -> Any:
@@ -95,7 +99,7 @@ class WeiT(nn.Module):
         weights = self.compose()
         made = [weight for weight in weights.values() if not is_stored(weight)]
         before = [weight._version for weight in made]
-        with holding(self.net, weights):
+        with self._turn, holding(self.net, weights):
             result = method(*args, **kwargs)
         if before != [weight._version for weight in made]:
             raise UserError(
@@ -129,7 +133,16 @@ class WeiT(nn.Module):
     @torch.no_grad()
     def materialize(self) -> nn.Module:
         """A plain network with the composed weights, independent of bank and scalers."""
+        self._refuse_running()
         return filled(self.net, self.compose())
+
+    def __getstate__(self) -> dict[str, Any]:
+        self._refuse_running()
+        return self.__dict__.copy()
+
+    def _refuse_running(self) -> None:
+        if self._turn.depth:
+            raise UserError("WeiT: is running, with composed weights inside; copy, save or materialize it afterwards")
 
 
 def _is_frozen(slot: Slot, parameters: Mapping[str, Tensor]) -> bool:

@@ -87,8 +87,6 @@ def outcomes(words: list[str], folder: Path) -> dict[str, bool]:
         "-c",
         os.devnull,
         "--continue-on-collection-errors",
-        "--rootdir",
-        str(place),
         f"--junitxml={report}",
     ]
     paths = os.pathsep.join([str(HERE), os.environ.get("PYTHONPATH", "")])

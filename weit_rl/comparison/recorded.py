@@ -157,7 +157,7 @@ def _called(names: Sequence[str], seeds: Sequence[int]) -> str:
 
 
 def seed_means(values: Sequence[float], seeds: Sequence[int]) -> list[float]:
-    """One value a seed: the mean of its runs, which are no draws of their own.
+    """Average the runs of each seed, which are no draws of their own.
 
     Args:
         values: one a run.

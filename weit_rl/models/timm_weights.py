@@ -10,6 +10,7 @@ import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from pickle import UnpicklingError
 from shlex import quote
 from typing import Any
 
@@ -19,12 +20,14 @@ from torch import Tensor
 from weit_rl.atomic import write_atomically
 from weit_rl.errors import UserError
 from weit_rl.home import expanded
+from weit_rl.output import complain, guarded, say
 
 NESTED = ("state_dict_ema", "model_ema", "state_dict", "model")  # what the weights lie under in some files, as in timm
 # parts of names, of what a network was wrapped in: DistributedDataParallel, torch.compile, FSDP, checkpointing
 WRAPPERS = {"module", "_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"}
 COUNT = "n_averaged"  # that torch's AveragedModel has beside the weights
 FILES = ("model.safetensors", "pytorch_model.bin")  # of a folder of the hub
+CLASSIFIERS = {f"{head}.{kind}" for head in ("head", "head.fc") for kind in ("weight", "bias")}  # maybe beside the rest
 EMBEDDINGS = ("patch_embed.proj.weight", "stem.0.weight")
 
 
@@ -53,14 +56,12 @@ def write_safetensors(path: str | Path, new: str | Path | None = None) -> Path:
     weights = {
         name: tensor.clone(memory_format=torch.contiguous_format) for name, tensor in read_weights(path, True).items()
     }
-    if not weights:
-        raise UserError(f"{path}: holds no weights")
     write_atomically(new, save(weights))
     return new
 
 
 def _converted(path: Path) -> Path:
-    """Where the safetensors of a pickle go."""
+    """Name the safetensors file of a pickle."""
     return path.with_name(FILES[0]) if path.name in FILES else path.with_suffix(".safetensors")
 
 
@@ -79,6 +80,11 @@ def read_weights(path: Path, allow_pickle: bool) -> dict[str, Tensor]:
         else:
             with torch.serialization.safe_globals([Namespace]):  # the options of a training, beside its weights
                 weights = dict(torch.load(path, map_location="cpu", weights_only=True))
+    except UnpicklingError as error:
+        raise UserError(
+            f"{path}: cannot be read as weights; it is damaged, or holds other objects, such as a whole network, which "
+            "may run code; if you trust it, load it yourself and write one with torch.save(net.state_dict(), NEW)"
+        ) from error
     except Exception as error:  # whatever torch and safetensors raise for a file that is cut short, pickled, no tensors
         reason = " ".join(str(error).split())[:120]
         raise UserError(f"{path}: cannot be read as weights ({reason}); give timm's .safetensors") from error
@@ -86,15 +92,18 @@ def read_weights(path: Path, allow_pickle: bool) -> dict[str, Tensor]:
 
 
 def _nested(weights: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The innermost of what lies under the usual names, averaged weights first."""
+    """Take the innermost of what lies under the usual names, averaged weights first."""
     for _ in NESTED:  # no deeper, since a file may hold itself
         weights = next((weights[key] for key in NESTED if isinstance(weights.get(key), Mapping)), weights)
     return weights
 
 
 def _unwrapped(path: Path, weights: Mapping[str, Any]) -> dict[str, Tensor]:
-    """The weights of the network itself, by its own names; UserError for several networks in one file."""
+    """Take the weights of the network itself, by its own names; UserError for several networks in one file."""
     pairs = [(_own_name(name), tensor) for name, tensor in weights.items() if isinstance(tensor, Tensor)]
+    if not pairs:
+        held = ", ".join(map(str, weights)) or "nothing"
+        raise UserError(f"{path}: holds no weights, also not as {' or '.join(NESTED)}, but {held}; save weights alone")
     named = {name: tensor for name, tensor in pairs if name != COUNT}
     if len(named) < sum(name != COUNT for name, _ in pairs):
         raise UserError(f"{path}: holds a network wrapped and as it is; give a file with one of them")
@@ -103,7 +112,8 @@ def _unwrapped(path: Path, weights: Mapping[str, Any]) -> dict[str, Tensor]:
         some = ", ".join(sorted(prefix or "no prefix" for prefix in above))
         raise UserError(f"{path}: holds several networks ({some}); give a file with one of them")
     prefix = min(above, default="")
-    return {name.removeprefix(prefix): tensor for name, tensor in named.items() if name.startswith(prefix)}
+    own = {name.removeprefix(prefix): tensor for name, tensor in named.items() if name.startswith(prefix)}
+    return {name: tensor for name, tensor in named.items() if name in CLASSIFIERS} | own
 
 
 def _own_name(name: str) -> str:
@@ -121,11 +131,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("file", help="what torch.save wrote")
     parser.add_argument("new", nargs="?", help="what is written (default: beside it, as .safetensors)")
     given = parser.parse_args(argv)
-    try:
-        print(f"written: {write_safetensors(given.file, given.new)}")
-    except UserError as error:
-        print(error, file=sys.stderr)
-        return 2
+    with guarded():
+        try:
+            say(f"written: {write_safetensors(given.file, given.new)}")
+        except UserError as error:
+            complain(str(error))
+            return 2
     return 0
 
 

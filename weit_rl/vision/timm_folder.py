@@ -18,7 +18,7 @@ from weit_rl.sizes import Size
 
 
 class _Family(NamedTuple):
-    """What timm has to know of a family.
+    """Facts of a family that timm needs.
 
     Attributes:
         architecture: one of timm's, whose sizes the arguments replace.

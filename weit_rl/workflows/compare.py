@@ -170,7 +170,7 @@ def _write(folder: Path, report: dict[str, Any], picture: bytes) -> list[str]:
 
 
 def _plain(value: Any) -> Any:
-    """As JSON holds it: an estimate by the names of its parts, those it lacks as null."""
+    """Turn an estimate into JSON, by the names of its parts; those it lacks are null."""
     if not isinstance(value, Estimate):
         return value
     return {name: None if math.isnan(part) else part for name, part in value._asdict().items()}

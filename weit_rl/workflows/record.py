@@ -80,7 +80,7 @@ def _checked_agent(cfg: Any, entry: EnvEntry) -> tuple[Path, str]:
 
 
 def place_of(dataset_id: str | None) -> Path | None:
-    """Where Minari finds a set of that name; None without one."""
+    """Name the folder where Minari finds a set of that name; None without a name."""
     return installed() / dataset_id if dataset_id else None
 
 

@@ -1,4 +1,4 @@
-"""What a run says of its data before it trains."""
+"""Remarks of a run on its data, before it trains."""
 
 from __future__ import annotations
 

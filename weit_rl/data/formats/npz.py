@@ -45,7 +45,8 @@ def read(path: Path) -> tuple[list[Episode], dict[str, Any]]:
     cut = [_episodes(arrays, file) for arrays, file in zip(loaded, files, strict=True)]
     made_in = {arrays["env_id"] for arrays in loaded if "env_id" in arrays}
     info: dict[str, Any] = {"env_id": ", ".join(sorted(made_in))} if made_in else {}
-    info["notes"] = [f"{file.name}: {note}" for file, (_, notes) in zip(files, cut, strict=True) for note in notes]
+    names = [f"{file.name}: " if path.is_dir() else "" for file in files]
+    info["notes"] = [name + note for name, (_, notes) in zip(names, cut, strict=True) for note in notes]
     return [episode for episodes, _ in cut for episode in episodes], info | _spaces(loaded, cut, path)
 
 

@@ -1,4 +1,4 @@
-"""Where the files of a set lie, ``CLASS/file`` or ``train/CLASS/file``, and what of it becomes no image.
+"""The layout of a set, ``CLASS/file`` or ``train/CLASS/file``, and warnings of files that become no image.
 
 Folders called train, val or test are parts where they hold class folders. One that holds files, beside other class
 folders, is a class like these: trains stand beside buses.
@@ -48,7 +48,7 @@ class Kind(NamedTuple):
 
 
 class Content(NamedTuple):
-    """What a folder or an archive holds, by paths inside it; hidden things are left out.
+    """The content of a folder or an archive, by paths inside it; hidden things are left out.
 
     Attributes:
         files: of the kind that is looked for.
@@ -62,7 +62,7 @@ class Content(NamedTuple):
 
 
 def tree_of(data: str, content: Content, kind: Kind) -> Tree:
-    """The files by part and class; a line says what else there is.
+    """Sort the files by part and class, and warn of all others.
 
     Raises:
         UserError: if they lie otherwise, or a class or part would be lost with files that cannot be read.
@@ -105,7 +105,7 @@ def _above(paths: list[Path_]) -> Path_:
 
 
 def _divided(data: str, places: list[Path_], kind: Kind) -> bool:
-    """Whether the first folders are parts, or else classes; UserError where some are this and some that."""
+    """Return True if the first folders are parts, False if classes; UserError if they are both."""
     first = {place[0] for place in places}
     parts = {name for name in first if name.lower() in PARTS}
     if parts == first and all(len(place) > 1 for place in places):
@@ -118,7 +118,7 @@ def _divided(data: str, places: list[Path_], kind: Kind) -> bool:
 
 
 def _tell_lost(data: str, content: Content, above: Path_, divided: bool, kind: Kind) -> None:
-    """One line for folders that give no class or part, one for files between the images; UserError for a loss."""
+    """Warn of folders that give no class or part, and of files between the images; UserError for a loss."""
 
     def depth(path: Path_) -> int:
         """How far a path lies below the folders of classes; 0 for one of these."""

@@ -14,7 +14,7 @@ from weit_rl.errors import UserError
 
 
 def are_pictures(images: Any) -> bool:
-    """Whether it is a list of paths or of Pillow's pictures, and no array."""
+    """Return True for a list of paths or of Pillow's pictures."""
     kinds = (str, os.PathLike, Image.Image)
     return isinstance(images, list | tuple) and bool(images) and all(isinstance(one, kinds) for one in images)
 

@@ -54,6 +54,11 @@ def _open(kind: Any, data: str, how: Reading, words: dict[str, Any]) -> Any:
         return kind(str(how.root), **words, **asked)
     except Exception as error:  # of whatever torchvision, an archive or the network raises
         reason = " ".join(str(error).split())[:200]
+        if how.download and data not in NO_DOWNLOAD:
+            raise UserError(
+                f"data={data}: cannot be put into {how.root} ({reason}); give data_root=FOLDER that can be written, or "
+                "that it lies in"
+            ) from error
         how_to = f"see torchvision.datasets.{data}" if data in NO_DOWNLOAD else "add download=true"
         raise UserError(
             f"data={data}: not in {how.root} ({reason}); {how_to}, or give data_root=FOLDER it lies in"
