@@ -14,7 +14,7 @@ def read_older_optimizers(policy: nn.Module) -> None:
     """Let the optimisers of a policy read such states, too: without the numbers of placeholders."""
     for net in [module for module in policy.modules() if isinstance(module, WeiT)]:
         for part in policy.modules():
-            optimizer = part.__dict__.get("optimizer")
+            optimizer: Any = part.__dict__.get("optimizer")
             first = None if optimizer is None else _place(optimizer, net)
             if first is not None:
                 count = sum(len(slot.names) for slot in net.layout.values())

@@ -58,7 +58,7 @@ def holding(shell: nn.Module, tensors: Mapping[str, Tensor]) -> Iterator[nn.Modu
     try:
         for name, tensor in tensors.items():
             module, leaf = _module(modules, name), _leaf(name)
-            place = module._buffers if leaf in module._buffers else module._parameters
+            place: dict[str, Any] = module._buffers if leaf in module._buffers else module._parameters
             if place.get(leaf) is not tensor:  # else a module that has several names
                 held.append((module, leaf, place[leaf] if _is_held(place, leaf) else _own(module, name)))
                 module.__dict__.pop(leaf, None)

@@ -10,7 +10,6 @@ import sys
 from argparse import ArgumentParser, Namespace
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from pickle import UnpicklingError
 from shlex import quote
 from typing import Any
 
@@ -80,12 +79,13 @@ def read_weights(path: Path, allow_pickle: bool) -> dict[str, Tensor]:
         else:
             with torch.serialization.safe_globals([Namespace]):  # the options of a training, beside its weights
                 weights = dict(torch.load(path, map_location="cpu", weights_only=True))
-    except UnpicklingError as error:
-        raise UserError(
-            f"{path}: cannot be read as weights; it is damaged, or holds other objects, such as a whole network, which "
-            "may run code; if you trust it, load it yourself and write one with torch.save(net.state_dict(), NEW)"
-        ) from error
     except Exception as error:  # whatever torch and safetensors raise for a file that is cut short, pickled, no tensors
+        if type(error).__name__ == "UnpicklingError":  # by its name: the module that can run code is imported nowhere
+            raise UserError(
+                f"{path}: cannot be read as weights; it is damaged, or holds other objects, such as a whole network, "
+                "which may run code; if you trust it, load it yourself and write one with "
+                "torch.save(net.state_dict(), NEW)"
+            ) from error
         reason = " ".join(str(error).split())[:120]
         raise UserError(f"{path}: cannot be read as weights ({reason}); give timm's .safetensors") from error
     return {name: _plain(name, tensor) for name, tensor in _unwrapped(path, _nested(weights)).items()}
