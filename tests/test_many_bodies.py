@@ -135,7 +135,9 @@ def test_bodies_are_trained_in_turn(data):
     assert not torch.equal(cheetah.free["head.weight"], before[0]) and torch.equal(
         hopper.free["head.weight"], before[1]
     )
-    assert hopper.free["norm_out.weight"] is cheetah.free["norm_out.weight"] and hopper.scalers is cheetah.scalers
+    assert hopper.free["norm_out.weight"] is cheetah.free["norm_out.weight"]
+    assert list(hopper.scalers) == list(cheetah.scalers)
+    assert all(hopper.scalers[key] is scalers for key, scalers in cheetah.scalers.items())
     optimizer.zero_grad()
     run.loss(run.nets)(1).backward()
     assert hopper.free["head.weight"].grad is not None and cheetah.free["head.weight"].grad is None
