@@ -12,15 +12,18 @@ from weit_rl.data.images import load_sources
 from weit_rl.models import MODELS
 
 CORE = {
-    *("activations", "bank", "bodies", "constraints", "infer", "initializers", "kept", "kernels"),
-    *("linear_probe", "masks", "parameters", "plan", "rank", "reconstruction", "regression", "resize", "scaling"),
-    *("seeds", "sizes", "spectrum", "start", "theory", "weit"),
+    *("activations", "bank", "block_places", "bodies", "constraints", "factors", "infer", "initializers", "kept"),
+    *("kernels", "linear_probe", "masks", "parameter_axes", "parameters", "placeholder", "plan", "rank"),
+    *("reconstruction", "regression", "resize", "scaling", "seeds", "sizes", "skeleton", "spectrum", "start", "theory"),
+    *("turn", "unready", "weit"),
 }
 BESIDE = {
     "atomic",
     "errors",
+    "home",
     "hub",
     "model_card",
+    "normaliser",
     "registry",
     "tensorfile",
     "training.loop",
