@@ -127,7 +127,7 @@ def test_a_loss_that_is_no_number_keeps_the_batch(tiny_data, tmp_path, monkeypat
     def batch(self, step):
         drawn = draw(self, step)
         if step == 25:
-            drawn["observations"][1, 0, 3] = np.inf
+            drawn["observations"][1, 0, 3] = np.nan
             seen.append(drawn)
         return drawn
 
