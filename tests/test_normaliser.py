@@ -193,6 +193,7 @@ def test_normalised_values_have_a_limit_that_comes_back_from_files(model, tmp_pa
     assert back.normalised(states).tolist() == [[-2, -1, 0, 1, 2]]
     near, far = (_acted(back, model, size) for size in (5.0, 1e9))
     assert torch.equal(near, far)
+    assert _acted(back, model, math.inf).isnan().any()
 
 
 def _options(model):

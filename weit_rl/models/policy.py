@@ -175,11 +175,14 @@ class Policy(nn.Module):
         return self.embed_observation(self.normalised(observations))
 
     def normalised(self, observations: Tensor) -> Tensor:
-        """Observations, or the states among them, in deviations from the mean, within their limits."""
+        """Observations, or the states among them, in deviations from the mean, within their limits.
+
+        An infinite observation is an error of the sensor or the data, and becomes NaN instead of a limit.
+        """
         check_observations(observations, self.observation_mean)
         scaled = (observations - self.observation_mean) / self.observation_std
         limit = self.observation_clip
-        return scaled if limit is None else scaled.clamp(-limit, limit)
+        return scaled if limit is None else scaled.clamp(-limit, limit) + 0 * observations
 
     def told(self, x: Tensor, returns: Tensor) -> Tensor:
         """What the head sees: the stream behind the blocks, told the return to earn where no token says it."""
