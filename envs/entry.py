@@ -229,10 +229,15 @@ def entry_of_file(name: Any, where: str, asked: Any = None) -> EnvEntry:
     """
     if not isinstance(name, str):
         raise UserError(f"{where}: names no environment, but {name!r:.60}")
-    env, _ = split_pixels(name)
-    if env.startswith("gym:") and env.count(":") > 1 and name != asked:
+    if imports_module(name) and name != asked:
         raise UserError(f"{where}: its environment imports a module; if you trust it, say so with env={name}")
     return env_entry(name)
+
+
+def imports_module(name: str) -> bool:
+    """Return whether an environment of that name needs a module to be imported, which runs its code."""
+    env, _ = split_pixels(name)
+    return env.startswith("gym:") and env.count(":") > 1
 
 
 @functools.cache

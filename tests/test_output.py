@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import warnings
 from io import BytesIO, StringIO, TextIOWrapper
 from pathlib import Path
 
@@ -182,3 +183,13 @@ def test_a_training_prints_its_folder_in_any_encoding(tiny_data, tmp_path):
     status, printed = run(code, "", PYTHONIOENCODING="ascii")
     assert status == 0 and "Traceback" not in printed, printed
     assert (folder / "evaluation.json").exists() and r"run folder: " in printed and r"l\xe4uft" in printed
+
+
+def test_a_warning_of_a_command_is_one_line_and_one_for_developers_has_its_place():
+    def shown(kind):
+        return warnings.formatwarning("data here: cut", kind, "a_file.py", 7)
+
+    with guarded():
+        assert shown(UserWarning) == shown(RuntimeWarning) == "warning: data here: cut\n"
+        assert shown(DeprecationWarning) == "a_file.py:7: DeprecationWarning: data here: cut\n"
+    assert shown(UserWarning).startswith("a_file.py:7: UserWarning")

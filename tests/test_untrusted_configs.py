@@ -1,5 +1,6 @@
 """Configs and the modules that environments name: nothing is made or imported that the user did not ask for."""
 
+import shlex
 import shutil
 import sys
 
@@ -8,8 +9,10 @@ import yaml
 from little_memory import refuses
 
 from weit_rl.command import compose
+from weit_rl.options import as_config
 from weit_rl.tensorfile import read_tensors, write_tensors
 from weit_rl.training.run_folder import RunFolder
+from weit_rl.workflows.going_on import command_to_resume, words_to_resume
 
 
 def test_no_option_makes_anything(refused, words, tmp_path):
@@ -50,6 +53,24 @@ def test_a_strangers_config(changes, says, refused, edited):
     run = edited(**changes)
     assert says in refused("train", f"resume={run}", folder=run)
     assert "antigravity" not in sys.modules
+
+
+@pytest.mark.parametrize("env", ["gym:a_module:X-v0", "gym:a_module:X-v0:pixels=64", ["Hopper", "gym:a_module:X-v0"]])
+def test_a_stopped_run_of_a_trusted_module_says_the_trust_again(env, tmp_path):
+    command = command_to_resume("pretrain", tmp_path, as_config({"env": env}))
+    python, _, module, *said = shlex.split(command)
+    assert (python, module) == ("python", "weit_rl.pretrain")
+    cfg = compose("pretrain", said)
+    assert cfg.resume == str(tmp_path) and cfg.env == env
+
+
+def test_a_stopped_run_says_its_task_and_no_more(tmp_path):
+    run = tmp_path / "a run"
+    words = words_to_resume(run, {"task": "classification"})
+    assert command_to_resume("train", run, {"task": "classification"}) == (
+        f"python -m weit_rl.train task=classification {words}"
+    )
+    assert words == words_to_resume(run, {"env": "gym:Pendulum-v1"}) == f"'resume={run}'"
 
 
 NO_CONFIGS = ["&a [*a]", "a: &a [x]\nb: &b [*a, *a]\nc: [*b, *b]", "[" * 2000, "a: !!python/name:os.system", "1", "- a",

@@ -10,6 +10,7 @@ import contextlib
 import io
 import os
 import sys
+import warnings
 from collections.abc import Iterable, Iterator
 from typing import Any, TextIO, cast
 
@@ -120,12 +121,21 @@ def guarded() -> Iterator[Output]:
     before = sys.stdout, sys.stderr
     out, err = (_output(stream) for stream in before)
     sys.stdout, sys.stderr = cast(TextIO, out), cast(TextIO, err)
+    standard, warnings.formatwarning = warnings.formatwarning, _warning
     try:
         yield out
     finally:
+        warnings.formatwarning = standard
         out.settle()
         err.settle()
         sys.stdout, sys.stderr = before
+
+
+def _warning(text: Warning | str, kind: type[Warning], file: str, number: int, line: str | None = None) -> str:
+    """A warning as a line: whoever runs a command looks for what to do, not for the place in the source."""
+    if issubclass(kind, UserWarning | RuntimeWarning):
+        return f"warning: {text}\n"
+    return f"{file}:{number}: {kind.__name__}: {text}\n"  # for developers
 
 
 def _hold_descriptors() -> None:

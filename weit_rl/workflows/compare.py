@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import shlex
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -26,6 +25,7 @@ from weit_rl.registry import unknown
 from weit_rl.seeds import COMPARISON
 from weit_rl.training.progress import table
 from weit_rl.workflows.evaluate import policy_of
+from weit_rl.workflows.going_on import command_to_resume
 
 CHECKPOINTS = ("best", "last")  # those that a run's own evaluation is of
 RETURNS = {"return": "return_mean", "+-": "return_std"}  # of no use beside those of another environment
@@ -138,7 +138,7 @@ def _show(report: Mapping[str, Any], runs: Mapping[str, RecordedRun], one_env: b
         say(f"{name}: mean of those that are finished {estimate.text()}{alone}")
     for name, run in runs.items():
         if run.report is None:
-            again = f"python -m weit_rl.train {shlex.quote(f'resume={run.path}')}"
+            again = command_to_resume("train", run.path, run.folder.config)
             say(f"unfinished: {name}, at step {run.folder.last_step()}; go on with: {again}")
 
 

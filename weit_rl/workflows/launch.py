@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
@@ -21,6 +20,7 @@ from weit_rl.training.device import set_up_torch
 from weit_rl.training.devices import Devices
 from weit_rl.training.follower import Follower
 from weit_rl.training.run_folder import RunFolder, checked
+from weit_rl.workflows.going_on import command_to_resume, texts
 from weit_rl.workflows.setup import check_model
 from weit_rl.workflows.together import LOST, joined, start
 from weit_rl.world import processes
@@ -88,7 +88,7 @@ def launch(verb: str, cfg: Any, make: Callable[[Any], Run], result: str) -> dict
                 cfg[name] = _absolute(cfg[name], name in NAMED)
         run = devices.together(lambda: make(cfg))
         folder = _folder(verb, cfg, resume, run, devices)
-        with resumable(folder, f"{verb} task={cfg.task}" if "task" in cfg else verb):
+        with resumable(folder, verb):
             return run(folder)
 
 
@@ -117,19 +117,14 @@ def resumed_config(verb: str, cfg: Any) -> Any:
     if set(stored) != set(default):
         raise UserError(f"resume={cfg.resume}: was not made by weit_rl.{verb}, or by another version of it")
     checked(stored, config_name(verb, [f"task={cfg.task}"] if "task" in cfg else []), cfg.resume, whole=True)
-    for name in _texts(stored.get("env")):
-        entry_of_file(name, cfg.resume, name if name in _texts(cfg.get("env")) else None)
+    for name in texts(stored.get("env")):
+        entry_of_file(name, cfg.resume, name if name in texts(cfg.get("env")) else None)
     if processes() > 1 or cfg.trainer != default.trainer:  # where it is made, not what it is
         stored.trainer = cfg.trainer
     other = [key for key in cfg if key != "resume" and cfg[key] != default[key] and cfg[key] != stored[key]]
     if other:
         raise UserError(f"resume={cfg.resume}: goes on with its own options; leave out {', '.join(other)}")
     return stored
-
-
-def _texts(value: Any) -> list[Any]:
-    """One or several as a list; none as an empty one."""
-    return [] if value is None else [value] if isinstance(value, str) else list(value)
 
 
 def taken_up(path: Path, run: Run) -> RunFolder:
@@ -161,7 +156,7 @@ class resumable:
     """Context: a stop inside, or a disk that takes no more, becomes one line that says how to go on."""
 
     def __init__(self, run: RunFolder, verb: str):
-        self.run, self.hint = run, f"go on with: python -m weit_rl.{verb} {shlex.quote(f'resume={run.path}')}"
+        self.run, self.hint = run, f"go on with: {command_to_resume(verb, run.path, run.config)}"
 
     def __enter__(self) -> RunFolder:
         return self.run

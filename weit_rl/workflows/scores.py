@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from typing import Any
 
 from torch import nn
@@ -15,6 +14,7 @@ from weit_rl.tensorfile import read_card
 from weit_rl.training.checkpoint import load_network, save_network
 from weit_rl.training.progress import table
 from weit_rl.training.run_folder import RunFolder
+from weit_rl.workflows.going_on import words_to_resume
 
 FAILED = "failed_episodes"
 
@@ -65,7 +65,7 @@ class Scores:
         episodes = self.cfg.get("episodes", 1)
         results = {name: self.task.evaluate(net, episodes, seed, "test") for name, net in nets.items()}
         for name, metrics in results.items():
-            again = shlex.quote(f"resume={self.run.path}")
+            again = words_to_resume(self.run.path, self.cfg)
             self.check(metrics, f"then {again}: the network is kept (checkpoint={name})")
         return results
 

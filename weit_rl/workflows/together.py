@@ -6,7 +6,6 @@ import contextlib
 import json
 import logging
 import os
-import shlex
 import signal
 import sys
 import warnings
@@ -20,6 +19,7 @@ from weit_rl.home import expanded
 from weit_rl.training.devices import ALONE, Devices
 from weit_rl.training.loop import NotFinite
 from weit_rl.training.run_folder import CONFIG, default_folder
+from weit_rl.workflows.going_on import command_to_resume
 from weit_rl.world import OWN, processes
 
 if TYPE_CHECKING:
@@ -104,12 +104,11 @@ def start(verb: str, words: list[str], cfg: Any, resume: str | None, result: str
     how = LaunchConfig(1, 1, count, run_id=OWN, rdzv_backend="c10d", rdzv_endpoint="localhost:0", max_restarts=0,
                        local_addr="localhost")  # fmt: skip
     place = [] if resume else [f"run_dir={path}"]
-    command = f"{verb} task={cfg.task}" if "task" in cfg else verb
     try:
         with _surroundings(count, cfg.threads):
             elastic_launch(how, sys.executable)("-m", f"weit_rl.{verb}", *words, *place)
     except (SignalException, ChildFailedError) as error:
-        hint = f"; go on with: python -m weit_rl.{command} {shlex.quote(f'resume={path}')}"
+        hint = f"; go on with: {command_to_resume(verb, path, cfg)}"
         raise _meaning(error, count, hint if (path / CONFIG).exists() else "") from None
     found = path / result
     report = json.loads(found.read_text()) if found.suffix == ".json" else TemplateBank.load(found).card
