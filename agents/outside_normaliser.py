@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import warnings
+import weakref
 from typing import Any
 
 from gymnasium.wrappers import NormalizeObservation
@@ -11,6 +12,8 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper, VecNormalize
 
 from weit_rl.errors import UserError
+
+_seen: weakref.WeakKeyDictionary[BaseAlgorithm, int] = weakref.WeakKeyDictionary()  # the id of its environment
 
 
 def outside_normaliser(env: VecEnv) -> str | None:
@@ -24,7 +27,7 @@ def outside_normaliser(env: VecEnv) -> str | None:
 
 
 def check_normalised_once(start: str) -> None:
-    """Look whether the algorithm that makes a policy right now has such an environment.
+    """Look whether the algorithm that makes or trains a policy right now has such an environment; once for each.
 
     Args:
         start: what brings a normaliser of its own, ``bank=...`` or ``checkpoint=...``.
@@ -33,8 +36,9 @@ def check_normalised_once(start: str) -> None:
         UserError: if it has. An agent that learned in such an environment gives a warning.
     """
     algorithm = _algorithm()
-    if algorithm is None or algorithm.env is None:
+    if algorithm is None or algorithm.env is None or _seen.get(algorithm) == id(algorithm.env):
         return
+    _seen[algorithm] = id(algorithm.env)
     outside = outside_normaliser(algorithm.env)
     if outside is None:
         return
@@ -47,7 +51,7 @@ def check_normalised_once(start: str) -> None:
 
 
 def _algorithm() -> BaseAlgorithm | None:
-    """The algorithm whose ``_setup_model`` is running: a policy is given spaces only, never the environment."""
+    """The algorithm whose method is running: a policy is given spaces only, never the environment."""
     frame = inspect.currentframe()
     while frame is not None:
         owner = frame.f_locals.get("self")

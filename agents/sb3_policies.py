@@ -62,6 +62,7 @@ class WeiTPolicy:
     critic_layers: ClassVar[dict[str, list[int]]] = {}  # what has layers of its own beside the actor
     adam: ClassVar[dict[str, Any]] = {}  # what Stable-Baselines3 sets of it
     sde: ClassVar[dict[str, float]] = {}  # what use_sde does otherwise than in Stable-Baselines3
+    normalises = False  # whether the actor has a normaliser of its own
 
     def __init__(
         self,
@@ -107,9 +108,16 @@ class WeiTPolicy:
         space, scaled_here = policy.observation_space, policy.normalize_images
         extractor = policy.features_extractor_class, policy.features_extractor_kwargs
         trunk, head = self.start.trunk(ActorInput.of(space, scaled_here, *extractor), policy.action_space)
-        if head is not None:
+        self.normalises = head is not None
+        if self.normalises:
             check_normalised_once(self.start.named)
         return trunk, head
+
+    def set_training_mode(self, mode: bool) -> None:
+        """Do as Stable-Baselines3's; before training, look at an environment that ``set_env`` gave the algorithm."""
+        if mode and self.normalises:
+            check_normalised_once(self.start.named)
+        super().set_training_mode(mode)  # type: ignore[misc]
 
     def log_std_of(self, head: nn.Linear | None) -> float:
         """The logarithm of the first standard deviation of actions in [-1, 1]."""

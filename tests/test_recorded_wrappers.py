@@ -214,6 +214,18 @@ def test_sets_that_say_nothing_are_in_the_environments_units(kind, tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["npz", "attributes"])
+def test_a_set_that_says_nothing_and_stops_at_1_is_a_warning(kind, tmp_path):
+    there = arrays(2)
+    there["actions"] = np.clip(there["actions"], -1, 1)
+    with pytest.warns(UserWarning, match="does not say its action space; .*action_low") as told:
+        read = load_trajectories(write(kind, tmp_path, there, {}), PENDULUM)
+    assert abs(read.actions).max() == 0.5 and len(told) == 1 and "in [-2, 2]; if" in str(told[0].message)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        load_trajectories(write(kind, tmp_path, there, {"max_action": 1.0}), PENDULUM)
+
+
+@pytest.mark.parametrize("kind", ["npz", "attributes"])
 def test_other_formats_name_wrappers_too(kind, tmp_path):
     spec = wrappers.NormalizeObservation(pendulum()).spec.to_json()
     said = refusal(load_trajectories, write(kind, tmp_path, arrays(2), {"env_spec": spec}), PENDULUM)

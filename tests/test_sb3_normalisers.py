@@ -61,6 +61,15 @@ def test_an_agent_that_learned_so_still_loads_and_is_warned_of(tmp_path):
     assert loaded.learn(8)
 
 
+@pytest.mark.parametrize("name", CONTINUOUS)
+def test_an_environment_given_later_is_looked_at_before_training_in_it(name):
+    agent = make(name, bank=BODY).learn(8)
+    agent.set_env(ENVIRONMENTS["VecNormalize"]())
+    with pytest.warns(UserWarning, match="normalised twice") as told:
+        agent.learn(16)
+    assert sum("normalised twice" in str(one.message) for one in told) == 1
+
+
 def test_which_environment_normalises():
     plain = make_vec_env(Cheetah)
     assert outside_normaliser(plain) is None

@@ -70,6 +70,12 @@ class OwnUnits:
             UserError: for actions outside the box that they are to be scaled from.
         """
         if not self.scaled or self.actions is None:
+            if self.actions is None and _looks_scaled(actions, entry.action_box):
+                notice(
+                    path,
+                    f" does not say its action space; its actions reach from -1 to 1, and {entry.name}'s lie in "
+                    f"{entry.action_box}; if a wrapper scaled them, name its bounds in the file (action_low, action_high)",
+                )
             unit = entry.action_box.unit(actions)
             return np.clip(unit, -1, 1) if self.clips else unit
         box = ActionBox(self.actions.low.astype(np.float32), self.actions.high.astype(np.float32))
@@ -80,6 +86,12 @@ class OwnUnits:
                 f"{actions.max():g}, and {entry.name}'s lie in {entry.action_box}; mend the space that it names"
             )
         return unit
+
+
+def _looks_scaled(actions: np.ndarray, box: ActionBox) -> bool:
+    """Whether every action stops at -1 and 1, and the environment's bounds are all further out."""
+    further = (box.low < -1 - NEAR).all() and (box.high > 1 + NEAR).all()
+    return bool(further and actions.size and actions.min() == -1 and actions.max() == 1)
 
 
 def _said(said: Any, kind: str, path: Path) -> dict[str, Part]:
