@@ -2,7 +2,7 @@
 PYTHON ?= python3
 RUN := .venv/bin/python -m
 
-# Threads of OpenMP that wait sleep soon, where other work shares the cores (weit_rl/cpu_cores.py); not over a user's word.
+# Threads of OpenMP that wait sleep soon, where other work shares the cores (weit_rl/common/cpu_cores.py); not over a user's word.
 ifeq ($(OMP_WAIT_POLICY)$(KMP_BLOCKTIME),)
 export GOMP_SPINCOUNT ?= 10000
 endif

@@ -9,7 +9,7 @@ import torch
 from gymnasium import spaces
 from torch import Tensor, nn
 
-from weit_rl.errors import UserError
+from weit_rl.common.errors import UserError
 
 
 class Squash(nn.Module):

@@ -10,7 +10,7 @@ from gymnasium import spaces
 from stable_baselines3.common.preprocessing import is_image_space
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor, CombinedExtractor, FlattenExtractor, NatureCNN
 
-from weit_rl.errors import UserError
+from weit_rl.common.errors import UserError
 
 ENCODED = (spaces.Box, spaces.Discrete, spaces.MultiDiscrete, spaces.MultiBinary)  # by Stable-Baselines3, as numbers
 COLOURS = 4  # the most channels of a single picture

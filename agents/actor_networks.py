@@ -8,18 +8,18 @@ from typing import Any
 import torch
 from torch import nn
 
-from weit_rl.bank import TemplateBank
-from weit_rl.bodies import bank_for, parts_of, seen, sizes_of, with_parts
-from weit_rl.errors import UserError
-from weit_rl.home import expanded
-from weit_rl.made_for import model_of
+from weit_rl.common.errors import UserError
+from weit_rl.common.home import expanded
+from weit_rl.common.registry import unknown
+from weit_rl.common.sizes import Size
+from weit_rl.core.bank import TemplateBank
+from weit_rl.core.bank_bodies import bank_for, parts_of, seen, sizes_of, with_parts
+from weit_rl.core.composed_network import WeiT
+from weit_rl.core.network_from_bank import network_of_size
 from weit_rl.models import MODELS
-from weit_rl.registry import unknown
-from weit_rl.shipped import named_bank
-from weit_rl.sizes import Size
-from weit_rl.start import network_of_size
+from weit_rl.models.bank_match import model_of
+from weit_rl.models.shipped_banks import named_bank
 from weit_rl.training.checkpoint import load_network
-from weit_rl.weit import WeiT
 
 TILE = 16  # of a network that no bank is given for
 FAMILIES = {False: ("mlp",), True: ("conv", "convnext_policy")}  # for pictures or not; the first where no bank says

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from weit_rl.errors import UserError
+from weit_rl.common.errors import UserError
 
 LONGEST = 16  # channels in a tile
 

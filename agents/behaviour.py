@@ -15,9 +15,9 @@ from weit_rl.agents.crash_watch import CrashWatch
 from weit_rl.agents.hyperparameters import checked
 from weit_rl.agents.running_statistics import NewStatistics, scaled
 from weit_rl.agents.snapshots import load_training_state, save_snapshot, save_training_state
-from weit_rl.errors import UserError
-from weit_rl.output import say
-from weit_rl.seeds import training_seed
+from weit_rl.common.errors import UserError
+from weit_rl.common.output import say
+from weit_rl.common.seeds import training_seed
 from weit_rl.training.progress import Progress
 
 STATE = "training_state.safetensors"

@@ -12,7 +12,7 @@ from sb3_contrib.qrdqn.policies import QRDQNPolicy
 from torch import nn
 
 from weit_rl.agents.sb3_policies import NAME, Chooser, OffPolicy, OnPolicy, RolloutActor, WeiTPolicy
-from weit_rl.errors import UserError
+from weit_rl.common.errors import UserError
 
 
 class TRPOWeiT(OnPolicy):

@@ -10,10 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from weit_rl.agents.given import one_each
-from weit_rl.envs.entry import EnvEntry
-from weit_rl.errors import UserError
-from weit_rl.weit import eval_mode
+from weit_rl.agents.input_checks import one_each
+from weit_rl.common.errors import UserError
+from weit_rl.core.composed_network import eval_mode
+from weit_rl.envs.registry import EnvEntry
 
 
 class History:

@@ -12,16 +12,16 @@ from weit_rl.agents.metadata import describe
 from weit_rl.agents.pictures import write_episodes
 from weit_rl.agents.recording import Act, AgentActor, check_played, counted, play, random_actor, summary
 from weit_rl.agents.snapshots import load_snapshot
-from weit_rl.atomic import write_atomically
+from weit_rl.common.errors import UserError
+from weit_rl.common.output import say
 from weit_rl.data.minari_names import level_id
 from weit_rl.envs.crashes import ADVICE
-from weit_rl.envs.entry import EnvEntry
-from weit_rl.errors import UserError
-from weit_rl.jsonfile import read_json
-from weit_rl.output import say
+from weit_rl.envs.registry import EnvEntry
+from weit_rl.storage.atomic_write import write_atomically
+from weit_rl.storage.json_file import read_json
 
 LEVELS = ("expert", "medium", "random")
-# First environment seeds, apart from those that weit_rl/seeds.py sets aside for validation, test and comparison.
+# First environment seeds, apart from those that weit_rl/common/seeds.py sets aside for validation, test and comparison.
 SELECTION_SEED, EVALUATION_SEED, RECORDING_SEED = 4_000_000, 5_000_000, 6_000_000
 LEVEL_SEEDS = 100_000  # recording seeds set aside for one level
 ACTING = "even episodes follow the policy's mean action, odd ones sample from the policy"

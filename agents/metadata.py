@@ -6,7 +6,7 @@ import importlib.metadata
 import re
 from typing import Any
 
-from weit_rl.envs.entry import EnvEntry
+from weit_rl.envs.registry import EnvEntry
 
 VERSIONS = ("gymnasium", "mujoco", "stable-baselines3", "sb3-contrib", "torch", "numpy", "minari")
 

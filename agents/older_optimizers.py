@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from weit_rl.weit import WeiT
+from weit_rl.core.composed_network import WeiT
 
 
 def read_older_optimizers(policy: nn.Module) -> None:

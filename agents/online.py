@@ -15,10 +15,10 @@ from torch import nn
 
 from weit_rl.agents.hyperparameters import checked
 from weit_rl.agents.sb3_policies import NAME
-from weit_rl.envs.entry import EnvEntry
-from weit_rl.errors import UserError
-from weit_rl.registry import unknown
-from weit_rl.seeds import training_seed
+from weit_rl.common.errors import UserError
+from weit_rl.common.registry import unknown
+from weit_rl.common.seeds import training_seed
+from weit_rl.envs.registry import EnvEntry
 
 ALGORITHMS = {
     "sac": stable_baselines3.SAC,

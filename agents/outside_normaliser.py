@@ -11,7 +11,7 @@ from gymnasium.wrappers import NormalizeObservation
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper, VecNormalize
 
-from weit_rl.errors import UserError
+from weit_rl.common.errors import UserError
 
 _seen: weakref.WeakKeyDictionary[BaseAlgorithm, int] = weakref.WeakKeyDictionary()  # the id of its environment
 

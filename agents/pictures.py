@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 
 from weit_rl.agents.recording import Episode, write_minari
-from weit_rl.atomic import check_space
+from weit_rl.common.errors import UserError
+from weit_rl.common.output import say
 from weit_rl.envs.camera import camera_of, renderer
-from weit_rl.envs.entry import EnvEntry
-from weit_rl.errors import UserError
-from weit_rl.output import say
+from weit_rl.envs.registry import EnvEntry
+from weit_rl.storage.atomic_write import check_space
 
 TOLERANCE = 1e-3  # of an observation: simulators are deterministic, but for rounding where actions are rescaled
 

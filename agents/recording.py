@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 import torch
 
+from weit_rl.common.errors import UserError
 from weit_rl.data.formats.minari_sets import STATES
 from weit_rl.envs.crashes import check_few
-from weit_rl.envs.entry import EnvEntry
-from weit_rl.errors import UserError
+from weit_rl.envs.registry import EnvEntry
 
 LAYOUT = "0.5.0"  # the first Minari of this layout: a release refuses what a later one, by its number, has written
 TOGETHER = 64  # environments stepped side by side in one process

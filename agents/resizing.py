@@ -18,12 +18,12 @@ from torch import Tensor, nn
 
 from weit_rl.agents.actor_widths import tile_edge, widths_times
 from weit_rl.agents.carried_training import carry_training
-from weit_rl.bank import TemplateBank
-from weit_rl.errors import UserError
+from weit_rl.common.errors import UserError
+from weit_rl.core.bank import TemplateBank
+from weit_rl.core.network_from_bank import network_of_size
+from weit_rl.core.plan import FIXED, Plan, Rule
+from weit_rl.fitting.least_squares import pivots, ridge
 from weit_rl.initializers.svd_bank import bank_from
-from weit_rl.plan import FIXED, Plan, Rule
-from weit_rl.regression import pivots, ridge
-from weit_rl.start import network_of_size
 from weit_rl.training.loop import Recipe, fit
 
 BATCH, NOT_COPIED = 256, ("self", "policy", "env", "policy_kwargs", "_init_setup_model", "device")

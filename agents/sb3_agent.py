@@ -12,10 +12,10 @@ import numpy as np
 
 from weit_rl.agents.recording import Act, AgentActor
 from weit_rl.agents.sb3_zip import ALGORITHMS, SPACES, check_sizes, read_settings
+from weit_rl.common.errors import UserError
+from weit_rl.common.home import expanded
 from weit_rl.envs.action_box import ActionBox
-from weit_rl.envs.entry import EnvEntry
-from weit_rl.errors import UserError
-from weit_rl.home import expanded
+from weit_rl.envs.registry import EnvEntry
 
 # What acting does not need is not unpickled: an older Python's functions and a replay buffer's size are a nuisance.
 LEFT_OUT: dict[str, Any] = {

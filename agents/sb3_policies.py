@@ -30,7 +30,7 @@ from weit_rl.agents.actor_inputs import ActorInput, usual_extractor
 from weit_rl.agents.older_optimizers import read_older_optimizers
 from weit_rl.agents.outside_normaliser import check_normalised_once
 from weit_rl.agents.trunk import Start, Trunk
-from weit_rl.errors import UserError
+from weit_rl.common.errors import UserError
 
 NAME = "WeiTPolicy"
 LOG_STD = -2.0  # of an actor that can act: explores, and keeps most of its return

@@ -8,8 +8,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from weit_rl.envs.entry import EnvEntry
-from weit_rl.errors import UserError
+from weit_rl.common.errors import UserError
+from weit_rl.envs.registry import EnvEntry
 
 Settings = Mapping[str, Any]  # of the zip's JSON; what is pickled there stays text
 

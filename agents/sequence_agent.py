@@ -10,12 +10,12 @@ import torch
 from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper, unwrap_vec_normalize
 from torch import Tensor
 
-from weit_rl.agents.given import check_memory, numbers, observed, one_each
+from weit_rl.agents.input_checks import check_memory, numbers, observed, one_each
 from weit_rl.agents.outside_normaliser import outside_normaliser
+from weit_rl.common.errors import UserError
+from weit_rl.common.home import expanded
 from weit_rl.envs.action_box import ActionBox
-from weit_rl.envs.entry import entry_of_file
-from weit_rl.errors import UserError
-from weit_rl.home import expanded
+from weit_rl.envs.registry import entry_of_file
 from weit_rl.training.checkpoint import load_network
 
 

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from weit_rl.errors import UserError
-from weit_rl.tensorfile import Card, newest, read_tensors, write_tensors
+from weit_rl.common.errors import UserError
+from weit_rl.storage.tensor_file import Card, newest, read_tensors, write_tensors
 from weit_rl.training.checkpoint import fill_optimizer, flatten_optimizer
 
 SNAPSHOT, TRAINING = "weit_rl snapshot 1", "weit_rl behaviour training 1"

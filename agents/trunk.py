@@ -22,11 +22,11 @@ from weit_rl.agents.actor_networks import (
     load,
     trained,
 )
-from weit_rl.errors import UserError
+from weit_rl.common.errors import UserError
+from weit_rl.common.registry import unknown
+from weit_rl.common.sizes import Size
+from weit_rl.core.composed_network import WeiT
 from weit_rl.models.mlp import MLP
-from weit_rl.registry import unknown
-from weit_rl.sizes import Size
-from weit_rl.weit import WeiT
 
 MODES = ("dense", "scalers")
 

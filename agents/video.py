@@ -11,15 +11,15 @@ from torch import nn
 
 from weit_rl.agents.contact_sheet import Film
 from weit_rl.agents.evaluation import rollout
+from weit_rl.common.errors import UserError
 from weit_rl.envs.camera import is_mujoco
-from weit_rl.envs.entry import EnvEntry
 from weit_rl.envs.floor import endless_floor
+from weit_rl.envs.registry import EnvEntry
 from weit_rl.envs.rendering import check_draws, working_renderer
-from weit_rl.errors import UserError
 
 PROBE = """
 import sys
-from weit_rl.envs.entry import env_entry
+from weit_rl.envs.registry import env_entry
 env = env_entry(sys.argv[1]).make(render_mode="rgb_array")
 env.reset()
 assert env.render() is not None, "it draws no pictures"

@@ -16,9 +16,9 @@ from pathlib import Path
 
 import yaml
 
+from weit_rl.common.errors import NotDefined
 from weit_rl.comparison.runs import finish, finish_training
 from weit_rl.comparison.tables import Table
-from weit_rl.errors import NotDefined
 
 FROZEN = yaml.safe_load((Path(__file__).parent / "frozen.yaml").read_text())
 Variant = tuple[list[str], list[str]]  # options of pre-training (none: the bank that ships), options of training

@@ -21,7 +21,7 @@ from collections.abc import Iterator
 
 from turns import heading
 
-from weit_rl.cpu_cores import SHORT_SPIN, WAITING, usable_cores
+from weit_rl.common.cpu_cores import SHORT_SPIN, WAITING, usable_cores
 
 WAYS = {  # how threads wait
     "GNU's own spin (300000)": {"GOMP_SPINCOUNT": "300000"},
@@ -36,7 +36,7 @@ def steps_a_second(seconds: float) -> float:
     import torch
     from step_cost import SIZE, recorded
 
-    from weit_rl.envs.entry import env_entry
+    from weit_rl.envs.registry import env_entry
     from weit_rl.tasks.control import Control, ControlConfig
 
     torch.set_num_threads(usable_cores())

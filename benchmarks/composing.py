@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from weit_rl.kernels import reference
-from weit_rl.kernels.compose import compose
+from weit_rl.kernels.operator import compose
 
 
 class Factors(NamedTuple):

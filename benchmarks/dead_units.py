@@ -11,7 +11,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from weit_rl.activations import Record
+from weit_rl.fitting.layer_inputs import Record
 from weit_rl.tasks.control_options import control_task
 from weit_rl.training.checkpoint import load_network
 from weit_rl.training.run_folder import RunFolder

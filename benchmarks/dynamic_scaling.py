@@ -10,11 +10,11 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from weit_rl.command import compose
+from weit_rl.common.sizes import Size
 from weit_rl.comparison.runs import finish_training
 from weit_rl.comparison.tables import Table
-from weit_rl.scaling import segments
-from weit_rl.sizes import Size
+from weit_rl.core.growing import segments
+from weit_rl.options.command import compose
 from weit_rl.tasks.control_options import control_task
 from weit_rl.training.flops import step_flops
 from weit_rl.training.run_folder import RunFolder

@@ -22,7 +22,7 @@ import numpy as np
 import psutil
 from turns import heading, ratio
 
-from weit_rl.envs.entry import env_entry
+from weit_rl.envs.registry import env_entry
 
 ENV, GYM_ID, SEED = "HalfCheetah", "HalfCheetah-v5", 0
 Way = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]  # actions (T, count, act) -> (T, count, obs), (T, count)

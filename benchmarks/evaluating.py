@@ -19,10 +19,10 @@ from turns import heading
 
 from weit_rl.agents.evaluation import rollout
 from weit_rl.agents.sequence_agent import SequenceAgent
-from weit_rl.command import compose
-from weit_rl.envs.entry import env_entry
-from weit_rl.seeds import TEST_SEED
-from weit_rl.workflows.train import TrainRun
+from weit_rl.common.seeds import TEST_SEED
+from weit_rl.envs.registry import env_entry
+from weit_rl.options.command import compose
+from weit_rl.workflows.train_run import TrainRun
 
 Spent = dict[str, float]
 

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from weit_rl.command import compose
+from weit_rl.options.command import compose
 from weit_rl.tasks import kind_named
 from weit_rl.tasks.sample_quality import classifier, compared
 

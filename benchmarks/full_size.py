@@ -10,14 +10,14 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from weit_rl.bank import TemplateBank
-from weit_rl.command import compose
+from weit_rl.common.sizes import Size
 from weit_rl.comparison.runs import finish_training
 from weit_rl.comparison.tables import Table
-from weit_rl.shipped import BANKS
-from weit_rl.sizes import Size
+from weit_rl.core.bank import TemplateBank
+from weit_rl.models.shipped_banks import BANKS
+from weit_rl.options.command import compose
 from weit_rl.training.flops import step_flops
-from weit_rl.workflows.pretrain import PretrainRun
+from weit_rl.workflows.pretrain_run import PretrainRun
 
 
 def step_ratio(config: dict) -> float:

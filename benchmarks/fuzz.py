@@ -27,9 +27,9 @@ from typing import NamedTuple
 import samples
 from mutations import spoil, warp
 
+from weit_rl.common.errors import UserError
 from weit_rl.comparison.tables import Table
-from weit_rl.errors import UserError
-from weit_rl.limits import limit_process
+from weit_rl.storage.read_limits import limit_process
 
 SECONDS, BYTES = 60, 4 * 2**30  # that a reader may take, for files of a few kilobytes
 

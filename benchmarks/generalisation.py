@@ -16,15 +16,15 @@ from typing import Any
 
 import torch
 
-from weit_rl.bank import TemplateBank
-from weit_rl.command import compose
-from weit_rl.sizes import Size
+from weit_rl.common.sizes import Size
+from weit_rl.core.bank import TemplateBank
+from weit_rl.core.composed_network import eval_mode
+from weit_rl.core.counts import numbers, occam_bound
+from weit_rl.options.command import compose
 from weit_rl.tasks.control import Control
 from weit_rl.tasks.control_options import control_task
-from weit_rl.theory import numbers, occam_bound
 from weit_rl.training.checkpoint import load_network
-from weit_rl.weit import eval_mode
-from weit_rl.workflows.train import train
+from weit_rl.workflows.training import train
 
 LARGEST = 4.0  # squared error of actions in [-1, 1]
 BATCHES = 100

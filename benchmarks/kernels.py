@@ -92,7 +92,7 @@ def of_a_step(rounds: int) -> Iterator[str]:
     """The share of a training step."""
     from step_cost import STREAMS, jobs, recorded
 
-    from weit_rl.envs.entry import env_entry
+    from weit_rl.envs.registry import env_entry
     from weit_rl.tasks.control import Control, ControlConfig
 
     yield "| 128 x 3, batch 64, tile 16, N = 32 | dense step, ms | composed step | composing alone |\n|---|---|---|---|"

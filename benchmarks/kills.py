@@ -25,14 +25,14 @@ from typing import NamedTuple
 import h5py
 import numpy as np
 
-from weit_rl import atomic
 from weit_rl.benchmark import main as benchmark
 from weit_rl.collect import main as collect
-from weit_rl.command import compose
 from weit_rl.comparison.runs import finish
 from weit_rl.comparison.tables import Table
 from weit_rl.data.formats.d4rl import ARRAYS
-from weit_rl.envs.entry import env_entry
+from weit_rl.envs.registry import env_entry
+from weit_rl.options.command import compose
+from weit_rl.storage import atomic_write as atomic
 
 TINY = ["env=Reacher", "batch_size=4", "context=5", "threads=1", "episodes=2"]
 TRAIN = [*TINY, "size=96x3", "validation_episodes=2"]

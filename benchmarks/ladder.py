@@ -20,7 +20,7 @@ from rows import Row, append, finished
 
 from weit_rl.comparison.runs import finish, finish_training
 from weit_rl.comparison.tables import Table
-from weit_rl.tensorfile import read_card
+from weit_rl.storage.tensor_file import read_card
 
 SIZES = ("64x2", "64x4", "96x3", "96x6", "128x3", "128x4", "160x3", "192x4", "224x6", "256x8")
 SMALL = ["size=64x4", "widths=[64]", "depths=[2, 3, 4]"]  # one cheap width: every wider size is widened from it

@@ -19,11 +19,10 @@ from step_cost import recorded
 from torch import nn
 from turns import interleaved
 
+from weit_rl.common.sizes import LADDER, Size
 from weit_rl.comparison.tables import Table
-from weit_rl.deploy.formats import FORMATS, Step
-from weit_rl.deploy.graph import GRAPHS, Graph
-from weit_rl.envs.entry import env_entry
-from weit_rl.sizes import LADDER, Size
+from weit_rl.deploy.registry import FORMATS, GRAPHS, Graph, Step
+from weit_rl.envs.registry import env_entry
 from weit_rl.tasks.control import Control, ControlConfig
 
 BLOCK = 20  # calls that are timed as one

@@ -18,10 +18,10 @@ from pathlib import Path
 import yaml
 from rows import Row, append, finished
 
-from weit_rl.command import compose
 from weit_rl.comparison.runs import finish, finish_training
 from weit_rl.comparison.tables import Table
-from weit_rl.shipped import own_bank
+from weit_rl.models.shipped_banks import own_bank
+from weit_rl.options.command import compose
 
 FROZEN = yaml.safe_load((Path(__file__).parent / "frozen.yaml").read_text())
 BODIES = "[HalfCheetah, Hopper, Walker2d, Swimmer]"
@@ -128,7 +128,7 @@ def main() -> None:
     (number, parts), out = arguments.part, arguments.out
     out.mkdir(parents=True, exist_ok=True)
     if arguments.what == "data":
-        from weit_rl.workflows.collect import collect
+        from weit_rl.workflows.collect_modes import collect
 
         for body, words in list(HELD_OUT.items())[number::parts]:
             place = out / "data" / body.replace(":", "-")

@@ -20,7 +20,7 @@ from typing import Any
 
 from rows import Row, append, finished
 
-from weit_rl.command import compose
+from weit_rl.options.command import compose
 
 SIZE = "96x3"
 SAMPLED = ["size=128x4", "widths=[64, 128]", "depths=[2, 4]", "steps=1000", "score_sizes=[]"]
@@ -50,7 +50,7 @@ def speak(out: Path) -> None:
 
 def render(out: Path) -> None:
     """20 episodes of the expert level, seen in pictures, with their states."""
-    from weit_rl.workflows.collect import collect
+    from weit_rl.workflows.collect_modes import collect
 
     collect(compose("collect", ["mode=render", "env=HalfCheetah", "pixels=64", "data=expert", f"run_dir={out}"]))
 
@@ -86,8 +86,8 @@ MODALITIES = {
 
 def run(name: str, out: Path) -> None:
     """Data, bank and every cell of a modality that has no row yet."""
-    from weit_rl.workflows.pretrain import pretrain
-    from weit_rl.workflows.train import train
+    from weit_rl.workflows.pretrain_run import pretrain
+    from weit_rl.workflows.training import train
 
     own, bank = MODALITIES[name], out / "banks" / name
     data = out / "recorded" / own.data

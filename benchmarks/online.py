@@ -21,14 +21,14 @@ from matplotlib.figure import Figure
 
 from weit_rl.agents.online import ALGORITHMS, environments
 from weit_rl.agents.recording import agent_actor, play, summary
-from weit_rl.atomic import write_atomically
+from weit_rl.common.seeds import VALIDATION
 from weit_rl.comparison.runs import finish_training
 from weit_rl.comparison.statistics import mean
 from weit_rl.comparison.tables import Table
-from weit_rl.envs.entry import env_entry
-from weit_rl.seeds import VALIDATION
+from weit_rl.envs.registry import env_entry
+from weit_rl.storage.atomic_write import write_atomically
 from weit_rl.training.run_folder import RunFolder
-from weit_rl.workflows.online import PARTS
+from weit_rl.workflows.online_stage import PARTS
 
 ENV, AGENT, SIZE, STEPS, EPISODES, SEEDS = "HalfCheetah", "sac", "64x2", 20_000, 5, (0, 1, 2)
 GOALS = (1000, 3000, 5000, 9000, 10000, 10500)

@@ -18,7 +18,7 @@ from rows import finished
 from sizes import FIELDS as STATES
 from sizes import FROZEN, ROWS, Cell, make_banks, run
 
-from weit_rl.command import compose
+from weit_rl.options.command import compose
 
 FIELDS = [*STATES, "validation_loss"]
 EPISODES = 40  # of data, the best level
@@ -36,7 +36,7 @@ RECORDED = {  # how the data of an environment come about: drawn from what ships
 
 def record(env: str, out: Path) -> None:
     """Make the data, or go on with it."""
-    from weit_rl.workflows.collect import collect
+    from weit_rl.workflows.collect_modes import collect
 
     folder = out / "recorded"
     if RECORDED[env][0] != "mode=render" or not folder.exists():

@@ -19,13 +19,13 @@ from step_cost import recorded
 from turns import interleaved
 
 from weit_rl import Size
-from weit_rl.command import compose
 from weit_rl.comparison.tables import Table
-from weit_rl.envs.entry import env_entry
+from weit_rl.envs.registry import env_entry
+from weit_rl.options.command import compose
 from weit_rl.tasks.control import Control, ControlConfig
 from weit_rl.training.device import set_up_torch
 from weit_rl.training.pretraining import MaskedLoss
-from weit_rl.workflows.pretrain import PretrainRun
+from weit_rl.workflows.pretrain_run import PretrainRun
 
 SIZES = ("32x3", "64x2", "64x5", "128x3", "128x6", "160x5", "256x8")
 PAIR = ("highest", "medium")

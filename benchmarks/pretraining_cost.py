@@ -22,8 +22,8 @@ from step_cost import STREAMS, recorded
 from turns import heading, interleaved, ratio
 
 from weit_rl import Size, TemplateBank, WeiT
-from weit_rl.envs.entry import env_entry
-from weit_rl.masks import Masks
+from weit_rl.core.size_sampler import Masks
+from weit_rl.envs.registry import env_entry
 from weit_rl.tasks.control import Control, ControlConfig
 from weit_rl.training.pretraining import MaskedLoss
 

@@ -6,7 +6,7 @@ python benchmarks/random_returns.py > benchmarks/random_returns.md
 import numpy as np
 
 from weit_rl.agents.recording import play, random_actor
-from weit_rl.envs.entry import env_entry
+from weit_rl.envs.registry import env_entry
 
 NAMES = ("Swimmer", "Humanoid", "HumanoidStandup", "Reacher", "Pusher", "InvertedPendulum", "InvertedDoublePendulum")
 SEEDS = range(3_000_000, 3_000_100)

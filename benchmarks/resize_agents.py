@@ -17,7 +17,7 @@ from weit_rl.agents.online import environments
 from weit_rl.agents.recording import agent_actor, play, summary
 from weit_rl.agents.resizing import resized, seen_by
 from weit_rl.comparison.tables import Table
-from weit_rl.envs.entry import EnvEntry, env_entry
+from weit_rl.envs.registry import EnvEntry, env_entry
 
 EPISODES, FIRST_SEED, STAGES = 20, 2_000_000, (0, 300)
 FACTORS = {"half": 0.5, "double": 2}

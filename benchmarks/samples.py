@@ -28,31 +28,31 @@ from safetensors.torch import save_file
 
 from weit_rl.agents.recording import Episode, write_minari
 from weit_rl.agents.sb3_zip import algorithm_of, check_sizes, read_settings
-from weit_rl.bank import TemplateBank
-from weit_rl.choices import check_numbers
-from weit_rl.command import compose
+from weit_rl.common.sizes import Size
 from weit_rl.comparison.cell import fields_of
 from weit_rl.comparison.grid import Grid
 from weit_rl.comparison.rates import best_rates, read_rates, write_rates
-from weit_rl.comparison.recorded import RecordedRun
 from weit_rl.comparison.results import COUNTS, Results
+from weit_rl.comparison.run_records import RecordedRun
+from weit_rl.core.bank import TemplateBank
+from weit_rl.core.composed_network import WeiT
 from weit_rl.data import Trajectories, load_trajectories
-from weit_rl.data.formats import load_formats
+from weit_rl.data.formats import FORMATS
 from weit_rl.data.formats.d4rl import ARRAYS
 from weit_rl.data.images import load_images
-from weit_rl.envs.entry import env_entry
-from weit_rl.jsonfile import read_json
+from weit_rl.envs.registry import env_entry
 from weit_rl.models import MODELS
 from weit_rl.models.timm_checkpoint import load_timm
-from weit_rl.sizes import Size
+from weit_rl.options.choices import check_numbers
+from weit_rl.options.command import compose
+from weit_rl.storage.json_file import read_json
+from weit_rl.storage.tensor_file import read_tensors, write_tensors
 from weit_rl.tasks.control import Control, ControlConfig
-from weit_rl.tensorfile import read_tensors, write_tensors
 from weit_rl.training.checkpoint import load_network, load_training, save_network, save_training
 from weit_rl.training.run_folder import RunFolder
-from weit_rl.weit import WeiT
-from weit_rl.workflows.launch import resumed_config
-from weit_rl.workflows.pretrain import source_tensors
-from weit_rl.workflows.setup import bank_of, source_of
+from weit_rl.workflows.pretrain_run import source_tensors
+from weit_rl.workflows.run_launch import resumed_config
+from weit_rl.workflows.run_setup import bank_of, source_of
 
 FILE = "x.safetensors"
 Spoil = Callable[[Any, random.Random], Any]
@@ -215,8 +215,8 @@ def of_format(name: str, place: str = "") -> Callable[[Path], Any]:
     def read(folder: Path) -> Any:
         path = folder / place
         if name == "npz":
-            return Trajectories.join(*load_formats().get(name).read(path))
-        return load_formats().get(name).read(path)
+            return Trajectories.join(*FORMATS.get(name).read(path))
+        return FORMATS.get(name).read(path)
 
     return read
 

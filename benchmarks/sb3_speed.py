@@ -17,7 +17,7 @@ import torch
 from turns import heading, interleaved, ratio
 
 from weit_rl.agents.online import ALGORITHMS, environments
-from weit_rl.envs.entry import env_entry
+from weit_rl.envs.registry import env_entry
 
 ENV, SIZE = "HalfCheetah", "64x2"
 OURS = ("WeiTPolicy", {"size": SIZE, "bank": ENV})

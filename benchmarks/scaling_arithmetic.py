@@ -16,9 +16,9 @@ import torch
 from torch import Tensor, nn
 
 from weit_rl import Size, TemplateBank
+from weit_rl.core.counts import compose_flops, numbers
 from weit_rl.models import MODELS
-from weit_rl.shipped import own_bank
-from weit_rl.theory import compose_flops, numbers
+from weit_rl.models.shipped_banks import own_bank
 from weit_rl.training.flops import Flops
 
 PIXELS, CLASSES, IMAGES = 224, 1000, 1_281_167  # ImageNet-1k's training images

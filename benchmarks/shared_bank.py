@@ -18,8 +18,8 @@ from rows import Row, append, finished
 from weit_rl.comparison.runs import finish_training
 from weit_rl.comparison.tables import Table
 from weit_rl.data import load_trajectories
-from weit_rl.envs.entry import env_entry
-from weit_rl.shipped import own_bank, shipped_bank
+from weit_rl.envs.registry import env_entry
+from weit_rl.models.shipped_banks import own_bank, shipped_bank
 
 SHARED = "of four bodies"
 STARTS = [*((body, SHARED) for body in ("HalfCheetah", "Hopper", "Walker2d", "Swimmer")), ("HalfCheetah", "its own")]

@@ -21,7 +21,7 @@ from typing import Any
 import yaml
 from rows import append, finished
 
-from weit_rl.command import compose
+from weit_rl.options.command import compose
 
 FROZEN = yaml.safe_load((Path(__file__).parent / "frozen.yaml").read_text())
 FIELDS = ["method", "size", "seed", "scaler_steps", "train_steps", "return_mean", "return_std", "score", "seconds"]
@@ -65,7 +65,7 @@ def bank_of(out: Path, seed: int) -> Path:
 
 def make_banks(out: Path, data: str, one_seed: bool, part: tuple[int, int], options: Sequence[str] = ()) -> None:
     """Pre-train this part's banks with the default configuration and these options, or go on with them."""
-    from weit_rl.workflows.pretrain import pretrain
+    from weit_rl.workflows.pretrain_run import pretrain
 
     for seed in FROZEN["seeds"][: 1 if one_seed else None][part[0] :: part[1]]:
         path = bank_of(out, seed)
@@ -79,7 +79,7 @@ def run_cell(
     cell: Cell, out: Path, data: str, options: Sequence[str] = (), fields: Sequence[str] = FIELDS
 ) -> dict[str, Any]:
     """Train one cell with the public command's own code and score it on test episodes."""
-    from weit_rl.workflows.train import train
+    from weit_rl.workflows.training import train
 
     folder = out / "runs" / "-".join(cell.key())
     shutil.rmtree(folder, ignore_errors=True)

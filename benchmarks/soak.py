@@ -21,13 +21,13 @@ from statistics import median
 from typing import NamedTuple
 
 from weit_rl.agents.evaluation import episode_returns
-from weit_rl.command import compose
+from weit_rl.common.seeds import TEST_SEED
 from weit_rl.comparison.tables import Table
-from weit_rl.envs.entry import env_entry
+from weit_rl.envs.registry import env_entry
+from weit_rl.options.command import compose
 from weit_rl.pretrain import main as pretrain
-from weit_rl.seeds import TEST_SEED
 from weit_rl.training.checkpoint import load_network
-from weit_rl.workflows.train import train
+from weit_rl.workflows.training import train
 
 GROWTH = 0.02  # of the memory, that is put down to chance
 TOGETHER = 10  # episodes played side by side

@@ -19,7 +19,7 @@ from turns import interleaved
 
 from weit_rl import Size, TemplateBank, WeiT
 from weit_rl.data import Trajectories
-from weit_rl.envs.entry import env_entry
+from weit_rl.envs.registry import env_entry
 from weit_rl.tasks.control import Control, ControlConfig
 
 

@@ -25,7 +25,7 @@ from turns import heading, interleaved, ratio
 
 from weit_rl import Size
 from weit_rl.data import Trajectories
-from weit_rl.envs.entry import env_entry
+from weit_rl.envs.registry import env_entry
 from weit_rl.tasks.control import Control, ControlConfig
 from weit_rl.training.device import set_up_torch
 

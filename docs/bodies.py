@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from weit_rl.envs.body_heights import lowest
-from weit_rl.envs.entry import env_entry
+from weit_rl.envs.registry import env_entry
 
 ROWS = {  # distance (m) and elevation (degrees) of the camera, what the joints are bent by in turn (rad), bodies
     "HalfCheetah": (2.6, -5, [0.0], ["", "torso=1.5", "limbs=0.6", "limbs=1.4", "segments=4"]),

@@ -18,8 +18,8 @@ from matplotlib.patches import Rectangle
 from torch import nn
 
 from weit_rl import Plan, Rule, TemplateBank, WeiT
-from weit_rl.plan import LAYER
-from weit_rl.resize import layer_map, resize, shares
+from weit_rl.core.plan import LAYER
+from weit_rl.core.resize import layer_map, resize, shares
 
 TILE, COLOURS = 4, "RdBu_r"
 PLAN = Plan(

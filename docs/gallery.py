@@ -18,10 +18,10 @@ from pathlib import Path
 
 from weit_rl import evaluate, train
 from weit_rl.agents.video import PROBE
-from weit_rl.atomic import write_atomically
-from weit_rl.command import compose
+from weit_rl.common.errors import UserError
 from weit_rl.envs.rendering import working_renderer
-from weit_rl.errors import UserError
+from weit_rl.options.command import compose
+from weit_rl.storage.atomic_write import write_atomically
 
 ROOT = Path(__file__).parents[1]
 ENV = "HalfCheetah"

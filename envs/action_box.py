@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    import gymnasium
     from gymnasium import spaces
 
 
@@ -57,14 +56,6 @@ class ActionBox:
             return actions
         middle, half = self._middle_and_half()
         return (actions - middle) / half
-
-    def rescaled(self, env: gymnasium.Env) -> gymnasium.Env:
-        """The environment acting in [-1, 1]: itself, where it does."""
-        if self.is_unit:
-            return env
-        from weit_rl.envs.wrappers.unit_actions import UnitActions
-
-        return UnitActions(env)
 
     def __str__(self) -> str:
         pairs = sorted({f"[{low:g}, {high:g}]" for low, high in zip(self.low, self.high, strict=True)})

@@ -6,9 +6,9 @@ import functools
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from weit_rl.envs.entry import OPEN, EnvEntry
+from weit_rl.common.errors import UserError
 from weit_rl.envs.mujoco_warnings import watch_mujoco
-from weit_rl.errors import UserError
+from weit_rl.envs.registry import OPEN, EnvEntry
 
 if TYPE_CHECKING:
     import gymnasium

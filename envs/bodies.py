@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from weit_rl.common.errors import UserError
 from weit_rl.envs.body_parameters import BODIES, number_of
-from weit_rl.envs.entry import ENVS, OPEN, EnvEntry
-from weit_rl.errors import UserError
+from weit_rl.envs.registry import ENVS, OPEN, EnvEntry
 
 
 @dataclass(frozen=True)

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from weit_rl.common.errors import UserError
 from weit_rl.envs import gymnasium_mujoco
 from weit_rl.envs.bodies import Body
 from weit_rl.envs.body_editing import build
 from weit_rl.envs.body_heights import lifts_torso
-from weit_rl.envs.entry import ENVS
-from weit_rl.errors import UserError
+from weit_rl.envs.registry import ENVS
 
 if TYPE_CHECKING:
     import gymnasium

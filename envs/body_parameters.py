@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from weit_rl.errors import UserError
-from weit_rl.registry import unknown
+from weit_rl.common.errors import UserError
+from weit_rl.common.registry import unknown
 
 
 @dataclass(frozen=True)

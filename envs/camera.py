@@ -16,9 +16,9 @@ from typing import Any
 
 import numpy as np
 
+from weit_rl.common.errors import UserError
 from weit_rl.envs.floor import follow, place
 from weit_rl.envs.rendering import load_triton_first, working_renderer
-from weit_rl.errors import UserError
 
 PROBE = """
 import importlib, os

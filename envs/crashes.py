@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from weit_rl.errors import UserError
-
-if TYPE_CHECKING:
-    import gymnasium
+from weit_rl.common.errors import UserError
 
 ADVICE = "repair the environment, or use another one"
 # What an error in somebody's code, a missing library or a full disk raises. All other exceptions are the simulator's:
@@ -35,23 +32,6 @@ def is_mistake(error: Exception) -> bool:
 def reason_of(error: Exception) -> str:
     """Describe an error in one line of at most 200 characters."""
     return " ".join(f"{type(error).__name__}: {error}".split())[:200]
-
-
-def ends_at_crash(env: gymnasium.Env, name: str) -> gymnasium.Env:
-    """End episodes, as failed (``terminated``), in a step that the environment's simulator does not survive.
-
-    That is one that raises an error (see ``MISTAKES`` for those that are raised as they are), gives an observation or a
-    reward that is no number, or in which MuJoCo finds the simulation unstable: left alone it would put the body back to
-    where it began and go on. The last observation comes once more, with a reward of 0 and the reason as
-    ``info["crashed"]``. A failure in the first step of an episode is a UserError: nothing was simulated.
-
-    Args:
-        env: acts and is seen as policies here want it.
-        name: of the environment, for messages.
-    """
-    from weit_rl.envs.wrappers.ends_at_crash import EndsAtCrash
-
-    return EndsAtCrash(env, name)
 
 
 def one_number(reward: Any, name: str) -> float:

@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-import importlib
-import os
-import sys
 from typing import TYPE_CHECKING, Any
 
-from weit_rl.envs.entry import ENVS, EnvEntry
-from weit_rl.envs.mujoco_warnings import watch_mujoco
-from weit_rl.envs.rendering import load_triton_first
-from weit_rl.errors import UserError
+from weit_rl.envs.dm_control_loading import load_suite
+from weit_rl.envs.registry import ENVS, EnvEntry
 
 if TYPE_CHECKING:
     import gymnasium
@@ -54,45 +49,6 @@ def make(gym_id: str, **kwargs: Any) -> gymnasium.Env:
         words = {"domain": domain, "task": task}
         gymnasium.register(gym_id, f"{__name__}:suite_env", max_episode_steps=EPISODE_STEPS, kwargs=words)
     return gymnasium.make(gym_id, **kwargs)
-
-
-def load_suite(gym_id: str) -> None:
-    """Import ``dm_control.suite`` and hear MuJoCo's warnings; UserError where it is missing or does not import."""
-    load_triton_first()
-    try:
-        _import_suite()
-    except Exception as error:  # ImportError, and whatever its choice of a renderer raises
-        reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
-        hint = "pip install 'weit_rl[dmc]' 'mujoco<4' (Python 3.12 or older)"
-        raise UserError(f"env {gym_id}: dm_control is missing or does not import ({reason}); {hint}") from error
-    watch_mujoco()  # after the import, which sets a handler of its own
-
-
-def _import_suite() -> None:
-    """Import ``dm_control.suite``, which chooses its renderer then: the one that MUJOCO_GL names.
-
-    Where that says nothing and there is no screen, it would take one that needs a screen, and print a warning.
-    """
-    if "dm_control.suite" not in sys.modules and not {"MUJOCO_GL", "DISPLAY"} & os.environ.keys():
-        try:
-            os.environ["MUJOCO_GL"] = "egl"
-            importlib.import_module("dm_control.suite")
-        except ModuleNotFoundError:
-            raise
-        except Exception:  # no such driver
-            _forget_opengl()
-            os.environ["MUJOCO_GL"] = "off"
-            importlib.import_module("dm_control.suite")
-        finally:
-            del os.environ["MUJOCO_GL"]
-    importlib.import_module("dm_control.suite")
-
-
-def _forget_opengl() -> None:
-    """Take away what the driver that failed left behind, with which no other one could be loaded later."""
-    os.environ.pop("PYOPENGL_PLATFORM", None)
-    for name in [name for name in sys.modules if name.partition(".")[0] == "OpenGL"]:
-        del sys.modules[name]
 
 
 def suite_env(**kwargs: Any) -> gymnasium.Env:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from weit_rl.common.errors import UserError
 from weit_rl.envs.action_box import ActionBox
-from weit_rl.errors import UserError
 
 if TYPE_CHECKING:
     import gymnasium
@@ -72,13 +72,6 @@ def flat_box(space: Space) -> Box:
     # Gymnasium's own DtypeObservation warns about the precision of infinite bounds on every environment.
     low, high = (np.concatenate([getattr(b, end).astype(np.float32).ravel() for b in boxes]) for end in ("low", "high"))
     return spaces.Box(low, high, dtype=np.float32)
-
-
-def flat_float32(env: gymnasium.Env) -> gymnasium.Env:
-    """The environment with its observations, a box of any shape or a Dict of them, as float32 vectors."""
-    from weit_rl.envs.wrappers.flat_observations import FlatObservations
-
-    return FlatObservations(env)
 
 
 def flattened(observation: Any) -> np.ndarray:

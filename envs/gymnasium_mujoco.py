@@ -6,10 +6,10 @@ import importlib
 import os
 from typing import TYPE_CHECKING, Any
 
-from weit_rl.envs.entry import ENVS, EnvEntry
+from weit_rl.common.errors import UserError
 from weit_rl.envs.mujoco_warnings import watch_mujoco
+from weit_rl.envs.registry import ENVS, EnvEntry
 from weit_rl.envs.rendering import LIBRARIES
-from weit_rl.errors import UserError
 
 if TYPE_CHECKING:
     import gymnasium

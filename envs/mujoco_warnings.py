@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import warnings
 
-from weit_rl.output import complain
+from weit_rl.common.output import complain
 
 unstable = 0  # how often it has said that a simulation is
 

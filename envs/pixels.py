@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from weit_rl.errors import UserError
+from weit_rl.common.errors import UserError
 
 if TYPE_CHECKING:
-    import gymnasium
     from gymnasium.spaces import Box
 
 WORD, BESIDE = ":pixels=", "+state"
@@ -47,27 +46,3 @@ def frames(edge: int) -> Box:
     from gymnasium import spaces
 
     return spaces.Box(0, 255, (3, edge, edge), np.uint8)
-
-
-def seen_in_pictures(env: gymnasium.Env, name: str, edge: int) -> gymnasium.Env:
-    """The environment with ``(9, edge, edge)`` uint8 observations, the newest frame last; at first all are the same.
-
-    This is what Stable-Baselines3's and CleanRL's convolutional policies take.
-    """
-    from gymnasium.wrappers import FrameStackObservation
-
-    from weit_rl.envs.wrappers.pictures import JoinedFrames, Pictures
-
-    return JoinedFrames(FrameStackObservation(Pictures(env, name, edge), STACK))
-
-
-def seen_in_both(env: gymnasium.Env, name: str, edge: int) -> gymnasium.Env:
-    """An environment of flat states with ``(state + 9 * edge * edge,)`` float32 observations.
-
-    The state comes first, behind it the bytes of what :func:`seen_in_pictures` gives, flat.
-    """
-    from gymnasium.wrappers import FrameStackObservation
-
-    from weit_rl.envs.wrappers.pictures import JoinedState, PicturesBeside
-
-    return JoinedState(FrameStackObservation(PicturesBeside(env, name, edge), STACK))

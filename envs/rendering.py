@@ -9,7 +9,7 @@ import re
 import subprocess
 import sys
 
-from weit_rl.errors import UserError
+from weit_rl.common.errors import UserError
 
 LIBRARIES = (
     "on a machine without a screen set MUJOCO_GL=egl (GPU; needs: apt-get install libegl1) or MUJOCO_GL=osmesa (CPU; "

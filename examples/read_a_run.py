@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 
 from weit_rl.agents.evaluation import History
-from weit_rl.envs.entry import env_entry
+from weit_rl.envs.registry import env_entry
 from weit_rl.training.checkpoint import load_network
 from weit_rl.training.run_folder import RunFolder
 

@@ -6,11 +6,11 @@ python examples/three_sizes.py            (any option of weit_rl.train, such as 
 import sys
 
 from weit_rl import Size, TemplateBank
-from weit_rl.command import compose
-from weit_rl.seeds import VALIDATION_SEED
-from weit_rl.start import network_of_size
+from weit_rl.common.seeds import VALIDATION_SEED
+from weit_rl.core.network_from_bank import network_of_size
+from weit_rl.options.command import compose
 from weit_rl.tasks.control_options import control_task
-from weit_rl.workflows.setup import bank_of, bank_path, source_of
+from weit_rl.workflows.run_setup import bank_of, bank_path, source_of
 
 config = compose("train", sys.argv[1:])
 bank = TemplateBank.load(bank_path(config))

@@ -12,7 +12,7 @@ from triton.backends.compiler import GPUTarget
 from triton.backends.nvidia.compiler import get_ptxas
 from triton.compiler import ASTSource
 
-from weit_rl.kernels import launch
+from weit_rl.kernels import triton_launch as launch
 from weit_rl.kernels.grouping import groups
 from weit_rl.kernels.tables import launches
 from weit_rl.kernels.triton import scalers_kernel, sums_kernel, templates_kernel, weights_kernel

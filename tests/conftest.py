@@ -11,16 +11,17 @@ import pytest
 import torch
 
 from weit_rl.agents.recording import Episode, write_minari
-from weit_rl.command import command, compose
+from weit_rl.common.errors import UserError
+from weit_rl.common.sizes import Size
 from weit_rl.data import Trajectories
 from weit_rl.envs.camera import renderer
-from weit_rl.envs.entry import env_entry
-from weit_rl.errors import UserError
+from weit_rl.envs.registry import env_entry
 from weit_rl.models import BOTH, MODELS
+from weit_rl.options.command import command, compose
 from weit_rl.pretrain import main as pretrain
-from weit_rl.sizes import Size
 from weit_rl.tasks.control import Control, ControlConfig
 from weit_rl.train import main as train
+from weit_rl.workflows.early_checks import check_early
 
 torch.set_num_threads(1)  # on tiny tensors a second thread only waits, long where the cores are busy
 SHARED = Path(__file__).parents[2] / "shared" / "data"
@@ -185,7 +186,7 @@ def refused(tmp_path, monkeypatch, capfd):
     def run(verb, *words, folder=tmp_path):
         before, _ = contents(folder), capfd.readouterr()
         with pytest.raises(SystemExit) as stop:
-            command(verb, importlib.import_module(f"weit_rl.{verb}").main, words)
+            command(verb, importlib.import_module(f"weit_rl.{verb}").main, words, check_early)
         err = capfd.readouterr().err
         assert stop.value.code == 2 and err.startswith(f"weit_rl {verb}: error: ") and err.count("\n") == 1, err
         assert contents(folder) == before, "something was written"

@@ -5,7 +5,7 @@ import signal
 import time
 from pathlib import Path
 
-from weit_rl.errors import UserError
+from weit_rl.common.errors import UserError
 
 
 def double(x):

@@ -3,7 +3,8 @@
 import torch
 from test_kernels import DRAWN, FIXED, ROLES, assert_alike, expected, factors
 
-from weit_rl.kernels import launch, tables
+from weit_rl.kernels import tables
+from weit_rl.kernels import triton_launch as launch
 
 torch.set_num_threads(1)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from weit_rl.errors import UserError
+from weit_rl.common.errors import UserError
 
 
 @contextmanager

@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from weit_rl import Plan, Rule, TemplateBank, UserError, WeiT
-from weit_rl.resize import resize
+from weit_rl.core.resize import resize
 
 PAGE = Path(__file__).parents[1] / "docs" / "architectures.md"
 HEAD = ("Network", "Library", "Plan.infer", "Composed", "Roles", "One bank over", "Trained scalers over", "Note")

@@ -4,10 +4,10 @@ import gymnasium
 import mujoco
 
 from weit_rl.envs.body_parameters import BODIES
-from weit_rl.envs.entry import load_families
 from weit_rl.envs.gymnasium_mujoco import load_simulator
+from weit_rl.envs.registry import ENVS
 
-load_families()
+ENVS.load()
 load_simulator("bodies")
 ORIGINALS = {name: gymnasium.make(f"{name}-v5").unwrapped for name in BODIES}
 STRETCHED = [f"{name}:limbs=0.8:torso=1.25" for name in BODIES]

@@ -4,8 +4,8 @@ import importlib.util
 
 import pytest
 
+from weit_rl.common.errors import UserError
 from weit_rl.envs.gymnasium_mujoco import EPISODE_STEPS
-from weit_rl.errors import UserError
 
 MUJOCO = list(EPISODE_STEPS)
 SUITE = pytest.mark.skipif(importlib.util.find_spec("dm_control") is None, reason="dm_control is not installed")

@@ -8,17 +8,17 @@ import numpy as np
 import torch
 from torch.profiler import ProfilerActivity, profile
 
-from weit_rl.bank import TemplateBank
+from weit_rl.common.process_start import leave
+from weit_rl.common.sizes import Size
+from weit_rl.core.bank import TemplateBank
+from weit_rl.core.composed_network import WeiT
+from weit_rl.core.size_sampler import Masks
 from weit_rl.data import Trajectories
-from weit_rl.envs.entry import env_entry
-from weit_rl.masks import Masks
-from weit_rl.sizes import Size
+from weit_rl.envs.registry import env_entry
+from weit_rl.storage.tensor_file import write_tensors
 from weit_rl.tasks.control import Control, ControlConfig
-from weit_rl.tensorfile import write_tensors
 from weit_rl.training.loop import Recipe, fit
 from weit_rl.training.pretraining import MaskedLoss
-from weit_rl.weit import WeiT
-from weit_rl.world import leave
 
 FULL, RECIPE = Size(16, 3, 8), Recipe(steps=8, lr=3e-3, save_every=4)
 
@@ -98,8 +98,8 @@ def run(folder, kinds):
 
 
 if __name__ == "__main__":
-    from weit_rl.training.parts import Parts
-    from weit_rl.training.ranks import Ranks
+    from weit_rl.training.ddp_group import Ranks
+    from weit_rl.training.fsdp_group import Parts
 
     torch.set_num_threads(1)
     run(Path(sys.argv[1]), {"factors": Ranks("cpu"), "plain": Parts("cpu")})

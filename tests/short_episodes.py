@@ -5,9 +5,9 @@ import json
 import pytest
 
 from weit_rl.collect import main
-from weit_rl.command import compose
-from weit_rl.envs.entry import ENVS, EnvEntry, env_entry
-from weit_rl.errors import UserError
+from weit_rl.common.errors import UserError
+from weit_rl.envs.registry import ENVS, EnvEntry, env_entry
+from weit_rl.options.command import compose
 
 SHORT = EnvEntry("Short", "HalfCheetah-v5", f"{__name__}:make_short", -10.0, 10.0, episode_steps=12)
 TINY = {"learning_starts": 40, "policy_kwargs": {"net_arch": [8]}, "buffer_size": 400, "batch_size": 16}

@@ -10,12 +10,12 @@ import torch
 from conftest import small_inputs, small_net
 
 from weit_rl.agents.evaluation import memory_of, rollout
-from weit_rl.choices import RTG
-from weit_rl.command import compose
-from weit_rl.errors import UserError
+from weit_rl.common.errors import UserError
+from weit_rl.common.sizes import Size
 from weit_rl.models import models_of
+from weit_rl.options.choices import RTG
+from weit_rl.options.command import compose
 from weit_rl.pretrain import main as pretrain
-from weit_rl.sizes import Size
 from weit_rl.train import main as train
 from weit_rl.training.checkpoint import load_network, save_network
 

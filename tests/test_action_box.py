@@ -8,9 +8,9 @@ import pytest
 from gymnasium import spaces
 from shared_envs import SUITE, refusal
 
+from weit_rl.common.errors import UserError
 from weit_rl.envs.action_box import ActionBox
-from weit_rl.envs.entry import EnvEntry, env_entry
-from weit_rl.errors import UserError
+from weit_rl.envs.registry import EnvEntry, env_entry
 
 SCALED = ["Humanoid", "HumanoidStandup", "Pusher", "InvertedPendulum", "gym:Pendulum-v1"]
 SCALED += [pytest.param("dmc/quadruped-walk", marks=SUITE)]

@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from weit_rl import activations
-from weit_rl.activations import Record, can_be_fitted, channels, patches, tokens, watched
+from weit_rl.fitting import layer_inputs as activations
+from weit_rl.fitting.layer_inputs import Record, can_be_fitted, channels, patches, tokens, watched
 
 LAYERS = {
     "linear": (nn.Linear(4, 3), (2, 5, 4)),

@@ -13,8 +13,8 @@ from timm.models.convnext import ConvNeXt
 from timm.models.vision_transformer import VisionTransformer, vit_tiny_patch16_224
 
 from weit_rl import vision
-from weit_rl.command import compose
-from weit_rl.errors import UserError
+from weit_rl.common.errors import UserError
+from weit_rl.options.command import compose
 from weit_rl.training.checkpoint import load_network
 
 RUN = {"threads": 1, "device": "cpu", "batch_size": 8, "init": "svd_bank", "channels": 3, "validation": False}
@@ -117,7 +117,7 @@ def test_a_stopped_run_goes_on_from_its_checkpoint(tmp_path, monkeypatch):
     def killed(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("weit_rl.workflows.train.TrainRun.train", killed)
+    monkeypatch.setattr("weit_rl.workflows.train_run.TrainRun.train", killed)
     with pytest.raises(BaseException, match="go on with"):
         vision.train(run_dir=tmp_path / "stopped", **{**RUN, **options})
     monkeypatch.undo()

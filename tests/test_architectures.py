@@ -7,8 +7,8 @@ from torch import nn
 from torch.nn.utils import prune
 
 from weit_rl import Plan, Rule, TemplateBank, UserError, WeiT
-from weit_rl.resize import layer_map, resize
-from weit_rl.start import network_of_size
+from weit_rl.core.network_from_bank import network_of_size
+from weit_rl.core.resize import layer_map, resize
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning", "ignore::FutureWarning")
 

@@ -8,18 +8,18 @@ import sys
 import pytest
 import torch
 
-from weit_rl import atomic
-from weit_rl.atomic import write_atomically
-from weit_rl.command import compose
-from weit_rl.errors import UserError
-from weit_rl.tensorfile import newest, read_card, write_tensors
+from weit_rl.common.errors import UserError
+from weit_rl.options.command import compose
+from weit_rl.storage import atomic_write as atomic
+from weit_rl.storage.atomic_write import write_atomically
+from weit_rl.storage.tensor_file import newest, read_card, write_tensors
 from weit_rl.training.loop import Recipe, fit
 from weit_rl.training.run_folder import RunFolder
 
 DYING = """
 import os, signal, sys
 from pathlib import Path
-from weit_rl.atomic import write_atomically
+from weit_rl.storage.atomic_write import write_atomically
 calls = iter(range(100))
 def dying(real):
     def call(*words):

@@ -8,10 +8,10 @@ import torch
 from torch import nn
 
 from weit_rl import vision
-from weit_rl.command import compose
-from weit_rl.errors import Interrupted, UserError
-from weit_rl.tensorfile import read_tensors
-from weit_rl.training.average import Averaged
+from weit_rl.common.errors import Interrupted, UserError
+from weit_rl.options.command import compose
+from weit_rl.storage.tensor_file import read_tensors
+from weit_rl.training.ema import Averaged
 from weit_rl.training.loop import Recipe, fit
 from weit_rl.training.run_folder import RunFolder
 

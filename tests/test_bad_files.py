@@ -11,11 +11,11 @@ import pytest
 import torch
 from conftest import write_hdf5
 
-from weit_rl.bank import TemplateBank
-from weit_rl.command import compose
-from weit_rl.errors import Interrupted
+from weit_rl.common.errors import Interrupted
+from weit_rl.core.bank import TemplateBank
+from weit_rl.core.parameter_map import Parameters
 from weit_rl.models import MODELS
-from weit_rl.parameters import Parameters
+from weit_rl.options.command import compose
 from weit_rl.training.run_folder import RunFolder
 
 

@@ -11,8 +11,8 @@ import pytest
 import torch
 from conftest import TINY
 
-from weit_rl.command import compose
-from weit_rl.shipped import BANKS, named_bank, shipped_names
+from weit_rl.models.shipped_banks import BANKS, named_bank, shipped_names
+from weit_rl.options.command import compose
 from weit_rl.train import main as train
 
 TRAIN = [

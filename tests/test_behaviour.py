@@ -15,10 +15,10 @@ from weit_rl.agents.levels import LevelRecorder, choose
 from weit_rl.agents.recording import AgentActor, play, random_actor, write_minari
 from weit_rl.agents.snapshots import load_snapshot, load_training_state, save_training_state
 from weit_rl.collect import main
-from weit_rl.command import compose
 from weit_rl.data import load_trajectories
-from weit_rl.envs.entry import env_entry
-from weit_rl.tensorfile import read_card
+from weit_rl.envs.registry import env_entry
+from weit_rl.options.command import compose
+from weit_rl.storage.tensor_file import read_card
 
 PPO = {"n_steps": 20, "batch_size": 20, "n_epochs": 2, "policy_kwargs": {"net_arch": [8]}}
 ROLLOUTS = BehaviourConfig("PPO", steps=80, n_envs=2, snapshot_every=40, hyperparameters=PPO)

@@ -12,7 +12,7 @@ from weit_rl.envs.bodies import Body, with_body
 from weit_rl.envs.body_editing import EDITS, build
 from weit_rl.envs.body_environment import body_env, check_stands
 from weit_rl.envs.body_parameters import BODIES
-from weit_rl.envs.entry import env_entry
+from weit_rl.envs.registry import env_entry
 
 
 def arrays(model):

@@ -8,7 +8,7 @@ from shared_bodies import ORIGINALS, OTHERS, STRETCHED, at_rest
 from weit_rl.envs.bodies import Body
 from weit_rl.envs.body_environment import body_env
 from weit_rl.envs.body_heights import ROOT, lifts_torso, lowest, stance
-from weit_rl.envs.entry import env_entry
+from weit_rl.envs.registry import env_entry
 
 
 @pytest.mark.parametrize("name", STRETCHED)

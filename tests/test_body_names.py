@@ -9,15 +9,15 @@ from shared_envs import refusal
 
 from weit_rl.agents.recording import Episode, write_minari
 from weit_rl.collect import main as collect
-from weit_rl.command import compose
+from weit_rl.common.errors import UserError
+from weit_rl.comparison.benchmark_run import Comparison, benchmark
 from weit_rl.data import load_trajectories
 from weit_rl.envs.bodies import Body, with_body
 from weit_rl.envs.body_parameters import BODIES
-from weit_rl.envs.entry import env_entry
-from weit_rl.errors import UserError
-from weit_rl.options import options
-from weit_rl.workflows.benchmark import Comparison, benchmark
-from weit_rl.workflows.launch import launch
+from weit_rl.envs.registry import env_entry
+from weit_rl.options.command import compose
+from weit_rl.options.option_table import options
+from weit_rl.workflows.run_launch import launch
 
 DOCS = Path(__file__).parents[1] / "docs"
 VERBS = ("train", "pretrain", "benchmark", "collect")
@@ -110,7 +110,7 @@ def test_the_options_reach_a_recording(monkeypatch, tmp_path):
     def stop(entry, config, run_dir, *_):
         raise Reached(entry.name, str(run_dir))
 
-    monkeypatch.setattr("weit_rl.workflows.behaviour.LevelRecorder", stop)
+    monkeypatch.setattr("weit_rl.workflows.behaviour_run.LevelRecorder", stop)
     monkeypatch.chdir(tmp_path)
     with pytest.raises(Reached) as reached:
         collect(compose("collect", ["env=Swimmer", "body.links=5"]))

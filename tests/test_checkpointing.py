@@ -9,10 +9,10 @@ from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 from weit_rl import Plan, TemplateBank, UserError, WeiT
-from weit_rl.constraints import CONSTRAINTS
-from weit_rl.initializers.tensors import weights_of
+from weit_rl.core.constraints import CONSTRAINTS
+from weit_rl.core.skeleton import run_as, skeleton
+from weit_rl.core.stacked_weights import weights_of
 from weit_rl.models import MODELS
-from weit_rl.skeleton import run_as, skeleton
 
 
 class Blocks(nn.Module):

@@ -7,14 +7,15 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from weit_rl.bank import TemplateBank
+from weit_rl.common.errors import UserError
+from weit_rl.common.sizes import Size
+from weit_rl.core.bank import TemplateBank
+from weit_rl.core.composed_network import WeiT
+from weit_rl.core.size_sampler import Masks
 from weit_rl.data.images import Images, load_images
 from weit_rl.data.images.parts import Part
-from weit_rl.errors import UserError
 from weit_rl.initializers import INITIALIZERS, Context, Source
-from weit_rl.masks import Masks
 from weit_rl.models import models_of
-from weit_rl.sizes import Size
 from weit_rl.tasks import calibration
 from weit_rl.tasks.augmentation import Augment, Recipe
 from weit_rl.tasks.classification import Classification, ClassificationConfig
@@ -22,7 +23,6 @@ from weit_rl.training.checkpoint import load_network, save_network
 from weit_rl.training.loop import Recipe as Fitting
 from weit_rl.training.loop import fit
 from weit_rl.training.pretraining import MaskedLoss
-from weit_rl.weit import WeiT
 
 for library in ("timm", "torchvision", "sklearn"):
     pytest.importorskip(library, reason="needs the extra vision: pip install 'weit_rl[vision]'")

@@ -12,10 +12,10 @@ from weit_rl.agents.behaviour import BehaviourConfig, make_behaviour
 from weit_rl.agents.recording import play, random_actor, write_minari
 from weit_rl.agents.snapshots import load_snapshot, load_training_state
 from weit_rl.collect import main
-from weit_rl.command import compose
+from weit_rl.common.errors import UserError
 from weit_rl.data import load_trajectories
-from weit_rl.errors import UserError
-from weit_rl.tensorfile import read_card, write_tensors
+from weit_rl.options.command import compose
+from weit_rl.storage.tensor_file import read_card, write_tensors
 
 
 @pytest.fixture(autouse=True)

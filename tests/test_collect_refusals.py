@@ -10,10 +10,10 @@ from short_episodes import SHORT, TINY, WORDS, add_short, refused
 from weit_rl.agents.pictures import write_episodes
 from weit_rl.agents.recording import play, random_actor
 from weit_rl.collect import main
-from weit_rl.command import command, compose
-from weit_rl.errors import CannotWrite, UserError
-from weit_rl.options import options
-from weit_rl.workflows.collect import MODES, ONLY, check_options
+from weit_rl.common.errors import CannotWrite, UserError
+from weit_rl.options.command import command, compose
+from weit_rl.options.option_table import options
+from weit_rl.workflows.collect_modes import MODES, ONLY, check_options
 
 
 @pytest.fixture(autouse=True)

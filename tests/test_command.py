@@ -9,13 +9,13 @@ from importlib import resources
 
 import pytest
 
-from weit_rl.command import command, compose, help_text
-from weit_rl.early import _written
-from weit_rl.errors import Interrupted, UserError
+from weit_rl.common.errors import Interrupted, UserError
 from weit_rl.initializers import INITIALIZERS
 from weit_rl.models import models_of
-from weit_rl.options import as_config, options
-from weit_rl.shipped import shipped_bank
+from weit_rl.models.shipped_banks import shipped_bank
+from weit_rl.options.command import command, compose, help_text
+from weit_rl.options.option_table import as_config, options
+from weit_rl.workflows.early_checks import _written
 
 VERBS = sorted(file.name[:-5] for file in resources.files("weit_rl.configs").iterdir() if file.name.endswith(".yaml"))
 
@@ -174,7 +174,7 @@ def test_wrong_words_are_answered_without_torch(tmp_path):
     """In one process: nothing heavy is loaded by any of them."""
     code = f"""
 import sys
-from weit_rl.command import command
+from weit_rl.options.command import command
 for verb, word, _ in {EARLY}:
     try:
         command(verb, None, word.split(' '))
@@ -251,7 +251,7 @@ def test_success_exits_with_0_and_main_gets_the_config(exit_of):
 def test_signals_unwind_the_stack(number, code):
     program = """
 import time
-from weit_rl.command import command
+from weit_rl.options.command import command
 def main(config):
     try:
         print("ready", flush=True)

@@ -14,13 +14,13 @@ from PIL import Image
 
 from weit_rl.agents.contact_sheet import Film, animation, contact_sheet
 from weit_rl.agents.evaluation import evaluate, summary
-from weit_rl.command import compose
+from weit_rl.common.seeds import TEST_SEED
 from weit_rl.comparison.overlay import overlaid
-from weit_rl.comparison.recorded import RecordedRun, by_seed, recorded_runs
-from weit_rl.envs.entry import env_entry
+from weit_rl.comparison.run_records import RecordedRun, by_seed, recorded_runs
 from weit_rl.envs.floor import endless_floor
+from weit_rl.envs.registry import env_entry
 from weit_rl.evaluate import main
-from weit_rl.seeds import TEST_SEED
+from weit_rl.options.command import compose
 from weit_rl.training.checkpoint import load_network
 from weit_rl.training.learning_curve import _finish, _parts, draw_learning_curve
 from weit_rl.training.run_folder import RunFolder
@@ -45,7 +45,7 @@ def compare(runs, *words):
 
 
 def test_runs_stand_beside_each_other_without_being_played(tiny_run, copy, tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr("weit_rl.workflows.compare.episode_returns", lambda *_: pytest.fail("played"))
+    monkeypatch.setattr("weit_rl.comparison.compare_runs.episode_returns", lambda *_: pytest.fail("played"))
     other, stopped = copy("other", seed=1), copy("stopped", init="supernet")
     (stopped / "evaluation.json").unlink()
     report = compare([tiny_run, other, stopped], f"out={tmp_path / 'out'}")

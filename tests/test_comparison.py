@@ -7,7 +7,7 @@ import pytest
 from conftest import contents
 
 from weit_rl.benchmark import main as benchmark
-from weit_rl.command import compose
+from weit_rl.common.errors import Interrupted, UserError
 from weit_rl.comparison import rates, runs
 from weit_rl.comparison.cell import cell_words, fields_of
 from weit_rl.comparison.grid import PROFILES, Cell, Grid
@@ -16,10 +16,10 @@ from weit_rl.comparison.launchers.local import in_parallel
 from weit_rl.comparison.methods import METHODS
 from weit_rl.comparison.results import read
 from weit_rl.comparison.sources import Sources, sampled
-from weit_rl.errors import Interrupted, UserError
 from weit_rl.initializers import INITIALIZERS
+from weit_rl.options.command import compose
 from weit_rl.tasks import kind_named
-from weit_rl.workflows.pretrain import PretrainRun
+from weit_rl.workflows.pretrain_run import PretrainRun
 
 CONTROL = kind_named("control")
 
@@ -200,7 +200,7 @@ def test_a_stop_ends_the_processes_and_says_how_to_go_on(tiny_data, tmp_path, mo
     def interrupted(*arguments):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("weit_rl.workflows.benchmark.launcher_of", lambda cfg: interrupted)
+    monkeypatch.setattr("weit_rl.comparison.benchmark_run.launcher_of", lambda cfg: interrupted)
     with pytest.raises(Interrupted, match="goes on with what is left") as error:
         benchmark(compose("benchmark", [*SMALL, f"data={tiny_data}", f"run_dir={tmp_path / 'b'}"]))
     assert error.value.exit_code == 130
@@ -217,7 +217,7 @@ def test_tuning_keeps_its_trials_and_gives_the_cells_their_rates(tiny_data, tmp_
         monkeypatch.setattr(rates, name, value)
     used, cell = [], dict.fromkeys(fields_of(CONTROL), 0) | {"method": "scratch", "size": "32x1"}
     cell |= {"return_mean": "", "note": "-"}
-    monkeypatch.setattr("weit_rl.workflows.benchmark.run_cell", lambda *a: used.append(a[3]) or cell)
+    monkeypatch.setattr("weit_rl.comparison.benchmark_run.run_cell", lambda *a: used.append(a[3]) or cell)
     folder = tmp_path / "t"
     words = [*SMALL, "methods=[scratch, direct]", "budgets=[0]", f"data={tiny_data}", f"run_dir={folder}"]
     benchmark(compose("benchmark", [*words, "mode=tune"]))

@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from weit_rl.constraints import CONSTRAINTS
+from weit_rl.core.constraints import CONSTRAINTS
+from weit_rl.core.plan import Rule, Slot
 from weit_rl.kernels.reference import compose
-from weit_rl.plan import Rule, Slot
 
 # grid, tile: one to four axes, square and not
 SHAPES = [

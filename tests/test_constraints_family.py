@@ -4,15 +4,15 @@ import pytest
 import torch
 from conftest import small_inputs, small_net
 
-from weit_rl.bank import TemplateBank
-from weit_rl.constraints import CONSTRAINTS
-from weit_rl.constraints.kronecker import Kronecker
-from weit_rl.constraints.svd import sides
-from weit_rl.errors import UserError
+from weit_rl.common.errors import UserError
+from weit_rl.core.bank import TemplateBank
+from weit_rl.core.composed_network import WeiT
+from weit_rl.core.constraints import CONSTRAINTS
+from weit_rl.core.constraints.kronecker import Kronecker
+from weit_rl.core.constraints.svd import sides
+from weit_rl.core.network_from_bank import network_of_size, starts
+from weit_rl.core.plan import Rule, Slot
 from weit_rl.models import MODELS
-from weit_rl.plan import Rule, Slot
-from weit_rl.start import network_of_size, starts
-from weit_rl.weit import WeiT
 
 FAMILY = ["svd", "tucker"]
 PLAN = MODELS.get("dt").plan(8)

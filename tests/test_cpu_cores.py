@@ -9,9 +9,9 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from weit_rl import cpu_cores
+from weit_rl.common import cpu_cores
 from weit_rl.training.device import set_up_torch
-from weit_rl.workflows.together import _surroundings
+from weit_rl.workflows.process_launch import _surroundings
 
 ROOT = Path(__file__).parents[1]
 

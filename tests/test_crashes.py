@@ -8,9 +8,9 @@ from gymnasium import spaces
 
 from weit_rl.agents.evaluation import rollout
 from weit_rl.agents.recording import check_played, play, summary
-from weit_rl.envs.crashes import ends_at_crash
-from weit_rl.envs.entry import EnvEntry, env_entry
-from weit_rl.errors import UserError
+from weit_rl.common.errors import UserError
+from weit_rl.envs.registry import EnvEntry, env_entry
+from weit_rl.envs.wrapping import ends_at_crash
 
 BOX = spaces.Box(-1, 1, (2,), np.float32)
 

@@ -5,11 +5,11 @@ import pytest
 import torch
 from conftest import made_up
 
+from weit_rl.common.errors import UserError
+from weit_rl.common.sizes import Size
 from weit_rl.data import Trajectories, Windows, load_trajectories
 from weit_rl.data.readers import shipped_levels
-from weit_rl.envs.entry import env_entry
-from weit_rl.errors import UserError
-from weit_rl.sizes import Size
+from weit_rl.envs.registry import env_entry
 from weit_rl.tasks.control import Control, ControlConfig
 
 HALFCHEETAH = env_entry("HalfCheetah")

@@ -11,14 +11,13 @@ import torch
 from conftest import OPTIONS, small_net
 
 from weit_rl.agents.evaluation import History
+from weit_rl.common.errors import UserError
 from weit_rl.deploy import onnx_policy, policy_step
 from weit_rl.deploy.classifier import classifier_graph
-from weit_rl.deploy.formats import FORMATS
-from weit_rl.deploy.graph import GRAPHS
-from weit_rl.deploy.limits import Limit
+from weit_rl.deploy.export_limits import Limit
 from weit_rl.deploy.measure import Answers, acting, difference, median_seconds
+from weit_rl.deploy.registry import FORMATS, GRAPHS
 from weit_rl.envs.action_box import ActionBox
-from weit_rl.errors import UserError
 from weit_rl.models import models_of
 
 BOX = ActionBox(np.array([-2, -1], np.float32), np.array([2, 3], np.float32))

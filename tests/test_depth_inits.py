@@ -4,17 +4,17 @@ import pytest
 import torch
 from conftest import small_inputs, small_net
 
-from weit_rl.bank import TemplateBank
-from weit_rl.errors import UserError
+from weit_rl.common.errors import UserError
+from weit_rl.core.bank import TemplateBank
+from weit_rl.core.composed_network import WeiT
+from weit_rl.core.network_from_bank import network_of_size
+from weit_rl.core.resize import resize
+from weit_rl.core.stacked_weights import weights_of
 from weit_rl.initializers import INITIALIZERS, Context, Source, supernet, sws, tleg
-from weit_rl.initializers.tensors import weights_of
 from weit_rl.initializers.weit import FREE_LR, scaler_groups
 from weit_rl.kernels.reference import compose
 from weit_rl.models import MODELS
-from weit_rl.resize import resize
-from weit_rl.start import network_of_size
 from weit_rl.training.loop import Recipe, fit
-from weit_rl.weit import WeiT
 
 PLAN = MODELS.get("dt").plan(8)
 CONTEXT = Context(PLAN, lambda net, step: net(*small_inputs()).square().mean(), fit, Recipe(0, 1e-3))

@@ -8,20 +8,20 @@ import torch
 import torch.nn.functional as F
 from conftest import small_inputs, small_net
 
-from weit_rl.bank import TemplateBank
+from weit_rl.common.errors import UserError
+from weit_rl.common.sizes import Size
+from weit_rl.core.bank import TemplateBank
+from weit_rl.core.composed_network import WeiT
+from weit_rl.core.size_sampler import Masks
 from weit_rl.data.images import Images
 from weit_rl.data.images.parts import Part
-from weit_rl.errors import UserError
 from weit_rl.initializers import INITIALIZERS, Context, Source
-from weit_rl.masks import Masks
 from weit_rl.models import MODELS
-from weit_rl.sizes import Size
 from weit_rl.tasks import diffusion
 from weit_rl.tasks.diffusion import Diffusion, DiffusionConfig
 from weit_rl.training.checkpoint import load_network, save_network
 from weit_rl.training.loop import Recipe, fit
 from weit_rl.training.pretraining import MaskedLoss
-from weit_rl.weit import WeiT
 
 diffusers = pytest.importorskip("diffusers", reason="needs the extra vision: pip install 'weit_rl[vision]'")
 

@@ -14,12 +14,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from weit_rl.command import compose
-from weit_rl.data.formats import load_formats
-from weit_rl.data.images import load_sources
-from weit_rl.envs.entry import load_families
-from weit_rl.options import options
-from weit_rl.registry import Registry
+from weit_rl.common.registry import Registry
+from weit_rl.data.formats import FORMATS
+from weit_rl.data.images import SOURCES
+from weit_rl.envs.registry import ENVS
+from weit_rl.options.command import compose
+from weit_rl.options.option_table import options
 
 ROOT = Path(__file__).parents[1]
 PAGES = {path.relative_to(ROOT / "docs").as_posix(): path.read_text() for path in (ROOT / "docs").rglob("*.md")}
@@ -36,7 +36,7 @@ ELSEWHERE = {"deploy.md"}  # whose snippets need files: test_export.py and test_
 @pytest.fixture
 def registries(monkeypatch):
     """What is added to any registry is gone after the test; those that fill themselves when asked are full before."""
-    load_families(), load_formats(), load_sources()
+    ENVS.load(), FORMATS.load(), SOURCES.load()
     for registry in [thing for thing in gc.get_objects() if type(thing) is Registry]:
         monkeypatch.setattr(registry, "_things", dict(registry._things))
 
@@ -113,8 +113,9 @@ def test_every_option_of_every_command_has_its_row(site):
 
 def test_every_module_has_its_page_and_formulas_are_drawn_by_the_browser(site):
     modules = {f"weit_rl.{path.stem}" for path in (ROOT / "weit_rl").glob("*.py")} - {"weit_rl.__init__"}
-    assert modules | {"weit_rl.envs.entry", "weit_rl.agents.video"} <= {path.stem for path in (site / "api").iterdir()}
-    assert 'id="weit_rl.plan.Plan.infer"' in (site / "api" / "weit_rl.plan.html").read_text()
+    pages = {path.stem for path in (site / "api").iterdir()}
+    assert modules | {"weit_rl.envs.registry", "weit_rl.agents.video"} <= pages
+    assert 'id="weit_rl.core.plan.Plan.infer"' in (site / "api" / "weit_rl.core.plan.html").read_text()
     assert "<math" in (site / "docs" / "theory.html").read_text() and not list(site.rglob("*mathjax*"))
 
 

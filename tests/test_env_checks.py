@@ -19,7 +19,7 @@ from stable_baselines3.common import env_checker
 from stable_baselines3.common.vec_env import SubprocVecEnv
 
 from weit_rl.envs.camera import renderer
-from weit_rl.envs.entry import EnvEntry, env_entry
+from weit_rl.envs.registry import EnvEntry, env_entry
 
 STATES = ["Hopper", "HalfCheetah:limbs=0.9:segments=2", "gym:Pendulum-v1", "gym:Ant-v5"]
 STATES += [pytest.param("dmc/walker-walk", marks=SUITE), pytest.param("dmc/reacher-easy", marks=SUITE)]
@@ -152,7 +152,7 @@ def test_an_environment_may_write_over_what_it_has_given():
 FORKED = """
 import functools, sys
 from gymnasium.vector import AsyncVectorEnv
-from weit_rl.envs.entry import env_entry
+from weit_rl.envs.registry import env_entry
 make = functools.partial(env_entry("Reacher:pixels=16").make)
 if sys.argv[1] == "drawn":
     make().reset()

@@ -9,10 +9,10 @@ from gymnasium import spaces
 from shared_envs import MUJOCO, SUITE, refusal
 
 import weit_rl.envs
-from weit_rl.envs.entry import ENVS, env_entry, load_families
 from weit_rl.envs.reference_returns import REFERENCES
+from weit_rl.envs.registry import ENVS, env_entry
 
-LISTED = load_families().names()
+LISTED = ENVS.names()
 # One of each kind: plain, bounds that differ between actions, observations with single numbers, sparse, early end.
 KINDS = ("cheetah-run", "quadruped-walk", "walker-walk", "reacher-easy", "point_mass-hard")
 NAMES = [*MUJOCO, *(pytest.param(f"dmc/{kind}", marks=SUITE) for kind in KINDS)]
@@ -44,7 +44,7 @@ def test_a_seed_gives_the_same_episode(name):
 
 def test_a_new_environment_is_one_new_file(monkeypatch, tmp_path):
     row = "ENVS.add('Mine', EnvEntry('Mine', 'Mine-v0', 'a:b', 0.0, 1.0))"
-    (tmp_path / "a_new_family.py").write_text(f"from weit_rl.envs.entry import ENVS, EnvEntry\n{row}\n")
+    (tmp_path / "a_new_family.py").write_text(f"from weit_rl.envs.registry import ENVS, EnvEntry\n{row}\n")
     monkeypatch.setattr(weit_rl.envs, "__path__", [*weit_rl.envs.__path__, str(tmp_path)])
     monkeypatch.setattr(ENVS, "_things", dict(ENVS._things))
     assert env_entry("Mine").gym_id == "Mine-v0"

@@ -9,9 +9,9 @@ from conftest import made_up
 from shared_envs import refusal
 
 from weit_rl.data import load_trajectories
+from weit_rl.data.episode_files import read_episodes
 from weit_rl.data.episode_marks import ENDS
-from weit_rl.data.formats import read_episodes
-from weit_rl.envs.entry import env_entry
+from weit_rl.envs.registry import env_entry
 
 HALFCHEETAH = env_entry("HalfCheetah")
 LENGTHS = [5, 9, 3]

@@ -12,17 +12,17 @@ import pytest
 from conftest import small_net
 from omegaconf import OmegaConf
 
-from weit_rl.command import compose
+from weit_rl.common.errors import UserError
+from weit_rl.common.seeds import TEST, TEST_SEED
 from weit_rl.deploy.measure import Measured, episode_returns
 from weit_rl.deploy.onnx_policy import OnnxPolicy
-from weit_rl.envs.entry import env_entry
-from weit_rl.errors import UserError
+from weit_rl.envs.registry import env_entry
 from weit_rl.export import main as export
-from weit_rl.seeds import TEST, TEST_SEED
+from weit_rl.options.command import compose
 from weit_rl.train import main as train
 from weit_rl.training.checkpoint import load_network, save_network
-from weit_rl.workflows.export import places
-from weit_rl.workflows.fitting import largest
+from weit_rl.workflows.export_run import places
+from weit_rl.workflows.export_size import largest
 
 ROOT = Path(__file__).parents[1]
 SNIPPETS = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "deploy.md").read_text(), re.DOTALL)

@@ -10,7 +10,7 @@ from test_sb3_policies import BODY, make
 from torch import nn
 
 from weit_rl import Plan, TemplateBank, WeiT
-from weit_rl.constraints import CONSTRAINTS
+from weit_rl.core.constraints import CONSTRAINTS
 
 X = torch.randn(3, 16, generator=torch.Generator().manual_seed(0))
 pytestmark = pytest.mark.filterwarnings("ignore")

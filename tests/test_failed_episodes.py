@@ -20,21 +20,21 @@ from weit_rl.agents.levels import LevelRecorder
 from weit_rl.agents.online import environments
 from weit_rl.agents.recording import play
 from weit_rl.agents.video import choose_renderer
-from weit_rl.command import compose
+from weit_rl.common.errors import UserError
 from weit_rl.comparison.cell import fields_of
 from weit_rl.comparison.grid import Grid
 from weit_rl.comparison.rates import read_rates
 from weit_rl.comparison.results import Results
 from weit_rl.comparison.tables import failed
 from weit_rl.envs.crashes import BadAction, check_few, one_number
-from weit_rl.envs.entry import ENVS, EnvEntry, env_entry
-from weit_rl.errors import UserError
+from weit_rl.envs.registry import ENVS, EnvEntry, env_entry
 from weit_rl.evaluate import main as evaluate_command
+from weit_rl.options.command import compose
+from weit_rl.storage.tensor_file import read_card
 from weit_rl.tasks.control import result_row
-from weit_rl.tensorfile import read_card
 from weit_rl.train import main as train
 from weit_rl.training.run_folder import RunFolder
-from weit_rl.workflows.scores import Scores
+from weit_rl.workflows.run_scores import Scores
 
 STEPS = 6
 

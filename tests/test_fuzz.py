@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from weit_rl.data.formats import read_episodes
+from weit_rl.data.episode_files import read_episodes
 
 sys.path.append(str(Path(__file__).parents[1] / "benchmarks"))
 import fuzz

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from weit_rl.command import compose
+from weit_rl.options.command import compose
 
 DOCS = Path(__file__).parents[1] / "docs"
 PAGE = (DOCS / "gallery.md").read_text()

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from weit_rl.command import compose
-from weit_rl.data.images import _cache
+from weit_rl.common.errors import UserError
+from weit_rl.common.home import expanded, home
+from weit_rl.data.images.image_set import _cache
 from weit_rl.data.readers import find_data
-from weit_rl.envs.entry import env_entry
-from weit_rl.errors import UserError
-from weit_rl.home import expanded, home
+from weit_rl.envs.registry import env_entry
+from weit_rl.options.command import compose
 from weit_rl.training.run_folder import RunFolder
 
 ROOT = Path(__file__).parents[1]
@@ -98,7 +98,7 @@ def test_a_removed_working_directory_is_one_line(words, tmp_path):
 
 def test_nowhere_to_put_temporary_files_is_one_line(tmp_path):
     nowhere = "import tempfile; tempfile._candidate_tempdir_list = lambda: ['/nowhere', '/proc/nowhere']"
-    fails = "import weit_rl.workflows.inspection as i; i.inspect_data = lambda cfg: tempfile.mkdtemp()"
+    fails = "import weit_rl.workflows.inspect_data as i; i.inspect_data = lambda cfg: tempfile.mkdtemp()"
     code, said, _ = run(["collect", "mode=inspect"], tmp_path, f"{nowhere}\n{fails}")
     assert code == 2 and "No usable temporary directory" in said and said.count("\n") == 1
     assert said.endswith("; set TMPDIR to a folder that can be written\n")

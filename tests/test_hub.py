@@ -11,13 +11,13 @@ import pytest
 import torch
 import yaml
 
-from weit_rl.bank import TemplateBank
-from weit_rl.command import compose
-from weit_rl.errors import UserError
-from weit_rl.model_card import bank_card
+from weit_rl.common.errors import UserError
+from weit_rl.core.bank import TemplateBank
+from weit_rl.core.bank_readme import bank_card
 from weit_rl.models import MODELS
-from weit_rl.shipped import BANKS
-from weit_rl.workflows.train import TrainRun
+from weit_rl.models.shipped_banks import BANKS
+from weit_rl.options.command import compose
+from weit_rl.workflows.train_run import TrainRun
 
 hub = pytest.importorskip("huggingface_hub", reason="needs the extra hub: pip install 'weit_rl[hub]'")
 SHIPPED = sorted(BANKS.glob("*.safetensors"))

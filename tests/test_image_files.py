@@ -11,10 +11,10 @@ import pytest
 from PIL import Image
 from test_images import Rows, picture, refuse, tree, write
 
+from weit_rl.common.errors import UserError
 from weit_rl.data.images import load_images
 from weit_rl.data.images.decode import Reading
-from weit_rl.data.images.single import are_pictures, pixels_of
-from weit_rl.errors import UserError
+from weit_rl.data.images.picture_files import are_pictures, pixels_of
 
 SHAPE = [[0, 0, 0, 0], [0, 1, 1, 0], [0, 1, 0, 0], [0, 0, 0, 0]]  # what is drawn, the rest is transparent
 

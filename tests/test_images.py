@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from weit_rl.data.images import Images, decode, folder, load_images, load_sources
+from weit_rl.common.errors import UserError
+from weit_rl.data.images import SOURCES, Images, decode, folder, load_images
 from weit_rl.data.images.parts import Part
-from weit_rl.errors import UserError
 
 PLACES = ("train", "val", "test")  # folders of a set
 
@@ -209,7 +209,7 @@ def test_torchvision_sets_are_read_where_they_lie(tmp_path):
     datasets = pytest.importorskip("torchvision.datasets")
     refuse(f"data=CIFAR10: not in {tmp_path} .*; add download=true, or give data_root=FOLDER", "CIFAR10", root=tmp_path)
     refuse("data=ImageNet: .*see torchvision.datasets.ImageNet", "ImageNet", root=tmp_path)
-    assert all(hasattr(datasets, name) for name in load_sources().get("torchvision").names())
+    assert all(hasattr(datasets, name) for name in SOURCES.get("torchvision").names())
     rng, raw = np.random.default_rng(0), tmp_path / "MNIST" / "raw"
     raw.mkdir(parents=True)
     for part, count in (("train", 40), ("t10k", 20)):

@@ -4,14 +4,14 @@ import pytest
 import torch
 from conftest import TINY_TRAIN, small_inputs, small_net
 
-from weit_rl.bank import TemplateBank
-from weit_rl.command import compose
-from weit_rl.errors import UserError
+from weit_rl.common.errors import UserError
+from weit_rl.core.bank import TemplateBank
+from weit_rl.core.composed_network import WeiT
 from weit_rl.initializers import INITIALIZERS, Context, Source
 from weit_rl.models import MODELS
+from weit_rl.options.command import compose
 from weit_rl.train import main as train
 from weit_rl.training.loop import Recipe, fit
-from weit_rl.weit import WeiT
 
 PLANS = {model: MODELS.get(model).plan(8) for model in MODELS.names()}
 ATTENTION, ATTENDS = ("mimetic",), ("dt", "vit")  # methods of attention alone; models that have it

@@ -6,9 +6,9 @@ from test_npz import arrays, write
 from test_readers import HALFCHEETAH
 
 from weit_rl.collect import main
-from weit_rl.command import compose
 from weit_rl.data import load_trajectories
-from weit_rl.workflows.inspection import BINS, bars, histogram
+from weit_rl.options.command import compose
+from weit_rl.workflows.inspect_data import BINS, bars, histogram
 
 
 def inspected(*words):

@@ -11,8 +11,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from weit_rl.kernels import by_group, chunked, on_gpu, reference
-from weit_rl.kernels.compose import compose
+from weit_rl.kernels import by_group, reference
+from weit_rl.kernels import cpu_chunked as chunked
+from weit_rl.kernels import gpu as on_gpu
+from weit_rl.kernels.operator import compose
 from weit_rl.kernels.pieces import pieces
 from weit_rl.kernels.tiling import tiling
 

@@ -6,8 +6,8 @@ import pytest
 import torch
 from test_kernels import DRAWN, FIXED, ROLES, assert_alike, expected, factors
 
-from weit_rl.kernels import on_gpu
-from weit_rl.kernels.compose import compose
+from weit_rl.kernels import gpu as on_gpu
+from weit_rl.kernels.operator import compose
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 MIXED = (torch.float64, torch.bfloat16, 5, (2, 3), (4, 8))  # Triton's interpreter rounds float64 to bfloat16 wrongly
@@ -108,4 +108,4 @@ def test_runs_repeat_bit_for_bit():
 
 
 def test_the_kernels_are_what_runs():
-    assert on_gpu.implementation(torch.device("cuda:0")).__name__ == "weit_rl.kernels.launch"
+    assert on_gpu.implementation(torch.device("cuda:0")).__name__ == "weit_rl.kernels.triton_launch"

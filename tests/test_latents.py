@@ -11,10 +11,10 @@ pytest.importorskip("diffusers", reason="the vision extra is not installed")
 from diffusers import AutoencoderKL
 
 from weit_rl import vision
-from weit_rl.command import compose
+from weit_rl.common.errors import UserError
+from weit_rl.common.sizes import Size
 from weit_rl.data.images import load_images
-from weit_rl.errors import UserError
-from weit_rl.sizes import Size
+from weit_rl.options.command import compose
 from weit_rl.tasks import image_options
 from weit_rl.tasks.diffusion import Diffusion, DiffusionConfig
 from weit_rl.tasks.latents import Latents
@@ -105,7 +105,7 @@ def test_a_stopped_run_in_latents_goes_on(autoencoder, tmp_path, monkeypatch):
     def killed(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("weit_rl.workflows.train.TrainRun.finish", killed)
+    monkeypatch.setattr("weit_rl.workflows.train_run.TrainRun.finish", killed)
     with pytest.raises(BaseException, match="go on with"):
         vision.train(run_dir=tmp_path / "stopped", **options)
     monkeypatch.undo()

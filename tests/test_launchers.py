@@ -11,12 +11,12 @@ import faulty_jobs
 import pytest
 
 from weit_rl.benchmark import main as benchmark
-from weit_rl.command import compose
+from weit_rl.common.errors import UserError
 from weit_rl.comparison import runs
 from weit_rl.comparison.launchers import LAUNCHERS, Place, launcher_of, work
 from weit_rl.comparison.results import read
-from weit_rl.errors import UserError
-from weit_rl.lock import Occupied, locked
+from weit_rl.options.command import compose
+from weit_rl.storage.folder_lock import Occupied, locked
 from weit_rl.tasks import kind_named
 
 CELLS = ["model=mlp", "methods=[scratch]", "sizes=[32x1, 64x1, 32x2]", "budgets=[600]", "seeds=[0]"]

@@ -4,14 +4,14 @@ import pytest
 import torch
 from conftest import small_inputs, small_net
 
-from weit_rl.errors import UserError
+from weit_rl.common.errors import UserError
+from weit_rl.common.sizes import Size
+from weit_rl.core.stacked_weights import state_of, weights_of
 from weit_rl.initializers import INITIALIZERS, Context, Source
-from weit_rl.initializers.axes import axes_of
-from weit_rl.initializers.growth import Growth
+from weit_rl.initializers._shared.axes import axes_of
+from weit_rl.initializers._shared.ligo_maps import Growth
 from weit_rl.initializers.ligo import ligo
-from weit_rl.initializers.tensors import state_of, weights_of
 from weit_rl.models import MODELS
-from weit_rl.sizes import Size
 from weit_rl.training.loop import Recipe, fit
 
 PLAN = MODELS.get("dt").plan(8)

@@ -8,12 +8,12 @@ import torch.nn.functional as F
 from conftest import small_inputs, small_net
 from torch import nn
 
-from weit_rl.bodies import bank_for
+from weit_rl.core.bank_bodies import bank_for
+from weit_rl.core.plan import HEAD, Plan, Rule
+from weit_rl.fitting.head import fit_head
 from weit_rl.initializers import INITIALIZERS, Context, Source
 from weit_rl.initializers.svd_bank import bank_from
-from weit_rl.linear_probe import fit_head
 from weit_rl.models import MODELS
-from weit_rl.plan import HEAD, Plan, Rule
 from weit_rl.training.loop import Recipe
 
 LINEAR = Plan(

@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import nn
 
-from weit_rl.errors import Interrupted, UserError
-from weit_rl.tensorfile import read_card
+from weit_rl.common.errors import Interrupted, UserError
+from weit_rl.storage.tensor_file import read_card
 from weit_rl.training.flops import Flops
 from weit_rl.training.loop import Recipe, fit, learning_rate
 

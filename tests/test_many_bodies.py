@@ -6,19 +6,19 @@ import torch
 from conftest import TINY, TINY_PRETRAIN, made_up, write_hdf5
 
 from weit_rl.agents.trunk import known_body
-from weit_rl.bank import TemplateBank
-from weit_rl.bodies import bank_for, bodies_of, known_parts, parts_of, sizes_of
-from weit_rl.command import compose
-from weit_rl.envs.entry import env_entry
-from weit_rl.errors import UserError
+from weit_rl.common.errors import UserError
+from weit_rl.core.bank import TemplateBank
+from weit_rl.core.bank_bodies import bank_for, bodies_of, known_parts, parts_of, sizes_of
+from weit_rl.envs.registry import env_entry
 from weit_rl.models import MODELS
+from weit_rl.models.shipped_banks import shipped_bank
+from weit_rl.options.command import compose
 from weit_rl.pretrain import main as pretrain
-from weit_rl.shipped import shipped_bank
 from weit_rl.tasks.control_options import control_task
 from weit_rl.train import main as train
 from weit_rl.training.checkpoint import load_network
-from weit_rl.workflows.pretrain import PretrainRun
-from weit_rl.workflows.setup import bank_of, source_of
+from weit_rl.workflows.pretrain_run import PretrainRun
+from weit_rl.workflows.run_setup import bank_of, source_of
 
 BODIES = {"HalfCheetah": (17, 6), "Hopper": (11, 3)}
 SHORT = ["episodes=1", "score_sizes=[]"]

@@ -5,13 +5,13 @@ from collections import Counter
 import pytest
 import torch
 
-from weit_rl.bank import TemplateBank
-from weit_rl.constraints import CONSTRAINTS
-from weit_rl.errors import UserError
-from weit_rl.masks import RULES, Masks
-from weit_rl.sizes import Size
+from weit_rl.common.errors import UserError
+from weit_rl.common.sizes import Size
+from weit_rl.core.bank import TemplateBank
+from weit_rl.core.composed_network import WeiT
+from weit_rl.core.constraints import CONSTRAINTS
+from weit_rl.core.size_sampler import RULES, Masks
 from weit_rl.training.pretraining import MaskedLoss
-from weit_rl.weit import WeiT
 
 FULL = Size(64, 3)
 

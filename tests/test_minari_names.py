@@ -16,11 +16,11 @@ from typer.testing import CliRunner
 from weit_rl.agents.metadata import describe
 from weit_rl.agents.recording import play, random_actor, write_minari
 from weit_rl.collect import main
-from weit_rl.command import compose
+from weit_rl.common.errors import UserError
 from weit_rl.data import load_trajectories
 from weit_rl.data.readers import SHIPPED
-from weit_rl.envs.entry import env_entry
-from weit_rl.errors import UserError
+from weit_rl.envs.registry import env_entry
+from weit_rl.options.command import compose
 
 NAME = "mine/short-runs/trial_1-v2"
 

@@ -16,7 +16,7 @@ from shared_envs import refusal
 from weit_rl.data import load_trajectories
 from weit_rl.data.formats import minari_sets
 from weit_rl.envs.any_gymnasium import entry_of
-from weit_rl.envs.entry import env_entry
+from weit_rl.envs.registry import env_entry
 
 GOAL = {"observation": spaces.Box(-np.inf, np.inf, (4,)), "desired_goal": spaces.Box(-9, 9, (2,)),
         "achieved_goal": spaces.Box(-9, 9, (2,))}  # fmt: skip

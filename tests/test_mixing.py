@@ -6,12 +6,12 @@ import torch
 from conftest import TINY_TRAIN, made_up
 from test_npz import write
 
-from weit_rl.command import compose
+from weit_rl.common.errors import UserError
+from weit_rl.common.sizes import Size
 from weit_rl.comparison.grid import Grid
 from weit_rl.data import Trajectories, Windows, load_trajectories
-from weit_rl.envs.entry import env_entry
-from weit_rl.errors import UserError
-from weit_rl.sizes import Size
+from weit_rl.envs.registry import env_entry
+from weit_rl.options.command import compose
 from weit_rl.tasks.control import Control, ControlConfig
 from weit_rl.train import main as train
 

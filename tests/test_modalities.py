@@ -8,7 +8,7 @@ import sys
 import pytest
 from test_packaging import MODULES, ROOT, SOURCES, imports, inside
 
-from weit_rl.data.images import load_sources
+from weit_rl.data.images import SOURCES as IMAGE_SOURCES
 from weit_rl.models import MODELS
 
 CORE = {
@@ -31,7 +31,7 @@ BESIDE = {
 LIBRARIES = {"torch", "triton", "pywt", "weit_rl"}
 HEAVY = {"PIL", "scipy", "torchvision", "timm", "diffusers", "gymnasium", "mujoco", "minari", "imageio"}
 FILES = {path: path.read_text() for path, name in MODULES.items() if inside(name).split(".")[0] in CORE}
-ADDED = {"speech": load_sources(), "video": MODELS, "multimodal": MODELS}
+ADDED = {"speech": IMAGE_SOURCES, "video": MODELS, "multimodal": MODELS}
 WORDS = r"speech|sound|audio|wav|mel|spectrogram|video|clip of|tubelet|frame|pixel|multimodal"
 
 
@@ -54,7 +54,7 @@ def test_importing_the_core_loads_no_library_of_a_modality():
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     loaded = set(done.stdout.split())
-    assert "weit_rl.weit" in loaded and not loaded & HEAVY
+    assert "weit_rl.core.composed_network" in loaded and not loaded & HEAVY
 
 
 @pytest.mark.parametrize("name", ADDED)

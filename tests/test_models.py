@@ -9,20 +9,20 @@ import torch
 from conftest import OPTIONS, small_inputs, small_net
 
 from weit_rl.agents.evaluation import History, rollout
-from weit_rl.bank import TemplateBank
-from weit_rl.choices import POSITIONS, RTG
-from weit_rl.errors import UserError
-from weit_rl.kept import bases_to_try
+from weit_rl.common.errors import UserError
+from weit_rl.common.sizes import Size
+from weit_rl.core.bank import TemplateBank
+from weit_rl.core.composed_network import WeiT
+from weit_rl.core.plan import stack, unstack
+from weit_rl.core.resize import resize
+from weit_rl.fitting.narrow_network import reconstruct
+from weit_rl.fitting.width_reduction import bases_to_try
 from weit_rl.models import BOTH, MODELS, models_of
 from weit_rl.models.tcn import KERNEL
-from weit_rl.plan import stack, unstack
-from weit_rl.reconstruction import reconstruct
-from weit_rl.resize import resize
-from weit_rl.sizes import Size
+from weit_rl.options.choices import POSITIONS, RTG
 from weit_rl.tasks.control import Control
 from weit_rl.training.checkpoint import load_network, save_network
 from weit_rl.training.loop import Recipe, fit
-from weit_rl.weit import WeiT
 
 VARIANTS = [
     {"model": "dt", "rtg": rtg, "past_actions": past, "positions": positions}

@@ -9,22 +9,22 @@ import torch
 from conftest import made_up, small_inputs, small_net
 
 from weit_rl.agents.running_statistics import ScaledObservations
-from weit_rl.bank import TemplateBank
+from weit_rl.common.sizes import Size
+from weit_rl.core.bank import TemplateBank
+from weit_rl.core.composed_network import WeiT
+from weit_rl.core.normaliser import CLIP, LIMIT, MEAN, STD, renewed
 from weit_rl.data import Trajectories
-from weit_rl.data.columns import constant, spans
-from weit_rl.envs.entry import env_entry
-from weit_rl.normaliser import CLIP, LIMIT, MEAN, STD, renewed
-from weit_rl.shipped import BANKS
-from weit_rl.sizes import Size
+from weit_rl.data.constant_columns import constant, spans
+from weit_rl.envs.registry import env_entry
+from weit_rl.models.shipped_banks import BANKS
+from weit_rl.storage.tensor_file import write_tensors
 from weit_rl.tasks.control import Control, ControlConfig
-from weit_rl.tensorfile import write_tensors
 from weit_rl.training.checkpoint import NETWORK, load_network, save_network
 from weit_rl.training.loop import Recipe, fit
-from weit_rl.weit import WeiT
-from weit_rl.workflows.pretrain import source_tensors
-from weit_rl.workflows.remarks import remark
-from weit_rl.workflows.setup import bank_of, source_of
-from weit_rl.workflows.source import network_at
+from weit_rl.workflows.data_remarks import remark
+from weit_rl.workflows.pretrain_run import source_tensors
+from weit_rl.workflows.run_setup import bank_of, source_of
+from weit_rl.workflows.source_network import network_at
 
 HALFCHEETAH, SIZE, MODELS = env_entry("HalfCheetah"), Size.parse("32x2"), ("mlp", "dt", "tcn")
 RNG = np.random.default_rng(0)

@@ -6,7 +6,7 @@ from conftest import made_up
 from test_readers import HALFCHEETAH, refuse
 
 from weit_rl.data import load_trajectories
-from weit_rl.data.formats import FORMATS, load_formats
+from weit_rl.data.formats import FORMATS
 from weit_rl.data.readers import SHIPPED
 
 MADE = made_up([5, 9, 3])
@@ -122,7 +122,7 @@ def test_what_is_in_no_format_is_told_which_there_are(tmp_path):
     (tmp_path / "notes").mkdir()
     (tmp_path / "notes" / "a.txt").write_text("hello")
     for path in (tmp_path / "notes", tmp_path / "notes" / "a.txt"):
-        refuse(path, *(f"not a complete {load_formats().get(name).what}" for name in FORMATS.names()))
+        refuse(path, *(f"not a complete {FORMATS.get(name).what}" for name in FORMATS.names()))
 
 
 def test_a_zip_leads_to_the_command_that_records(tmp_path):
@@ -143,7 +143,7 @@ def test_no_two_formats_take_the_same_path(tmp_path, minari_folder):
         *minari_folder[:1],
         minari_folder[0] / "data",
     ]
-    taken = [[name for name in load_formats().names() if FORMATS.get(name).accepts(path)] for path in paths]
+    taken = [[name for name in FORMATS.names() if FORMATS.get(name).accepts(path)] for path in paths]
     assert taken == [["npz"], ["npz"], ["d4rl"], ["sb3"], ["minari"], ["minari"]]
     assert not any(FORMATS.get(name).accepts(tmp_path / "nothing") for name in FORMATS.names())
     assert load_trajectories(SHIPPED / "HalfCheetah" / "random", HALFCHEETAH).info["format"] == "minari"

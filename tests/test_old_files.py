@@ -11,11 +11,11 @@ from stable_baselines3 import PPO
 
 import weit_rl.agents  # noqa: F401  registers WeiTPolicy, which the agent's file names
 from weit_rl import TemplateBank
-from weit_rl.command import compose
 from weit_rl.data import load_trajectories
 from weit_rl.deploy.onnx_policy import OnnxPolicy
-from weit_rl.envs.entry import env_entry
+from weit_rl.envs.registry import env_entry
 from weit_rl.evaluate import main as evaluate
+from weit_rl.options.command import compose
 from weit_rl.train import main as train
 from weit_rl.training.checkpoint import load_network
 

@@ -11,17 +11,17 @@ from conftest import TINY
 
 from weit_rl.agents.imitation import Imitation
 from weit_rl.agents.online import ALGORITHMS, DETERMINISTIC, NOISE, Learning, actor_of, copy_actor, make_online
-from weit_rl.command import compose
-from weit_rl.envs.entry import env_entry
-from weit_rl.errors import Interrupted
+from weit_rl.common.errors import Interrupted
+from weit_rl.common.sizes import Size
+from weit_rl.envs.registry import env_entry
 from weit_rl.evaluate import main as evaluate
 from weit_rl.models import MODELS
-from weit_rl.sizes import Size
-from weit_rl.tensorfile import read_card
+from weit_rl.options.command import compose
+from weit_rl.storage.tensor_file import read_card
 from weit_rl.train import main as train
 from weit_rl.training.checkpoint import load_network, save_network
 from weit_rl.training.run_folder import RunFolder
-from weit_rl.workflows import online
+from weit_rl.workflows import online_stage as online
 
 SMALL = {"learning_starts": 10, "batch_size": 8}
 ON = {"ppo": {"n_steps": 20, "batch_size": 20}, "a2c": {}}

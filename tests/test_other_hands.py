@@ -13,9 +13,9 @@ from shared_vision import models, randomised, timms
 from timm.models import load_checkpoint
 
 from weit_rl import vision
-from weit_rl.errors import UserError
+from weit_rl.common.errors import UserError
 from weit_rl.models.timm_checkpoint import load_timm, timm_file
-from weit_rl.tensorfile import write_tensors
+from weit_rl.storage.tensor_file import write_tensors
 from weit_rl.training.checkpoint import NETWORK, load_network, save_network
 from weit_rl.vision.timm_folder import write_timm
 

@@ -11,7 +11,7 @@ import pytest
 from conftest import TINY_TRAIN
 from rich.console import Console
 
-from weit_rl.output import Output, guarded, say
+from weit_rl.common.output import Output, guarded, say
 from weit_rl.training.progress import Progress, table
 
 ROOT = Path(__file__).parents[1]
@@ -118,12 +118,12 @@ def run(code, redirection, **environment):
 COMMAND = """
 import os, sys
 from pathlib import Path
-from weit_rl.command import command
+from weit_rl.options.command import command
 def main(config):
     opened = open(os.devnull)  # a file, which must not get the number of a closed standard stream
     assert opened.fileno() > 2
     print("a library's line")
-    from weit_rl.output import say
+    from weit_rl.common.output import say
     say("run folder: é")
     os.write(1, b"C" * 10) if {write_in_c} else None
 command("train", main, {words})

@@ -19,91 +19,12 @@ SOURCES = {  # where a file lies in the repository -> where it lies once install
     if path.is_file() and path.suffix != ".pyc"
 }
 
-# Who may import whom inside weit_rl (beside itself); CONTRIBUTING.md shows it shorter. What is not listed here, the
-# verbs and their workflows, may import everything.
-BASE = {
-    "errors",
-    "registry",
-    "seeds",
-    "sizes",
-    "atomic",
-    "choices",
-    "cpu_cores",
-    "home",
-    "jsonfile",
-    "limits",
-    "lock",
-    "options",
-    "output",
-    "tensorfile",
-    "world",
-}
-MAY_IMPORT = {
-    "errors": set(),
-    "registry": {"errors"},
-    "sizes": {"errors", "registry"},
-    "seeds": set(),
-    "atomic": {"errors"},
-    "lock": {"errors", "atomic"},
-    "limits": set(),
-    "cpu_cores": set(),
-    "output": set(),
-    "home": {"errors"},
-    "world": set(),
-    "jsonfile": {"errors"},
-    "value_kinds": set(),
-    "options": {"errors", "registry", "value_kinds"},
-    "tensorfile": {"errors", "atomic"},
-    "choices": {"errors", "registry", "seeds", "sizes", "world"},
-    "made_for": {"choices", "errors"},
-    "early": BASE | {"data", "envs", "made_for", "training"},
-    "recipes": {"errors", "home", "options", "registry"},
-    "command": BASE | {"early", "recipes"},
-    "kernels": set(),
-    "unready": {"errors"},
-    "plan": BASE | {"infer", "unready"},
-    "block_places": {"plan"},
-    "parameter_axes": set(),
-    "infer": BASE | {"block_places", "parameter_axes", "plan", "unready"},
-    "resize": BASE | {"plan"},
-    "scaling": BASE | {"plan", "resize"},
-    "spectrum": set(),
-    "theory": {"plan"},
-    "rank": BASE | {"bank", "plan", "spectrum", "weit"},
-    "masks": BASE | {"plan"},
-    "constraints": BASE | {"kernels", "plan"},
-    "parameters": set(),
-    "normaliser": set(),
-    "hub": {"errors", "home"},
-    "model_card": {"choices", "errors", "models", "sizes"},
-    "bank": BASE | {"constraints", "hub", "model_card", "normaliser", "parameters", "plan", "resize"},
-    "factors": {"bank", "parameters", "plan"},
-    "placeholder": {"errors"},
-    "skeleton": {"errors", "placeholder", "plan"},
-    "turn": set(),
-    "weit": BASE
-    | {"bank", "constraints", "factors", "parameters", "placeholder", "plan", "skeleton", "turn", "unready"},
-    "bodies": BASE | {"bank", "plan"},
-    "start": BASE | {"bank", "plan", "resize", "weit"},
-    "regression": set(),
-    "activations": set(),
-    "kept": {"activations", "plan", "regression"},
-    "reconstruction": {"activations", "kept", "plan", "regression", "weit"},
-    "linear_probe": {"plan", "regression", "start", "weit"},
-    "models": BASE | {"normaliser", "plan"},
-    "shipped": {"choices", "errors", "home", "models", "tensorfile"},
-    "envs": BASE,
-    "data": BASE | {"envs"},
-    "deploy": BASE | {"envs"},
-    "training": BASE | {"bank", "masks", "models", "normaliser", "plan", "resize", "skeleton", "weit"},
-    "initializers": BASE
-    | {"bank", "bodies", "kept", "linear_probe", "parameters", "plan", "reconstruction", "resize", "spectrum", "start"}
-    | {"skeleton", "training.loop", "weit"},
-    "agents": BASE
-    | {"bank", "bodies", "data", "envs", "initializers", "made_for", "models", "plan", "regression", "shipped", "start"}
-    | {"training", "weit"},
-    "tasks": BASE | {"agents", "bank", "data", "envs", "models", "normaliser", "plan", "training", "weit"},
-}
+# A folder imports itself and folders before it, nothing else. The commands and what is installed beside them come last.
+ORDER = [
+    *("common", "storage", "options", "kernels", "core", "envs", "data", "models", "fitting", "training"),
+    *("initializers", "agents", "tasks", "deploy", "workflows", "comparison", "vision"),
+    *("benchmark", "collect", "evaluate", "export", "pretrain", "train"),
+]
 MODULES = {path: name for path, name in SOURCES.items() if path.suffix == ".py"}
 
 
@@ -127,20 +48,47 @@ def at_import_time(path):
 
 
 def inside(name):
-    """ "weit_rl/envs/entry.py" as "envs.entry"."""
-    return name.removeprefix("weit_rl/").removesuffix(".py").removesuffix("/__init__").replace("/", ".")
+    """ "weit_rl/envs/registry.py" as "envs.registry"."""
+    name = f"{name.removeprefix('weit_rl/').removesuffix('.py')}"
+    return "" if name == "__init__" else name.removesuffix("/__init__").replace("/", ".")
+
+
+NAMES = {inside(name): path for path, name in MODULES.items()}  # "envs.registry" -> its file; "" is weit_rl itself
+
+
+def modules_imported(path):
+    """Every module of weit_rl that a file imports, at the top or anywhere inside, as "envs.registry"."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            whole = [f"{node.module}.{alias.name}" for alias in node.names]  # of a module, or of a name inside of one
+            names = [name if name.removeprefix("weit_rl.") in NAMES else node.module for name in whole]
+        else:
+            continue
+        yield from (name.removeprefix("weit_rl.") for name in names if name.startswith("weit_rl."))
+
+
+def test_every_folder_has_its_place():
+    assert {name.split(".")[0] for name in NAMES} == {*ORDER, "", "configs"}
 
 
 @pytest.mark.parametrize("path", MODULES, ids=MODULES.get)
-def test_who_imports_whom(path):
+def test_a_folder_imports_only_folders_before_it(path):
     group = inside(MODULES[path]).split(".")[0]
-    if group not in MAY_IMPORT:
-        return
-    for name in imports(ast.parse(path.read_text())):
-        if name.startswith("weit_rl."):
-            wanted = name.removeprefix("weit_rl.")
-            allowed = MAY_IMPORT[group] | {group}
-            assert any(f"{wanted}.".startswith(f"{one}.") for one in allowed), f"{group} must not import {name}"
+    place = ORDER.index(group) if group in ORDER else -1
+    before = {"configs": [], "": ["common", "core"]}.get(group, ORDER[: place + 1])
+    for name in modules_imported(path):
+        assert name in NAMES, f"{path}: imports {name}, which there is not"
+        assert name.split(".")[0] in before, f"{group} must not import {name}, whose folder comes after it"
+
+
+def test_no_files_import_each_other_in_a_circle():
+    arrows = {name: set(modules_imported(path)) - {name} for name, path in NAMES.items()}
+    while leaves := [name for name, targets in arrows.items() if not targets & arrows.keys()]:
+        for name in leaves:
+            del arrows[name]
+    assert not arrows, f"in circles, or lead to one: {sorted(arrows)}"
 
 
 @pytest.mark.parametrize("path", MODULES, ids=MODULES.get)
@@ -151,8 +99,8 @@ def test_who_uses_which_library(path):
     at_once = {module.split(".")[0] for module in imports(at_import_time(path))} - set(sys.stdlib_module_names)
     assert "pickle" not in everywhere
     assert group == "agents" or not everywhere & {"stable_baselines3", "sb3_contrib"}
-    if group in ("errors", "registry", "sizes", "atomic"):
-        assert everywhere <= set(sys.stdlib_module_names) | {"weit_rl"}
+    if group in ("common", "storage", "options"):  # what is wrong with a command's words is said before torch is loaded
+        assert "torch" not in at_once
     if group == "kernels":
         assert everywhere <= set(sys.stdlib_module_names) | {"weit_rl", "torch", "triton"}
     wrapped = name.startswith("envs.wrappers.")  # classes that a process may send another
@@ -222,10 +170,10 @@ def test_the_wheel_works_from_another_folder(wheel, tmp_path):
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     code = """
-import weit_rl, weit_rl.agents, weit_rl.configs, weit_rl.envs.entry as entry
-from weit_rl.command import compose
+import weit_rl, weit_rl.agents, weit_rl.configs, weit_rl.envs.registry as entry
+from weit_rl.options.command import compose
 print(weit_rl.__file__, weit_rl.agents.__file__, weit_rl.configs.__file__, entry.__file__, sep="\\n")
-print(compose("train").env, "HalfCheetah" in entry.load_families().names())
+print(compose("train").env, "HalfCheetah" in entry.ENVS.names())
 """
     *files, last = python(code, elsewhere, executable).splitlines()
     assert all(file.startswith(str(site)) for file in files) and last == "HalfCheetah True"

@@ -10,7 +10,7 @@ import torch
 from test_diffusion import SMALL, Denoiser, task_of
 
 from weit_rl import vision
-from weit_rl.errors import UserError
+from weit_rl.common.errors import UserError
 from weit_rl.tasks.sampling import OF_NOISE, SCHEDULERS, denoise, guided, scheduler_of
 from weit_rl.training.checkpoint import load_network
 from weit_rl.training.loop import Recipe, fit

@@ -9,11 +9,11 @@ from conftest import TINY, TINY_PRETRAIN, TINY_TRAIN, draws
 from weit_rl.agents.pictures import Replay, write_episodes
 from weit_rl.agents.recording import play, random_actor
 from weit_rl.collect import main as collect
-from weit_rl.command import compose
+from weit_rl.common.errors import UserError
 from weit_rl.data import Trajectories, Windows, load_trajectories
-from weit_rl.envs.entry import env_entry
-from weit_rl.errors import UserError
+from weit_rl.envs.registry import env_entry
 from weit_rl.evaluate import main as evaluate
+from weit_rl.options.command import compose
 from weit_rl.pretrain import main as pretrain
 from weit_rl.train import main as train
 

@@ -8,12 +8,12 @@ from conftest import TINY, draws, small_net
 from gymnasium import spaces
 from stable_baselines3 import DQN, PPO, SAC
 
-from weit_rl.bank import TemplateBank
-from weit_rl.errors import UserError
+from weit_rl.common.errors import UserError
+from weit_rl.common.sizes import Size
+from weit_rl.core.bank import TemplateBank
+from weit_rl.core.composed_network import WeiT
+from weit_rl.core.network_from_bank import network_of_size
 from weit_rl.models import MODELS
-from weit_rl.sizes import Size
-from weit_rl.start import network_of_size
-from weit_rl.weit import WeiT
 
 
 @pytest.mark.parametrize("edge", [16, 20, 64, 84])

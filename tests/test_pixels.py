@@ -12,12 +12,12 @@ from stable_baselines3 import PPO
 from stable_baselines3.common.env_checker import check_env
 
 import weit_rl.envs.camera
+from weit_rl.common.errors import UserError
 from weit_rl.envs import rendering
 from weit_rl.envs.camera import camera_of
 from weit_rl.envs.dm_control_suite import _forget_opengl
-from weit_rl.envs.entry import env_entry
 from weit_rl.envs.pixels import with_pixels
-from weit_rl.errors import UserError
+from weit_rl.envs.registry import env_entry
 
 
 def test_pictures_are_part_of_a_name():

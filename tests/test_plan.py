@@ -6,8 +6,8 @@ from conftest import small_inputs, small_net
 from torch import nn
 
 from weit_rl import Plan, Rule, TemplateBank, UserError, WeiT
+from weit_rl.core.plan import LAYER, stack, unstack
 from weit_rl.models import MODELS
-from weit_rl.plan import LAYER, stack, unstack
 
 NETWORKS = {
     "mlp": (lambda w: nn.Sequential(nn.Linear(17, w), nn.ReLU(), nn.Linear(w, w), nn.ReLU(), nn.Linear(w, 6)), (3, 17)),

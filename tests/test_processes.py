@@ -9,11 +9,11 @@ import time
 import pytest
 
 from weit_rl.collect import main as collect
-from weit_rl.command import command
+from weit_rl.common.errors import UserError
 from weit_rl.comparison.launchers import Place
 from weit_rl.comparison.launchers.local import in_parallel
-from weit_rl.errors import UserError
-from weit_rl.lock import locked
+from weit_rl.options.command import command
+from weit_rl.storage.folder_lock import locked
 
 
 def test_two_processes_never_work_in_one_run_folder(refused, tiny_run, tmp_path):
@@ -34,7 +34,8 @@ def test_nor_in_the_folder_of_a_comparison_or_of_data(verb, refused, tiny_data, 
 
 
 def test_the_lock_of_a_process_that_is_killed_is_free(tmp_path):
-    code = f"from weit_rl.lock import locked; from pathlib import Path; lock = locked(Path({str(tmp_path)!r}))"
+    code = "from weit_rl.storage.folder_lock import locked; from pathlib import Path"
+    code += f"; lock = locked(Path({str(tmp_path)!r}))"
     code += "; print('held', flush=True); import time; time.sleep(60)"
     process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
     assert process.stdout.readline() == "held\n"
@@ -89,7 +90,7 @@ def test_collect_tells_how_it_goes_on_after_sigterm(tmp_path, monkeypatch, capsy
     def stop(*_):
         os.kill(os.getpid(), signal.SIGTERM)
 
-    monkeypatch.setattr("weit_rl.workflows.behaviour.train_behaviour", stop)
+    monkeypatch.setattr("weit_rl.workflows.behaviour_run.train_behaviour", stop)
     handler = signal.getsignal(signal.SIGTERM)
     with pytest.raises(SystemExit) as code:
         command("collect", collect, ["env=Reacher", "steps=10", f"run_dir={tmp_path / 'r [1]'}"])
@@ -101,8 +102,8 @@ def test_collect_tells_how_it_goes_on_after_sigterm(tmp_path, monkeypatch, capsy
 
 ENDING = """
 import atexit, sys
-from weit_rl.command import command
-from weit_rl.errors import Follows
+from weit_rl.options.command import command
+from weit_rl.common.errors import Follows
 
 class Late:
     def __del__(self):

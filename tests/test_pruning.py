@@ -7,17 +7,17 @@ import pytest
 import torch
 from conftest import small_inputs, small_net
 
-from weit_rl.errors import UserError
+from weit_rl.common.errors import UserError
+from weit_rl.common.sizes import Size
+from weit_rl.core.plan import FIXED, Plan, Rule
+from weit_rl.core.stacked_weights import state_of, weights_of
 from weit_rl.initializers import INITIALIZERS, Context, Source
-from weit_rl.initializers.domains import domain_weights
-from weit_rl.initializers.hard_concrete import kept, sample, typical
-from weit_rl.initializers.masked_network import MaskedNetwork
-from weit_rl.initializers.pruner import Pruner
+from weit_rl.initializers._shared.domains import domain_weights
+from weit_rl.initializers._shared.hard_concrete import kept, sample, typical
+from weit_rl.initializers._shared.masked_network import MaskedNetwork
+from weit_rl.initializers._shared.pruner import Pruner
 from weit_rl.initializers.pruning import groups, pruning
-from weit_rl.initializers.tensors import state_of, weights_of
 from weit_rl.models import MODELS
-from weit_rl.plan import FIXED, Plan, Rule
-from weit_rl.sizes import Size
 from weit_rl.training.loop import Recipe, fit
 
 PLAN = MODELS.get("dt").plan(8)

@@ -7,16 +7,16 @@ import pytest
 import torch
 from conftest import TINY_PRETRAIN, small_inputs, small_net
 
-from weit_rl.bank import TemplateBank
-from weit_rl.command import compose as config
-from weit_rl.errors import Interrupted, UserError
-from weit_rl.initializers.tensors import weights_of
+from weit_rl.common.errors import Interrupted, UserError
+from weit_rl.core.bank import TemplateBank
+from weit_rl.core.composed_network import WeiT
+from weit_rl.core.rank_selection import ranks_of
+from weit_rl.core.stacked_weights import weights_of
 from weit_rl.kernels.reference import compose
 from weit_rl.models import MODELS
+from weit_rl.options.command import compose as config
 from weit_rl.pretrain import main as pretrain
-from weit_rl.rank import ranks_of
 from weit_rl.training.run_folder import RunFolder
-from weit_rl.weit import WeiT
 
 PLAN = MODELS.get("dt").plan(8)
 

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from conftest import made_up
 
+from weit_rl.common.errors import UserError
 from weit_rl.data import load_trajectories, readers
 from weit_rl.data.formats.d4rl import ARRAYS
-from weit_rl.envs.entry import env_entry
-from weit_rl.errors import UserError
+from weit_rl.envs.registry import env_entry
 
 HALFCHEETAH = env_entry("HalfCheetah")
 SHARED = Path(__file__).parents[2] / "shared" / "data" / "control"

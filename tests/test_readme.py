@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from weit_rl.command import compose
-from weit_rl.options import options
-from weit_rl.sizes import LADDER
+from weit_rl.common.sizes import LADDER
+from weit_rl.options.command import compose
+from weit_rl.options.option_table import options
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()

@@ -11,12 +11,12 @@ pytest.importorskip("timm", reason="the vision extra is not installed")
 from PIL import Image
 
 from weit_rl import vision
-from weit_rl.command import compose
-from weit_rl.errors import UserError
+from weit_rl.common.errors import UserError
+from weit_rl.common.sizes import Size
 from weit_rl.models import MODELS, models_of
-from weit_rl.recipes import recipes
-from weit_rl.sizes import Size
-from weit_rl.workflows.describe import cost_of, facts_of, task_on_meta
+from weit_rl.options.command import compose
+from weit_rl.options.recipes import recipes
+from weit_rl.vision.describe_sizes import cost_of, facts_of, task_on_meta
 
 TASKS = ["classification", "diffusion"]
 

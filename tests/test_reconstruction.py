@@ -8,17 +8,17 @@ from conftest import small_inputs, small_net
 from torch import nn
 
 from weit_rl import Plan
-from weit_rl.bank import TemplateBank
-from weit_rl.errors import UserError
+from weit_rl.common.errors import UserError
+from weit_rl.core.bank import TemplateBank
+from weit_rl.core.composed_network import WeiT
+from weit_rl.core.network_from_bank import network_of_size
+from weit_rl.core.resize import resize
+from weit_rl.core.stacked_weights import state_of, weights_of
+from weit_rl.fitting.least_squares import pivots, principal, ridge, zero_sum
+from weit_rl.fitting.narrow_network import reconstruct
 from weit_rl.initializers import INITIALIZERS, Context, Source
-from weit_rl.initializers.tensors import state_of, weights_of
 from weit_rl.models import MODELS
-from weit_rl.reconstruction import reconstruct
-from weit_rl.regression import pivots, principal, ridge, zero_sum
-from weit_rl.resize import resize
-from weit_rl.start import network_of_size
 from weit_rl.training.loop import Recipe, fit
-from weit_rl.weit import WeiT
 
 PLAN = MODELS.get("dt").plan(8)
 SAMPLE = small_inputs(batch=400, seed=2)

@@ -16,10 +16,10 @@ from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 from weit_rl.agents.sb3_agent import load_agent
 from weit_rl.agents.sb3_zip import ALGORITHMS, algorithm_of, read_settings
 from weit_rl.collect import main
-from weit_rl.command import compose
+from weit_rl.common.errors import UserError
 from weit_rl.data import load_trajectories
-from weit_rl.envs.entry import env_entry
-from weit_rl.errors import UserError
+from weit_rl.envs.registry import env_entry
+from weit_rl.options.command import compose
 
 PENDULUM = "gym:Pendulum-v1"  # acts in [-2, 2], 200 steps
 

@@ -13,10 +13,10 @@ from minari.data_collector import EpisodeBuffer
 from shared_envs import refusal
 
 from weit_rl.collect import main
-from weit_rl.command import compose
 from weit_rl.data import load_trajectories
-from weit_rl.envs.entry import env_entry
-from weit_rl.workflows.render import recorded
+from weit_rl.envs.registry import env_entry
+from weit_rl.options.command import compose
+from weit_rl.workflows.render_data import recorded
 
 NAMED = "mine/pendulum/wrapped-v0"
 NAME = "gym:Pendulum-v1"

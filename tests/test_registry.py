@@ -2,9 +2,9 @@
 
 import pytest
 
-from weit_rl.errors import UserError
-from weit_rl.registry import Registry
-from weit_rl.sizes import LADDER, Size
+from weit_rl.common.errors import UserError
+from weit_rl.common.registry import Registry
+from weit_rl.common.sizes import LADDER, Size
 
 
 @pytest.fixture

@@ -4,14 +4,14 @@ import pytest
 import torch
 from conftest import small_inputs, small_net
 
-from weit_rl.bank import TemplateBank
-from weit_rl.constraints import CONSTRAINTS
-from weit_rl.errors import UserError
+from weit_rl.common.errors import UserError
+from weit_rl.core.bank import TemplateBank
+from weit_rl.core.composed_network import WeiT
+from weit_rl.core.constraints import CONSTRAINTS
+from weit_rl.core.network_from_bank import network_of_size
+from weit_rl.core.plan import stack, unstack
+from weit_rl.core.resize import layer_map, resize, shares
 from weit_rl.models import MODELS
-from weit_rl.plan import stack, unstack
-from weit_rl.resize import layer_map, resize, shares
-from weit_rl.start import network_of_size
-from weit_rl.weit import WeiT
 
 PLANS = {name: MODELS.get(name).plan(8) for name in MODELS.names()}
 

@@ -7,7 +7,7 @@ from stable_baselines3 import A2C, DQN, PPO, SAC, TD3
 from test_sb3_policies import Cheetah, Sides
 
 from weit_rl.agents.resizing import Layers, imitation, resized, seen_by
-from weit_rl.errors import UserError
+from weit_rl.common.errors import UserError
 
 KINDS = {"PPO": PPO, "A2C": A2C, "SAC": SAC, "TD3": TD3}
 STATES = np.random.default_rng(1).normal(size=(600, 17)).astype(np.float32)

@@ -11,7 +11,7 @@ from test_sb3_policies import Cheetah
 
 from weit_rl.agents.actor_widths import tile_edge, widths_times
 from weit_rl.agents.resizing import Layers, resized
-from weit_rl.errors import UserError
+from weit_rl.common.errors import UserError
 
 
 class Rates(BaseCallback):

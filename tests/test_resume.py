@@ -12,8 +12,8 @@ import time
 import pytest
 from conftest import TINY, TINY_PRETRAIN
 
-from weit_rl.command import compose
-from weit_rl.errors import Interrupted
+from weit_rl.common.errors import Interrupted
+from weit_rl.options.command import compose
 from weit_rl.pretrain import main as pretrain
 from weit_rl.train import main as train
 from weit_rl.training.run_folder import RunFolder

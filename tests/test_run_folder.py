@@ -12,12 +12,12 @@ import torch
 from matplotlib.figure import Figure
 from rich.console import Console
 
-from weit_rl.command import compose
-from weit_rl.errors import UserError
+from weit_rl.common.errors import UserError
+from weit_rl.options.command import compose
 from weit_rl.training.learning_curve import _fill, draw_learning_curve
 from weit_rl.training.progress import Progress, table
 from weit_rl.training.run_folder import RunFolder
-from weit_rl.workflows.monitor import Monitor
+from weit_rl.workflows.stage_monitor import Monitor
 
 
 @pytest.fixture

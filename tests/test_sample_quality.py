@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from weit_rl import vision
-from weit_rl.errors import UserError
+from weit_rl.common.errors import UserError
 from weit_rl.tasks import inception
 from weit_rl.tasks.sample_quality import compared, covered, frechet_distance
 
@@ -113,8 +113,8 @@ def test_a_classifier_of_other_images_does_not_fit(runs, tmp_path):
 
 @pytest.mark.parametrize("model", ["vit", "convnext"])
 def test_features_are_what_the_last_layer_sees(model):
+    from weit_rl.common.sizes import Size
     from weit_rl.models import MODELS
-    from weit_rl.sizes import Size
     from weit_rl.tasks.sample_quality import Features
 
     torch.manual_seed(0)

@@ -7,7 +7,7 @@ from sb3_contrib import ARS, QRDQN, TRPO, CrossQ, MaskablePPO, RecurrentPPO
 from test_sb3_policies import BODY, STATES, Cheetah, Sides, bank_policy
 
 from weit_rl.agents.contrib_policies import CONTRIB, REFUSED
-from weit_rl.errors import UserError
+from weit_rl.common.errors import UserError
 
 NAMES = {algorithm.__name__: algorithm for algorithm in CONTRIB}
 ROLLOUTS, CONTINUOUS = (TRPO, MaskablePPO), (TRPO, CrossQ)

@@ -10,7 +10,7 @@ from test_sequence_agent import Walk, policy
 
 from weit_rl.agents.outside_normaliser import outside_normaliser
 from weit_rl.agents.sequence_agent import SequenceAgent
-from weit_rl.errors import UserError
+from weit_rl.common.errors import UserError
 
 
 def inside(kind=Cheetah):

@@ -13,11 +13,11 @@ from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 
 from weit_rl.agents.actor_networks import load, trained
 from weit_rl.agents.sb3_policies import LOG_STD, POLICIES
-from weit_rl.errors import UserError
+from weit_rl.common.errors import UserError
+from weit_rl.common.sizes import Size
+from weit_rl.core.network_from_bank import network_of_size
 from weit_rl.models import MODELS
-from weit_rl.shipped import own_bank
-from weit_rl.sizes import Size
-from weit_rl.start import network_of_size
+from weit_rl.models.shipped_banks import own_bank
 from weit_rl.train import main as train
 
 BODY, ON, DQN = "HalfCheetah", ("PPO", "A2C"), "DQN"
@@ -228,7 +228,7 @@ def test_a_bank_may_be_named_by_a_path_object():
 def test_a_checkpoint_is_a_start_too(tiny_data, tmp_path):
     from conftest import TINY
 
-    from weit_rl.command import compose
+    from weit_rl.options.command import compose
 
     words = [*TINY, "model=mlp", "init=scratch", "size=32x2", "train_steps=3", "validation_episodes=0"]
     train(compose("train", [*words, f"data={tiny_data}", f"run_dir={tmp_path / 'run'}"]))

@@ -13,9 +13,9 @@ from test_sb3_policies import BODY, NAMES, Cheetah, bank_policy, make
 from weit_rl.agents.actor_networks import load
 from weit_rl.agents.sb3_policies import POLICIES
 from weit_rl.agents.sequence_agent import SequenceAgent
-from weit_rl.bank import TemplateBank
+from weit_rl.common.errors import UserError
+from weit_rl.core.bank import TemplateBank
 from weit_rl.envs.action_box import ActionBox
-from weit_rl.errors import UserError
 from weit_rl.models.conv import Conv
 
 MOST = float(np.finfo(np.float32).max)

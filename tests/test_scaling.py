@@ -7,11 +7,11 @@ import pytest
 import torch
 from conftest import OPTIONS, TINY, small_inputs, small_net
 
-from weit_rl.command import compose
-from weit_rl.errors import Interrupted, UserError
+from weit_rl.common.errors import Interrupted, UserError
+from weit_rl.common.sizes import Size
+from weit_rl.core.growing import Segment, copies, rescaled, rescaled_optimizer, segments
 from weit_rl.models import MODELS
-from weit_rl.scaling import Segment, copies, rescaled, rescaled_optimizer, segments
-from weit_rl.sizes import Size
+from weit_rl.options.command import compose
 from weit_rl.train import main as train
 from weit_rl.training.checkpoint import fill_optimizer, flatten_optimizer, load_network
 from weit_rl.training.loop import Recipe, fit

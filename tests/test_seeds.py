@@ -5,10 +5,10 @@ import pytest
 
 from weit_rl.agents.levels import EVALUATION_SEED, LEVEL_SEEDS, LEVELS, RECORDING_SEED, SELECTION_SEED
 from weit_rl.agents.online import make_online
-from weit_rl.choices import check_numbers
-from weit_rl.command import compose
-from weit_rl.envs.entry import env_entry
-from weit_rl.seeds import COMPARISON, MOST_SEED, RECORDED, TEST, VALIDATION, training_seed
+from weit_rl.common.seeds import COMPARISON, MOST_SEED, RECORDED, TEST, VALIDATION, training_seed
+from weit_rl.envs.registry import env_entry
+from weit_rl.options.choices import check_numbers
+from weit_rl.options.command import compose
 
 USES = (VALIDATION, TEST, COMPARISON, RECORDED)
 RUNS = [*range(1100), 4242, 100_000, 1_000_000, 2_000_000, 4_000_000, 5_000_000, 8_000_000, 2**30, MOST_SEED]

@@ -11,8 +11,8 @@ from stable_baselines3.common.vec_env import DummyVecEnv
 
 from weit_rl.agents.evaluation import rollout
 from weit_rl.agents.sequence_agent import SequenceAgent
+from weit_rl.common.errors import UserError
 from weit_rl.envs.action_box import ActionBox
-from weit_rl.errors import UserError
 from weit_rl.models import BOTH, MODELS, models_of
 
 MODELS_AND_OPTIONS = [*((name, {}) for name in models_of("control")), ("dt", {"rtg": "every", "past_actions": True})]

@@ -9,19 +9,19 @@ import pytest
 import yaml
 from conftest import TINY
 
-from weit_rl.bank import TemplateBank
-from weit_rl.command import compose
+from weit_rl.common.seeds import VALIDATION_SEED
+from weit_rl.common.sizes import LADDER, Size
+from weit_rl.core.bank import TemplateBank
+from weit_rl.core.network_from_bank import network_of_size, start_loss
 from weit_rl.data import load_trajectories
 from weit_rl.data.readers import SHIPPED, shipped_levels
-from weit_rl.envs.entry import env_entry
-from weit_rl.seeds import VALIDATION_SEED
-from weit_rl.shipped import BANKS, own_bank, shipped_bank
-from weit_rl.sizes import LADDER, Size
-from weit_rl.start import network_of_size, start_loss
+from weit_rl.envs.registry import env_entry
+from weit_rl.models.shipped_banks import BANKS, own_bank, shipped_bank
+from weit_rl.options.command import compose
 from weit_rl.tasks.control_options import control_task
-from weit_rl.workflows.pretrain import PLACES
-from weit_rl.workflows.setup import source_of
-from weit_rl.workflows.train import TrainRun
+from weit_rl.workflows.pretrain_run import PLACES
+from weit_rl.workflows.run_setup import source_of
+from weit_rl.workflows.train_run import TrainRun
 
 ENTRY = env_entry("HalfCheetah")
 AIMS = {"Ant": 3000, "HalfCheetah": 5000, "Hopper": 2500, "Swimmer": 200, "Walker2d": 3000}  # least returns

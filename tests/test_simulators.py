@@ -11,8 +11,8 @@ from conftest import draws
 from shared_envs import MUJOCO, SUITE, refusal
 
 from weit_rl.envs.camera import renderer
-from weit_rl.envs.entry import env_entry
 from weit_rl.envs.mujoco_warnings import on_warning
+from weit_rl.envs.registry import env_entry
 
 DMC_CHEETAH = pytest.param("dmc/cheetah-run", marks=SUITE)
 
@@ -26,14 +26,14 @@ def run(code, folder, **variables):
 
 def test_importing_the_package_and_the_rows_imports_no_simulator(tmp_path):
     heavy = "sorted({'torch', 'gymnasium', 'mujoco', 'dm_control'} & set(sys.modules))"
-    code = f"import sys, weit_rl.envs; from weit_rl.envs.entry import load_families; load_families(); print({heavy})"
+    code = f"import sys, weit_rl.envs; from weit_rl.envs.registry import ENVS; ENVS; print({heavy})"
     done = run(code, tmp_path)
     assert done.stdout.strip() == "[]", done.stderr
 
 
 @pytest.mark.parametrize("name", ["HalfCheetah", "HalfCheetah:limbs=0.9", DMC_CHEETAH, "gym:HalfCheetah-v5"])
 def test_making_one_prints_nothing_and_leaves_no_file(name, tmp_path):
-    done = run(f"from weit_rl.envs.entry import env_entry; env_entry({name!r}).make().reset(seed=0)", tmp_path)
+    done = run(f"from weit_rl.envs.registry import env_entry; env_entry({name!r}).make().reset(seed=0)", tmp_path)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
     assert list(tmp_path.iterdir()) == []
 
@@ -61,7 +61,7 @@ def test_a_missing_simulator_says_what_to_install(monkeypatch):
 
 
 def test_a_renderer_that_is_not_there_is_one_line(tmp_path):
-    code = "from weit_rl.envs.entry import env_entry\nenv_entry('Hopper').make()"
+    code = "from weit_rl.envs.registry import env_entry\nenv_entry('Hopper').make()"
     done = run(code, tmp_path, MUJOCO_GL="nothing")
     assert "UserError: env Hopper-v5: MUJOCO_GL=nothing does not work here; unset it" in done.stderr
 
@@ -77,7 +77,7 @@ def test_pictures_follow_the_body_where_a_camera_does(name):
 
 PICTURE = """
 import sys
-from weit_rl.envs.entry import env_entry
+from weit_rl.envs.registry import env_entry
 env = env_entry(sys.argv[1]).make(render_mode="rgb_array")
 env.reset(seed=0)
 print(env.render().shape, env.render().dtype, env.metadata["render_fps"] > 0)
@@ -96,7 +96,7 @@ def test_pictures_without_a_screen(name, tmp_path):
     assert done.stdout.split("\n") == ["(480, 480, 3) uint8 True", "done", ""], done.stderr
 
 
-OURS = "from weit_rl.envs.entry import env_entry; env_entry({!r}).make().reset(seed=0)"
+OURS = "from weit_rl.envs.registry import env_entry; env_entry({!r}).make().reset(seed=0)"
 
 
 @pytest.mark.parametrize(

@@ -5,16 +5,16 @@ import torch
 from conftest import small_inputs, small_net
 from torch import nn
 
-from weit_rl.bank import TemplateBank
-from weit_rl.errors import UserError
+from weit_rl.common.errors import UserError
+from weit_rl.common.sizes import Size
+from weit_rl.core.bank import TemplateBank
+from weit_rl.core.network_from_bank import network_of_size, starts
+from weit_rl.core.plan import Plan
+from weit_rl.core.stacked_weights import weights_of
+from weit_rl.core.template_svd import best_templates, project, rank_for, rearranged, spectrum
 from weit_rl.initializers import Context, Source, svd_bank
-from weit_rl.initializers.tensors import weights_of
 from weit_rl.kernels.reference import compose
 from weit_rl.models import MODELS
-from weit_rl.plan import Plan
-from weit_rl.sizes import Size
-from weit_rl.spectrum import best_templates, project, rank_for, rearranged, spectrum
-from weit_rl.start import network_of_size, starts
 from weit_rl.training.loop import Recipe, fit
 
 PLAN = MODELS.get("dt").plan(8)

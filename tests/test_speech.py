@@ -13,9 +13,9 @@ from scipy.io import wavfile
 from scipy.signal import chirp
 
 from weit_rl import vision
+from weit_rl.common.errors import UserError
 from weit_rl.data.images import load_images, speech
 from weit_rl.data.images.speech import HOP, RATE, mel_bands, spectrogram
-from weit_rl.errors import UserError
 from weit_rl.tasks.classification import Classification, ClassificationConfig
 
 DIGITS = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]

@@ -4,16 +4,16 @@ import pytest
 import torch
 from conftest import small_inputs, small_net
 
-from weit_rl.bank import TemplateBank
-from weit_rl.errors import UserError
+from weit_rl.common.errors import UserError
+from weit_rl.core.bank import TemplateBank
+from weit_rl.core.composed_network import WeiT
+from weit_rl.core.network_from_bank import network_of_size, starts
 from weit_rl.initializers import INITIALIZERS, Context, Source
 from weit_rl.initializers.scaler_starts import STARTS, with_start
 from weit_rl.initializers.svd_bank import bank_from
 from weit_rl.initializers.weit import is_far, narrower
 from weit_rl.models import MODELS
-from weit_rl.start import network_of_size, starts
 from weit_rl.training.loop import Recipe, fit
-from weit_rl.weit import WeiT
 
 PLAN = MODELS.get("dt").plan(8)
 FULL = {"width": 32, "depth": 2}

@@ -5,12 +5,12 @@ import math
 import numpy as np
 import pytest
 
+from weit_rl.common.errors import UserError
 from weit_rl.comparison.cell import fields_of
 from weit_rl.comparison.figures import all_figures, profiles
 from weit_rl.comparison.results import read
 from weit_rl.comparison.statistics import difference, interquartile_mean, mean, mean_steps_to, profile, steps_to
 from weit_rl.comparison.tables import Reference, all_tables
-from weit_rl.errors import UserError
 from weit_rl.tasks import Measure, kind_named
 
 CONTROL = kind_named("control")

@@ -9,13 +9,13 @@ import pytest
 import yaml
 
 from weit_rl.benchmark import main as benchmark
-from weit_rl.command import compose
+from weit_rl.common.errors import UserError
 from weit_rl.comparison import rates, sweep
 from weit_rl.comparison.grid import Grid
 from weit_rl.comparison.sources import Sources
-from weit_rl.errors import UserError
 from weit_rl.initializers import INITIALIZERS
-from weit_rl.options import options
+from weit_rl.options.command import compose
+from weit_rl.options.option_table import options
 
 pytest.importorskip("optuna", reason="needs the extra optuna: pip install 'weit_rl[optuna]'")
 

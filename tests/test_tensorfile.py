@@ -13,8 +13,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from weit_rl.errors import UserError
-from weit_rl.tensorfile import read_card, read_tensors, write_tensors
+from weit_rl.common.errors import UserError
+from weit_rl.storage.tensor_file import read_card, read_tensors, write_tensors
 
 FLOATS = [torch.float64, torch.float32, torch.float16, torch.bfloat16, torch.float8_e4m3fn, torch.float8_e5m2]
 OTHERS = [torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8, torch.bool]
@@ -149,7 +149,7 @@ def test_killed_while_writing_leaves_the_old_file(file):
     before = file.read_bytes()
     program = f"""
 import os, signal, torch
-from weit_rl.tensorfile import write_tensors
+from weit_rl.storage.tensor_file import write_tensors
 os.fsync = lambda descriptor: os.kill(os.getpid(), signal.SIGKILL)
 write_tensors({str(file)!r}, {{"a": torch.ones(9)}}, {{}})
 """

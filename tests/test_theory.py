@@ -5,13 +5,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from weit_rl.bank import TemplateBank
+from weit_rl.common.sizes import LADDER, Size
+from weit_rl.core.bank import TemplateBank
+from weit_rl.core.composed_network import WeiT
+from weit_rl.core.counts import compose_flops, numbers, occam_bound
+from weit_rl.core.template_svd import best_templates, project, rearranged
 from weit_rl.kernels.reference import compose
 from weit_rl.models import MODELS
-from weit_rl.sizes import LADDER, Size
-from weit_rl.spectrum import best_templates, project, rearranged
-from weit_rl.theory import compose_flops, numbers, occam_bound
-from weit_rl.weit import WeiT
 
 ROOT = Path(__file__).parents[1]
 HALFCHEETAH = {"observation_dim": 17, "action_dim": 6}

@@ -8,12 +8,12 @@ from torch import nn
 from torch.nn import functional as F
 
 from weit_rl import Rule, TemplateBank, WeiT
-from weit_rl.constraints import CONSTRAINTS
-from weit_rl.initializers.tensors import state_of, weights_of
-from weit_rl.plan import FIXED, LAYER, STREAM, Plan
-from weit_rl.scaling import rescaled
-from weit_rl.skeleton import run_as, skeleton
-from weit_rl.start import network_of_size
+from weit_rl.core.constraints import CONSTRAINTS
+from weit_rl.core.growing import rescaled
+from weit_rl.core.network_from_bank import network_of_size
+from weit_rl.core.plan import FIXED, LAYER, STREAM, Plan
+from weit_rl.core.skeleton import run_as, skeleton
+from weit_rl.core.stacked_weights import state_of, weights_of
 
 PLAN = Plan(
     (

@@ -16,7 +16,7 @@ from shared_vision import models, randomised, timms
 from timm.models import load_state_dict
 from timm.models.vision_transformer import VisionTransformer
 
-from weit_rl.errors import UserError
+from weit_rl.common.errors import UserError
 from weit_rl.models import timm_weights
 from weit_rl.models.timm_checkpoint import load_timm, timm_file
 from weit_rl.models.timm_weights import CLASSIFIERS, write_safetensors

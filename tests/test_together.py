@@ -16,14 +16,14 @@ import torch
 from conftest import TINY, TINY_PRETRAIN
 from shared_steps import run as run_steps
 
-from weit_rl.choices import check_trainer
-from weit_rl.command import compose, words_of
-from weit_rl.errors import Interrupted, UserError
+from weit_rl.common.errors import Interrupted, UserError
+from weit_rl.options.choices import check_trainer
+from weit_rl.options.command import compose, words_of
 from weit_rl.pretrain import main as pretrain
-from weit_rl.tensorfile import read_card, read_tensors
-from weit_rl.training.devices import ALONE
-from weit_rl.training.shares import Division
-from weit_rl.workflows.together import _meaning
+from weit_rl.storage.tensor_file import read_card, read_tensors
+from weit_rl.training.batch_shards import Division
+from weit_rl.training.process_group import ALONE
+from weit_rl.workflows.process_launch import _meaning
 
 pytest.importorskip("accelerate", reason="several processes need Accelerate: pip install 'weit_rl[distributed]'")
 psutil = pytest.importorskip("psutil", reason="Accelerate brings it")

@@ -8,23 +8,23 @@ import torch
 from conftest import TINY_PRETRAIN, TINY_TRAIN
 
 from weit_rl.agents.recording import play, random_actor, write_minari
-from weit_rl.bank import TemplateBank
-from weit_rl.choices import size_of
-from weit_rl.command import compose
-from weit_rl.constraints import CONSTRAINTS
+from weit_rl.common.errors import UserError
+from weit_rl.core.bank import TemplateBank
+from weit_rl.core.constraints import CONSTRAINTS
+from weit_rl.core.network_from_bank import network_of_size
 from weit_rl.data import load_trajectories
-from weit_rl.envs.entry import env_entry
-from weit_rl.errors import UserError
+from weit_rl.envs.registry import env_entry
 from weit_rl.evaluate import main as evaluate
+from weit_rl.options.choices import size_of
+from weit_rl.options.command import compose
 from weit_rl.pretrain import main as pretrain
-from weit_rl.start import network_of_size
+from weit_rl.storage.tensor_file import read_tensors
 from weit_rl.tasks.control_options import control_task
-from weit_rl.tensorfile import read_tensors
 from weit_rl.train import main as train
 from weit_rl.training.checkpoint import load_network
 from weit_rl.training.run_folder import RunFolder
-from weit_rl.workflows.setup import source_of
-from weit_rl.workflows.train import TrainRun
+from weit_rl.workflows.run_setup import source_of
+from weit_rl.workflows.train_run import TrainRun
 
 SHORT = [*TINY_TRAIN, "scaler_steps=4", "train_steps=4", "validation_episodes=0"]  # one episode a run
 

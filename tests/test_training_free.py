@@ -9,7 +9,10 @@ import pytest
 import torch
 from conftest import small_inputs, small_net
 
-from weit_rl.errors import UserError
+from weit_rl.common.errors import UserError
+from weit_rl.core.plan import Plan
+from weit_rl.core.resize import resize
+from weit_rl.core.stacked_weights import state_of, weights_of
 from weit_rl.initializers import INITIALIZERS, Context, Source
 from weit_rl.initializers.bot import bot, haar, to_size
 from weit_rl.initializers.direct import direct
@@ -17,11 +20,8 @@ from weit_rl.initializers.first_layer import eps_rank, first_layer
 from weit_rl.initializers.free_only import free_only
 from weit_rl.initializers.hypercloning import hypercloning
 from weit_rl.initializers.mimetic import mimetic
-from weit_rl.initializers.tensors import state_of, weights_of
 from weit_rl.initializers.weight_selection import evenly_spaced, weight_selection
 from weit_rl.models import MODELS
-from weit_rl.plan import Plan
-from weit_rl.resize import resize
 from weit_rl.training.loop import Recipe, fit
 
 PLAN = MODELS.get("dt").plan(8)

@@ -7,8 +7,9 @@ from test_kernels import FORMS, ROLES, call, factors
 from torch import func, nn
 
 from weit_rl import Plan, TemplateBank, WeiT
-from weit_rl.constraints import CONSTRAINTS
-from weit_rl.kernels import by_group, plain
+from weit_rl.core.constraints import CONSTRAINTS
+from weit_rl.kernels import by_group
+from weit_rl.kernels import torch_operators as plain
 
 COMPOSE, BACKWARD = torch.ops.weit_rl.compose, torch.ops.weit_rl.compose_backward
 SMALL = ["single row", "depthwise convolution", "no matrix of tiles"]

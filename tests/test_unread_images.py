@@ -8,12 +8,12 @@ from test_images import picture, tree, write
 pytest.importorskip("timm", reason="the vision extra is not installed")
 
 from weit_rl import vision
-from weit_rl.command import compose
-from weit_rl.data.ahead import Ahead, in_turn
+from weit_rl.common.errors import UserError
+from weit_rl.common.sizes import Size
 from weit_rl.data.images import decode, load_images
 from weit_rl.data.images.parts import Part, Unread
-from weit_rl.errors import UserError
-from weit_rl.sizes import Size
+from weit_rl.data.prefetch import Ahead, in_turn
+from weit_rl.options.command import compose
 from weit_rl.tasks.classification import Classification, ClassificationConfig
 from weit_rl.tasks.diffusion import Diffusion, DiffusionConfig
 

@@ -7,8 +7,8 @@ import pytest
 import torch
 from little_memory import little_memory, refuses
 
-from weit_rl.bank import TemplateBank
-from weit_rl.tensorfile import read_tensors, write_tensors
+from weit_rl.core.bank import TemplateBank
+from weit_rl.storage.tensor_file import read_tensors, write_tensors
 from weit_rl.training.checkpoint import load_network
 
 TERA = 10**12

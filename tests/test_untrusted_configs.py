@@ -8,11 +8,11 @@ import pytest
 import yaml
 from little_memory import refuses
 
-from weit_rl.command import compose
-from weit_rl.options import as_config
-from weit_rl.tensorfile import read_tensors, write_tensors
+from weit_rl.options.command import compose
+from weit_rl.options.option_table import as_config
+from weit_rl.storage.tensor_file import read_tensors, write_tensors
 from weit_rl.training.run_folder import RunFolder
-from weit_rl.workflows.going_on import command_to_resume, words_to_resume
+from weit_rl.workflows.resume_command import command_to_resume, words_to_resume
 
 
 def test_no_option_makes_anything(refused, words, tmp_path):
@@ -97,7 +97,7 @@ def test_a_checkpoint_names_a_module_only_with_the_users_word(tiny_run, tmp_path
         assert says in refused(verb, *words, folder=run) and says in refused(verb, *words[:2], folder=run)
     (tmp_path / "a_strangers_module.py").write_text("LOADED = True")
     monkeypatch.syspath_prepend(tmp_path)
-    from weit_rl.envs.entry import entry_of_file
+    from weit_rl.envs.registry import entry_of_file
 
     assert "a_strangers_module" not in sys.modules
     assert entry_of_file(name, "x", name).gym_id == "HalfCheetah-v5" and "a_strangers_module" in sys.modules

@@ -11,13 +11,14 @@ import pytest
 from conftest import write_hdf5
 from little_memory import refuses
 
-from weit_rl import limits
 from weit_rl.agents.recording import Episode, write_minari
-from weit_rl.data import isolated, load_trajectories
-from weit_rl.data.formats import read_episodes
+from weit_rl.common.errors import UserError
+from weit_rl.data import isolated_reading as isolated
+from weit_rl.data import load_trajectories
+from weit_rl.data.episode_files import read_episodes
 from weit_rl.data.images import load_images
-from weit_rl.envs.entry import env_entry
-from weit_rl.errors import UserError
+from weit_rl.envs.registry import env_entry
+from weit_rl.storage import read_limits as limits
 
 TERA = 10**12
 
@@ -103,7 +104,7 @@ def test_a_reader_that_dies_or_lies_is_one_line(code, says, tmp_path, monkeypatc
 import json, os, signal, sys
 sys.path[:] = json.loads(sys.argv[1])
 from pathlib import Path
-from weit_rl import limits
+from weit_rl.storage import read_limits as limits
 path = Path(sys.argv[3])
 try:
     {code}
@@ -115,14 +116,14 @@ except Exception as error:
 
 
 def test_what_is_read_apart_is_what_is_read_here(tiny_data, minari_folder, tmp_path):
-    from weit_rl.data.formats import load_formats
+    from weit_rl.data.formats import FORMATS
 
     frames, states = np.arange(3 * 8 * 8 * 3, dtype=np.uint8).reshape(3, 3, 8, 8), np.ones((3, 17), np.float32)
     seen = Episode(0, frames, np.zeros((2, 6), np.float32), np.ones(2, np.float32), False, states)
     entry = replace(env_entry("HalfCheetah"), pixels=8)
     write_minari(tmp_path / "seen", entry, [seen], {"dataset_id": "weit_rl/halfcheetah/seen-v0"})
     for name, path in (("d4rl", tiny_data), ("minari", minari_folder[0]), ("minari", tmp_path / "seen")):
-        (apart, info), (here, same) = isolated.read_isolated(name, path), load_formats().get(name).read(path)
+        (apart, info), (here, same) = isolated.read_isolated(name, path), FORMATS.get(name).read(path)
         assert json.loads(json.dumps(same, default=str)) == info
         assert len(apart) == len(here)
         for one, other in zip(apart, here, strict=True):

@@ -5,15 +5,15 @@ import os
 
 import pytest
 
-from weit_rl.bank import TemplateBank
-from weit_rl.command import compose
+from weit_rl.common.errors import UserError
+from weit_rl.core.bank import TemplateBank
 from weit_rl.envs import gymnasium_mujoco
-from weit_rl.envs.entry import env_entry
-from weit_rl.errors import UserError
+from weit_rl.envs.registry import env_entry
 from weit_rl.evaluate import main as evaluate
-from weit_rl.tensorfile import read_tensors
+from weit_rl.options.command import compose
+from weit_rl.storage.tensor_file import read_tensors
 from weit_rl.training.run_folder import RunFolder
-from weit_rl.workflows.train import FINAL
+from weit_rl.workflows.train_run import FINAL
 
 KEYS = {"return_mean", "return_std", "return_median", "episodes", "score", "seconds"}  # that scripts rely on
 KEYS |= {"env", "model", "size", "width", "depth", "init", "scaler_steps", "train_steps"}

@@ -14,10 +14,10 @@ from PIL import Image
 pytest.importorskip("timm", reason="the vision extra is not installed")
 
 from weit_rl import vision
-from weit_rl.bank import TemplateBank
-from weit_rl.command import compose, config_name, help_text
-from weit_rl.errors import UserError
+from weit_rl.common.errors import UserError
+from weit_rl.core.bank import TemplateBank
 from weit_rl.evaluate import main as evaluate
+from weit_rl.options.command import compose, config_name, help_text
 from weit_rl.tasks import image_options
 from weit_rl.train import main as train
 
@@ -217,7 +217,7 @@ def test_a_stopped_run_goes_on(bank, model, tmp_path, monkeypatch):
     def killed(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("weit_rl.workflows.train.TrainRun.finish", killed)
+    monkeypatch.setattr("weit_rl.workflows.train_run.TrainRun.finish", killed)
     with pytest.raises(BaseException, match=r"go on with: python -m weit_rl\.train task=classification \S*resume="):
         vision.train(run_dir=stopped, **options)
     monkeypatch.undo()

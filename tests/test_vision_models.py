@@ -9,10 +9,10 @@ from shared_vision import models, normalised, randomised, timms
 from timm.models.convnext import convnextv2_atto, convnextv2_nano, convnextv2_tiny
 from timm.models.vision_transformer import vit_tiny_patch16_224
 
-from weit_rl.errors import UserError
+from weit_rl.common.errors import UserError
+from weit_rl.common.sizes import Size
 from weit_rl.models import MODELS, images
 from weit_rl.models.convnext import depths, dims
-from weit_rl.sizes import Size
 
 
 @models

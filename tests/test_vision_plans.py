@@ -6,15 +6,15 @@ from conftest import IMAGES, small_inputs, small_net
 from shared_vision import VISION, models, normalised, randomised, timms
 from timm.models.vision_transformer import VisionTransformer
 
-from weit_rl.bank import TemplateBank
-from weit_rl.masks import Masks
+from weit_rl.common.sizes import Size
+from weit_rl.core.bank import TemplateBank
+from weit_rl.core.composed_network import WeiT
+from weit_rl.core.plan import FIXED, Plan, Rule, stack, unstack
+from weit_rl.core.resize import resize
+from weit_rl.core.size_sampler import Masks
 from weit_rl.models import MODELS
-from weit_rl.plan import FIXED, Plan, Rule, stack, unstack
-from weit_rl.resize import resize
-from weit_rl.sizes import Size
 from weit_rl.training.flops import step_flops
 from weit_rl.training.pretraining import MaskedLoss
-from weit_rl.weit import WeiT
 
 
 @models

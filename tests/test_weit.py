@@ -9,11 +9,11 @@ from conftest import small_inputs, small_net
 from torch import nn
 
 from weit_rl import Plan, TemplateBank, UserError, WeiT
-from weit_rl.constraints import CONSTRAINTS
+from weit_rl.core.constraints import CONSTRAINTS
+from weit_rl.core.network_from_bank import network_of_size
+from weit_rl.core.parameter_map import Parameters
+from weit_rl.core.plan import unstack
 from weit_rl.models import MODELS
-from weit_rl.parameters import Parameters
-from weit_rl.plan import unstack
-from weit_rl.start import network_of_size
 
 PLAN = MODELS.get("dt").plan(8)
 

@@ -12,7 +12,7 @@ from conftest import small_inputs, small_net
 from torch import nn
 
 from weit_rl import Plan, Rule, TemplateBank, UserError, WeiT
-from weit_rl.constraints import CONSTRAINTS
+from weit_rl.core.constraints import CONSTRAINTS
 from weit_rl.models import MODELS
 
 X = torch.randn(4, 3, 9, 9, generator=torch.Generator().manual_seed(0))

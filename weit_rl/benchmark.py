@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from weit_rl.command import command
+from weit_rl.options.command import command
+from weit_rl.workflows.early_checks import check_early
 
 
 def main(cfg: Any) -> dict[str, Any]:
-    """Run with a composed config (see ``weit_rl.command.compose``); returns the report's path and its cells."""
-    from weit_rl.workflows.benchmark import benchmark
+    """Run with a composed config (see ``weit_rl.options.command.compose``); returns the report's path and its cells."""
+    from weit_rl.comparison.benchmark_run import benchmark
 
     return benchmark(cfg)
 
 
 if __name__ == "__main__":
-    command("benchmark", main)
+    command("benchmark", main, check=check_early)

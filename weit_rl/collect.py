@@ -7,18 +7,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from weit_rl.command import command
+from weit_rl.options.command import command
+from weit_rl.workflows.early_checks import check_early
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
 
 def main(cfg: DictConfig) -> dict[str, Any]:
-    """Run with a composed config (see ``weit_rl.command.compose``); returns the numbers it prints."""
-    from weit_rl.workflows.collect import collect
+    """Run with a composed config (see ``weit_rl.options.command.compose``); returns the numbers it prints."""
+    from weit_rl.workflows.collect_modes import collect
 
     return collect(cfg)
 
 
 if __name__ == "__main__":
-    command("collect", main)
+    command("collect", main, check=check_early)

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 from typing import Any
 
-from weit_rl.command import command
+from weit_rl.options.command import command
+from weit_rl.workflows.early_checks import check_early
 
 
 def main(cfg: Any) -> dict[str, Any]:
-    """Run with a composed config (see ``weit_rl.command.compose``); returns the metrics."""
+    """Run with a composed config (see ``weit_rl.options.command.compose``); returns the metrics."""
     if "mode" in cfg:  # another task, whose options are those of weit_rl.vision mode=evaluate
         from weit_rl.vision import main as vision
 
         return vision(cfg)
-    from weit_rl.workflows.compare import compare_runs
-    from weit_rl.workflows.evaluate import evaluate_run
+    from weit_rl.comparison.compare_runs import compare_runs
+    from weit_rl.workflows.evaluate_run import evaluate_run
 
     return evaluate_run(cfg) if cfg.compare is None else compare_runs(cfg)
 
 
 if __name__ == "__main__":
-    command("evaluate", main)
+    command("evaluate", main, check=check_early)

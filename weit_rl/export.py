@@ -4,19 +4,20 @@ from __future__ import annotations
 
 from typing import Any
 
-from weit_rl.command import command
+from weit_rl.options.command import command
+from weit_rl.workflows.early_checks import check_early
 
 
 def main(cfg: Any) -> dict[str, Any]:
-    """Run with a composed config (see ``weit_rl.command.compose``); returns the report."""
+    """Run with a composed config (see ``weit_rl.options.command.compose``); returns the report."""
     if "mode" in cfg:  # task=diffusion, whose options are those of weit_rl.vision mode=export
         from weit_rl.vision import main as vision
 
         return vision(cfg)
-    from weit_rl.workflows.export import export
+    from weit_rl.workflows.export_run import export
 
     return export(cfg)
 
 
 if __name__ == "__main__":
-    command("export", main)
+    command("export", main, check=check_early)

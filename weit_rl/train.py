@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from weit_rl.command import command
+from weit_rl.options.command import command
+from weit_rl.workflows.early_checks import check_early
 
 
 def main(cfg: Any) -> dict[str, Any]:
-    """Run with a composed config (see ``weit_rl.command.compose``); returns the metrics."""
-    from weit_rl.workflows.train import train
+    """Run with a composed config (see ``weit_rl.options.command.compose``); returns the metrics."""
+    from weit_rl.workflows.training import train
 
     return train(cfg)
 
 
 if __name__ == "__main__":
-    command("train", main)
+    command("train", main, check=check_early)

@@ -10,8 +10,8 @@ from importlib import resources
 from pathlib import Path
 
 import weit_rl
-from weit_rl.command import VISION_MODES, config_name
-from weit_rl.options import Option, config_text, options
+from weit_rl.options.command import VISION_MODES, config_name
+from weit_rl.options.option_table import Option, config_text, options
 
 
 def pages() -> dict[str, str]:
@@ -31,7 +31,7 @@ def verb_pages() -> dict[str, str]:
             "# Commands\n",
             "Every command takes `key=value` words, and `--help` prints what is on these pages. Bad input ends in one",
             "line and exit code 2; 130 is Ctrl-C, 143 SIGTERM. The same commands are functions:",
-            '`weit_rl.train.main(weit_rl.command.compose("train", ["size=tiny"]))`.\n',
+            '`weit_rl.train.main(weit_rl.options.command.compose("train", ["size=tiny"]))`.\n',
             "| command | what it does |\n|---|---|",
             *rows,
             "",

@@ -11,15 +11,15 @@ import numpy as np
 from gymnasium.error import ResetNeeded
 from gymnasium.utils import RecordConstructorArgs
 
+from weit_rl.common.errors import UserError
 from weit_rl.envs import mujoco_warnings
 from weit_rl.envs.crashes import ADVICE, BadAction, is_mistake, one_number, reason_of
-from weit_rl.errors import UserError
 
 Step = tuple[Any, float, bool, bool, dict[str, Any]]
 
 
 class EndsAtCrash(gymnasium.Wrapper, RecordConstructorArgs):
-    """Ends an episode in a step that its simulator does not survive; see :func:`weit_rl.envs.crashes.ends_at_crash`.
+    """Ends an episode in a step that its simulator does not survive; see :func:`weit_rl.envs.wrapping.ends_at_crash`.
 
     Args:
         env: acts and is seen as policies here want it.

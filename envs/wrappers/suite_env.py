@@ -10,7 +10,7 @@ from gymnasium import spaces
 from gymnasium.error import ResetNeeded
 from gymnasium.utils import EzPickle
 
-from weit_rl.envs.dm_control_suite import load_suite
+from weit_rl.envs.dm_control_loading import load_suite
 
 NO_BOUND = 1e10  # what dm_control writes where an actuator has none
 PICTURE = {"height": 480, "width": 480, "camera_id": 0}

@@ -8,16 +8,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from weit_rl.command import compose
+from weit_rl.common.errors import NotDefined
+from weit_rl.common.sizes import Size
 from weit_rl.comparison.grid import Cell
 from weit_rl.comparison.methods import METHODS, Method
 from weit_rl.comparison.runs import finish_training
 from weit_rl.comparison.sources import NETWORKS, Sources, kinds
-from weit_rl.errors import NotDefined
-from weit_rl.sizes import Size
-from weit_rl.start import start_loss
+from weit_rl.core.network_from_bank import start_loss
+from weit_rl.options.command import compose
 from weit_rl.tasks import Kind
-from weit_rl.workflows.train import TrainRun
+from weit_rl.workflows.train_run import TrainRun
 
 COST = ("steps", "flops", "seconds")
 Row = dict[str, Any]  # in memory the measure that decides is called "value", too

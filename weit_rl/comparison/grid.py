@@ -7,12 +7,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
+from weit_rl.common.errors import UserError
+from weit_rl.common.registry import unknown
+from weit_rl.common.seeds import MOST_SEED
+from weit_rl.common.sizes import Size
 from weit_rl.comparison.methods import METHODS
-from weit_rl.errors import UserError
 from weit_rl.models import MODELS
-from weit_rl.registry import unknown
-from weit_rl.seeds import MOST_SEED
-from weit_rl.sizes import Size
 from weit_rl.tasks import Kind, kind_named
 
 REPORTED = ("32x3", "96x4", "160x5", "128x8")  # neither sampled in pre-training nor looked at while tuning

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from weit_rl.common.registry import Registry
 from weit_rl.initializers import INITIALIZERS, Initializer
-from weit_rl.registry import Registry
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from weit_rl.comparison.figures import png_with_legend
-from weit_rl.comparison.recorded import RecordedRun, seed_means
+from weit_rl.comparison.run_records import RecordedRun, seed_means
 from weit_rl.comparison.statistics import mean
 from weit_rl.training.learning_curve import Points, running_mean, use_log_scale
 

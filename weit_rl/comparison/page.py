@@ -7,8 +7,8 @@ import html
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from weit_rl.atomic import write_atomically
 from weit_rl.comparison.tables import Table
+from weit_rl.storage.atomic_write import write_atomically
 
 STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; color: #1b1b1b; max-width: 70rem; margin: 2rem auto; padding: 0 1rem; }

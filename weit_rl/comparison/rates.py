@@ -13,7 +13,6 @@ from io import StringIO
 from pathlib import Path
 from statistics import mean
 
-from weit_rl.atomic import write_atomically
 from weit_rl.comparison.cell import Row, run_cell
 from weit_rl.comparison.grid import Cell
 from weit_rl.comparison.launchers import Job
@@ -21,6 +20,7 @@ from weit_rl.comparison.methods import METHODS
 from weit_rl.comparison.results import damaged
 from weit_rl.comparison.sources import Sources
 from weit_rl.comparison.tables import Table
+from weit_rl.storage.atomic_write import write_atomically
 from weit_rl.tasks import Measure
 from weit_rl.training.run_folder import RunFolder
 

@@ -10,14 +10,14 @@ from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from weit_rl.atomic import cannot_write, write_atomically
+from weit_rl.common.errors import UserError
 from weit_rl.comparison.cell import Row, fields_of, measured
 from weit_rl.comparison.grid import Cell, Grid
-from weit_rl.errors import UserError
-from weit_rl.jsonfile import read_json
-from weit_rl.lock import holds_nothing, locked
+from weit_rl.storage.atomic_write import cannot_write, write_atomically
+from weit_rl.storage.folder_lock import holds_nothing, locked
+from weit_rl.storage.json_file import read_json
 from weit_rl.tasks import Kind
-from weit_rl.training.environment import describe_environment
+from weit_rl.training.machine import describe_environment
 
 if TYPE_CHECKING:
     from filelock import BaseFileLock

@@ -8,12 +8,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from weit_rl.command import compose
-from weit_rl.errors import UserError
-from weit_rl.lock import locked
+from weit_rl.common.errors import UserError
+from weit_rl.options.command import compose
+from weit_rl.storage.folder_lock import locked
 from weit_rl.training.run_folder import CONFIG
-from weit_rl.workflows.pretrain import pretrain
-from weit_rl.workflows.train import train
+from weit_rl.workflows.pretrain_run import pretrain
+from weit_rl.workflows.training import train
 
 VERBS: dict[str, tuple[Callable[[Any], Any], str]] = {
     "train": (train, "evaluation.json"),

@@ -10,16 +10,16 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from weit_rl.command import compose
+from weit_rl.common.home import expanded
+from weit_rl.common.sizes import Size
 from weit_rl.comparison.grid import Grid, words_of
 from weit_rl.comparison.methods import METHODS, Method
 from weit_rl.comparison.runs import finish
-from weit_rl.home import expanded
-from weit_rl.shipped import own_bank
-from weit_rl.sizes import Size
-from weit_rl.tensorfile import read_card
+from weit_rl.models.shipped_banks import own_bank
+from weit_rl.options.command import compose
+from weit_rl.storage.tensor_file import read_card
 from weit_rl.training.flops import step_flops
-from weit_rl.workflows.pretrain import PLACES, PretrainRun
+from weit_rl.workflows.pretrain_run import PLACES, PretrainRun
 
 JUDGE = "judge"  # a network by whose features results are judged; the same one for all seeds
 OF_DATA = ("image_size", "channels", "data_root", "download", "skip_corrupt", "flip", "threads", "device", "workers")

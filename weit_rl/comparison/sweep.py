@@ -16,16 +16,16 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
-from weit_rl.atomic import write_atomically
+from weit_rl.common.errors import UserError
+from weit_rl.common.registry import unknown
 from weit_rl.comparison.cell import discard
 from weit_rl.comparison.launchers import Job
 from weit_rl.comparison.rates import EPISODES, ROUNDS, SEED, STEPS, logged, validated
 from weit_rl.comparison.results import damaged
 from weit_rl.comparison.sources import JUDGE, OURS, Sources
 from weit_rl.comparison.tables import Table
-from weit_rl.errors import UserError
-from weit_rl.masks import RULES
-from weit_rl.registry import unknown
+from weit_rl.core.size_sampler import RULES
+from weit_rl.storage.atomic_write import write_atomically
 from weit_rl.tasks import Measure
 
 METHOD, SIZES = "weit", tuple(sizes[0] for sizes in ROUNDS)  # none of them is reported
@@ -40,7 +40,7 @@ class Space:
 
     Attributes:
         rank: least and most templates of a role; in between all numbers, small ones in smaller steps.
-        masks: rules of ``weit_rl.masks``.
+        masks: rules of ``weit_rl.core.size_sampler``.
         sampler: ``"tpe"`` (tree-structured Parzen estimator, Bergstra et al. 2011) or ``"random"``.
         together: trials that are drawn before any of them is known, and worked on at the same time.
         seed: of what is drawn.

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from weit_rl.errors import UserError
+from weit_rl.common.errors import UserError
 
 # True for the last step of an episode. D4RL, Gymnasium and Minari, Stable-Baselines3, d3rlpy, dm_env and RLDS.
 ENDS = (

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from weit_rl.limits import most_bytes
+from weit_rl.storage.read_limits import most_bytes
 
 
 def check_hdf5(file: Any, path: Path) -> None:

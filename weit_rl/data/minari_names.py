@@ -6,8 +6,8 @@ import os
 import re
 from pathlib import Path
 
-from weit_rl.errors import UserError
-from weit_rl.home import home
+from weit_rl.common.errors import UserError
+from weit_rl.common.home import home
 
 NAME = re.compile(r"((?:[-\w]+/)*)([-\w]+)-v(\d+)", re.ASCII)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from pathlib import Path
 
-from weit_rl.errors import UserError
+from weit_rl.common.errors import UserError
 
 
 def notice(path: Path, what: str) -> None:

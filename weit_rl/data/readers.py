@@ -10,14 +10,15 @@ from typing import Any
 
 import numpy as np
 
-from weit_rl.data.formats import Episode, read_episodes
+from weit_rl.common.errors import UserError
+from weit_rl.data.action_units import OwnUnits
+from weit_rl.data.episode import Episode
+from weit_rl.data.episode_files import read_episodes
 from weit_rl.data.minari_names import installed
 from weit_rl.data.notices import notice
-from weit_rl.data.own_units import OwnUnits
 from weit_rl.data.recorded_wrappers import check_recorded, recorded_env
 from weit_rl.data.trajectories import Trajectories
-from weit_rl.envs.entry import EnvEntry
-from weit_rl.errors import UserError
+from weit_rl.envs.registry import EnvEntry
 
 SHIPPED = Path(__file__).parents[1] / "assets" / "data"
 Data = str | os.PathLike | Sequence[str | os.PathLike]

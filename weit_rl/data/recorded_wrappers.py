@@ -6,9 +6,9 @@ import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from weit_rl.common.errors import UserError
 from weit_rl.data.notices import notice
-from weit_rl.envs.entry import EnvEntry
-from weit_rl.errors import UserError
+from weit_rl.envs.registry import EnvEntry
 
 # Gymnasium's, also of earlier versions. What RescaleAction does is said by the set's own action space.
 HARMLESS = (

@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from weit_rl.data.columns import constant, scales
-from weit_rl.errors import UserError
+from weit_rl.common.errors import UserError
+from weit_rl.data.constant_columns import constant, scales
 
 BEST_FRACTION = 0.1
 RETURN_SCALE, USUAL = 1000.0, (1.0, 1e5)  # what returns are divided by, and the largest ones that it serves
@@ -19,7 +19,8 @@ class Statistics(NamedTuple):
     """Mean and standard deviation of every observation entry, each ``(obs,)`` float32.
 
     The deviation of an entry that never moves is 1, since it says nothing of how far the entry goes when acting; see
-    :func:`weit_rl.data.columns.scales`. Pictures, each ``(channels, 1, 1)``, go from 0..255 to -1..1 whatever the data.
+    :func:`weit_rl.data.constant_columns.scales`. Pictures, each ``(channels, 1, 1)``, go from 0..255 to -1..1 whatever
+    the data.
     """
 
     mean: np.ndarray

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import torch
 
+from weit_rl.common.errors import UserError
 from weit_rl.data.trajectories import Trajectories
-from weit_rl.errors import UserError
 
 
 class Windows:

@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from weit_rl.deploy.graph import ANY, GRAPHS, Graph, facts
-from weit_rl.errors import UserError
+from weit_rl.common.errors import UserError
+from weit_rl.deploy.registry import ANY, GRAPHS, Graph, facts
 
 
 class Classifier(nn.Module):

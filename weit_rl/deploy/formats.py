@@ -6,44 +6,20 @@ import io
 import json
 import logging
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
 
-from weit_rl.deploy.graph import Graph
+from weit_rl.common.errors import UserError
 from weit_rl.deploy.onnx_policy import KEY, Arrays, opened, stepper
-from weit_rl.errors import UserError
-from weit_rl.registry import Registry
+from weit_rl.deploy.registry import FORMATS, Format, Graph, Step
 
 OPSET = 18  # the oldest that torch's exporter writes: what most runtimes read
 QUANTIZED = ("MatMul", "Conv")
-
-Step = Callable[[Arrays], Arrays]
-
-
-@dataclass(frozen=True)
-class Format:
-    """A kind of file.
-
-    Attributes:
-        suffix: of its files.
-        write: a graph as the file's bytes.
-        step: the bytes as a function of named arrays, on so many CPU threads.
-        quantize: the bytes of a file with its weights in 8 bits; None where the format has no such thing.
-    """
-
-    suffix: str
-    write: Callable[[Graph], bytes]
-    step: Callable[[bytes, int], Step]
-    quantize: Callable[[bytes], bytes] | None = None
-
-
-FORMATS: Registry[Format] = Registry("format")
 
 
 @torch.no_grad()

@@ -13,10 +13,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from weit_rl.deploy.formats import Format, Step
-from weit_rl.deploy.graph import Graph
 from weit_rl.deploy.onnx_policy import NEXT, ExportedPolicy, padded
-from weit_rl.envs.entry import EnvEntry
+from weit_rl.deploy.registry import Format, Graph, Step
+from weit_rl.envs.registry import EnvEntry
 
 CALLS, WARM_UP = 200, 30
 

@@ -13,10 +13,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from weit_rl.deploy.graph import ANY, GRAPHS, Graph, facts
+from weit_rl.common.errors import UserError
+from weit_rl.deploy.registry import ANY, GRAPHS, Graph, facts
 from weit_rl.envs.action_box import ActionBox
-from weit_rl.envs.entry import env_entry
-from weit_rl.errors import UserError
+from weit_rl.envs.registry import env_entry
 
 
 class PolicyStep(nn.Module):

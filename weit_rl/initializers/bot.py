@@ -21,11 +21,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from weit_rl.errors import UserError
-from weit_rl.initializers import INITIALIZERS, Context, Initializer, Source
-from weit_rl.initializers.tensors import state_of, weights_of
-from weit_rl.plan import FIXED, HEADS, Slot
-from weit_rl.registry import unknown
+from weit_rl.common.errors import UserError
+from weit_rl.common.registry import unknown
+from weit_rl.core.plan import FIXED, HEADS, Slot
+from weit_rl.core.stacked_weights import state_of, weights_of
+from weit_rl.initializers.registry import INITIALIZERS, Context, Initializer, Source
 
 GAINS = ("mean", "orthonormal")
 

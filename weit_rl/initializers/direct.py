@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from torch import Tensor, nn
 
-from weit_rl.initializers import INITIALIZERS, Context, Initializer, Source
+from weit_rl.initializers.registry import INITIALIZERS, Context, Initializer, Source
 
 PEAK_LR = 3e-3  # of a plain network that starts from fresh weights
 

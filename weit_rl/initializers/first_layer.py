@@ -18,11 +18,11 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from weit_rl.errors import NotDefined
-from weit_rl.initializers import INITIALIZERS, Context, Initializer, Source
-from weit_rl.initializers.tensors import state_of, weights_of
-from weit_rl.plan import Layout, Plan
-from weit_rl.seeds import seeded
+from weit_rl.common.errors import NotDefined
+from weit_rl.common.seeds import seeded
+from weit_rl.core.plan import Layout, Plan
+from weit_rl.core.stacked_weights import state_of, weights_of
+from weit_rl.initializers.registry import INITIALIZERS, Context, Initializer, Source
 
 ROLE = "embed"
 REACH = 2.0  # states have mean 0 and standard deviation 1: transitions lie within two of them

@@ -10,10 +10,10 @@ from collections.abc import Mapping
 
 from torch import Tensor, nn
 
-from weit_rl.initializers import INITIALIZERS, Context, Initializer, Source
-from weit_rl.initializers.tensors import state_of, weights_of
-from weit_rl.resize import resize
-from weit_rl.seeds import seeded
+from weit_rl.common.seeds import seeded
+from weit_rl.core.resize import resize
+from weit_rl.core.stacked_weights import state_of, weights_of
+from weit_rl.initializers.registry import INITIALIZERS, Context, Initializer, Source
 
 
 def free_only(source: Source | None, target: nn.Module, context: Context) -> Mapping[str, Tensor]:

@@ -11,13 +11,13 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from weit_rl.errors import NotDefined, UserError
-from weit_rl.initializers import INITIALIZERS, Context, Initializer, Source
-from weit_rl.initializers.directions import refuse, widths
-from weit_rl.initializers.tensors import state_of, weights_of
-from weit_rl.plan import Plan, Slot
-from weit_rl.resize import resize
-from weit_rl.seeds import seeded
+from weit_rl.common.errors import NotDefined, UserError
+from weit_rl.common.seeds import seeded
+from weit_rl.core.plan import Plan, Slot
+from weit_rl.core.resize import resize
+from weit_rl.core.stacked_weights import state_of, weights_of
+from weit_rl.initializers._shared.directions import refuse, widths
+from weit_rl.initializers.registry import INITIALIZERS, Context, Initializer, Source
 
 NOISE = 0.1  # of a weight's own spread; without any, equal copies would stay equal for ever
 

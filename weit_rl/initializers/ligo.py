@@ -8,12 +8,12 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from weit_rl.initializers import INITIALIZERS, Context, Initializer, Source
-from weit_rl.initializers.directions import refuse
-from weit_rl.initializers.growth import Growth
-from weit_rl.initializers.tensors import state_of
-from weit_rl.plan import Plan
-from weit_rl.skeleton import run_as, skeleton
+from weit_rl.core.plan import Plan
+from weit_rl.core.skeleton import run_as, skeleton
+from weit_rl.core.stacked_weights import state_of
+from weit_rl.initializers._shared.directions import refuse
+from weit_rl.initializers._shared.ligo_maps import Growth
+from weit_rl.initializers.registry import INITIALIZERS, Context, Initializer, Source
 
 LR = 3e-3
 

@@ -6,11 +6,11 @@ import copy
 
 from torch import Tensor, nn
 
-from weit_rl.bodies import OWN, with_parts
-from weit_rl.initializers import Context, Source
-from weit_rl.linear_probe import Loss, fit_head
-from weit_rl.plan import HEAD, Layout, stack
-from weit_rl.weit import WeiT
+from weit_rl.core.bank_bodies import OWN, with_parts
+from weit_rl.core.composed_network import WeiT
+from weit_rl.core.plan import HEAD, Layout, stack
+from weit_rl.fitting.head import Loss, fit_head
+from weit_rl.initializers.registry import Context, Source
 
 SHORT = 100  # steps; in fewer, large ones would first undo what was fitted and then not come back
 
@@ -27,7 +27,7 @@ def acquainted(source: Source, context: Context) -> Source:
 
 
 def fit_composed(net: WeiT, loss: Loss) -> None:
-    """As :func:`weit_rl.linear_probe.fit_head`, of a composed network."""
+    """As :func:`weit_rl.fitting.head.fit_head`, of a composed network."""
     plain = net.materialize()
     fit_head(plain, net.layout, loss)
     net.load_own({**net.own(), **stack_heads(plain, net.layout)})

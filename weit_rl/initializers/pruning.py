@@ -8,11 +8,11 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from weit_rl.initializers import INITIALIZERS, Context, Initializer, Source
-from weit_rl.initializers.directions import refuse
-from weit_rl.initializers.pruner import Pruner
-from weit_rl.initializers.tensors import state_of
-from weit_rl.plan import Plan
+from weit_rl.core.plan import Plan
+from weit_rl.core.stacked_weights import state_of
+from weit_rl.initializers._shared.directions import refuse
+from weit_rl.initializers._shared.pruner import Pruner
+from weit_rl.initializers.registry import INITIALIZERS, Context, Initializer, Source
 
 LR, MASK_LR = 3e-3, 1.0  # of weights; of scores and multipliers
 

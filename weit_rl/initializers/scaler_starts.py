@@ -10,11 +10,11 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from weit_rl.bank import TemplateBank
+from weit_rl.common.registry import Registry
+from weit_rl.common.seeds import seeded
+from weit_rl.core.bank import TemplateBank
+from weit_rl.core.plan import Layout
 from weit_rl.initializers.tleg import line
-from weit_rl.plan import Layout
-from weit_rl.registry import Registry
-from weit_rl.seeds import seeded
 
 Start = Callable[[Tensor, torch.Generator], Tensor]
 """The trained scalers of a slot, ``(layers, split, N, *grid)``, to those that are started from."""

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from torch import Tensor, nn
 
-from weit_rl.initializers import INITIALIZERS, Context, Initializer, Source
+from weit_rl.initializers.registry import INITIALIZERS, Context, Initializer, Source
 
 
 def scratch(source: Source | None, target: nn.Module, context: Context) -> Mapping[str, Tensor]:

@@ -10,11 +10,11 @@ from functools import partial
 
 from torch import nn
 
-from weit_rl.errors import UserError
-from weit_rl.initializers import INITIALIZERS, Initializer, Source
+from weit_rl.common.errors import UserError
+from weit_rl.core.plan import Plan
+from weit_rl.initializers.registry import INITIALIZERS, Initializer, Source
 from weit_rl.initializers.weit import check as check_bank
 from weit_rl.initializers.weit import weit
-from weit_rl.plan import Plan
 
 
 def check(source: Source | None, target: nn.Module, plan: Plan) -> None:

@@ -12,16 +12,16 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from weit_rl.bank import TemplateBank
-from weit_rl.errors import UserError
-from weit_rl.initializers import INITIALIZERS, Context, Initializer, Source
-from weit_rl.initializers.directions import depth, widths
-from weit_rl.initializers.tensors import weights_of
+from weit_rl.common.errors import UserError
+from weit_rl.common.sizes import Size
+from weit_rl.core.bank import TemplateBank
+from weit_rl.core.network_from_bank import network_of_size
+from weit_rl.core.plan import STREAM, Plan, Slot
+from weit_rl.core.stacked_weights import weights_of
+from weit_rl.core.template_svd import best_templates, project
+from weit_rl.initializers._shared.directions import depth, widths
+from weit_rl.initializers.registry import INITIALIZERS, Context, Initializer, Source
 from weit_rl.initializers.weit import weit
-from weit_rl.plan import STREAM, Plan, Slot
-from weit_rl.sizes import Size
-from weit_rl.spectrum import best_templates, project
-from weit_rl.start import network_of_size
 
 RANK = 64  # as of pre-training for control
 

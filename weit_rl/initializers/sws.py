@@ -12,7 +12,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from weit_rl.initializers import INITIALIZERS, Context, Initializer, Source
+from weit_rl.initializers.registry import INITIALIZERS, Context, Initializer, Source
 from weit_rl.initializers.tleg import by_depth, check
 
 STAGES = 3  # at most; no number is given for networks as shallow as ours

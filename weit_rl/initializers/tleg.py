@@ -14,11 +14,11 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from weit_rl.errors import UserError
-from weit_rl.initializers import INITIALIZERS, Context, Initializer, Source
-from weit_rl.initializers.directions import refuse
-from weit_rl.initializers.tensors import state_of, weights_of
-from weit_rl.plan import Plan
+from weit_rl.common.errors import UserError
+from weit_rl.core.plan import Plan
+from weit_rl.core.stacked_weights import state_of, weights_of
+from weit_rl.initializers._shared.directions import refuse
+from weit_rl.initializers.registry import INITIALIZERS, Context, Initializer, Source
 
 Scalers = Callable[[int, int], tuple[Tensor, Tensor]]
 """``(source depth, target depth)`` to the scalers ``(blocks, templates)`` of either."""

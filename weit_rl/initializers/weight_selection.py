@@ -10,10 +10,10 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from weit_rl.initializers import INITIALIZERS, Context, Initializer, Source
-from weit_rl.initializers.directions import refuse, widths
-from weit_rl.initializers.tensors import state_of, weights_of
-from weit_rl.plan import FIXED, Plan, Slot
+from weit_rl.core.plan import FIXED, Plan, Slot
+from weit_rl.core.stacked_weights import state_of, weights_of
+from weit_rl.initializers._shared.directions import refuse, widths
+from weit_rl.initializers.registry import INITIALIZERS, Context, Initializer, Source
 
 HEAD = "head"
 

@@ -15,20 +15,27 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from weit_rl.bank import TemplateBank
-from weit_rl.errors import UserError
-from weit_rl.initializers import INITIALIZERS, Context, Initializer, Source
-from weit_rl.initializers.directions import depth, widths
+from weit_rl.common.errors import UserError
+from weit_rl.common.registry import unknown
+from weit_rl.common.sizes import Size
+from weit_rl.core.bank import TemplateBank
+from weit_rl.core.composed_network import WeiT
+from weit_rl.core.network_from_bank import (
+    check_source,
+    network_of_size,
+    own_factors,
+    sampled_widths,
+    start_loss,
+    starts,
+)
+from weit_rl.core.plan import STREAM, Layout, Plan
+from weit_rl.core.resize import resize
+from weit_rl.fitting.narrow_network import reconstruct
+from weit_rl.fitting.width_reduction import bases_to_try
+from weit_rl.initializers._shared.directions import depth, widths
 from weit_rl.initializers.new_body import acquainted, fit_composed, slowed_if_short
+from weit_rl.initializers.registry import INITIALIZERS, Context, Initializer, Source
 from weit_rl.initializers.scaler_starts import with_start
-from weit_rl.kept import bases_to_try
-from weit_rl.plan import STREAM, Layout, Plan
-from weit_rl.reconstruction import reconstruct
-from weit_rl.registry import unknown
-from weit_rl.resize import resize
-from weit_rl.sizes import Size
-from weit_rl.start import check_source, network_of_size, own_factors, sampled_widths, start_loss, starts
-from weit_rl.weit import WeiT
 
 STAGES, NARROW = ("auto", "scalers", "all"), ("fitted", "cut")
 FAR_LR = 1e-2  # chosen on the tuning sizes; far scalers need larger steps, which near ones suffer from

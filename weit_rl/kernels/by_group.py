@@ -7,14 +7,15 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from weit_rl.kernels import chunked, reference
+from weit_rl.kernels import cpu_chunked as chunked
+from weit_rl.kernels import reference
 from weit_rl.kernels.grouping import Group, groups
 
 
 def compose(
     scalers: Sequence[Tensor], templates: Sequence[Tensor], roles: Sequence[int], dtype: torch.dtype | None = None
 ) -> list[Tensor]:
-    """``weit_rl::compose`` without gradients; see :func:`weit_rl.kernels.compose.compose`."""
+    """``weit_rl::compose`` without gradients; see :func:`weit_rl.kernels.operator.compose`."""
     made: dict[int, Tensor] = {}
     for group in groups(scalers, templates, roles):
         own, t = [scalers[k] for k in group.entries], templates[group.role]

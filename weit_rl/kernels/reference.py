@@ -40,7 +40,7 @@ def by_tile(weights: Tensor, batch: int, grid: Sequence[int], tile: Sequence[int
 
 
 def weights(group: Group, scalers: Sequence[Tensor], templates: Tensor, dtype: torch.dtype) -> list[Tensor]:
-    """The weights of a group's entries, as :func:`weit_rl.kernels.chunked.weights` makes them."""
+    """The weights of a group's entries, as :func:`weit_rl.kernels.cpu_chunked.weights` makes them."""
     made = (compose(s.to(group.sums), templates.to(group.sums)) for s in scalers)
     return [w.to(dtype).view(group.shape) for w in made]
 
@@ -53,7 +53,7 @@ def gradients(
     of_scalers: bool,
     total: Tensor | None,
 ) -> list[Tensor]:
-    """What reaches scalers and templates, as :func:`weit_rl.kernels.chunked.gradients` gives it."""
+    """What reaches scalers and templates, as :func:`weit_rl.kernels.cpu_chunked.gradients` gives it."""
     made, t = [], templates.to(group.sums).flatten(1)
     for grad, s in zip(grads, scalers, strict=True):
         tiles = by_tile(grad.to(group.sums), group.batch, group.grid, group.tile)

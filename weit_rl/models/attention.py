@@ -6,8 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from weit_rl.common.sizes import Size
 from weit_rl.models.policy import FeedForward
-from weit_rl.sizes import Size
 
 TAIL = 4  # tokens that the last block works on when acting, and half the least number of rows of its products
 

@@ -14,10 +14,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from weit_rl.models import MODELS, Model
+from weit_rl.common.sizes import Size
+from weit_rl.core.plan import FIXED, Plan, Rule
 from weit_rl.models.policy import BLOCK, FREE_RULES, Policy
-from weit_rl.plan import FIXED, Plan, Rule
-from weit_rl.sizes import Size
+from weit_rl.models.registry import MODELS, Model
 
 MAP, QUARTER = 8, 4  # edge of the map that is read, whatever the picture's; that of the templates which it is read by
 SPACE = (FIXED, FIXED)

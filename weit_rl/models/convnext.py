@@ -17,12 +17,12 @@ from typing import Any
 
 from torch import nn
 
-from weit_rl.errors import UserError
-from weit_rl.models import MODELS, Model
+from weit_rl.common.errors import UserError
+from weit_rl.common.sizes import Size
+from weit_rl.core.plan import FIXED, LAYER, STREAM, Plan, Rule
 from weit_rl.models.convnext_policy import GRN
 from weit_rl.models.images import timm_models, with_normaliser
-from weit_rl.plan import FIXED, LAYER, STREAM, Plan, Rule
-from weit_rl.sizes import Size
+from weit_rl.models.registry import MODELS, Model
 
 KERNEL = 7
 DIVISORS = (8, 4, 2, 1)  # of the width, by stage

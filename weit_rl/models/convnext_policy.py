@@ -8,11 +8,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from weit_rl.models import MODELS, Model
+from weit_rl.common.sizes import Size
+from weit_rl.core.plan import FIXED, Plan, Rule
 from weit_rl.models.conv import SPACE, Conv, Spatial, picture_rules
 from weit_rl.models.policy import BLOCK, FeedForward, shared_rules
-from weit_rl.plan import FIXED, Plan, Rule
-from weit_rl.sizes import Size
+from weit_rl.models.registry import MODELS, Model
 
 KERNEL = 7
 

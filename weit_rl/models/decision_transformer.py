@@ -13,15 +13,15 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from weit_rl.choices import ATTENTION, POSITIONS, RTG
-from weit_rl.errors import UserError
-from weit_rl.models import MODELS, Model
+from weit_rl.common.errors import UserError
+from weit_rl.common.sizes import Size
+from weit_rl.core.plan import FIXED, Plan, Rule
 from weit_rl.models.attention import TAIL, Block
-from weit_rl.models.band import Band, check_reach
-from weit_rl.models.inputs import check_shape, check_steps
+from weit_rl.models.band_attention import Band, check_reach
+from weit_rl.models.input_checks import check_shape, check_steps
 from weit_rl.models.policy import BLOCK, BOUND, Policy, shared_rules
-from weit_rl.plan import FIXED, Plan, Rule
-from weit_rl.sizes import Size
+from weit_rl.models.registry import MODELS, Model
+from weit_rl.options.choices import ATTENTION, POSITIONS, RTG
 
 AT_ONCE = 2048  # tokens of which acting computes the blocks at once: what they make then stays in a CPU's caches
 

@@ -14,10 +14,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from weit_rl.errors import UserError
-from weit_rl.models import MODELS, Model
-from weit_rl.plan import FIXED, HEADS, LAYER, STREAM, Plan, Rule
-from weit_rl.sizes import Size
+from weit_rl.common.errors import UserError
+from weit_rl.common.sizes import Size
+from weit_rl.core.plan import FIXED, HEADS, LAYER, STREAM, Plan, Rule
+from weit_rl.models.registry import MODELS, Model
 
 BLOCK = rf"transformer_blocks\.{LAYER}\."
 EMBEDDING = BLOCK + r"norm1\.emb\."

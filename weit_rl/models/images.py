@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from weit_rl.errors import UserError
+from weit_rl.common.errors import UserError
 
 BUFFERS = ("image_mean", "image_std")
 

@@ -11,10 +11,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from weit_rl.models import MODELS, Model
+from weit_rl.common.sizes import Size
+from weit_rl.core.plan import Plan
 from weit_rl.models.policy import BOUND, Policy, shared_rules
-from weit_rl.plan import Plan
-from weit_rl.sizes import Size
+from weit_rl.models.registry import MODELS, Model
 
 
 class MLP(Policy):

@@ -11,12 +11,12 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from weit_rl.models import BOTH, MODELS, Model
+from weit_rl.common.sizes import Size
+from weit_rl.core.plan import FIXED, Plan, Rule
 from weit_rl.models.conv import BRIGHT, DARK
+from weit_rl.models.registry import BOTH, MODELS, Model
 from weit_rl.models.video import CLIP, Video
 from weit_rl.models.video import plan as video_plan
-from weit_rl.plan import FIXED, Plan, Rule
-from weit_rl.sizes import Size
 
 
 class Multimodal(Video):

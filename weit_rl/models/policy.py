@@ -12,11 +12,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from weit_rl.errors import UserError
-from weit_rl.models.inputs import check_observations, check_steps
-from weit_rl.normaliser import CLIP, MEAN, STD, keep_unlimited, unlimited
-from weit_rl.plan import FIXED, LAYER, Rule
-from weit_rl.sizes import Size
+from weit_rl.common.errors import UserError
+from weit_rl.common.sizes import Size
+from weit_rl.core.normaliser import CLIP, MEAN, STD, keep_unlimited, unlimited
+from weit_rl.core.plan import FIXED, LAYER, Rule
+from weit_rl.models.input_checks import check_observations, check_steps
 
 BAND = 4  # steps; with it six blocks see 19, and a context of 20 holds them
 BLOCK = rf"blocks\.{LAYER}\."

@@ -12,10 +12,10 @@ import math
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from weit_rl.models import MODELS, Model
+from weit_rl.common.sizes import Size
+from weit_rl.core.plan import FIXED, Plan, Rule
 from weit_rl.models.policy import BLOCK, BOUND, FeedForward, Policy, shared_rules
-from weit_rl.plan import FIXED, Plan, Rule
-from weit_rl.sizes import Size
+from weit_rl.models.registry import MODELS, Model
 
 KERNEL = 5  # taps; with 5 of them two blocks miss no step of a context of up to 21
 

@@ -14,14 +14,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from weit_rl.errors import UserError
-from weit_rl.home import expanded
-from weit_rl.models import MODELS
+from weit_rl.common.errors import UserError
+from weit_rl.common.home import expanded
+from weit_rl.common.sizes import Size
 from weit_rl.models.convnext import DIVISORS
 from weit_rl.models.images import BUFFERS
-from weit_rl.models.room import shapes_of
+from weit_rl.models.memory_check import shapes_of
+from weit_rl.models.registry import MODELS
 from weit_rl.models.timm_weights import EMBEDDINGS, FILES, read_weights
-from weit_rl.sizes import Size
 
 IMAGE_SIZE = 224  # of ConvNeXt where nothing says so: its weights do not tell
 HEAD_DIM = 64  # of ViT where nothing says so: that of all DeiTs

@@ -16,10 +16,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from weit_rl.atomic import write_atomically
-from weit_rl.errors import UserError
-from weit_rl.home import expanded
-from weit_rl.output import complain, guarded, say
+from weit_rl.common.errors import UserError
+from weit_rl.common.home import expanded
+from weit_rl.common.output import complain, guarded, say
+from weit_rl.storage.atomic_write import write_atomically
 
 NESTED = ("state_dict_ema", "model_ema", "state_dict", "model")  # what the weights lie under in some files, as in timm
 # parts of names, of what a network was wrapped in: DistributedDataParallel, torch.compile, FSDP, checkpointing

@@ -14,13 +14,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from weit_rl.models import MODELS, Model
+from weit_rl.common.sizes import Size
+from weit_rl.core.plan import FIXED, Plan, Rule
 from weit_rl.models.attention import Block
 from weit_rl.models.conv import QUARTER, byte_scale
 from weit_rl.models.decision_transformer import plan as transformer_plan
 from weit_rl.models.policy import Policy
-from weit_rl.plan import FIXED, Plan, Rule
-from weit_rl.sizes import Size
+from weit_rl.models.registry import MODELS, Model
 
 CLIP = 4  # steps; with the frames that each of them stacks, six frames
 

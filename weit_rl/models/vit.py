@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from torch import nn
 
-from weit_rl.errors import UserError
-from weit_rl.models import MODELS, Model
+from weit_rl.common.errors import UserError
+from weit_rl.common.sizes import Size
+from weit_rl.core.plan import FIXED, HEADS, LAYER, STREAM, Plan, Rule
 from weit_rl.models.images import timm_models, with_normaliser
-from weit_rl.plan import FIXED, HEADS, LAYER, STREAM, Plan, Rule
-from weit_rl.sizes import Size
+from weit_rl.models.registry import MODELS, Model
 
 BLOCK = rf"blocks\.{LAYER}\."
 

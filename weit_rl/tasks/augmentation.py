@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from weit_rl.errors import UserError
+from weit_rl.common.errors import UserError
 
 
 @dataclass(frozen=True)

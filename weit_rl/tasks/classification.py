@@ -11,18 +11,18 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from weit_rl.data.ahead import Ahead
+from weit_rl.common.errors import UserError
+from weit_rl.common.registry import unknown
+from weit_rl.common.sizes import Size
+from weit_rl.core.composed_network import eval_mode
+from weit_rl.core.plan import Plan
 from weit_rl.data.epochs import Epochs
 from weit_rl.data.images import Images
 from weit_rl.data.images.parts import Part, Unread
-from weit_rl.errors import UserError
+from weit_rl.data.prefetch import Ahead
 from weit_rl.models import MODELS, models_of
-from weit_rl.plan import Plan
-from weit_rl.registry import unknown
-from weit_rl.sizes import Size
 from weit_rl.tasks.augmentation import Augment, Recipe
 from weit_rl.tasks.calibration import calibration_error, confusion_matrix, draw_confusion, draw_reliability
-from weit_rl.weit import eval_mode
 
 NAME = "classification"
 PARTS = ("train", "held_out", "test")

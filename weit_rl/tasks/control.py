@@ -10,17 +10,17 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from weit_rl.choices import DEFAULT
+from weit_rl.common.errors import UserError
+from weit_rl.common.sizes import Size
+from weit_rl.core.composed_network import eval_mode
+from weit_rl.core.normaliser import LIMIT, MEAN, STD
+from weit_rl.core.plan import Plan
 from weit_rl.data import Trajectories, Windows
-from weit_rl.data.columns import spans
-from weit_rl.envs.entry import EnvEntry
-from weit_rl.errors import UserError
+from weit_rl.data.constant_columns import spans
+from weit_rl.envs.registry import EnvEntry
 from weit_rl.models import MODELS
 from weit_rl.models.policy import BAND
-from weit_rl.normaliser import LIMIT, MEAN, STD
-from weit_rl.plan import Plan
-from weit_rl.sizes import Size
-from weit_rl.weit import eval_mode
+from weit_rl.options.choices import DEFAULT
 
 SPLIT_SEED = 0  # the same episodes are held out in every run
 SAMPLE = 512  # windows that a network is run on where its activations are looked at

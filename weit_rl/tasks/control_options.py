@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from weit_rl.choices import check_choices
+from weit_rl.common.errors import UserError
 from weit_rl.data import load_trajectories
-from weit_rl.envs.entry import EnvEntry, env_entry
-from weit_rl.envs.of_config import bodies, name_env
-from weit_rl.errors import UserError
+from weit_rl.envs.config_environments import bodies, name_env
+from weit_rl.envs.registry import EnvEntry, env_entry
 from weit_rl.models import BOTH, MODELS
-from weit_rl.tasks import TASKS, Kind, Measure
+from weit_rl.options.choices import check_choices
 from weit_rl.tasks.control import Control, ControlConfig
+from weit_rl.tasks.registry import TASKS, Kind, Measure
 from weit_rl.training.device import device_of
 
 

@@ -12,19 +12,19 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from weit_rl.common.errors import UserError
+from weit_rl.common.registry import unknown
+from weit_rl.common.sizes import Size
+from weit_rl.core.composed_network import eval_mode
+from weit_rl.core.plan import Plan
 from weit_rl.data.images import Images
 from weit_rl.data.images.parts import Part, Unread
-from weit_rl.errors import UserError
 from weit_rl.models import MODELS, models_of
-from weit_rl.plan import Plan
-from weit_rl.registry import unknown
-from weit_rl.sizes import Size
 from weit_rl.tasks.latents import Latents, Pixels
 from weit_rl.tasks.noise import Noise
 from weit_rl.tasks.pictures import grid_of
 from weit_rl.tasks.sample_quality import Judge, check_count, quality_of
 from weit_rl.tasks.sampling import check_steps, denoise, guided, scheduler_of, training_scheduler
-from weit_rl.weit import eval_mode
 
 NAME = "diffusion"
 PARTS = ("train", "held_out", "test")

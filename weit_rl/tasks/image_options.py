@@ -6,17 +6,17 @@ from dataclasses import asdict
 from functools import partial
 from typing import Any
 
-from weit_rl.cpu_cores import usable_cores
+from weit_rl.common.cpu_cores import usable_cores
+from weit_rl.common.errors import UserError
+from weit_rl.common.home import expanded
 from weit_rl.data.images import Images, load_images, name_of
 from weit_rl.data.images.parts import Part
-from weit_rl.errors import UserError
-from weit_rl.home import expanded
 from weit_rl.models.timm_checkpoint import timm_card, timm_file
-from weit_rl.tasks import TASKS, Kind, Measure
 from weit_rl.tasks.classification import NAME as CLASSIFICATION
 from weit_rl.tasks.classification import Classification, ClassificationConfig
 from weit_rl.tasks.diffusion import NAME as DIFFUSION
 from weit_rl.tasks.diffusion import Diffusion, DiffusionConfig
+from weit_rl.tasks.registry import TASKS, Kind, Measure
 from weit_rl.training.device import device_of
 
 KINDS: dict[str, tuple[Any, Any]] = {

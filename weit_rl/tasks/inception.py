@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from weit_rl.errors import UserError
+from weit_rl.common.errors import UserError
 
 NAME = "inception"
 FILE = "weights-inception-2015-12-05-6726825d.pth"  # the number behind the last dash begins its SHA-256

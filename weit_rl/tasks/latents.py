@@ -9,10 +9,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from weit_rl.common.errors import UserError
+from weit_rl.common.home import expanded
 from weit_rl.data.images import Images
 from weit_rl.data.images.parts import Part, Unread
-from weit_rl.errors import UserError
-from weit_rl.home import expanded
 
 AT_ONCE = 32  # images that go through an autoencoder together
 KIND = "AutoencoderKL"

@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from weit_rl.data.ahead import Ahead
 from weit_rl.data.epochs import Epochs
 from weit_rl.data.images.parts import Part
+from weit_rl.data.prefetch import Ahead
 from weit_rl.tasks.latents import Pixels
 
 SAMPLE = 256  # images of :meth:`Noise.sample`

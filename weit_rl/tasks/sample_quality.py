@@ -14,9 +14,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from weit_rl.common.errors import UserError
+from weit_rl.common.home import expanded
 from weit_rl.data.images import Images
-from weit_rl.errors import UserError
-from weit_rl.home import expanded
 from weit_rl.tasks.inception import NAME as INCEPTION
 from weit_rl.tasks.inception import Inception
 from weit_rl.training.checkpoint import load_network

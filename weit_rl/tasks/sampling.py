@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from weit_rl.errors import UserError
-from weit_rl.registry import unknown
+from weit_rl.common.errors import UserError
+from weit_rl.common.registry import unknown
 
 SCHEDULERS: dict[str, tuple[str, dict[str, Any]]] = {  # diffusers' class, and its options for what lies in [-1, 1]
     "ddim": ("DDIMScheduler", {}),  # arXiv 2010.02502

@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
-from weit_rl.tensorfile import write_tensors
+from weit_rl.storage.tensor_file import write_tensors
 
 FORMAT = "weit_rl batch 1"
 

@@ -9,13 +9,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from weit_rl.errors import UserError
+from weit_rl.common.errors import UserError
+from weit_rl.common.sizes import Size
+from weit_rl.core.normaliser import with_limits
 from weit_rl.models import MODELS
 from weit_rl.models.images import buffers_of, without_normaliser
-from weit_rl.models.room import shapes_of
-from weit_rl.normaliser import with_limits
-from weit_rl.sizes import Size
-from weit_rl.tensorfile import newest, read_tensors, write_tensors
+from weit_rl.models.memory_check import shapes_of
+from weit_rl.storage.tensor_file import newest, read_tensors, write_tensors
 
 NETWORK = "weit_rl network 1"
 TRAINING = "weit_rl training state 1"

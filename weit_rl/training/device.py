@@ -6,11 +6,11 @@ from typing import Any
 
 import torch
 
-from weit_rl.choices import PRECISIONS
-from weit_rl.cpu_cores import threads_of, users_threads
-from weit_rl.errors import UserError
-from weit_rl.registry import unknown
-from weit_rl.world import local
+from weit_rl.common.cpu_cores import threads_of, users_threads
+from weit_rl.common.errors import UserError
+from weit_rl.common.process_start import local
+from weit_rl.common.registry import unknown
+from weit_rl.options.choices import PRECISIONS
 
 
 def device_of(cfg: Any) -> str:

@@ -14,8 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from weit_rl.errors import Interrupted, UserError
-from weit_rl.training.devices import ALONE, Devices
+from weit_rl.common.errors import Interrupted, UserError
+from weit_rl.training.process_group import ALONE, Devices
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@ from io import BytesIO, StringIO
 from pathlib import Path
 from typing import Any
 
-from weit_rl.atomic import cannot_write, write_atomically
-from weit_rl.errors import UserError
+from weit_rl.common.errors import UserError
+from weit_rl.storage.atomic_write import cannot_write, write_atomically
 
 HEADER = ("step", "name", "value")
 

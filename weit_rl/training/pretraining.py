@@ -8,11 +8,11 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from weit_rl.masks import Masks
-from weit_rl.resize import resize
-from weit_rl.sizes import Size
-from weit_rl.skeleton import run_as, skeleton
-from weit_rl.weit import WeiT
+from weit_rl.common.sizes import Size
+from weit_rl.core.composed_network import WeiT
+from weit_rl.core.resize import resize
+from weit_rl.core.size_sampler import Masks
+from weit_rl.core.skeleton import run_as, skeleton
 
 
 class MaskedLoss:

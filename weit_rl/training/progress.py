@@ -14,7 +14,7 @@ from rich.progress import Progress as Bar
 from rich.table import Table
 from rich.text import Text
 
-from weit_rl.output import unproxied
+from weit_rl.common.output import unproxied
 
 LINE_SECONDS = 10.0
 REFRESH_SECONDS = 0.2

@@ -14,15 +14,15 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from weit_rl.atomic import cannot_write, check_space, write_atomically
-from weit_rl.errors import UserError
-from weit_rl.home import expanded
-from weit_rl.lock import holds_nothing, locked
-from weit_rl.options import as_config, check_values, plain_config
-from weit_rl.training.devices import ALONE, Devices
-from weit_rl.training.environment import describe_environment
+from weit_rl.common.errors import UserError
+from weit_rl.common.home import expanded
+from weit_rl.options.option_table import as_config, check_values, plain_config
+from weit_rl.storage.atomic_write import cannot_write, check_space, write_atomically
+from weit_rl.storage.folder_lock import holds_nothing, locked
 from weit_rl.training.learning_curve import draw_learning_curve
+from weit_rl.training.machine import describe_environment
 from weit_rl.training.metrics import MetricsLog
+from weit_rl.training.process_group import ALONE, Devices
 
 if TYPE_CHECKING:
     from filelock import BaseFileLock

@@ -29,20 +29,17 @@ GROUPS = ("size", "trainer")  # of options, as mappings
 def __getattr__(name: str) -> Any:
     if name != "PixelDiTPipeline":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from weit_rl.tasks.sampling import diffusers_schedulers
+    from weit_rl.vision.load_pipeline import pipeline_class
 
-    diffusers_schedulers()  # which the next line needs, and which says so in a line
-    from weit_rl.vision.pipeline import PixelDiTPipeline
-
-    return PixelDiTPipeline
+    return pipeline_class()
 
 
 def main(cfg: Any) -> dict[str, Any]:
     """Run with a composed config, whose ``mode`` says what is done; returns the numbers it prints."""
-    from weit_rl.workflows.describe import describe as describe_
-    from weit_rl.workflows.pretrain import pretrain as pretrain_
-    from weit_rl.workflows.train import train as train_
-    from weit_rl.workflows.vision import evaluate_images, export_run, sample
+    from weit_rl.vision.describe_sizes import describe as describe_
+    from weit_rl.vision.modes import evaluate_images, export_run, sample
+    from weit_rl.workflows.pretrain_run import pretrain as pretrain_
+    from weit_rl.workflows.training import train as train_
 
     modes = {"train": train_, "pretrain": pretrain_}
     modes |= {"evaluate": evaluate_images, "sample": sample, "export": export_run}
@@ -148,7 +145,7 @@ def classify(run: str | Path, images: Tensor | np.ndarray | list[Any], checkpoin
     Raises:
         UserError: if there is no such run, it is no classifier, or the images have another shape or range.
     """
-    from weit_rl.workflows.vision import classes_of
+    from weit_rl.vision.modes import classes_of
 
     return classes_of(Path(run), images, checkpoint)
 
@@ -156,7 +153,7 @@ def classify(run: str | Path, images: Tensor | np.ndarray | list[Any], checkpoin
 def _run(mode: str, options: dict[str, Any]) -> dict[str, Any]:
     import json
 
-    from weit_rl.command import compose
+    from weit_rl.options.command import compose
 
     words = [f"mode={mode}"]
     for key, value in options.items():

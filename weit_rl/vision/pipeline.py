@@ -17,9 +17,10 @@ from diffusers.image_processor import VaeImageProcessor
 from diffusers.pipelines.pipeline_utils import ImagePipelineOutput
 from diffusers.utils.torch_utils import randn_tensor
 
-from weit_rl.atomic import write_atomically
-from weit_rl.errors import UserError
+from weit_rl.common.errors import UserError
+from weit_rl.storage.atomic_write import write_atomically
 from weit_rl.tasks.sampling import check_scheduler, denoise, guided, scheduler_of, training_scheduler
+from weit_rl.workflows.image_runs import diffusion_run, labels_of, network_of
 
 LIBRARIES = ("diffusers", __name__)  # whose classes a saved pipeline may name
 README = """---
@@ -118,8 +119,6 @@ class PixelDiTPipeline(DiffusionPipeline):
         Raises:
             UserError: if there is no such run, checkpoint or scheduler.
         """
-        from weit_rl.workflows.vision import diffusion_run, network_of
-
         net, card = network_of(diffusion_run(run), checkpoint, "cpu")
         if "autoencoder" in card:
             raise UserError(f"run={run}: draws latents of {card['autoencoder']}; only runs in pixels are exported")
@@ -133,8 +132,6 @@ class PixelDiTPipeline(DiffusionPipeline):
 
     def get_label_ids(self, label: Any) -> list[int]:
         """The numbers of classes that are given by name or number, or of one; UserError for one there is not."""
-        from weit_rl.workflows.vision import labels_of
-
         count = self.transformer.config.num_embeds_ada_norm
         names = list(self.labels) or [str(number) for number in range(count)]
         label = [label] if isinstance(label, int | str) else label

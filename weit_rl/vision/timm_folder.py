@@ -11,10 +11,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from weit_rl.atomic import write_atomically
-from weit_rl.errors import UserError
+from weit_rl.common.errors import UserError
+from weit_rl.common.sizes import Size
 from weit_rl.models.images import BUFFERS, without_normaliser
-from weit_rl.sizes import Size
+from weit_rl.storage.atomic_write import write_atomically
 
 
 class _Family(NamedTuple):

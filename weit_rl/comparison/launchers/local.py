@@ -10,10 +10,10 @@ from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any
 
-from weit_rl.comparison.launchers import LAUNCHERS, Job, Jobs, Launcher, Place, Results
+from weit_rl.common.cpu_cores import usable_cores
+from weit_rl.common.errors import Interrupted, UserError
+from weit_rl.comparison.launchers.registry import LAUNCHERS, Job, Jobs, Launcher, Place, Results
 from weit_rl.comparison.launchers.work import worked
-from weit_rl.cpu_cores import usable_cores
-from weit_rl.errors import Interrupted, UserError
 
 
 def in_parallel(jobs: Jobs, place: Place) -> Results:

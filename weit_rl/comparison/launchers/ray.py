@@ -13,10 +13,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from weit_rl.comparison.launchers import LAUNCHERS, Jobs, Launcher, Place, Results
+from weit_rl.common.errors import UserError
+from weit_rl.common.output import complain
+from weit_rl.comparison.launchers.registry import LAUNCHERS, Jobs, Launcher, Place, Results
 from weit_rl.comparison.launchers.work import received, worked_elsewhere
-from weit_rl.errors import UserError
-from weit_rl.output import complain
 
 
 def on_ray(

@@ -16,11 +16,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from weit_rl.comparison.launchers import LAUNCHERS, Jobs, Launcher, Place, Results
+from weit_rl.common.cpu_cores import usable_cores
+from weit_rl.common.errors import UserError
+from weit_rl.common.registry import unknown
+from weit_rl.comparison.launchers.registry import LAUNCHERS, Jobs, Launcher, Place, Results
 from weit_rl.comparison.launchers.work import received, worked_elsewhere
-from weit_rl.cpu_cores import usable_cores
-from weit_rl.errors import UserError
-from weit_rl.registry import unknown
 
 CLUSTERS, POLL = ("slurm", "local"), 0.5  # seconds between two looks; submitit itself asks Slurm more rarely
 TIMEOUTS = 20  # how often a job may go on in another one when its time is over

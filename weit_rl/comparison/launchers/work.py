@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from weit_rl.comparison.launchers import Job
-from weit_rl.errors import Interrupted, UserError
-from weit_rl.lock import Occupied
+from weit_rl.common.errors import Interrupted, UserError
+from weit_rl.comparison.launchers.registry import Job
+from weit_rl.storage.folder_lock import Occupied
 
 PATIENCE = 600.0  # seconds: file servers let go of a dead machine's locks after a minute or two
 

@@ -7,12 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from weit_rl.data.cutting import cut
+from weit_rl.common.errors import UserError
+from weit_rl.data.episode import Episode
+from weit_rl.data.episode_cutting import cut
 from weit_rl.data.episode_marks import IDS, LAST_STEPS, LENGTHS, MARKS, STARTS
-from weit_rl.data.formats import FORMATS, Episode, Format, check_shapes, flat, unreadable
+from weit_rl.data.formats.registry import FORMATS, Format, check_shapes, flat, unreadable
 from weit_rl.data.hdf5 import check_hdf5
 from weit_rl.data.recorded_spaces import SPACES, spaces_said
-from weit_rl.errors import UserError
 
 WHAT = "HDF5 file"
 ARRAYS = ("observations", "actions", "rewards", "terminals", "timeouts")

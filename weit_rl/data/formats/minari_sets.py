@@ -9,19 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from weit_rl.data.cutting import cut
-from weit_rl.data.formats import (
-    FORMATS,
-    Episode,
-    Format,
-    before_each,
-    check_shapes,
-    column,
-    flat,
-    unreadable,
-)
+from weit_rl.common.errors import UserError
+from weit_rl.data.episode import Episode
+from weit_rl.data.episode_cutting import cut
+from weit_rl.data.formats.registry import FORMATS, Format, before_each, check_shapes, column, flat, unreadable
 from weit_rl.data.hdf5 import check_hdf5
-from weit_rl.errors import UserError
 
 WHAT = "Minari data set"
 FILES = ("main_data.hdf5", "metadata.json")

@@ -11,12 +11,13 @@ from typing import Any
 import numpy as np
 from numpy.lib import format as npy
 
-from weit_rl.data.cutting import cut
+from weit_rl.common.errors import UserError
+from weit_rl.data.episode import Episode
+from weit_rl.data.episode_cutting import cut
 from weit_rl.data.episode_marks import MARKS
-from weit_rl.data.formats import FORMATS, Episode, Format, unreadable
+from weit_rl.data.formats.registry import FORMATS, Format, unreadable
 from weit_rl.data.recorded_spaces import SPACES, spaces_said
-from weit_rl.errors import UserError
-from weit_rl.limits import most_bytes
+from weit_rl.storage.read_limits import most_bytes
 
 NAMES = {  # ours, then what others call the same
     "observations": ("observations", "observation", "obs", "states", "state"),

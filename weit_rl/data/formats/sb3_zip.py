@@ -6,8 +6,8 @@ import shlex
 from pathlib import Path
 from typing import NoReturn
 
-from weit_rl.data.formats import FORMATS, Format
-from weit_rl.errors import UserError
+from weit_rl.common.errors import UserError
+from weit_rl.data.formats.registry import FORMATS, Format
 
 
 def accepts(path: Path) -> bool:

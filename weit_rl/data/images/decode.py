@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps
 
+from weit_rl.common.errors import UserError
 from weit_rl.data.images.appearance import WIDE, shown
-from weit_rl.data.images.lines import warn_line
 from weit_rl.data.images.parts import Item, Part, Unread
-from weit_rl.errors import UserError
+from weit_rl.data.images.set_warnings import warn_line
 
 MOST_PIXELS = 64_000_000  # of a single image
 MOST_BYTES = 2 * 2**30  # of a part of a set in memory; images of a larger one are decoded when they are needed

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 from PIL import Image
 
-from weit_rl.data.images import SOURCES, Read, Source, missing
 from weit_rl.data.images.decode import Reading
 from weit_rl.data.images.parts import Item
+from weit_rl.data.images.registry import SOURCES, Read, Source, missing
 
 NAME = "digits"
 LICENCE = "CC BY 4.0 (Alpaydin and Kaynak 1998, Optical Recognition of Handwritten Digits, UCI, doi 10.24432/C50P49)"

@@ -17,12 +17,12 @@ from typing import Any
 
 from PIL import Image
 
-from weit_rl.data.images import SOURCES, Read, Source
+from weit_rl.common.errors import UserError
+from weit_rl.common.home import expanded
 from weit_rl.data.images.decode import FORMATS, Reading
 from weit_rl.data.images.layout import Content, Files, Kind, Path_, check_classes, tree_of
 from weit_rl.data.images.parts import Item
-from weit_rl.errors import UserError
-from weit_rl.home import expanded
+from weit_rl.data.images.registry import SOURCES, Read, Source
 
 MOST_FILE = 64 * 2**20  # bytes of a file in an archive
 LICENCE = "not known (files of the user)"

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from weit_rl.data.images import SOURCES, Read, Source, missing
+from weit_rl.common.errors import UserError
 from weit_rl.data.images.decode import Reading
-from weit_rl.data.images.lines import listed, warn_line
 from weit_rl.data.images.parts import Item
-from weit_rl.errors import UserError
+from weit_rl.data.images.registry import SOURCES, Read, Source, missing
+from weit_rl.data.images.set_warnings import listed, warn_line
 
 PREFIX = "hf:"
 SAFE = 4  # the first version of datasets that runs no code of a set

@@ -12,9 +12,9 @@ from typing import Any, NamedTuple
 
 from PIL import Image
 
+from weit_rl.common.errors import UserError
 from weit_rl.data.images.decode import Reading
-from weit_rl.data.images.lines import listed, warn_line
-from weit_rl.errors import UserError
+from weit_rl.data.images.set_warnings import listed, warn_line
 
 PARTS = {"train": "train", "training": "train", "val": "held_out", "valid": "held_out", "validation": "held_out",
          "test": "test", "testing": "test"}  # fmt: skip

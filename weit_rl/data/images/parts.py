@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-from weit_rl.data.ahead import in_turn
+from weit_rl.data.prefetch import in_turn
 
 SAMPLE, SAMPLE_SEED = 1000, 0  # images by which others are judged that are not in memory
 

@@ -19,13 +19,13 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from weit_rl.data.images import SOURCES, Read, Source
+from weit_rl.common.errors import UserError
+from weit_rl.common.home import expanded
 from weit_rl.data.images.decode import Reading
 from weit_rl.data.images.folder import MOST_FILE, holds
 from weit_rl.data.images.folder import read as read_folder
 from weit_rl.data.images.layout import Kind
-from weit_rl.errors import UserError
-from weit_rl.home import expanded
+from weit_rl.data.images.registry import SOURCES, Read, Source
 
 RATE, RATES = 16_000, (1_000, 384_000)  # samples a second that sounds are brought to; the least and the most they have
 EDGE = 64  # of a picture, pixels

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from weit_rl.data.images import SOURCES, Read, Source, missing
+from weit_rl.common.errors import UserError
 from weit_rl.data.images.decode import Reading
 from weit_rl.data.images.parts import Item
-from weit_rl.errors import UserError
+from weit_rl.data.images.registry import SOURCES, Read, Source, missing
 
 BY_FLAG = {"train": {"train": True}, "test": {"train": False}}
 BY_SPLIT = {"train": {"split": "train"}, "test": {"split": "test"}}

@@ -1,0 +1,42 @@
+"""The environments that a config names: by ``env``, ``body`` and ``pixels``, one of them or several."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from weit_rl.common.errors import UserError
+from weit_rl.envs.bodies import with_body
+from weit_rl.envs.pixels import split_pixels, with_pixels
+
+
+def name_env(cfg: Any) -> None:
+    """Let ``cfg.env`` say what ``cfg.body`` and ``cfg.pixels`` do: from here on these are parts of a name."""
+    if isinstance(cfg.env, str):
+        env, edge = split_pixels(cfg.env)
+        cfg.env = with_pixels(with_body(env, cfg.body), cfg.pixels or edge or False)
+    elif any(value is not None for value in cfg.body.values()):
+        raise UserError(
+            f"env={list(cfg.env)}: body.* is of a single one; write names such as Hopper:torso=1.25 instead"
+        )
+    else:
+        cfg.env = [with_pixels(split_pixels(env)[0], cfg.pixels or split_pixels(env)[1] or False) for env in cfg.env]
+    cfg.pixels = False
+    for parameter in cfg.body:
+        cfg.body[parameter] = None
+
+
+def bodies(cfg: Any) -> list[Any]:
+    """The config of each body: of several, each has its own data, or the same level."""
+    if isinstance(cfg.env, str):
+        return [cfg]
+    from omegaconf import OmegaConf
+
+    envs = list(cfg.env)
+    data = [cfg.data] * len(envs) if isinstance(cfg.data, str) else list(cfg.data)
+    if len(set(envs)) < len(envs) or not envs:
+        raise UserError(f"env={envs}: name each body once")
+    if len(data) != len(envs):
+        raise UserError(f"data={data}: give one set for each of the {len(envs)} bodies, in their order, or one level")
+    if cfg.data_weights is not None:
+        raise UserError("data_weights: weighs the sets of one body; leave it out where env names several")
+    return [OmegaConf.merge(cfg, {"env": env, "data": one}) for env, one in zip(envs, data, strict=True)]

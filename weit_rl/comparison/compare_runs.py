@@ -1,0 +1,176 @@
+"""Finished and unfinished runs beside each other: one table, one picture of their curves, new episodes if wanted."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from weit_rl.agents.evaluation import episode_returns, summary
+from weit_rl.common.errors import UserError
+from weit_rl.common.home import expanded
+from weit_rl.common.output import say
+from weit_rl.common.registry import unknown
+from weit_rl.common.seeds import COMPARISON
+from weit_rl.comparison.overlay import overlaid
+from weit_rl.comparison.run_records import RecordedRun, by_seed, recorded_runs, seed_means
+from weit_rl.comparison.statistics import Estimate, mean
+from weit_rl.envs.crashes import check_few
+from weit_rl.options.choices import check_numbers
+from weit_rl.storage.atomic_write import cannot_write, unused, write_atomically
+from weit_rl.training.progress import table
+from weit_rl.workflows.evaluate_run import policy_of
+from weit_rl.workflows.resume_command import command_to_resume
+
+CHECKPOINTS = ("best", "last")  # those that a run's own evaluation is of
+RETURNS = {"return": "return_mean", "+-": "return_std"}  # of no use beside those of another environment
+BY_SCORE = "of several environments, so by score only"
+COLUMNS = ("run", "env", "model", "size", "init", "seed", "checkpoint", "steps", "online_steps")
+
+
+def compare_runs(cfg: Any) -> dict[str, Any]:
+    """Compare the runs of ``cfg.compare``; returns what comparison.json holds.
+
+    Raises:
+        UserError: for bad input, before anything is played or written.
+    """
+    check_numbers(cfg)
+    runs = recorded_runs([cfg.compare] if isinstance(cfg.compare, str) else list(cfg.compare), cfg.env)
+    one_env = len({run.entry.name for run in runs.values()}) == 1
+    _check(cfg, runs, one_env)
+    groups, folder = by_seed(runs), _folder(cfg.out)
+    report: dict[str, Any] = {"runs": [run.row(name, cfg.checkpoint) for name, run in runs.items()]}
+    report["over_seeds"] = over_seeds(report["runs"], groups, "return_mean" if one_env else "score")
+    _show(report, runs, one_env)
+    if cfg.fresh:
+        report["fresh"] = side_by_side(cfg, runs)
+    picture = overlaid({name: [runs[member] for member in members] for name, members in groups.items()}, one_env)
+    return report | {"files": _write(folder, report, picture)}
+
+
+def over_seeds(rows: list[dict[str, Any]], groups: Mapping[str, list[str]], measure: str) -> dict[str, Estimate]:
+    """The mean over the finished runs of every group that has several, with its 95 % interval over their seeds."""
+    done = {row["run"]: row for row in rows if row[measure] is not None}
+    found = {name: [done[member] for member in members if member in done] for name, members in groups.items()}
+    return {
+        name: mean([seed_means([row[measure] for row in some], [row["seed"] for row in some])])
+        for name, some in found.items()
+        if len(some) > 1
+    }
+
+
+def side_by_side(cfg: Any, runs: Mapping[str, RecordedRun]) -> list[dict[str, Any]]:
+    """Every run on the same episodes, none of which any run has seen; differences are paired with the first run."""
+    seed = COMPARISON.of(cfg.seed)
+    rows: list[dict[str, Any]] = []
+    played: list[np.ndarray] = []
+    for name, run in runs.items():
+        checkpoint, net = _policy(cfg, run)
+        failed: list[int] = []
+        played.append(episode_returns(net, run.entry, cfg.episodes, seed, failed))
+        check_few(run.entry.name, len(failed), cfg.episodes)
+        less = {"less_the_first": mean([np.subtract(played[-1], played[0]).tolist()])} if rows else {}
+        rows.append({"run": name, "checkpoint": checkpoint, **summary(played[-1], run.entry, len(failed)), **less})
+    shown = [
+        {
+            **{key: row[key] for key in ("run", "checkpoint")},
+            **{title: row[key] for title, key in RETURNS.items()},
+            run.entry.score_name: row["score"],
+            **_failed(row, rows),
+            f"less {rows[0]['run']} (95 %)": row["less_the_first"].text() if "less_the_first" in row else "-",
+        }
+        for row, run in zip(rows, runs.values(), strict=True)
+    ]
+    table(f"{cfg.episodes} fresh episodes, the same for all; differences episode by episode", shown)
+    return rows
+
+
+def _policy(cfg: Any, run: RecordedRun) -> tuple[str, Any]:
+    """Which checkpoint, and its network; a run that never validated has no best but its last."""
+    unvalidated = cfg.checkpoint == "best" and not run.folder.checkpoint_path("best").exists()
+    name = "last" if unvalidated else cfg.checkpoint
+    return name, policy_of(run.folder, name, cfg)[0]
+
+
+def _check(cfg: Any, runs: Mapping[str, RecordedRun], one_env: bool) -> None:
+    envs = ", ".join(dict.fromkeys(run.entry.name for run in runs.values()))
+    if cfg.run is not None or cfg.video:
+        raise UserError("compare: goes without run and video=true, which are of a single run")
+    if cfg.fresh and not one_env:
+        raise UserError(f"fresh=true: these runs are of several environments ({envs}); leave it out to compare scores")
+    if not cfg.fresh and cfg.checkpoint not in CHECKPOINTS:
+        raise unknown("checkpoint", cfg.checkpoint, list(CHECKPOINTS))
+    for name, run in runs.items() if not one_env else ():
+        if run.entry.score(0) is None:
+            raise UserError(
+                f"compare: runs of several environments ({envs}) compare by score only, and {name} has none "
+                f"({run.entry.name} has no reference returns)"
+            )
+    if cfg.fresh:
+        for run in runs.values():
+            _policy(cfg, run)  # what is missing shows before anything is played
+
+
+def _show(report: Mapping[str, Any], runs: Mapping[str, RecordedRun], one_env: bool) -> None:
+    """The tables of what is known without playing."""
+    measured = {**(RETURNS if one_env else {}), "score": "score"}
+    first = report["runs"][0]  # what all runs have in common is said once
+    shared = {key: first[key] for key in COLUMNS[1:] if all(row[key] == first[key] for row in report["runs"])}
+    rows = [
+        {
+            **{key.replace("_", " "): row[key] for key in COLUMNS if key not in shared},
+            **{title: row[key] for title, key in measured.items()},
+            **_failed(row, report["runs"]),
+            "FLOPs": None if row["flops"] is None else f"{row['flops']:.3g}",
+            "seconds": row["seconds"],
+        }
+        for row in report["runs"]
+    ]
+    alike = ", ".join(f"{key} {value}" for key, value in shared.items() if value is not None)
+    table(f"{len(runs)} runs" + (f", all of {alike}" if alike else "") + ("" if one_env else "; " + BY_SCORE), rows)
+    for name, estimate in report["over_seeds"].items():
+        alone = "; no interval, since all are of one seed" if math.isnan(estimate.low) else ""
+        say(f"{name}: mean of those that are finished {estimate.text()}{alone}")
+    for name, run in runs.items():
+        if run.report is None:
+            again = command_to_resume("train", run.path, run.folder.config)
+            say(f"unfinished: {name}, at step {run.folder.last_step()}; go on with: {again}")
+
+
+def _failed(row: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The column of failed episodes, where any run has some."""
+    name = "failed_episodes"
+    return {name.replace("_", " "): row[name]} if any(one[name] for one in rows) else {}
+
+
+def _folder(out: str | None) -> Path:
+    folder = expanded(out or f"runs/comparison-{time.strftime('%Y%m%d-%H%M%S')}")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise cannot_write(folder, error) from error
+    return folder
+
+
+def _write(folder: Path, report: dict[str, Any], picture: bytes) -> list[str]:
+    """comparison.json and comparison.png; what is there already stays."""
+    numbers = {"over_seeds": {name: _plain(estimate) for name, estimate in report["over_seeds"].items()}}
+    fresh = [{key: _plain(value) for key, value in row.items()} for row in report.get("fresh", [])]
+    text = json.dumps(report | numbers | {"fresh": fresh}, indent=2) + "\n"
+    files = {unused(folder / "comparison.json"): text.encode(), unused(folder / "comparison.png"): picture}
+    for path, data in files.items():
+        write_atomically(path, data)
+        say(f"written: {path}")
+    return [str(path) for path in files]
+
+
+def _plain(value: Any) -> Any:
+    """Turn an estimate into JSON, by the names of its parts; those it lacks are null."""
+    if not isinstance(value, Estimate):
+        return value
+    return {name: None if math.isnan(part) else part for name, part in value._asdict().items()}

@@ -1,0 +1,188 @@
+"""Training runs as their folders tell of them, for comparing runs that were made anywhere, at any time."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from functools import cached_property
+from itertools import accumulate
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from weit_rl.common.errors import UserError
+from weit_rl.common.home import expanded
+from weit_rl.envs.registry import EnvEntry, entry_of_file
+from weit_rl.initializers import INITIALIZERS
+from weit_rl.options.choices import DEFAULT, size_of
+from weit_rl.options.option_table import plain_config
+from weit_rl.training.learning_curve import Points
+from weit_rl.training.run_folder import RunFolder, checked
+from weit_rl.workflows.train_run import TrainRun, stage_steps
+
+PLACES = ("run_dir", "resume", "device", "threads", "trainer")  # where a run was made, not what it is
+MEASURES = ("return_mean", "return_std", "score", "failed_episodes", "flops", "seconds")
+SCORED = 4  # of these are of one checkpoint, the others of the whole run
+SIZES = {"name", "width", "depth"}
+NEEDED = ("env", "size", "init", "train_steps", "seed")  # what only training runs have
+
+
+class RecordedRun:
+    """A training run, finished or not; nothing is made anew.
+
+    Args:
+        path: its folder.
+        env: environment whose module may be imported (default None: none may).
+
+    Attributes:
+        folder: the same, opened.
+        report: what its evaluation.json holds; None as long as it is unfinished.
+        entry: its environment.
+
+    Raises:
+        UserError: if it is no run folder, one of another command, or damaged.
+    """
+
+    def __init__(self, path: str, env: str | None = None):
+        self.path, self.folder = expanded(path), RunFolder.open(expanded(path))
+        sizes = self.folder.config.get("size")
+        whole = hasattr(sizes, "keys") and set(sizes) >= SIZES
+        if not whole or any(key not in self.folder.config for key in NEEDED):
+            raise UserError(f"{path}: is no run of weit_rl.train, and only those can be compared")
+        self.config, self.metrics = plain_config(self.folder.config), self.folder.metrics()
+        checked(self.folder.config, "train", path)
+        self.entry: EnvEntry = entry_of_file(self.config["env"], path, env)
+        self.report = _report(self.path / TrainRun.result)
+
+    @property
+    def online(self) -> bool:
+        """Whether it goes on online, in environment steps behind the gradient steps."""
+        return self.config.get("agent") is not None
+
+    @cached_property
+    def offline_steps(self) -> int:
+        """Gradient steps of its offline stages, once they are finished."""
+        own = stage_steps(INITIALIZERS.get(self.config["init"]), self.config.get("scaler_steps"))
+        return own + int(self.config["train_steps"])
+
+    def alike(self) -> str:
+        """All options but the seed: the same for runs that differ by it alone."""
+        own = {key: value for key, value in self.config.items() if key not in (*PLACES, "seed")}
+        return json.dumps(own, sort_keys=True, default=str)
+
+    def row(self, name: str, checkpoint: str) -> dict[str, Any]:
+        """What a table says of it; None for what an unfinished run does not know.
+
+        Args:
+            name: of the run.
+            checkpoint: "best" or "last"; a run that never validated has only its last network.
+        """
+        report = self.report or {}
+        best = report.get("best") if checkpoint == "best" else None
+        scored, done = best or report, self.folder.last_step()
+        return {
+            "run": name,
+            "env": self.entry.name,
+            "model": self.config.get("model", DEFAULT),
+            "size": report.get("size", str(size_of(self.folder.config.size))),
+            "init": self.config["init"],
+            "seed": self.config["seed"],
+            "checkpoint": ("best" if best else "last") if report else None,
+            "steps": min(done, self.offline_steps),
+            "online_steps": max(0, done - self.offline_steps) or None,
+            **{key: scored.get(key) for key in MEASURES[:SCORED]},
+            **{key: report.get(key) for key in MEASURES[SCORED:]},
+        }
+
+    def training_loss(self) -> Points:
+        """The losses of all stages, in the order of their steps."""
+        names = [name for name in self.metrics if name.endswith("/loss") and name != "validation/loss"]
+        return sorted(point for name in names for point in self.metrics[name])
+
+    @cached_property
+    def counts_flops(self) -> bool:
+        """Whether the FLOPs at every step are known: after the last stage, where none is online."""
+        return self.report is not None and not self.online and any(n.endswith("/flops") for n in self.metrics)
+
+    def flops_at(self, steps: Sequence[float]) -> np.ndarray:
+        """FLOPs spent at some steps; within a stage they grow evenly."""
+        ends = sorted(points[-1] for name, points in self.metrics.items() if name.endswith("/flops"))
+        if not ends or ends[0][0] > 0:
+            ends = [(0, 0.0), *ends]
+        return np.interp(steps, [step for step, _ in ends], list(accumulate(spent for _, spent in ends)))
+
+    def seconds_at(self, steps: Sequence[float]) -> np.ndarray:
+        """Seconds since the run began at some steps, evaluations on the way among them."""
+        known = [(0, 0.0), *self.metrics.get("time/seconds", [])]
+        return np.interp(steps, [step for step, _ in known], [seconds for _, seconds in known])
+
+
+def recorded_runs(paths: Sequence[str], env: str | None = None) -> dict[str, RecordedRun]:
+    """Runs by the names of their folders, or by their paths where names are not enough.
+
+    Args:
+        paths: of the folders.
+        env: see :class:`RecordedRun`.
+
+    Raises:
+        UserError: for fewer than two, or for one given twice.
+    """
+    if len(paths) < 2:
+        raise UserError(f"compare={','.join(paths)}: needs at least two run folders, compare=[RUN, RUN]")
+    runs = [RecordedRun(path, env) for path in paths]
+    places = [run.path.resolve() for run in runs]
+    if len(set(places)) < len(places):
+        raise UserError(f"compare: {next(p for p in places if places.count(p) > 1)} is given twice; name each run once")
+    distinct = len({place.name for place in places}) == len(places)
+    return {(place.name if distinct else str(path)): run for place, path, run in zip(places, paths, runs, strict=True)}
+
+
+def by_seed(runs: dict[str, RecordedRun]) -> dict[str, list[str]]:
+    """The names of runs that differ only by their seed, together; a group is called after its first."""
+    groups: dict[str, list[str]] = {}
+    for name, run in runs.items():
+        groups.setdefault(run.alike(), []).append(name)
+    return {_called(names, [runs[name].config["seed"] for name in names]): names for names in groups.values()}
+
+
+def _called(names: Sequence[str], seeds: Sequence[int]) -> str:
+    """The name of a group; it counts seeds, since two runs of one seed say no more than one."""
+    runs, distinct = len(names), len(set(seeds))
+    if runs == 1:
+        return names[0]
+    if distinct == 1:
+        return f"{names[0]}, {runs} runs of seed {seeds[0]}"
+    return f"{names[0]}, {distinct} seeds" + (f" in {runs} runs" if runs > distinct else "")
+
+
+def seed_means(values: Sequence[float], seeds: Sequence[int]) -> list[float]:
+    """Average the runs of each seed, which are no draws of their own.
+
+    Args:
+        values: one a run.
+        seeds: of the runs.
+    """
+    return [
+        float(np.mean([v for v, of in zip(values, seeds, strict=True) if of == seed])) for seed in dict.fromkeys(seeds)
+    ]
+
+
+def _report(path: Path) -> dict[str, Any] | None:
+    if not path.exists():
+        return None
+    try:
+        report = json.loads(path.read_text(encoding="utf-8"))
+        best = report.get("best")
+        for found in (report, best or {}):
+            _check_numbers(found)
+        return {**report}
+    except (ValueError, TypeError, AttributeError, RecursionError) as error:
+        raise UserError(f"{path}: is no JSON file of weit_rl.train; restore it") from error
+
+
+def _check_numbers(report: dict[str, Any]) -> None:
+    """TypeError for a measure that is no number."""
+    for name in MEASURES:
+        if not isinstance(report.get(name), int | float | None):
+            raise TypeError(name)

@@ -1,0 +1,1 @@
+"""The method: plans, template banks, composed networks, resizing and growing."""

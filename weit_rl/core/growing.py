@@ -1,0 +1,119 @@
+"""Growing or shrinking a network while it is trained: its weights and its optimiser's moments at another size.
+
+Growing keeps the function: widths by integer ratios as ``resize`` does, depth by blocks that add nothing to the stream
+yet. Of the blocks that ``resize`` makes from one, the first stays as it was; the others are copies whose closing
+weights, those that write into the stream, are zero, so that they learn from the first step on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from weit_rl.common.errors import UserError
+from weit_rl.common.seeds import seeded
+from weit_rl.common.sizes import HEAD_DIM, Size
+from weit_rl.core.plan import STREAM, Layout, Plan, Slot, stack, unstack
+from weit_rl.core.resize import layer_map, resize
+
+MOMENTS = ("exp_avg", "exp_avg_sq")
+
+
+@dataclass(frozen=True)
+class Segment:
+    """Steps of a training that one size takes: from ``first`` up to ``last``."""
+
+    first: int
+    last: int
+    size: Size
+
+    @property
+    def name(self) -> str:
+        """Of its checkpoint and metrics."""
+        return "train" if self.first == 0 else f"train-{self.first}-{self.size}"
+
+
+def segments(schedule: Sequence[Sequence[str]], steps: int, head_dim: int = HEAD_DIM) -> list[Segment]:
+    """The segments of ``[[0, "64x2"], [2000, "128x3"]]`` in a training of that many steps.
+
+    Args:
+        schedule: first steps and sizes.
+        steps: of the training.
+        head_dim: channels of an attention head, where the sizes do not say.
+
+    Raises:
+        UserError: if it does not begin at step 0, or its steps do not rise, or pass the training's end, or sizes have
+            heads of different channels: nothing would be left of what was learned.
+    """
+    try:
+        pairs = [(int(step), Size.parse(str(size), head_dim)) for step, size in schedule]
+    except (ValueError, TypeError) as error:
+        raise UserError(f"grow={schedule}: must be a list such as [[0, 64x2], [2000, 128x3]]") from error
+    firsts = [first for first, _ in pairs]
+    if not firsts or firsts[0] != 0 or sorted(set(firsts)) != firsts or firsts[-1] >= max(steps, 1):
+        raise UserError(f"grow={schedule}: its steps must begin at 0, rise, and end before train_steps={steps}")
+    if len({size.head_dim for _, size in pairs}) > 1:
+        raise UserError(f"grow={schedule}: all sizes need heads of the same channels")
+    return [Segment(first, last, size) for (first, size), last in zip(pairs, [*firsts[1:], steps], strict=True)]
+
+
+@torch.no_grad()
+def rescaled(net: nn.Module, target: nn.Module, plan: Plan, seed: int = 0) -> dict[str, Tensor]:
+    """The target's state: the network's weights at the target's size, and its buffers.
+
+    Args:
+        net: as trained so far.
+        target: a network of the same family.
+        plan: of both.
+        seed: draws the shares of repeated inputs.
+    """
+    old, new = plan.layout(net), plan.layout(target)
+    weights = resize(stack(dict(net.named_parameters()), old), old, new, generator=seeded("shares", seed))
+    for key in closing(new):
+        weights[key] = weights[key].clone()
+        weights[key][copies(len(old[key].names), len(new[key].names))] = 0
+    return {**dict(net.named_buffers()), **unstack(weights, new)}
+
+
+@torch.no_grad()
+def rescaled_optimizer(
+    tensors: Mapping[str, Tensor], net: nn.Module, target: nn.Module, plan: Plan
+) -> dict[str, Tensor]:
+    """An Adam's state (as in a training checkpoint) for the target; a copy has the moments of what it copies.
+
+    Args:
+        tensors: ``optimizer.<index of the parameter>.<key>``, among others.
+        net: whose parameters it belongs to, in their order.
+        target: a network of the same family.
+        plan: of both.
+    """
+    old, new = plan.layout(net), plan.layout(target)
+    before, after = ([name for name, _ in n.named_parameters()] for n in (net, target))
+    state = {f"optimizer.{i}.step": tensors["optimizer.0.step"].clone() for i in range(len(after))}
+    for moment in MOMENTS:
+        own = {name: tensors[f"optimizer.{i}.{moment}"] for i, name in enumerate(before)}
+        resized = resize(stack(own, old), old, new, share=lambda _, copies, *__: torch.ones(copies))
+        named = unstack(resized, new)
+        state |= {f"optimizer.{i}.{moment}": named[name].clone() for i, name in enumerate(after)}
+    return state
+
+
+def closing(layout: Layout) -> list[str]:
+    """The slots of blocks that write into the stream: weights, and biases beside them."""
+    weights = [key for key, slot in layout.items() if _writes(slot)]
+    biases = [key.removesuffix("weight") + "bias" for key in weights]
+    return [*weights, *(key for key in biases if key in layout)]
+
+
+def copies(old_depth: int, new_depth: int) -> list[int]:
+    """The blocks that are not the first made from theirs; none when the depth falls."""
+    sources = layer_map(old_depth, new_depth)
+    return [block for block, source in enumerate(sources) if source in sources[:block]]
+
+
+def _writes(slot: Slot) -> bool:
+    added = slot.rule.split == 1  # what is fused, as adaLN's shifts, scales and gates, modulates the stream
+    return added and slot.stacked and slot.rule.fan_in is not None and slot.rule.axes[0].startswith(STREAM)

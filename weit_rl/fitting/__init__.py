@@ -1,0 +1,1 @@
+"""Closed-form fits: layer inputs, least squares, narrower networks, heads."""

@@ -1,0 +1,165 @@
+"""A network run as if some of its channels, heads, neurons and blocks were missing, wholly or in part.
+
+A mask acts where its axis is read, once: on the weights that sum over the axis and on the statistics of a LayerNorm
+over it. A block that is missing hands its input on. So with masks of 0 and 1 the masked network computes exactly what
+the sliced one does, and between them every change is gradual.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from weit_rl.core.plan import Layout, Plan, unstack
+from weit_rl.core.skeleton import holding, skeleton
+from weit_rl.initializers._shared.axes import Axis, axes_of, blocks_of
+
+
+class MaskedLayerNorm(nn.LayerNorm):
+    """A LayerNorm whose mean and variance count every entry by its mask, the buffer ``keep``.
+
+    Args:
+        norm: whose parameters it has; over one axis, the last, or that of the norm's ``channel_dim``.
+    """
+
+    keep: Tensor
+
+    def __init__(self, norm: nn.LayerNorm):
+        super().__init__(list(norm.normalized_shape), norm.eps, norm.elementwise_affine, norm.bias is not None)
+        self.weight, self.bias = norm.weight, norm.bias
+        self.channel_dim: int = getattr(norm, "channel_dim", -1)
+        self.register_buffer("keep", torch.ones(self.normalized_shape))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Entries whose mask is 0 come out as numbers that nothing reads."""
+        x, share = x.movedim(self.channel_dim, -1), self.keep / self.keep.sum()
+        centred = x - (x * share).sum(-1, keepdim=True)
+        x = centred * torch.rsqrt((centred**2 * share).sum(-1, keepdim=True) + self.eps)
+        x = x if self.weight is None else x * self.weight
+        return (x if self.bias is None else x + self.bias).movedim(-1, self.channel_dim)
+
+
+class MaskedNetwork:
+    """Runs a network with masks on its axes and blocks.
+
+    Masks go by name: an axis's own key (``"stream"``, ``(1, entries)``; ``"blocks.heads"``, ``(layers, entries)``), or
+    that of a list of blocks (``"blocks."``, ``(1, layers)``). What has none is kept.
+
+    Args:
+        net: gives shapes and buffers. Its blocks take the stream as first argument and return it alone. A module with
+            statistics over an axis other than a LayerNorm has a ``masked()``, which makes one with a buffer ``keep``.
+        plan: of ``net``. The axis of a LayerNorm is that of its parameters; of one without any it is the whole
+            network's axis of its length.
+
+    Attributes:
+        net: a copy without weights.
+        layout: of ``net``.
+        axes: of ``net``, by slot.
+    """
+
+    def __init__(self, net: nn.Module, plan: Plan):
+        self.net, self.layout = copy.deepcopy(net), plan.layout(net)
+        self.axes = axes_of(self.layout)
+        self._norms = dict(self._masked_norms())
+        self._blocks = dict(self._masked_blocks())
+        device = next(net.parameters()).device
+        for name in (*self._norms, *self._blocks):
+            module = self.net.get_submodule(name.rpartition(".")[0])
+            module.keep = module.get_buffer("keep").to(device)
+        self.net = skeleton(self.net)
+
+    def run(self, weights: Mapping[str, Tensor], masks: Mapping[str, Tensor]) -> Any:
+        """A callable: the network with these stacked weights and these masks."""
+        tensors = unstack(self.masked(weights, masks), self.layout)
+        for buffer, (key, row) in self._norms.items():
+            if key in masks:
+                tensors[buffer] = masks[key][row]
+        for buffer, (key, row) in self._blocks.items():
+            if key in masks:
+                tensors[buffer] = masks[key][0, row]
+
+        def run(*args: Any, **kwargs: Any) -> Any:
+            with holding(self.net, tensors) as net:
+                return net(*args, **kwargs)
+
+        return run
+
+    def masked(self, weights: Mapping[str, Tensor], masks: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Every slot, multiplied along the axis it sums over by that axis's mask."""
+        out = dict(weights)
+        for key, slot in self.layout.items():
+            index = slot.rule.fan_in
+            axis = None if index is None else self.axes[key][index]
+            if index is not None and axis is not None and axis.key in masks:
+                out[key] = weights[key] * along(masks[axis.key], weights[key].ndim, index + 2)
+        return out
+
+    def _masked_norms(self) -> Any:
+        """Replaces every norm over a named axis; yields its buffer, the axis's key, the row of the mask."""
+        for name, module in list(self.net.named_modules()):
+            masked = MaskedLayerNorm(module) if isinstance(module, nn.LayerNorm) else _masked(module)
+            axis, row = (None, 0) if masked is None else self._axis_of(name, module)
+            if axis is not None and masked is not None:
+                parent, _, leaf = name.rpartition(".")
+                setattr(self.net.get_submodule(parent), leaf, masked)
+                yield f"{name}.keep", (axis.key, row if axis.blocks else 0)
+
+    def _axis_of(self, name: str, norm: Any) -> tuple[Axis | None, int]:
+        for key, slot in self.layout.items():
+            for row, parameter in enumerate(slot.names):
+                if parameter.rpartition(".")[0] == name:
+                    return self.axes[key][-1], row
+        shared = (axis for axes in self.axes.values() for axis in axes if axis is not None and not axis.blocks)
+        return next((axis for axis in shared if (axis.length,) == norm.normalized_shape), None), 0
+
+    def _masked_blocks(self) -> Any:
+        """Hooks every block; yields its buffer, the key of its list and its place there."""
+        names = {}
+        for slot in self.layout.values():
+            blocks = blocks_of(slot)
+            for row, name in enumerate(slot.names if slot.stacked else ()):
+                names[blocks + name.removeprefix(blocks).partition(".")[0]] = (blocks, row)
+        for name, place in names.items():
+            block = self.net.get_submodule(name)
+            block.register_buffer("keep", torch.ones(()))
+            block.register_forward_hook(lambda block, inputs, output: torch.lerp(inputs[0], output, block.keep))
+            yield f"{name}.keep", place
+
+
+def _masked(module: Any) -> nn.Module | None:
+    return module.masked() if hasattr(module, "masked") else None
+
+
+def slices(
+    weights: Mapping[str, Tensor],
+    axes: Mapping[str, tuple[Axis | None, ...]],
+    target: Layout,
+    kept: Mapping[str, Tensor],
+) -> dict[str, Tensor]:
+    """The stacked weights of what is left of a network.
+
+    Args:
+        weights: of the whole network, by slot.
+        axes: of the whole network, by slot.
+        target: the layout of what is left.
+        kept: by the names of masks, the indices that stay, of the shapes of masks; what has none stays.
+    """
+    left = {}
+    for key, slot in target.items():
+        x = weights[key]
+        for dim, axis in enumerate(axes[key], start=2):
+            if axis is not None and axis.key in kept:
+                x = torch.take_along_dim(x, along(kept[axis.key], x.ndim, dim), dim)
+        left[key] = x[kept[blocks_of(slot)][0]] if slot.stacked and blocks_of(slot) in kept else x
+    return left
+
+
+def along(values: Tensor, ndim: int, dim: int) -> Tensor:
+    """``(layers or 1, entries)`` in the shape that meets a stacked tensor along its layers and ``dim``."""
+    shape = [1] * ndim
+    shape[0], shape[dim] = values.shape
+    return values.view(shape)

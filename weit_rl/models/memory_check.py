@@ -1,0 +1,45 @@
+"""What a network would be, before a number of it is made: a size from a file, or a slip, may ask for terabytes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import nn
+from torch.overrides import TorchFunctionMode
+
+from weit_rl.common.errors import UserError
+from weit_rl.storage.read_limits import memory
+
+BYTES = 4  # of a number
+
+
+class _Unfilled(TorchFunctionMode):
+    """Leaves tensors without memory as they are where they would be filled, which only costs time."""
+
+    def __torch_function__(self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
+        target = args[0] if args else (kwargs or {}).get("tensor")
+        name = getattr(func, "__name__", "")
+        if name.endswith("_") and not name.endswith("__") and isinstance(target, torch.Tensor) and target.is_meta:
+            return target
+        return func(*args, **(kwargs or {}))
+
+
+def shapes_of(build: Callable[[], nn.Module]) -> dict[str, tuple[int, ...]]:
+    """By name, the shapes of all parameters and buffers of what ``build()`` would give."""
+    with torch.device("meta"), torch.random.fork_rng(devices=[]), _Unfilled():
+        return {name: tuple(tensor.shape) for name, tensor in build().state_dict().items()}
+
+
+def check_room(build: Callable[[], nn.Module], what: str) -> None:
+    """UserError if what ``build()`` would give takes more memory than this machine has."""
+    try:
+        numbers = sum(torch.Size(shape).numel() for shape in shapes_of(build).values())
+    except RuntimeError as error:
+        if "overflow" not in str(error):
+            raise
+        raise UserError(f"{what}: no machine has memory for such a network; take less") from error
+    if numbers * BYTES > memory():
+        need, have = (f"{size / 1e9:,.0f} GB" for size in (numbers * BYTES, memory()))
+        raise UserError(f"{what}: a network of {numbers:,} numbers takes {need}, this machine has {have}; take less")

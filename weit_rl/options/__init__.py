@@ -1,0 +1,1 @@
+"""Options of the commands: their names, types, defaults and help, and their one-line errors."""

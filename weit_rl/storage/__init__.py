@@ -1,0 +1,1 @@
+"""Files: written atomically, locked, read within limits, fetched from the hub."""

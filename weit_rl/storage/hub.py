@@ -1,0 +1,78 @@
+"""Folders on the Hugging Face hub, up and down; options are named as in huggingface_hub, transformers and diffusers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from weit_rl.common.errors import UserError
+from weit_rl.common.home import expanded
+
+SCHEME = "hf:"  # before USER/NAME, where a path may stand, too
+
+
+def upload(
+    folder: str | Path,
+    repo_id: str,
+    commit_message: str,
+    private: bool | None = None,
+    token: str | None = None,
+    revision: str | None = None,
+    create_pr: bool = False,
+) -> str:
+    """Put all files of a folder into a repository, which is made if there is none; returns the commit's address.
+
+    Args:
+        folder: what is uploaded.
+        repo_id: ``USER/NAME``.
+        commit_message: of the commit.
+        private: whether a new repository is private (default None: as the user's or organisation's are).
+        token: of the hub (default: that of ``hf auth login``).
+        revision: branch (default: the main one).
+        create_pr: whether to open a pull request instead (default False).
+
+    Raises:
+        UserError: if the hub cannot be reached or refuses.
+    """
+    with reached(repo_id) as hub:
+        api = hub.HfApi(token=token, library_name="weit_rl")
+        name = api.create_repo(repo_id, private=private, exist_ok=True).repo_id
+        more = {"commit_message": commit_message, "revision": revision, "create_pr": create_pr}
+        return str(api.upload_folder(repo_id=name, folder_path=folder, **more))
+
+
+def download(repo_id: str, filename: str, **options: Any) -> Path:
+    """Where a file of a repository, or of a local folder, lies on this machine; nothing else of it is fetched.
+
+    Args:
+        repo_id: ``USER/NAME``, or the path of a folder.
+        filename: in it.
+        options: ``revision``, ``token``, ``cache_dir``, ``force_download`` and ``local_files_only``, as for the hub.
+
+    Raises:
+        UserError: if there is no such repository, folder or file, or the hub cannot be reached.
+    """
+    local = expanded(repo_id)
+    if local.is_dir():
+        return local / filename
+    with reached(repo_id) as hub:
+        return Path(hub.hf_hub_download(repo_id, filename, library_name="weit_rl", **options))
+
+
+@contextmanager
+def reached(repo_id: str) -> Iterator[Any]:
+    """The library inside; its many errors become one line."""
+    try:
+        import huggingface_hub
+        from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, HFValidationError
+    except ImportError as error:
+        raise UserError(f"{repo_id}: the hub needs huggingface_hub ({error}): pip install 'weit_rl[hub]'") from error
+    # the bases are what its HTTP client raises where nothing answers
+    failures: tuple[Any, ...] = (OSError, HFValidationError, EntryNotFoundError, *HfHubHTTPError.__bases__)
+    try:
+        yield huggingface_hub
+    except failures as error:
+        why = " ".join(str(error).split())[:200]
+        raise UserError(f"{repo_id}: no such folder here, and not on the hub, or not for you ({why})") from error

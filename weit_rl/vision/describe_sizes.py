@@ -1,0 +1,115 @@
+"""What networks of images cost at some sizes: each is built on torch's meta device, where a step takes no numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.autograd.graph import saved_tensors_hooks
+
+from weit_rl.common.errors import UserError
+from weit_rl.common.registry import unknown
+from weit_rl.common.sizes import Size
+from weit_rl.core.counts import numbers
+from weit_rl.data.images import Images
+from weit_rl.data.images.parts import Part
+from weit_rl.options.choices import check_numbers
+from weit_rl.tasks import kind_of
+from weit_rl.tasks.image_options import KINDS
+from weit_rl.training.flops import counter
+from weit_rl.training.progress import table
+from weit_rl.workflows.run_setup import check_model
+
+OF_ADAMW = 4  # numbers kept of a parameter: itself, its gradient, two moments
+BYTES = 4  # of a number
+COUNTS = ("image_size", "channels", "classes")
+
+
+def describe(cfg: Any) -> dict[str, Any]:
+    """Print a table of the sizes that the config names.
+
+    Returns:
+        ``sizes``: by the name of each, ``parameters``, ``scalers``, ``templates``, ``free``, ``flops`` (of an image,
+        forward), ``step_flops`` (of an image, forward and backward), ``activations`` (bytes that the backward pass
+        keeps of an image, attention weights among them, which fused attention does not keep) and ``memory`` (bytes in
+        a training step of a batch).
+
+    Raises:
+        UserError: for a size, model or number that is not possible.
+    """
+    kind_of(cfg).prepare(cfg)
+    check_numbers(cfg)
+    check_model(cfg)
+    for name in COUNTS:
+        if cfg[name] < 1:
+            raise UserError(f"{name}={cfg[name]}: must be 1 or more")
+    found = {text: facts_of(task_on_meta(cfg), Size.parse(text), cfg.rank, cfg.batch_size) for text in cfg.sizes}
+    table(
+        f"{cfg.model}, {cfg.channels} x {cfg.image_size} x {cfg.image_size}, batches of {cfg.batch_size}",
+        [_row(text, facts) for text, facts in found.items()],
+    )
+    return {"sizes": found}
+
+
+def task_on_meta(cfg: Any) -> Any:
+    """The task of a config on a black image without memory."""
+    if cfg.task not in KINDS:
+        raise unknown("task", cfg.task, list(KINDS))
+    make, config = KINDS[cfg.task]
+    options = {name: cfg[name] for name in ("model", "patch_size", "tile")}
+    pixels = np.zeros((1, cfg.channels, cfg.image_size, cfg.image_size), np.uint8)
+    part = Part(pixels, np.zeros(1, np.int64))
+    images = Images("black", tuple(map(str, range(cfg.classes))), part, part, part, "none")
+    return make(images, config(**options, batch_size=1, device="meta"))
+
+
+def facts_of(task: Any, size: Size, rank: int, batch_size: int) -> dict[str, Any]:
+    """What :func:`describe` returns of one size."""
+    with torch.device("meta"):
+        net = task.build(size)
+    counts = numbers(task.plan.layout(net), rank)
+    forward, step, kept = cost_of(net, lambda: task.loss(net, task.batch(0)))
+    return {
+        "size": str(size),
+        "parameters": counts["dense"],
+        **{name: counts[name] for name in ("scalers", "templates", "free")},
+        "flops": forward,
+        "step_flops": step,
+        "activations": kept,
+        "memory": BYTES * OF_ADAMW * counts["dense"] + batch_size * kept,
+    }
+
+
+def cost_of(net: nn.Module, loss: Callable[[], Tensor]) -> tuple[int, int, int]:
+    """FLOPs of a loss, of the whole step, and bytes that its backward pass keeps besides the parameters.
+
+    Args:
+        net: whose parameters the loss reaches.
+        loss: of a batch.
+    """
+    own = {p.untyped_storage()._cdata for p in net.parameters()}
+    kept: dict[int, Any] = {}  # storages, so that none is freed and its place taken
+
+    def keep(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        if storage._cdata not in own:
+            kept[storage._cdata] = storage
+        return tensor
+
+    with counter() as counted:
+        with saved_tensors_hooks(keep, lambda tensor: tensor):
+            value = loss()
+        forward = counted.get_total_flops()
+        value.backward()
+    return forward, counted.get_total_flops(), sum(storage.nbytes() for storage in kept.values())
+
+
+def _row(text: str, facts: dict[str, Any]) -> dict[str, str]:
+    units = {"parameters": 1e6, "scalers": 1e6, "free": 1e6, "flops": 1e9, "step_flops": 1e9, "memory": 2**30}
+    shown = {name: f"{facts[name] / unit:,.3g}" for name, unit in units.items()}
+    titles = ("parameters (M)", "scalers (M)", "free (M)", "GFLOPs", "GFLOPs, step", "memory (GiB)")
+    size = text if text == facts["size"] else f"{text} {facts['size']}"
+    return {"size": size} | dict(zip(titles, shown.values(), strict=True))

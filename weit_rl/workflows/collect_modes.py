@@ -1,0 +1,54 @@
+"""The modes of ``weit_rl.collect``: train a policy and record its levels, record an agent, draw or inspect data."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from omegaconf import OmegaConf
+
+from weit_rl.agents.levels import LEVELS
+from weit_rl.common.errors import UserError
+from weit_rl.common.registry import unknown
+from weit_rl.envs.config_environments import name_env
+from weit_rl.options.option_table import options
+from weit_rl.workflows.behaviour_run import make_behaviour_data
+from weit_rl.workflows.inspect_data import inspect_data
+from weit_rl.workflows.record_agent import record_agent
+from weit_rl.workflows.render_data import render_data
+
+MODES = {"train": make_behaviour_data, "record": record_agent, "render": render_data, "inspect": inspect_data}
+TRAIN = ("steps", "n_envs", "snapshot_every", "hyperparameters", "selection_episodes", "evaluation_episodes")
+ONLY = {  # what another mode would pass over in silence
+    **dict.fromkeys((*TRAIN, *(f"levels.{level}" for level in LEVELS)), ("train",)),
+    **dict.fromkeys(("agent", "vec_normalize", "allow_pickle", "deterministic"), ("record",)),
+    **dict.fromkeys(("seed", "algorithm"), ("train", "record")),
+    "episodes": ("record", "render"),
+    "dataset_id": ("train", "record", "render"),
+    "data": ("inspect", "render"),
+    "run_dir": ("train", "record", "render"),
+}
+
+
+def collect(cfg: Any) -> dict[str, Any]:
+    """Do what the mode says; the numbers that it prints.
+
+    Raises:
+        UserError: for an unknown mode, an option of another mode, and what the mode itself refuses.
+    """
+    if cfg.mode not in MODES:
+        raise unknown("mode", cfg.mode, list(MODES))
+    check_options(cfg)
+    name_env(cfg)
+    return MODES[cfg.mode](cfg)
+
+
+def check_options(cfg: Any) -> None:
+    """UserError for an option that is set and is of other modes."""
+    table = options("collect")
+    for name, modes in ONLY.items():
+        value = OmegaConf.select(cfg, name)
+        if value != table[name].default and cfg.mode not in modes:
+            wanted, shown = f"mode={' or '.join(modes)}", str(value).lower() if isinstance(value, bool) else value
+            raise UserError(
+                f"{name}={shown}: is for {wanted}, and this is mode={cfg.mode}; leave it out, or add {wanted}"
+            )

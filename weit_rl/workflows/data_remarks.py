@@ -1,0 +1,27 @@
+"""Remarks of a run on its data, before it trains."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from weit_rl.common.output import say
+from weit_rl.core.bank import TemplateBank
+from weit_rl.data.constant_columns import spans
+from weit_rl.training.run_folder import RunFolder
+
+
+def remark(run: RunFolder, tasks: Sequence[Any], bank: TemplateBank | None = None) -> None:
+    """Print a line for all that is worth knowing, in the process that leads.
+
+    Args:
+        run: the run's folder.
+        tasks: whose data it is; those with a method ``remarks`` have something to say.
+        bank: that the run starts from, as a bank of the first task (default None).
+    """
+    remarks = [line for task in tasks for line in getattr(task, "remarks", list)()]
+    renewed = bank.card.get("renewed_columns", []) if bank else []
+    if renewed:
+        remarks.append(f"columns {spans(renewed)} never moved in the bank's data: they are scaled by this run's data")
+    for line in remarks if run.devices.leads else []:
+        say(line)

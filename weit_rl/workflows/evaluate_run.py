@@ -1,0 +1,78 @@
+"""Score a finished run again, with as many episodes as wanted, or film it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from weit_rl.agents.contact_sheet import animation, contact_sheet
+from weit_rl.agents.evaluation import evaluate
+from weit_rl.agents.video import record_video
+from weit_rl.common.errors import UserError
+from weit_rl.common.output import say
+from weit_rl.common.seeds import TEST
+from weit_rl.envs.crashes import check_few
+from weit_rl.envs.registry import EnvEntry, entry_of_file, env_entry
+from weit_rl.options.choices import check_numbers
+from weit_rl.storage.atomic_write import unused, write_atomically
+from weit_rl.tasks.control import result_row
+from weit_rl.training.checkpoint import load_network
+from weit_rl.training.device import device_of
+from weit_rl.training.progress import table
+from weit_rl.training.run_folder import RunFolder
+
+
+def evaluate_run(cfg: Any) -> dict[str, Any]:
+    """Returns of one checkpoint of a run on test seeds; written beside the run's own evaluation."""
+    check_numbers(cfg)
+    if cfg.run is None:
+        raise UserError("run: must be given, run=RUN (a run folder), or compare=[RUN, RUN] instead")
+    if cfg.fresh or cfg.out is not None:
+        raise UserError("fresh, out: belong to compare=[RUN, RUN]; leave them out")
+    run = RunFolder.open(cfg.run)
+    net, card = policy_of(run, cfg.checkpoint, cfg)
+    if "classes" in card:
+        raise UserError(f"run={cfg.run}: sees images; use python -m weit_rl.vision mode=evaluate run={cfg.run}")
+    entry = entry_of_file(card.get("env"), cfg.run, cfg.env)
+    if cfg.env is not None and env_entry(cfg.env).name != entry.name:
+        raise UserError(f"env={cfg.env}: run={cfg.run} is of {entry.name}; leave env out")
+    if cfg.video:
+        film(run, net, card, entry, cfg)
+    report: dict[str, Any] = {**evaluate(net, entry, cfg.episodes, TEST.of(cfg.seed))}
+    check_few(entry.name, report["failed_episodes"], cfg.episodes)
+    report |= {"checkpoint": cfg.checkpoint, "seed": cfg.seed, "env": entry.name}
+    report["target_return"] = float(net.target_return)
+    table(f"{cfg.run}", [result_row(cfg.checkpoint, report, entry)])  # first: the folder may not be writable
+    name = unused(run.path / f"evaluation-{cfg.checkpoint}-{cfg.episodes}.json").name
+    run.write_json(name, report)
+    say(f"written: {run.path / name}")
+    return report
+
+
+def policy_of(run: RunFolder, checkpoint: str, cfg: Any) -> tuple[Any, dict[str, Any]]:
+    """A network of a run with its card, on the device and asked for the return that the config wants."""
+    net: Any
+    net, card = load_network(run.existing_checkpoint(checkpoint))
+    net.to(device_of(cfg))
+    ask(net, cfg.target_return, run)
+    return net, card
+
+
+def ask(net: Any, target_return: float | None, run: RunFolder) -> None:
+    """Ask the network of a run for this return, if for any; UserError for one that is not told what to earn."""
+    if target_return is None:
+        return
+    if getattr(net, "rtg", "none") == "none":
+        raise UserError(f"target_return={target_return}: the network of {run.path} is not told one; leave it out")
+    net.target_return.fill_(target_return)
+
+
+def film(run: RunFolder, net: Any, card: dict[str, Any], entry: EnvEntry, cfg: Any) -> None:
+    """One episode as an mp4 and a contact sheet in the run's folder, and both on its TensorBoard."""
+    video = unused(run.path / "video.mp4")
+    shot = record_video(net, entry, TEST.of(cfg.seed), video)
+    sheet, step = unused(video.with_suffix(".png")), card.get("step", run.last_step())
+    write_atomically(sheet, picture := contact_sheet(shot))
+    run.log_image(step, f"video/{cfg.checkpoint}", animation(shot))
+    run.log_image(step, f"contact_sheet/{cfg.checkpoint}", picture)
+    run.close()
+    say(f"video: {video}, contact sheet: {sheet}")

@@ -1,0 +1,49 @@
+"""What exported files are worth: returns of episodes that they play, or the accuracy on test images."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from omegaconf import OmegaConf
+
+from weit_rl.agents.evaluation import summary
+from weit_rl.common.seeds import TEST
+from weit_rl.deploy.measure import Answers, Measured, acting, episode_returns
+from weit_rl.deploy.registry import Graph
+from weit_rl.envs.crashes import check_few
+from weit_rl.envs.registry import env_entry
+from weit_rl.tasks.control import result_row
+from weit_rl.training.run_folder import RunFolder
+from weit_rl.workflows.image_runs import task_of
+
+Row = dict[str, Any]
+
+
+def scored(
+    run: RunFolder, card: Row, graph: Graph, files: Mapping[str, Measured], cfg: Any
+) -> tuple[dict[str, Row], list[Row]]:
+    """The metrics of each file, and rows of a table with what it costs beside them."""
+    score, metrics, rows = accuracy if "classes" in card else returns, {}, []
+    for name, file in files.items():
+        metrics[name], row = score(run, card, graph, name, file, cfg)
+        cost = {"MB": f"{len(file.data) / 1e6:.3g}", "ms a call": f"{1000 * file.seconds:.3g}"}
+        rows.append({**row, **cost, "difference": f"{file.difference:.1e}"})
+    return metrics, rows
+
+
+def returns(run: RunFolder, card: Row, graph: Graph, name: str, file: Measured, cfg: Any) -> tuple[Row, Row]:
+    """Returns of the test episodes that a run of that seed ends with, played by the file."""
+    entry, seed = env_entry(card["env"]), TEST.of(cfg.seed)
+    failed: list[int] = []
+    played = episode_returns(acting(file.step, graph), entry, cfg.episodes, seed, failed)
+    check_few(entry.name, len(failed), cfg.episodes)
+    metrics = summary(played, entry, len(failed))
+    return metrics, result_row(name, metrics, entry)
+
+
+def accuracy(run: RunFolder, card: Row, graph: Graph, name: str, file: Measured, cfg: Any) -> tuple[Row, Row]:
+    """Metrics of the file on the test images."""
+    task = task_of(run, card, OmegaConf.create({"data": None, "device": "cpu"}))
+    metrics = task.evaluate(Answers(file.step, graph.batch))
+    return metrics, task.row(name, metrics)

@@ -1,0 +1,175 @@
+"""Starting a run and going on with one: what train and pretrain share around their work."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Protocol
+
+from weit_rl.common.errors import CannotWrite, Interrupted, UserError, stopped
+from weit_rl.common.home import expanded
+from weit_rl.common.process_start import processes
+from weit_rl.envs.registry import entry_of_file
+from weit_rl.options.choices import check_numbers, check_trainer
+from weit_rl.options.command import compose, config_name, words_of
+from weit_rl.storage.atomic_write import cannot_write, is_of_disk, remove_unfinished
+from weit_rl.storage.folder_lock import locked
+from weit_rl.storage.tensor_file import newest, read_card, read_tensors
+from weit_rl.tasks import kind_of
+from weit_rl.training.device import set_up_torch
+from weit_rl.training.follower_folder import Follower
+from weit_rl.training.process_group import Devices
+from weit_rl.training.run_folder import RunFolder, checked
+from weit_rl.workflows.process_launch import LOST, joined, start
+from weit_rl.workflows.resume_command import command_to_resume, texts
+from weit_rl.workflows.run_setup import check_model
+
+NAMED = ("data", "bank", "features")  # a bare word may be a name there
+PATHS = (*NAMED, "source", "autoencoder")
+
+
+class Run(Protocol):
+    """Work that can be stopped and gone on with; its constructor reads and checks everything."""
+
+    result: str
+    """The file in the run folder that only a finished run has."""
+    stages: dict[str, int]
+    """The global step at which each stage begins."""
+    free_bytes: int
+    """Disk space it needs."""
+
+    def __call__(self, folder: RunFolder, /) -> dict[str, Any]:
+        """Do the work, or what is left of it."""
+        ...
+
+
+def _absolute(text: Any, named: bool) -> Any:
+    """A run folder must say the same from any working directory; where there are names, a bare word is one first."""
+    if not isinstance(text, str | None):
+        return [_absolute(part, named) for part in text]
+    path = os.path.expanduser(text or "")
+    bare = named and os.sep not in path and "." not in path
+    return text if bare or not path or not os.path.exists(path) else os.path.abspath(path)
+
+
+def launch(verb: str, cfg: Any, make: Callable[[Any], Run], result: str) -> dict[str, Any]:
+    """Make a run and its folder, or read them back with ``cfg.resume``, and let it work.
+
+    Where ``cfg.trainer.devices`` asks for processes that nobody started yet, they are started, and it works in them.
+
+    Args:
+        verb: of the command.
+        cfg: its composed config.
+        make: ``make(cfg)`` is the run.
+        result: the file in the run folder that only a finished run has.
+
+    Returns:
+        What the run gives; nothing in processes that do not lead.
+
+    Raises:
+        UserError: for bad input, before anything is written.
+        Interrupted: after a stop, saying how to go on.
+    """
+    words = words_of(verb, cfg)
+    kind_of(cfg).prepare(cfg)
+    resume = cfg.resume
+    if resume is not None:
+        cfg = resumed_config(verb, cfg)
+    check_numbers(cfg)
+    check_model(cfg)
+    check_trainer(cfg)
+    if processes() < (cfg.trainer.devices or 1):
+        return start(verb, words, cfg, resume, result)
+    with joined(cfg) as devices:
+        set_up_torch(cfg)
+        for name in PATHS:
+            if name in cfg:
+                cfg[name] = _absolute(cfg[name], name in NAMED)
+        run = devices.together(lambda: make(cfg))
+        folder = _folder(verb, cfg, resume, run, devices)
+        with resumable(folder, verb):
+            return run(folder)
+
+
+def _folder(verb: str, cfg: Any, resume: str | None, run: Run, devices: Devices) -> RunFolder:
+    """The run's folder, which the process that leads makes or takes up, and the others read."""
+
+    def made() -> RunFolder | None:
+        if not devices.leads:
+            return None
+        if resume is None:
+            return RunFolder.create(cfg.run_dir, verb, cfg, cfg.seed, run.free_bytes)
+        return taken_up(expanded(resume), run)
+
+    folder = devices.together(made)
+    path = devices.told(str(folder.path.absolute()) if folder else "")
+    folder = folder or Follower(Path(path))
+    folder.devices = devices
+    return folder
+
+
+def resumed_config(verb: str, cfg: Any) -> Any:
+    """The config of the run that ``cfg.resume`` names; raises UserError for options it was not made with."""
+    stored = RunFolder.open(cfg.resume).config
+    default = compose(verb, [f"task={cfg.task}"] if "task" in cfg else [])
+    kind_of(default).prepare(default)
+    if set(stored) != set(default):
+        raise UserError(f"resume={cfg.resume}: was not made by weit_rl.{verb}, or by another version of it")
+    checked(stored, config_name(verb, [f"task={cfg.task}"] if "task" in cfg else []), cfg.resume, whole=True)
+    for name in texts(stored.get("env")):
+        entry_of_file(name, cfg.resume, name if name in texts(cfg.get("env")) else None)
+    if processes() > 1 or cfg.trainer != default.trainer:  # where it is made, not what it is
+        stored.trainer = cfg.trainer
+    other = [key for key in cfg if key != "resume" and cfg[key] != default[key] and cfg[key] != stored[key]]
+    if other:
+        raise UserError(f"resume={cfg.resume}: goes on with its own options; leave out {', '.join(other)}")
+    return stored
+
+
+def taken_up(path: Path, run: Run) -> RunFolder:
+    """The folder of a run to go on with, for this process alone; UserError if the run is finished or at work."""
+    lock = locked(path)
+    try:
+        if (path / run.result).exists():
+            raise UserError(f"resume={path}: that run is finished ({path / run.result} exists)")
+        (path / "checkpoints").mkdir(exist_ok=True)
+        remove_unfinished(path / "checkpoints")
+        return RunFolder.open(path, last_step(path, run.stages), lock)
+    except BaseException:
+        lock.release()
+        raise
+
+
+def last_step(run_path: Path, stages: dict[str, int]) -> int:
+    """The global step a stopped run goes on from; ``stages`` gives each stage's first global step."""
+    # All are read whole, so that a damaged one is found before metrics.csv is cut at that step.
+    folder = run_path / "checkpoints"
+    found = {name: newest(folder / f"{name}_state.safetensors") for name in stages}
+    for path in set(folder.glob("*.safetensors")) - {folder / f"{name}_state.safetensors" for name in stages}:
+        read_tensors(path)
+    steps = [offset + read_card(state)["step"] for name, offset in stages.items() if (state := found[name])]
+    return steps[-1] if steps else 0
+
+
+class resumable:
+    """Context: a stop inside, or a disk that takes no more, becomes one line that says how to go on."""
+
+    def __init__(self, run: RunFolder, verb: str):
+        self.run, self.hint = run, f"go on with: {command_to_resume(verb, run.path, run.config)}"
+
+    def __enter__(self) -> RunFolder:
+        return self.run
+
+    def __exit__(self, kind: Any, error: Any, _: Any) -> None:
+        self.run.close()
+        if isinstance(error, Interrupted):
+            raise Interrupted(f"{error}; {self.hint}", error.exit_code) from None
+        if isinstance(error, KeyboardInterrupt | SystemExit):  # between two stages, where no loop holds signals back
+            raise stopped(error, f"interrupted; {self.hint}") from None
+        if self.run.devices.lost(error):
+            raise Interrupted(f"another process of this run ended; {self.hint}", LOST) from None
+        if is_of_disk(error):
+            error = cannot_write(error.filename or self.run.path, error)
+        if isinstance(error, CannotWrite):
+            raise CannotWrite(f"{error}, then {self.hint}") from error

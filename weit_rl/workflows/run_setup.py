@@ -1,0 +1,81 @@
+"""From a composed config to the things a verb works with; everything bad is found here, before anything is written."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from weit_rl.common.errors import UserError
+from weit_rl.common.registry import unknown
+from weit_rl.common.sizes import HEAD_DIM, Size
+from weit_rl.core.bank import TemplateBank
+from weit_rl.core.bank_bodies import BUFFER, bank_for, with_parts
+from weit_rl.core.network_from_bank import network_of_size
+from weit_rl.core.normaliser import renewed
+from weit_rl.models import models_of
+from weit_rl.models.bank_match import check_bank
+from weit_rl.models.shipped_banks import named_bank, shipped_bank, shipped_for, shipped_names
+from weit_rl.tasks import Task, kind_of
+
+
+def check_model(cfg: Any) -> None:
+    """Raise UserError for a model that is not for the config's task; tasks of other packages have those they like."""
+    names = models_of(cfg.get("task") or "control")
+    if names and cfg.get("model") not in (None, *names):
+        raise unknown("model", str(cfg.model), names)
+
+
+def head_dim_of(card: Mapping[str, Any]) -> int:
+    """The channels of an attention head, by the card of a bank or checkpoint."""
+    return int(card["size"][2]) if "size" in card else HEAD_DIM
+
+
+def bank_path(cfg: Any) -> Path:
+    """The bank a config names, or the one that ships for its environment or data set, and model."""
+    if cfg.bank is not None:
+        return Path(named_bank(cfg.bank, cfg.model))
+    kind = kind_of(cfg)
+    path = shipped_bank(kind.name(cfg), cfg.model)
+    if not path.is_file():
+        wanted = f"{kind.subject}={cfg[kind.subject]} with model={cfg.model}"
+        shipped, others = ", ".join(shipped_names()), shipped_for(cfg.model)
+        such = f", that of another (bank={others[0]})" if others else ""
+        raise UserError(f"no bank ships for {wanted} (shipped: {shipped}); give bank=PATH{such}, or use init=scratch")
+    return path
+
+
+def bank_of(bank: TemplateBank, task: Task) -> TemplateBank:
+    """The bank as one of the task's body; what is bound to a body that it does not know is fresh.
+
+    Entries of observations that never moved in the bank's data are normalised by the task's; its card names these in
+    ``renewed_columns``.
+    """
+    check_bank(bank.card, vars(task.config))
+    net = task.build(full_size(bank), task.config.seed)
+    own = bank_for(bank, task.name, net, task.plan, task.model.bound, task.model.carried)
+    trained = {name.removeprefix(BUFFER): t for name, t in own.source.items() if name.startswith(BUFFER)}
+    buffers, columns = renewed(trained, dict(net.named_buffers()))
+    parts = {BUFFER + name: buffer for name, buffer in buffers.items()}
+    return with_parts(own, parts, renewed_columns=columns) if columns else own
+
+
+def full_size(bank: TemplateBank) -> Size:
+    """The size of the network a bank was pre-trained with; UserError if it holds none."""
+    return bank.network_size()
+
+
+def source_of(bank: TemplateBank, task: Task) -> Any:
+    """The plain network the bank was pre-trained with, its weights in it; raises UserError if the bank does not fit."""
+    check_bank(bank.card, vars(task.config))
+    net = task.build(full_size(bank))
+    return network_of_size(bank, net, net, task.plan).materialize()
+
+
+def same_heads(what: str, made: Size, size: Size) -> None:
+    """UserError where a size has other attention heads than what it is made from."""
+    if made.head_dim != size.head_dim:
+        raise UserError(
+            f"{what}: has heads of {made.head_dim} channels, size={size} of {size.head_dim}; "
+            f"give size={size.width}x{size.depth}x{made.head_dim}"
+        )

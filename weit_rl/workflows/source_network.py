@@ -1,0 +1,56 @@
+"""The trained network that a run names as its source: of another run, a checkpoint of ours, or one of timm's."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from weit_rl.common.errors import UserError
+from weit_rl.common.home import expanded
+from weit_rl.common.sizes import Size
+from weit_rl.core.normaliser import renewed
+from weit_rl.models.bank_match import check_same
+from weit_rl.models.timm_checkpoint import adopted, load_timm, timm_card, timm_file
+from weit_rl.storage.tensor_file import read_card
+from weit_rl.tasks import Task
+from weit_rl.training.checkpoint import load_network
+from weit_rl.workflows.run_setup import same_heads
+
+BESIDE = dict.fromkeys(("size", "options", "dropout"))  # what the networks of one family may differ in
+
+
+def card_at(path: str) -> dict[str, Any]:
+    """What a source says of itself."""
+    place = expanded(path)
+    foreign = timm_file(place)
+    return timm_card(foreign) if foreign else read_card(_checkpoint(place))
+
+
+def network_at(path: str, task: Task, size: Size) -> Any:
+    """The trained network of a source, for networks of a size; raises UserError if it is of another family.
+
+    Entries of observations that never moved in its data are normalised by the task's.
+    """
+    place = expanded(path)
+    foreign = timm_file(place)
+    net, card = load_timm(foreign, size.head_dim) if foreign else load_network(_checkpoint(place))
+    check_same(f"source={path}", card["model"], task.config.model)
+    same_heads(f"source={path}", Size(*card["size"]), size)
+    if foreign:
+        return adopted(net, task.build(Size(*card["size"]), task.config.seed), path)
+    _same_options(path, card, task.card(size))
+    for name, buffer in renewed(dict(net.named_buffers()), dict(task.build(size).named_buffers()))[0].items():
+        net.get_buffer(name).copy_(buffer)
+    return net.to(task.config.device)
+
+
+def _checkpoint(place: Path) -> Path:
+    return place / "checkpoints" / "last.safetensors" if place.is_dir() else place
+
+
+def _same_options(path: str, card: dict[str, Any], mine: dict[str, Any]) -> None:
+    made, wanted = ({**{key: c.get(key) for key in mine}, **c["options"], **BESIDE} for c in (card, mine))
+    if made != wanted:
+        other = [key for key in {**made, **wanted} if made.get(key) != wanted.get(key)]
+        have, asked = (", ".join(f"{key}={c.get(key)}" for key in other) for c in (made, wanted))
+        raise UserError(f"source={path}: was made with {have}, this run asks for {asked}; give the same options")

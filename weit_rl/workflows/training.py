@@ -1,0 +1,22 @@
+"""Train a network of any size, offline alone or online after it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from weit_rl.workflows.run_launch import launch
+from weit_rl.workflows.train_run import TrainRun
+
+
+def train(cfg: Any) -> dict[str, Any]:
+    """Run or resume; returns what evaluation.json holds."""
+    return launch("train", cfg, run_of, TrainRun.result)
+
+
+def run_of(cfg: Any) -> TrainRun:
+    """Make the run that a config describes."""
+    if cfg.get("agent") is None:
+        return TrainRun(cfg)
+    from weit_rl.workflows.online_stage import OnlineRun
+
+    return OnlineRun(cfg)
