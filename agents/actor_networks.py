@@ -14,10 +14,10 @@ from weit_rl.common.registry import unknown
 from weit_rl.common.sizes import Size
 from weit_rl.core.bank import TemplateBank
 from weit_rl.core.bank_bodies import bank_for, parts_of, seen, sizes_of, with_parts
+from weit_rl.core.bank_match import model_of
 from weit_rl.core.composed_network import WeiT
 from weit_rl.core.network_from_bank import network_of_size
 from weit_rl.models import MODELS
-from weit_rl.models.bank_match import model_of
 from weit_rl.models.shipped_banks import named_bank
 from weit_rl.training.checkpoint import load_network
 

@@ -1,5 +1,8 @@
 """Names to things, and sizes by name."""
 
+import importlib
+from importlib.metadata import EntryPoint
+
 import pytest
 
 from weit_rl.common.errors import UserError
@@ -17,6 +20,31 @@ def registry():
 
 def test_names_keep_their_order(registry):
     assert registry.names() == ["HalfCheetah", "Hopper"] and registry.get("Hopper") == 2
+
+
+def test_files_of_a_package_and_entry_points_of_others_add_things(tmp_path, monkeypatch):
+    package = tmp_path / "a_package_of_plug_ins"
+    package.mkdir()
+    (package / "__init__.py").write_text(
+        "from weit_rl.common.registry import Registry\nTHINGS = Registry('thing', __name__, 'a.group')\n"
+    )
+    for name in ("second", "first"):
+        (package / f"{name}.py").write_text(
+            f"from a_package_of_plug_ins import THINGS\nTHINGS.add('{name}', '{name} file')\n"
+        )
+    (package / "_helper.py").write_text("raise RuntimeError('is no member')")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(
+        "weit_rl.common.registry.entry_points",
+        lambda group: [EntryPoint("third", "a_package_of_plug_ins.first:THINGS", group)] if group == "a.group" else [],
+    )
+    things = importlib.import_module("a_package_of_plug_ins").THINGS
+    assert things.names() == ["first", "second", "third"]
+    assert things.get("first") == "first file" and things.get("third") is things
+    with pytest.raises(
+        UserError, match=r"unknown thing 'fist'; did you mean first\? \(possible: first, second, third\)"
+    ):
+        things.get("fist")
 
 
 def test_a_name_can_be_taken_once(registry):

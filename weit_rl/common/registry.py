@@ -59,9 +59,10 @@ class Registry(Generic[T]):
         return self._things[name]
 
     def names(self) -> list[str]:
-        """Return all names, in the order they were added, those of other packages last."""
+        """Return all names: sorted where files add them, since each may be imported first, else as they were added."""
         self.load()
-        return [*self._things, *(name for name in self._entry_points if name not in self._things)]
+        names = dict.fromkeys([*self._things, *self._entry_points])
+        return sorted(names) if self.package else list(names)
 
     def load(self) -> None:
         """Import the files of the package, unless that was done."""

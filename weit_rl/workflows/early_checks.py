@@ -6,9 +6,6 @@ All of it is found again where it is used, so that who calls ``main`` with a con
 from __future__ import annotations
 
 import copy
-import re
-import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from weit_rl.common.home import expanded
@@ -30,7 +27,6 @@ def check_early(verb: str, cfg: Any) -> None:
     if cfg.get("resume") is not None or verb in ("collect", "export"):
         return  # the stored options count; collect has numbers of its own, export many that may be null
     _values(cfg)
-    _names(cfg)
     _files(cfg, entries)
 
 
@@ -62,31 +58,11 @@ def _values(cfg: Any) -> None:
         Size.parse(cfg.size) if isinstance(cfg.size, str) else size_of(cfg.size)
 
 
-def _names(cfg: Any) -> None:
-    """A registry that is loaded knows its names, and others' too; else its files say them without being run."""
-    models, initializers = (sys.modules.get(f"weit_rl.{name}") for name in ("models", "initializers"))
-    known = {
-        "model": models.models_of("control") if models else _written("models", "MODELS", but='task="'),
-        "launcher": _written("comparison/launchers", "LAUNCHERS"),
-        "init": initializers.INITIALIZERS.names() if initializers else _written("initializers", "INITIALIZERS"),
-    }
-    for option, names in known.items():
-        if option in cfg and cfg[option] not in names:
-            raise unknown(option, str(cfg[option]), names)
-
-
-def _written(folder: str, registry: str, but: str = "\n") -> list[str]:
-    """The names in lines such as ``MODELS.add("dt", ...)`` of a package's files."""
-    texts = (path.read_text(encoding="utf-8") for path in sorted((Path(__file__).parents[1] / folder).glob("*.py")))
-    lines = (line for text in texts for line in re.findall(rf'^{registry}\.add\("(\w+)"(.*)', text, re.MULTILINE))
-    return [name for name, rest in lines if but not in rest]
-
-
 def _files(cfg: Any, entries: list[EnvEntry]) -> None:
     """Data must be there; banks and sources must be tensor files, and banks made for such a network."""
+    from weit_rl.core.bank_match import check_bank, model_of
     from weit_rl.data.readers import find_data, parts_of
     from weit_rl.envs.config_environments import bodies
-    from weit_rl.models.bank_match import check_bank
     from weit_rl.storage.tensor_file import read_card
 
     for one, entry in zip(bodies(cfg) if entries else [], entries, strict=True):
@@ -94,7 +70,7 @@ def _files(cfg: Any, entries: list[EnvEntry]) -> None:
             continue
         for part in parts_of(one.data, entry):
             find_data(part, entry)
-    if cfg.get("init") not in _written("initializers", "INITIALIZERS", but="needs_source=False"):
+    if cfg.get("init") != "weit":  # others say whether they need one when they are loaded, with torch
         return
     name = "bank" if cfg.source is None else "source"  # which alone is read then
     if cfg[name] is not None and not str(cfg[name]).startswith("hf:"):  # of the hub, loaded first
@@ -104,4 +80,14 @@ def _files(cfg: Any, entries: list[EnvEntry]) -> None:
         written = {"bank": "bank.safetensors", "source": "checkpoints/last.safetensors"}[name]  # in its run folder
         card = read_card(place / written if place.is_dir() else place)
         if name == "bank":
+            if model_of(card) != cfg.model:
+                _check_model(cfg.model)
             check_bank(card, cfg)
+
+
+def _check_model(name: str) -> None:
+    """UserError for a model that there is not, which is the likelier mistake than a bank of another one."""
+    from weit_rl.models import models_of
+
+    if name not in models_of("control"):
+        raise unknown("model", name, models_of("control"))

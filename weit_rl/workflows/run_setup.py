@@ -11,10 +11,10 @@ from weit_rl.common.registry import unknown
 from weit_rl.common.sizes import HEAD_DIM, Size
 from weit_rl.core.bank import TemplateBank
 from weit_rl.core.bank_bodies import BUFFER, bank_for, with_parts
+from weit_rl.core.bank_match import check_bank
 from weit_rl.core.network_from_bank import network_of_size
 from weit_rl.core.normaliser import renewed
 from weit_rl.models import models_of
-from weit_rl.models.bank_match import check_bank
 from weit_rl.models.shipped_banks import named_bank, shipped_bank, shipped_for, shipped_names
 from weit_rl.tasks import Task, kind_of
 

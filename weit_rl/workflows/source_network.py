@@ -8,8 +8,8 @@ from typing import Any
 from weit_rl.common.errors import UserError
 from weit_rl.common.home import expanded
 from weit_rl.common.sizes import Size
+from weit_rl.core.bank_match import check_same
 from weit_rl.core.normaliser import renewed
-from weit_rl.models.bank_match import check_same
 from weit_rl.models.timm_checkpoint import adopted, load_timm, timm_card, timm_file
 from weit_rl.storage.tensor_file import read_card
 from weit_rl.tasks import Task
