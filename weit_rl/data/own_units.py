@@ -74,7 +74,7 @@ class OwnUnits:
                 notice(
                     path,
                     f" does not say its action space; its actions reach from -1 to 1, and {entry.name}'s lie in "
-                    f"{entry.action_box}; if a wrapper scaled them, name its bounds in the file (action_low, action_high)",
+                    f"{entry.action_box}; if a wrapper scaled them, name its bounds there (action_low, action_high)",
                 )
             unit = entry.action_box.unit(actions)
             return np.clip(unit, -1, 1) if self.clips else unit
