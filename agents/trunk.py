@@ -104,6 +104,16 @@ class Trunk(BaseFeaturesExtractor):
         super().__init__(entering.space, size.width)
         self.front, self.net, self.scale, self.far = entering.front, net, entering.scale, entering.far
 
+    def __getattr__(self, name: str) -> Any:
+        """Give what a features extractor of the user's own has, which stands in front."""
+        try:
+            return super().__getattr__(name)
+        except AttributeError:
+            front = self.__dict__.get("_modules", {}).get("front")
+            if front is None or name.startswith("_"):
+                raise
+            return getattr(front, name)
+
     def apply(self, fn: Any) -> Trunk:
         """Leave the network as it is: PPO and A2C draw orthogonal weights by this call, after the networks are made."""
         if self.front is not None:

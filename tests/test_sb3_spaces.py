@@ -177,6 +177,7 @@ def test_a_features_extractor_of_ones_own_stands_before_the_actor(name):
     place = agent.q_net if name == "DQN" else getattr(agent, "actor", agent.policy)
     trunk = getattr(place, "pi_features_extractor", place.features_extractor)
     assert isinstance(trunk.front, Half) and not trunk.net.observation_mean.any()  # 17 features are no body's numbers
+    assert trunk.linear is trunk.front.linear  # as in a policy whose features extractor it is
     wanted = trunk.front.linear.weight.grad
     assert wanted is not None and wanted.abs().max() > 0
     seen = env.observation_space.sample()
