@@ -23,6 +23,7 @@ SCRIPTS = [folder.name for folder in FOLDERS if (folder / "run.py").exists()]
 SHELL = [folder.name for folder in FOLDERS if (folder / "run.sh").exists()]
 RESULTS = {".md", ".csv", ".json", ".png"}
 WITHOUT_RESULT = {"busy_machine", "dead_units", "fid_floor"}  # docs/results.md or a page has their numbers
+IGNORED = {"__pycache__", "agents", "banks", "cells", "data", "logs", "recorded", "runs", "sources", "trials"}
 CELL = ("method", "size", "seed")
 
 
@@ -71,8 +72,8 @@ def test_a_folder_holds_a_command_and_results_that_begin_with_it(folder):
 
 
 def ignored(path):
-    """Return True for what Python writes."""
-    return "__pycache__" in path.parts
+    """Return True for files of runs and of Python that .gitignore excludes."""
+    return path.name == "report.html" or not IGNORED.isdisjoint(path.parts)
 
 
 def test_the_table_of_benchmarks_has_a_row_for_every_folder():
