@@ -1,4 +1,4 @@
-"""What the scripts of benchmarks share: arguments, and errors in one line."""
+"""Arguments of the scripts of benchmarks, and their errors in one line."""
 
 from __future__ import annotations
 

@@ -26,6 +26,7 @@ from typing import NamedTuple
 
 import samples
 from mutations import spoil, warp
+from value_mutations import INSIDE
 
 from weit_rl.common.errors import UserError
 from weit_rl.comparison.tables import Table
@@ -80,7 +81,7 @@ def fuzz(reader: Reader, count: int, folder: Path, seed: int = 0) -> Counter[str
 
 def spoiled(path: Path, data: bytes, rng: random.Random) -> bytes:
     """Spoil a file's bytes, or the values in it with matching checksums."""
-    way = samples.INSIDE.get(path.suffix)
+    way = INSIDE.get(path.suffix)
     return way(data, rng, warp, spoil) if way and rng.random() < 0.6 else spoil(data, rng)
 
 

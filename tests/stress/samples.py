@@ -1,12 +1,10 @@
-"""Small good files of every kind that the package reads, their readers, and ways to spoil values inside them."""
+"""Small good files of every kind that the package reads, and their readers."""
 
 from __future__ import annotations
 
 import csv
 import io
 import json
-import random
-import tempfile
 import zipfile
 from collections.abc import Callable
 from functools import cache
@@ -17,12 +15,10 @@ import gymnasium
 import h5py
 import numpy as np
 import torch
-import yaml
 from gymnasium.spaces import Box
 from minari.data_collector import EpisodeBuffer  # imported once, before readers fork
 from minari.dataset.minari_storage import MinariStorage
 from minari.serialization import serialize_space
-from mutations import text
 from PIL import Image
 from safetensors.torch import save_file
 
@@ -46,7 +42,7 @@ from weit_rl.models.timm_checkpoint import load_timm
 from weit_rl.options.choices import check_numbers
 from weit_rl.options.command import compose
 from weit_rl.storage.json_file import read_json
-from weit_rl.storage.tensor_file import read_tensors, write_tensors
+from weit_rl.storage.tensor_file import read_tensors
 from weit_rl.tasks.control import Control, ControlConfig
 from weit_rl.training.checkpoint import load_network, load_training, save_network, save_training
 from weit_rl.training.run_folder import RunFolder
@@ -55,7 +51,6 @@ from weit_rl.workflows.run_launch import resumed_config
 from weit_rl.workflows.run_setup import bank_of, source_of
 
 FILE = "x.safetensors"
-Spoil = Callable[[Any, random.Random], Any]
 
 
 @cache
@@ -241,53 +236,3 @@ READERS: dict[str, tuple[Any, ...]] = {
     "Stable-Baselines3's zip": (make_agent, read_agent),
     "timm's checkpoint": (make_timm, lambda folder: load_timm(folder / FILE, head_dim=8)),
 }  # fmt: skip
-
-
-def in_tensors(data: bytes, rng: random.Random, warp: Spoil, spoil: Spoil) -> bytes:
-    """Spoil the card or the tensors of a tensor file; its checksum matches."""
-    folder = tempfile.TemporaryDirectory(prefix="fuzz")
-    place = Path(folder.name) / FILE
-    try:
-        place.write_bytes(data)
-        tensors, card = read_tensors(place)
-        if rng.random() < 0.6:
-            card = warp(card, rng)
-        else:
-            name = rng.choice(sorted(tensors))
-            tensor = tensors.pop(name)
-            ways = (tensor.flatten(), tensor[None], tensor[:0] if tensor.ndim else tensor, tensor.to(torch.int8), None)
-            chosen = rng.choice(ways)
-            tensors |= {name if rng.random() < 0.8 else "x": chosen} if chosen is not None else {}
-        write_tensors(place, tensors, card)
-        return place.read_bytes()
-    except Exception:  # a file of another layout, or a card that JSON cannot hold
-        return bytes(spoil(data, rng))
-    finally:
-        folder.cleanup()
-
-
-def in_json(data: bytes, rng: random.Random, warp: Spoil, spoil: Spoil) -> bytes:
-    """Spoil a value of a JSON file."""
-    return text(warp(json.loads(data), rng))
-
-
-def in_yaml(data: bytes, rng: random.Random, warp: Spoil, spoil: Spoil) -> bytes:
-    """Spoil a value of a YAML file; written as JSON, which is YAML and allows any depth."""
-    return text(warp(yaml.safe_load(data), rng))
-
-
-def in_zip(data: bytes, rng: random.Random, warp: Spoil, spoil: Spoil) -> bytes:
-    """Spoil or rename a member of a zip archive; its checksums match."""
-    made = io.BytesIO()
-    with zipfile.ZipFile(io.BytesIO(data)) as source, zipfile.ZipFile(made, "w") as archive:
-        chosen = rng.choice(source.namelist())
-        for name in source.namelist():
-            member = source.read(name)
-            if name == chosen:
-                member = in_json(member, rng, warp, spoil) if name == "data" else spoil(member, rng)
-                name = rng.choice((name, name, name, f"../{name}", f"/{name}", name * 30, ""))
-            archive.writestr(name or "x", member)
-    return made.getvalue()
-
-
-INSIDE = {".safetensors": in_tensors, ".json": in_json, ".yaml": in_yaml, ".zip": in_zip, ".npz": in_zip}

@@ -34,7 +34,7 @@ TOGETHER = 10  # episodes played side by side
 
 
 class Sample(NamedTuple):
-    """What a process holds at one moment."""
+    """Memory in MB, file handles and threads of a process at one moment."""
 
     megabytes: float
     handles: int
