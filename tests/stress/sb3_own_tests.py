@@ -2,10 +2,10 @@
 
     python tests/stress/sb3_own_tests.py [--source FOLDER_OR_TAR_GZ] [-k EXPRESSION]
 
-``"MlpPolicy"``, ``"CnnPolicy"`` and ``"MultiInputPolicy"`` mean WeiT's. The tests come from the source distribution of
-the installed version; pip downloads it unless ``--source`` names it. sb3_expected_refusals.txt lists the tests that must
-fail, with reasons. A test that fails with Stable-Baselines3's policies as well is only counted. The exit code is 1 if
-the outcomes differ from the list.
+``"MlpPolicy"``, ``"CnnPolicy"`` and ``"MultiInputPolicy"`` mean WeiT's. The tests come from the source distribution
+of the installed version; pip downloads it unless ``--source`` names it. sb3_expected_refusals.txt lists the tests
+that must fail, with reasons. A test that fails with Stable-Baselines3's policies as well is only counted. The exit
+code is 1 if the outcomes differ from the list.
 """
 
 import argparse
