@@ -40,8 +40,8 @@ LEARNING = {  # run -> its options
     for init, steps in {"weit": ["scaler_steps=300", "train_steps=1200"], "scratch": ["train_steps=1500"]}.items()
     for seed in (0, 1)
 }
-BENCHMARK = ROOT / "benchmarks" / "results" / "comparison"
-COMPARED = ["precision=medium", "run_dir=benchmarks/results/comparison", "profile=core", "seeds=[0, 1]"]
+BENCHMARK = ROOT / "benchmarks" / "comparison"
+COMPARED = ["precision=medium", "run_dir=benchmarks/comparison", "profile=core", "seeds=[0, 1]"]
 
 
 def act(name: str, runs: Path, out: Path) -> str:

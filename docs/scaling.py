@@ -1,4 +1,4 @@
-"""Draw docs/scaling.png: how time and memory of a step grow, from the table that benchmarks/scaling.py wrote.
+"""Draw docs/scaling.png: how time and memory of a step grow, from the table that benchmarks/scaling/run.py wrote.
 
 python docs/scaling.py [PATH]
 """
@@ -12,7 +12,7 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 
 FOLDER = Path(__file__).parent
-TABLE = FOLDER.parent / "benchmarks/results/scaling/measured.md"
+TABLE = FOLDER.parent / "benchmarks/scaling/README.md"
 TIMES = [1, 2, 4, 8, 16]
 LINES = {  # columns, and how they are drawn
     "time of dense step": "C0--o",

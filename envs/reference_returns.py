@@ -20,9 +20,9 @@ class Reference(NamedTuple):
 
 
 D4RL = "D4RL"  # its published table, made with an earlier version of the same bodies
-# Random: benchmarks/random_returns.py, 100 episodes, reset seeds 3,000,000 to 3,000,099. Expert: mean actions of the
+# Random: benchmarks/random_returns, 100 episodes, reset seeds 3,000,000 to 3,000,099. Expert: mean actions of the
 # policy behind the expert level, 20 held episodes; the level ships (see its metadata.json) or its command is in
-# benchmarks/behaviour_data.md.
+# benchmarks/behaviour_data/README.md.
 MEASURED = "measured"
 # Agents that others trained and scored with earlier versions of the same bodies; random is measured.
 ZOO = "measured; expert: RL Zoo's SAC, Humanoid-v3 (github.com/DLR-RM/rl-baselines3-zoo, benchmark.md)"

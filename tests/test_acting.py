@@ -169,8 +169,8 @@ def test_an_evaluation_with_a_band_keeps_to_the_episodes_that_still_run(monkeypa
 
 def test_hugging_face_s_weights_give_hugging_face_s_actions(monkeypatch):
     pytest.importorskip("transformers", reason="the peer of benchmarks: pip install 'weit_rl[bench]'")
-    monkeypatch.syspath_prepend(Path(__file__).parents[1] / "benchmarks")
-    import hugging_face
+    monkeypatch.syspath_prepend(Path(__file__).parents[1])
+    from benchmarks._shared import hugging_face
 
     peer = loud(hugging_face.theirs(Size(64, 2), 5, 2, max_steps=40))
     given = hugging_face.windows(3, 6, 5, 2)[:3]

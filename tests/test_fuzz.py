@@ -1,4 +1,4 @@
-"""Two hundred spoiled files: each is read, or refused in one line of our own error (benchmarks/fuzz.py: thousands)."""
+"""Every reader reads or refuses two hundred spoiled files; tests/stress/fuzz.py reads thousands."""
 
 import sys
 from pathlib import Path
@@ -7,15 +7,12 @@ import pytest
 
 from weit_rl.data.episode_files import read_episodes
 
-sys.path.append(str(Path(__file__).parents[1] / "benchmarks"))
+sys.path.append(str(Path(__file__).parent / "stress"))
 import fuzz
 import samples
 
-PLACES = {
-    "D4RL's HDF5": "x.hdf5",
-    "Minari": "set",
-    "Minari, Arrow": "set",
-}  # read in processes of their own, which take a while to begin
+# These readers work in processes of their own, which are slow to start.
+PLACES = {"D4RL's HDF5": "x.hdf5", "Minari": "set", "Minari, Arrow": "set"}
 
 
 @pytest.mark.filterwarnings("ignore")

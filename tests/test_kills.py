@@ -1,4 +1,4 @@
-"""Commands killed at random moments and gone on with; benchmarks/kills.py does more of them, and every write."""
+"""Killed commands resume and end as if nobody had killed them; tests/stress/kills.py kills more often."""
 
 import os
 import subprocess
@@ -8,8 +8,8 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 
 
-def test_what_is_killed_and_gone_on_with_ends_as_if_it_had_never_been(tmp_path):
-    words = [sys.executable, str(ROOT / "benchmarks" / "kills.py"), "--kills", "5", "--only", "pretrain", "train"]
+def test_a_killed_and_resumed_command_ends_as_one_that_nobody_killed(tmp_path):
+    words = [sys.executable, str(ROOT / "tests" / "stress" / "kills.py"), "--kills", "5", "--only", "pretrain", "train"]
     environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), "TMPDIR": str(tmp_path)}
     done = subprocess.run(words, capture_output=True, text=True, env=environment, cwd=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr

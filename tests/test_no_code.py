@@ -27,7 +27,7 @@ ALLOWED = {  # file, what it does -> why it may
     ("weit_rl/deploy/formats.py", "load"): "of torch.export, bytes that were written just before",
     ("agents/sb3_agent.py", "import by name"): TABLES,
     ("agents/sb3_agent.py", "load"): "agents of Stable-Baselines3, with allow_pickle=true",
-    ("benchmarks/resize_agents.py", "load"): "agents that it made itself",
+    ("benchmarks/resize_agents/run.py", "load"): "agents that it made itself",
 }
 LOADERS = ("json", "tl", "suite", "TemplateBank", "SequenceAgent")  # whose load() reads numbers, or shared memory
 

@@ -27,7 +27,7 @@ ENTRY = env_entry("HalfCheetah")
 AIMS = {"Ant": 3000, "HalfCheetah": 5000, "Hopper": 2500, "Swimmer": 200, "Walker2d": 3000}  # least returns
 EVERY = [(env, level) for env in AIMS for level in ("expert", "medium", "random")]
 BANK = BANKS / "HalfCheetah.safetensors"
-FROZEN = yaml.safe_load((Path(__file__).parents[1] / "benchmarks" / "frozen.yaml").read_text())
+FROZEN = yaml.safe_load((Path(__file__).parents[1] / "benchmarks" / "_shared" / "frozen.yaml").read_text())
 
 
 def megabytes(*folders):

@@ -72,7 +72,7 @@ def test_it_finds_what_is_good(tmp_path):
 
 
 def test_a_sweep_looks_at_no_reported_size():
-    frozen = yaml.safe_load((Path(__file__).parents[1] / "benchmarks" / "frozen.yaml").read_text())
+    frozen = yaml.safe_load((Path(__file__).parents[1] / "benchmarks" / "_shared" / "frozen.yaml").read_text())
     assert list(sweep.SIZES) == frozen["tuning"]
     assert set(options("benchmark")) & set(options("vision_benchmark")) >= {
         f"sweep.{name}" for name in sweep.Space.__dataclass_fields__

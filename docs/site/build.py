@@ -14,7 +14,7 @@ from sphinx.cmd.build import build_main
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 sys.path[:0] = [str(HERE), str(ROOT)]
-KEPT = {".md", ".png", ".svg", ".py", ".yaml", ".csv", ""}  # kinds of files that pages are made of and link to
+KEPT = {".md", ".png", ".svg", ".py", ".yaml", ".csv", ".sh", ""}  # kinds of files that pages are made of and link to
 LEFT_OUT = {"build", "dist", "runs", "assets", "__pycache__", "banks", "recorded", "sources", "cells", "trials", "logs"}
 
 

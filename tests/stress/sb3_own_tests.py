@@ -1,10 +1,11 @@
-"""Stable-Baselines3's own tests, with "MlpPolicy", "CnnPolicy" and "MultiInputPolicy" made WeiT's.
+"""Run Stable-Baselines3's own tests with WeiT's policies in the place of its own.
 
     python tests/stress/sb3_own_tests.py [--source FOLDER_OR_TAR_GZ] [-k EXPRESSION]
 
-They come from the source distribution of the installed version, by pip unless ``--source`` names it. What fails must be
-listed in sb3_expected_refusals.txt beside this file, with its reason; what is listed must fail. A test that fails with
-Stable-Baselines3's policies too is only counted. Exit code 1 where the list and the outcomes differ.
+``"MlpPolicy"``, ``"CnnPolicy"`` and ``"MultiInputPolicy"`` mean WeiT's. The tests come from the source distribution
+of the installed version; pip downloads it unless ``--source`` names it. sb3_expected_refusals.txt lists the tests
+that must fail, with reasons. A test that fails with Stable-Baselines3's policies as well is only counted. The exit
+code is 1 if the outcomes differ from the list.
 """
 
 import argparse
@@ -25,7 +26,7 @@ BUILDS_A_POLICY = re.compile(r'"(Mlp|Cnn|MultiInput)Policy"')
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run them, compare, say what differs."""
+    """Run the tests and compare the outcomes with the list; return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--source", type=Path, help="the unpacked source distribution, or its .tar.gz")
     parser.add_argument("-k", default="", help="pytest's, to run some of them only")
@@ -47,7 +48,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def compare(found: dict[str, bool], listed: dict[str, str], surprises: list[str], anyway: list[str]) -> int:
-    """Say how they went; 1 where that is not as listed."""
+    """Print the outcomes; return 1 if they differ from the list, else 0."""
     idle = sorted(test for test in listed if found.get(test, True))
     refused = len(listed) - len(idle)
     print(f"{sum(found.values())} passed, {refused} refused as listed, {len(anyway)} fail with MlpPolicy too")
@@ -58,7 +59,7 @@ def compare(found: dict[str, bool], listed: dict[str, str], surprises: list[str]
 
 
 def own_tests(source: Path | None, folder: Path) -> list[Path]:
-    """The test files, unpacked away from the package's sources, which are not to be imported."""
+    """Unpack the test files without the package's sources, which must not be imported."""
     if source is None or source.is_file():
         with tarfile.open(source or downloaded(folder)) as archive:
             members = [member for member in archive if "/tests/" in member.name]
@@ -68,7 +69,7 @@ def own_tests(source: Path | None, folder: Path) -> list[Path]:
 
 
 def downloaded(folder: Path) -> Path:
-    """The source distribution of the version that is installed here."""
+    """Download the source distribution of the installed version."""
     name = f"{PACKAGE}=={version(PACKAGE)}"
     pip = [sys.executable, "-m", "pip", "download", name, "--no-binary", ":all:", "--no-deps", "--dest", str(folder)]
     subprocess.run(pip, check=True, stdout=subprocess.DEVNULL)
@@ -76,7 +77,7 @@ def downloaded(folder: Path) -> Path:
 
 
 def outcomes(words: list[str], folder: Path) -> dict[str, bool]:
-    """Whether each test passed, by ``file::test``; skipped ones are left out."""
+    """Run pytest; return by ``file::test`` whether each test passed, without skipped tests."""
     report, place = folder / "report.xml", folder / "place"
     place.mkdir(exist_ok=True)
     run = [
@@ -101,10 +102,12 @@ def outcomes(words: list[str], folder: Path) -> dict[str, bool]:
 
 
 def failing_anyway(names: list[str], tests: list[Path], folder: Path) -> list[str]:
-    """Those that fail with Stable-Baselines3's policies too."""
+    """Return the tests that fail with Stable-Baselines3's own policies as well."""
     files = {file.stem: file for file in tests}
     pairs = [name.partition("::")[::2] for name in names]
-    ids = [f"{files[file]}::{test}" if file else str(files[test]) for file, test in pairs]  # or not to be imported
+    ids = [
+        f"{files[file]}::{test}" if file else str(files[test]) for file, test in pairs
+    ]  # without a test name: the file could not be imported
     return (
         [name for name, passed in outcomes([*ids, f"--rootdir={tests[0].parent}"], folder).items() if not passed]
         if ids
@@ -113,7 +116,7 @@ def failing_anyway(names: list[str], tests: list[Path], folder: Path) -> list[st
 
 
 def expected() -> dict[str, str]:
-    """The tests that are to fail, and why."""
+    """Read the list of tests that must fail, with reasons."""
     lines = [line for line in LISTED.read_text().splitlines() if line and not line.startswith("#")]
     return {test: reason for test, _, reason in (line.partition("  ") for line in lines)}
 

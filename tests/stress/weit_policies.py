@@ -1,6 +1,6 @@
-"""A plugin of pytest: Stable-Baselines3's own names of policies mean WeiT's, of a small size.
+"""A pytest plugin that maps Stable-Baselines3's policy names to WeiT's policies of a small size.
 
-The layers of an actor come from its size, so what a test asks for in ``net_arch`` is asked for critics only.
+The size gives the layers of an actor, so ``net_arch`` of a test counts for critics only.
 """
 
 from weit_rl.agents.contrib_policies import CONTRIB
@@ -11,7 +11,7 @@ SIZE = "32x1"
 
 
 def small(policy):
-    """The policy with another default size, under a name by which it can be pickled."""
+    """Derive a policy with a small default size, under a module-level name so that it can be pickled."""
 
     def begin(self, *args, size=SIZE, net_arch=None, **options):
         policy.__init__(self, *args, size=size, net_arch=of_critics(policy, net_arch), **options)
@@ -21,7 +21,7 @@ def small(policy):
 
 
 def of_critics(policy, net_arch):
-    """What is left of ``net_arch`` without the actor."""
+    """Return the part of ``net_arch`` that belongs to critics."""
     asked = net_arch[0] if isinstance(net_arch, list) and net_arch and isinstance(net_arch[0], dict) else net_arch
     if isinstance(asked, dict):
         return {key: layers for key, layers in asked.items() if key in policy.critic_layers}
@@ -29,6 +29,6 @@ def of_critics(policy, net_arch):
 
 
 def pytest_configure(config):
-    """Rename them in every algorithm, for this process alone."""
+    """Map the names in every algorithm, in this process only."""
     for algorithm, policy in (POLICIES | CONTRIB).items():
         algorithm.policy_aliases = {**algorithm.policy_aliases, **dict.fromkeys(NAMES, small(policy))}

@@ -13,7 +13,7 @@ from weit_rl.storage.tensor_file import read_card
 BANKS = Path(__file__).parents[1] / "assets" / "banks"
 WRITTEN = "bank.safetensors"  # in the run folder of a pre-training
 SHARED = "bodies"  # the file of a bank of several bodies, whose names are in its card
-BETTER_ALONE = (("HalfCheetah", "mlp"),)  # in benchmarks/results/shared_bank
+BETTER_ALONE = (("HalfCheetah", "mlp"),)  # see benchmarks/shared_bank
 
 
 def shipped_bank(env: str, model: str) -> Path:
