@@ -22,7 +22,7 @@ FOLDERS = sorted(path for path in (ROOT / "benchmarks").iterdir() if path.is_dir
 SCRIPTS = [folder.name for folder in FOLDERS if (folder / "run.py").exists()]
 SHELL = [folder.name for folder in FOLDERS if (folder / "run.sh").exists()]
 RESULTS = {".md", ".csv", ".json", ".png"}
-WITHOUT_RESULT = {"busy_machine", "dead_units", "fid_floor"}  # docs/results.md or a page has their numbers
+WITHOUT_RESULT = {"dead_units", "fid_floor"}  # docs/results.md or a page has their numbers
 IGNORED = {"__pycache__", "agents", "banks", "cells", "data", "logs", "recorded", "runs", "sources", "trials"}
 CELL = ("method", "size", "seed")
 
