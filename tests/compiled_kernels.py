@@ -12,10 +12,10 @@ from triton.backends.compiler import GPUTarget
 from triton.backends.nvidia.compiler import get_ptxas
 from triton.compiler import ASTSource
 
-from weit_rl.kernels import triton_launch as launch
-from weit_rl.kernels.grouping import groups
-from weit_rl.kernels.tables import launches
-from weit_rl.kernels.triton import scalers_kernel, sums_kernel, templates_kernel, weights_kernel
+from weit_rl.kernels import triton as backend
+from weit_rl.kernels.entry_groups import group_entries
+from weit_rl.kernels.triton_kernels import scalers_kernel, sums_kernel, templates_kernel, weights_kernel
+from weit_rl.kernels.triton_tables import plan_launches
 
 REGISTERS = 128
 LAYERS = 6
@@ -32,7 +32,9 @@ def planned(dtype, rank):
         torch.empty(split, rank, *grid, dtype=dtype, device="meta") for split, *grid in shapes for _ in range(LAYERS)
     ]
     templates = [torch.empty(rank, 32, 32, dtype=dtype, device="meta") for _ in shapes]
-    (plan,) = launches(groups(scalers, templates, [k // LAYERS for k in range(len(scalers))]), launch.TILES)
+    (plan,) = plan_launches(
+        group_entries(scalers, templates, [k // LAYERS for k in range(len(scalers))]), backend.TILES
+    )
     return plan
 
 
@@ -65,14 +67,14 @@ def kernels(dtype, rank):
     pointer, sums = NAMES[dtype], "*fp64" if dtype == torch.float64 else "*fp32"
     plan = planned(dtype, rank)
     entries, roles = (pointer,) * len(plan.entries), (pointer,) * len(plan.roles)
-    blocks, number = (launch.WEIGHTS, launch.SCALERS, launch.TEMPLATES), {"ROLES": len(plan.roles)}
-    ahead, own, shared = ({**launch.constants(plan, dtype, table), **number} for table in blocks)
+    blocks, number = (backend.WEIGHTS, backend.SCALERS, backend.TEMPLATES), {"ROLES": len(plan.roles)}
+    ahead, own, shared = ({**backend.kernel_constants(plan, dtype, table), **number} for table in blocks)
     arguments = {"table": "*i64", "scalers": entries, "templates": roles, "weights": entries}
     yield weights_kernel, arguments, {**ahead, "SPLITS": 2}, True
     yield scalers_kernel, {"table": "*i64", "grads": entries, "templates": roles, "into": entries}, own, False
     tables = {"table": "*i64", "shares": "*i64"}
     yield templates_kernel, {**tables, "grads": entries, "scalers": entries, "parts": sums}, shared, True
-    yield sums_kernel, {"parts": sums, "bounds": "*i64", "into": roles}, launch.adding(plan), False
+    yield sums_kernel, {"parts": sums, "bounds": "*i64", "into": roles}, backend.sum_constants(plan), False
 
 
 if __name__ == "__main__":

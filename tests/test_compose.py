@@ -5,7 +5,7 @@ import torch
 
 from weit_rl.core.constraints import CONSTRAINTS
 from weit_rl.core.plan import Rule, Slot
-from weit_rl.kernels.reference import compose
+from weit_rl.kernels.reference import kronecker_sum as compose
 
 # grid, tile: one to four axes, square and not
 SHAPES = [

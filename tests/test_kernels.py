@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from weit_rl.kernels import by_group, reference
-from weit_rl.kernels import cpu_chunked as chunked
-from weit_rl.kernels import gpu as on_gpu
+from weit_rl.kernels import cpu_chunked_products, gpu_backend
+from weit_rl.kernels.cpu_chunked import compose_cpu_chunked, gradients_cpu_chunked
+from weit_rl.kernels.cpu_chunked_pieces import pieces
 from weit_rl.kernels.operator import compose
-from weit_rl.kernels.pieces import pieces
+from weit_rl.kernels.reference import kronecker_sum
 from weit_rl.kernels.tiling import tiling
 
 HERE = Path(__file__).parent
@@ -121,21 +121,21 @@ def test_the_dtype_asked_for_is_written(device):
 
 @pytest.mark.parametrize("limit", [1, 7, 60, 200])
 def test_any_cut_into_pieces_gives_the_same(limit, monkeypatch):
-    monkeypatch.setattr(chunked, "pieces", lambda n, batch, form, most=limit: pieces(n, batch, form, most))
+    monkeypatch.setattr(cpu_chunked_products, "pieces", lambda n, batch, form, most=limit: pieces(n, batch, form, most))
     for form in FORMS:
         scalers, templates = factors(*FORMS[form])
         weights, upstream, grads = expected(scalers, templates)
         with torch.no_grad():
-            assert_alike(by_group.compose(scalers, templates, ROLES), weights, torch.float64)
-            assert_alike(by_group.gradients(upstream, scalers, templates, ROLES, True, True), grads, torch.float64)
+            assert_alike(compose_cpu_chunked(scalers, templates, ROLES), weights, torch.float64)
+            assert_alike(gradients_cpu_chunked(upstream, scalers, templates, ROLES, True, True), grads, torch.float64)
 
 
 def test_few_templates_write_in_place(monkeypatch):
-    monkeypatch.setattr(chunked, "LONG", 1)
+    monkeypatch.setattr(cpu_chunked_products, "LONG", 1)
     for form in FORMS:
         scalers, templates = factors(*FORMS[form])
         with torch.no_grad():
-            assert_alike(by_group.compose(scalers, templates, ROLES), by_kron(scalers, templates), torch.float64)
+            assert_alike(compose_cpu_chunked(scalers, templates, ROLES), by_kron(scalers, templates), torch.float64)
 
 
 def test_pieces_cover_every_weight_once():
@@ -244,7 +244,7 @@ def test_the_reference_takes_what_is_no_matrix_of_tiles():
     assert tiling((4, 1, 1, 1), (2, 1, 3, 3)) == (1, 1, 4, 18)
     scalers, templates = factors((2, 3), (4, 2))
     torch.testing.assert_close(
-        compose(scalers, templates, ROLES)[1].view(3, 8, 6), reference.compose(scalers[1], templates[1])
+        compose(scalers, templates, ROLES)[1].view(3, 8, 6), kronecker_sum(scalers[1], templates[1])
     )
 
 
@@ -255,17 +255,17 @@ def test_without_kernels_the_reference_runs_and_says_so_once(error, monkeypatch)
     def fails(*_):
         raise error
 
-    monkeypatch.setattr(on_gpu, "_try", fails)
-    on_gpu.implementation.cache_clear()
+    monkeypatch.setattr(gpu_backend, "_try", fails)
+    gpu_backend.gpu_backend.cache_clear()
     scalers, templates = factors((2, 3), (4, 2))
     with pytest.warns(UserWarning, match=str(error).splitlines()[0]) as seen:
-        made = on_gpu.compose([s.detach() for s in scalers], [t.detach() for t in templates], ROLES)
+        made = gpu_backend.compose_on_gpu([s.detach() for s in scalers], [t.detach() for t in templates], ROLES)
     assert len(seen) == 1 and "\n" not in str(seen[0].message)
     assert_alike(made, by_kron(scalers, templates), torch.float64)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        on_gpu.compose([s.detach() for s in scalers], [t.detach() for t in templates], ROLES)
-    on_gpu.implementation.cache_clear()
+        gpu_backend.compose_on_gpu([s.detach() for s in scalers], [t.detach() for t in templates], ROLES)
+    gpu_backend.gpu_backend.cache_clear()
 
 
 def run_apart(name, **environment):

@@ -13,7 +13,7 @@ from weit_rl.core.plan import Plan
 from weit_rl.core.stacked_weights import weights_of
 from weit_rl.core.template_svd import best_templates, project, rank_for, rearranged, spectrum
 from weit_rl.initializers import Context, Source, svd_bank
-from weit_rl.kernels.reference import compose
+from weit_rl.kernels.reference import kronecker_sum as compose
 from weit_rl.models import MODELS
 from weit_rl.training.loop import Recipe, fit
 

@@ -10,7 +10,7 @@ from weit_rl.core.bank import TemplateBank
 from weit_rl.core.composed_network import WeiT
 from weit_rl.core.counts import compose_flops, numbers, occam_bound
 from weit_rl.core.template_svd import best_templates, project, rearranged
-from weit_rl.kernels.reference import compose
+from weit_rl.kernels.reference import kronecker_sum as compose
 from weit_rl.models import MODELS
 
 ROOT = Path(__file__).parents[1]
