@@ -1,4 +1,4 @@
-"""The home directory, which not every process has: in a container, a user may have neither ``HOME`` nor an entry."""
+"""The home directory, which may be unknown: a container's user may have neither ``HOME`` nor a password entry."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from weit_rl.common.errors import UserError
 
 
 def home() -> Path:
-    """Find the home directory; the working directory if nobody says which it is."""
+    """Return the home directory, or the working directory if the home directory is unknown."""
     try:
         return Path.home()
     except RuntimeError:
@@ -20,7 +20,7 @@ def expanded(path: str | os.PathLike[str]) -> Path:
     """Replace ``~`` or ``~USER`` at the beginning of a path.
 
     Raises:
-        UserError: if nobody says which directory that is.
+        UserError: if that directory is unknown.
     """
     try:
         return Path(path).expanduser()
