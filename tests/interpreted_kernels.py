@@ -1,9 +1,9 @@
-"""Run by test_kernels.py with TRITON_INTERPRET=1: every GPU kernel against torch.kron in float64."""
+"""Compare every GPU kernel with torch.kron in float64; test_kernels.py runs this file with TRITON_INTERPRET=1."""
 
 import torch
 from test_kernels import DRAWN, FIXED, ROLES, assert_alike, expected, factors
 
-from weit_rl.kernels import triton, triton_tables
+from weit_rl.kernels import triton, triton_constants, triton_tables
 
 torch.set_num_threads(1)
 
@@ -21,7 +21,7 @@ def check(dtype, asked, rank, grid, tile, seed=0):
 
 
 if __name__ == "__main__":
-    assert triton.INTERPRETED
+    assert triton_constants.INTERPRETED
     for case in FIXED:
         check(*case)
     for seed, case in enumerate(DRAWN):

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from weit_rl.kernels import cpu_chunked_products as products
 from weit_rl.kernels.entry_groups import Group, group_entries
-from weit_rl.kernels.reference import compose_reference, scaler_gradient, template_gradient, tiles_as_rows
+from weit_rl.kernels.reference import compose_reference, scaler_gradient, tiles_as_rows
 
 
 def compose_cpu_chunked(
@@ -68,5 +68,5 @@ def _untiled_gradients(
         if of_scalers:
             into.append(scaler_gradient(tiles, t).to(group.dtype).view_as(s))
         if total is not None:
-            total += template_gradient(tiles, s.to(group.sums))
+            total += torch.einsum("bng,bgx->nx", s.to(group.sums).flatten(2), tiles)
     return into

@@ -91,7 +91,7 @@ def scaler_gradient(tiles: Tensor, templates: Tensor) -> Tensor:
 
 def template_gradient(tiles: Tensor, scalers: Tensor) -> Tensor:
     """Return the gradient of templates ``(N, prod(tile))`` from the weights' gradient, tiles as rows."""
-    return torch.einsum("bng,bgx->nx", scalers.reshape(*scalers.shape[:2], -1), tiles)
+    return (scalers.reshape(*scalers.shape[:2], -1) @ tiles).sum(0)  # torch.einsum has no batching rule in older vmap
 
 
 def _widen(scalers: Tensor, templates: Tensor) -> tuple[Tensor, Tensor]:

@@ -2,38 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 import triton
-import triton.language as tl
 from torch import Tensor
 
 from weit_rl.kernels.entry_groups import group_entries
 from weit_rl.kernels.reference import compose_reference, gradients_reference
+from weit_rl.kernels.triton_constants import (
+    SCALERS,
+    SUM_BLOCKS,
+    TEMPLATES,
+    TILES,
+    WEIGHTS,
+    kernel_constants,
+    sum_constants,
+)
 from weit_rl.kernels.triton_kernels import scalers_kernel, sums_kernel, templates_kernel, weights_kernel
 from weit_rl.kernels.triton_tables import PROGRAMS, Launch, plan_launches, rows_on_device, shares_on_device
-
-TYPES = {torch.float16: tl.float16, torch.bfloat16: tl.bfloat16, torch.float32: tl.float32, torch.float64: tl.float64}
-INTERPRETED = not isinstance(weights_kernel, triton.runtime.JITFunction)
-
-
-class Blocks(NamedTuple):
-    """Block sizes of a program: templates, numbers of a tile, warps. They use at most 128 registers and spill none."""
-
-    templates: int
-    size: int
-    warps: int = 4
-
-
-# Block sizes by the bytes of a product's operands: the fastest of those measured on an H100.
-WEIGHTS = {2: Blocks(64, 64), 4: Blocks(32, 64, 8), 8: Blocks(16, 64)}
-SCALERS = {2: Blocks(64, 128), 4: Blocks(32, 64), 8: Blocks(16, 64)}
-TEMPLATES = {2: Blocks(64, 128), 4: Blocks(32, 128, 8), 8: Blocks(16, 64)}
-TILES = 32  # tiles of a program, for all kernels
-SUM_BLOCKS = {"BLOCK_S": 32, "BLOCK_X": 64, "num_warps": 4}
 
 
 def compose_triton(
@@ -133,55 +122,11 @@ def _launch_templates(
     return into
 
 
-def sum_constants(launch: Launch) -> dict[str, Any]:
-    """Return the compile-time constants of ``sums_kernel``."""
-    numbers = {"LENGTH": launch.like.n * launch.form.size, "ROLES": len(launch.roles)}
-    return {**numbers, "SUM": TYPES[launch.like.sums], **SUM_BLOCKS}
-
-
 def _add_parts(parts: list[Tensor], templates: Tensor) -> Tensor:
     """Add up a role's gradient from all launches that contain the role; zeros if there are none."""
-    return (
-        sum(parts[1:], parts[0]).to(templates.dtype).view(templates.shape)
-        if parts
-        else templates.new_zeros(templates.shape)
-    )
-
-
-def kernel_constants(launch: Launch, dtype: torch.dtype, blocks: Mapping[int, Blocks]) -> dict[str, Any]:
-    """Return the compile-time constants of a kernel.
-
-    Products of 16-bit weights take 16-bit operands, as tensor cores need, and wider sums. Products of float32 weights
-    are as precise as PyTorch's own. Triton's interpreter cannot multiply bfloat16, so it gets the wider operands.
-    """
-    narrow = dtype.itemsize == 2 and launch.like.sums == torch.float32 and not INTERPRETED
-    operand = dtype if narrow else launch.like.sums
-    templates, size, warps = blocks[operand.itemsize]
-    return {
-        "N": launch.like.n,
-        "SIZE": launch.form.size,
-        "WIDTH": launch.form.width,
-        "ENTRIES": len(launch.entries),
-        "BLOCK_M": TILES,
-        "BLOCK_N": min(templates, max(16, triton.next_power_of_2(launch.like.n))),
-        "BLOCK_X": min(size, max(16, triton.next_power_of_2(launch.form.size))),
-        "OPERAND": TYPES[operand],
-        "PRECISION": "tf32" if _rounds_products() else "ieee",
-        "SUM": TYPES[launch.like.sums],
-        "num_warps": warps,
-        "num_stages": 3,
-    }
-
-
-def _rounds_products() -> bool:
-    """Return True if PyTorch may round float32 products to TF32.
-
-    The older setting ``allow_tf32`` raises an error once the newer one was used, so the newer one is read first.
-    """
-    products = torch.backends.cuda.matmul
-    if hasattr(products, "fp32_precision"):
-        return bool(products.fp32_precision == "tf32")
-    return bool(products.allow_tf32)
+    if not parts:
+        return templates.new_zeros(templates.shape)
+    return sum(parts[1:], parts[0]).to(templates.dtype).view(templates.shape)
 
 
 def _pick(tensors: Any, places: Sequence[int]) -> tuple[Tensor, ...]:
