@@ -105,18 +105,17 @@ def read_card(path: str | Path) -> Card:
 
 def _metadata(path: str | Path) -> dict[str, str]:
     """Read the header's text entries ``card`` and ``sha256``."""
+    from safetensors import SafetensorError, safe_open
+
     try:
-        with open(path, "rb") as file:
-            length = int.from_bytes(file.read(8), "little")
-            if length > Path(path).stat().st_size:
-                raise _broken(path)
-            metadata = json.loads(file.read(length))["__metadata__"]
-        if not isinstance(json.loads(metadata["card"]), dict) or not isinstance(metadata["sha256"], str):
+        with open(path, "rb"), safe_open(path, framework="numpy") as file:  # open names the reason if it fails
+            metadata = file.metadata() or {}
+        if not isinstance(json.loads(metadata["card"]), dict) or "sha256" not in metadata:
             raise _broken(path)
-        return {"card": metadata["card"], "sha256": metadata["sha256"]}
+        return metadata
     except OSError as error:
         raise UserError(f"{path}: cannot read ({error.strerror}); check the path") from error
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
+    except (SafetensorError, ValueError, KeyError, RecursionError) as error:
         raise _broken(path) from error
 
 
