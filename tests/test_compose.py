@@ -106,7 +106,7 @@ def test_weights_that_start_at_zero_do_and_still_learn():
 
 
 def test_enough_templates_represent_any_weights():
-    """Universality: with one template per entry of a tile the Kronecker form loses nothing."""
+    """Check universality: with one template per entry of a tile, the Kronecker form represents any weight."""
     slot = slot_of((6, 6), (3, 2), layers=2)
     weights = torch.randn(slot.full_shape, dtype=torch.float64)
     templates = torch.eye(6, dtype=torch.float64).view(6, 3, 2)

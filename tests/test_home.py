@@ -1,4 +1,4 @@
-"""Processes without a home directory, without a working directory, and without a folder for temporary files."""
+"""Processes without a home directory, a working directory or a folder for temporary files."""
 
 import os
 import pwd
@@ -61,7 +61,7 @@ def test_a_run_folder_below_the_home_directory_is_found(tmp_path, monkeypatch):
 
 
 def run(words, folder, more="", **environment):
-    """A command's exit code and what it said, in a process that has no home."""
+    """Run a command in a process without a home directory; return its exit code and output."""
     code = f"{NOBODY}{more}\nimport runpy, sys\nsys.argv[1:] = {words[1:]!r}\n"
     code += f"runpy.run_module('weit_rl.{words[0]}', run_name='__main__')"
     kept = {name: value for name, value in os.environ.items() if name not in ("HOME", "USER", "LOGNAME", "TMPDIR")}

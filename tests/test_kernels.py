@@ -1,4 +1,4 @@
-"""The composition operator and its implementations: derivatives, compilation, pieces, GPU kernels without a GPU."""
+"""The composition operator and its backends: derivatives, compilation, pieces, and GPU kernels without a GPU."""
 
 import os
 import random
@@ -53,7 +53,7 @@ FIXED = [  # dtype of factors and of weights, templates, grid, tile
 
 
 def drawn(seed):
-    """Random shapes of float64."""
+    """Draw a random case in float64: dtypes, rank, grid and tile."""
     rng = random.Random(seed)
     axes = rng.choice((1, 2, 2, 4))
     ends = (1,) * (axes - 2), tuple(rng.choice((1, 3)) for _ in range(axes - 2))
@@ -67,7 +67,7 @@ DRAWN = [drawn(seed) for seed in range(4)]
 
 
 def factors(grid, tile, rank=3, dtype=torch.float64, batches=BATCHES, seed=0):
-    """Scalers of the entries and templates of two roles, of values that no dtype rounds."""
+    """Return scalers of all entries and templates of two roles, with values that every dtype represents exactly."""
     generator = torch.Generator().manual_seed(seed)
 
     def draw(*shape):
@@ -78,7 +78,7 @@ def factors(grid, tile, rank=3, dtype=torch.float64, batches=BATCHES, seed=0):
 
 
 def by_kron(scalers, templates, roles=ROLES):
-    """The definition, in float64, and what its gradients are."""
+    """Compose weights by definition, in float64; autograd gives their gradients."""
     return [
         torch.cat([sum(torch.kron(a, b) for a, b in zip(one, templates[role].double(), strict=True)) for one in s])
         for s, role in zip((s.double() for s in scalers), roles, strict=True)
@@ -86,7 +86,7 @@ def by_kron(scalers, templates, roles=ROLES):
 
 
 def expected(scalers, templates, roles=ROLES, seed=1):
-    """Weights, an upstream gradient and the gradients of all factors, in float64."""
+    """Return weights, an upstream gradient and the gradients of all factors, in float64."""
     weights, generator = by_kron(scalers, templates, roles), torch.Generator().manual_seed(seed)
     upstream = [torch.randint(-4, 5, w.shape, generator=generator).double() / 4 for w in weights]
     return weights, upstream, torch.autograd.grad(weights, [*scalers, *templates], upstream)
@@ -151,7 +151,7 @@ def test_pieces_cover_every_weight_once():
 
 
 def test_bfloat16_products_stay_close():
-    """``precision=medium`` takes another way through torch's matrix products."""
+    """Check ``precision=medium``, for which torch multiplies matrices in another way."""
     scalers, templates = factors((8, 8), (16, 16), rank=32, dtype=torch.float32)
     weights, upstream, grads = expected(scalers, templates)
     torch.set_float32_matmul_precision("medium")
@@ -165,7 +165,7 @@ def test_bfloat16_products_stay_close():
 
 
 def call(scalers, templates):
-    """The operator as a function of tensors."""
+    """Return the operator as a function of tensors, and its arguments."""
     number = len(scalers)
     return lambda *x: tuple(compose(x[:number], x[number:], ROLES[:number])), (*scalers, *templates)
 
@@ -269,7 +269,7 @@ def test_without_kernels_the_reference_runs_and_says_so_once(error, monkeypatch)
 
 
 def run_apart(name, **environment):
-    """A file beside this one in a process of its own: Triton reads its environment when it is imported."""
+    """Run a file of this folder in its own process, because Triton reads its environment at import."""
     pytest.importorskip("triton", reason="Triton is only for Linux")
     done = subprocess.run(
         [sys.executable, str(HERE / name)],

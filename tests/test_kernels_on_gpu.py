@@ -1,4 +1,4 @@
-"""The composition operator on a GPU: what test_kernels.py shows in the interpreter and compiled ahead."""
+"""The composition operator on a GPU; test_kernels.py checks the same kernels interpreted and compiled ahead of time."""
 
 import warnings
 

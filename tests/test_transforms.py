@@ -1,4 +1,4 @@
-"""The composition under forward-mode differentiation, vmap, and everything torch.func makes of them."""
+"""The composition under forward-mode differentiation, vmap, and the function transforms of torch.func."""
 
 import pytest
 import torch
@@ -16,7 +16,7 @@ SMALL = ["single row", "depthwise convolution", "no matrix of tiles"]
 
 
 def one(form="linear", batch=2):
-    """An entry's scalers and its templates, detached."""
+    """Return an entry's scalers and its templates, detached."""
     scalers, templates = factors(*FORMS[form], rank=2, batches=(batch,))
     return scalers[0].detach(), templates[0].detach()
 
