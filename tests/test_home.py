@@ -50,7 +50,7 @@ def test_the_working_directory_stands_in_for_a_home_that_nobody_knows(tiny_data)
 def test_a_path_below_an_unknown_home_is_refused_in_one_line(path):
     where = path.partition("/")[0]
     for use in (expanded, RunFolder.open):
-        with pytest.raises(UserError, match=rf"^{path}: nobody says where {where} is .*; write the path in full$"):
+        with pytest.raises(UserError, match=rf"^{path}: the directory {where} is unknown .*; write the path in full$"):
             use(path)
 
 
@@ -81,7 +81,9 @@ def test_commands_work_without_a_home(words, tmp_path):
 def test_a_bank_below_an_unknown_home_is_one_line(tmp_path):
     code, said, _ = run(["train", "bank=~/bank.safetensors"], tmp_path)
     assert (
-        code == 2 and said.startswith("weit_rl train: error: ~/bank.safetensors: nobody says") and said.count("\n") == 1
+        code == 2
+        and said.startswith("weit_rl train: error: ~/bank.safetensors: the directory ~ is unknown")
+        and said.count("\n") == 1
     )
 
 

@@ -100,7 +100,7 @@ def test_a_folder_is_read_as_the_hub_is_and_nothing_in_it_is_overwritten(tiny_ba
 
 @pytest.mark.parametrize("name", ["someone/nothing", "not a name/at all/x", "nowhere"])
 def test_what_is_not_there_is_one_line(cache, name, refused, words, tmp_path):
-    with pytest.raises(UserError, match=f"{name}: no such folder here, and not on the hub") as error:
+    with pytest.raises(UserError, match=f"{name}: no such folder here, and no such repository on the hub") as error:
         TemplateBank.from_hub(name)
     assert "\n" not in str(error.value)
     assert f"{name}: no such folder here" in refused("train", *words["train"], f"bank=hf:{name}")

@@ -26,4 +26,6 @@ def expanded(path: str | os.PathLike[str]) -> Path:
         return Path(path).expanduser()
     except RuntimeError as error:
         where = Path(path).parts[0]
-        raise UserError(f"{path}: nobody says where {where} is (HOME is not set); write the path in full") from error
+        raise UserError(
+            f"{path}: the directory {where} is unknown (HOME is not set); write the path in full"
+        ) from error

@@ -12,7 +12,8 @@ from typing import Any
 from torch import Tensor, nn
 
 from weit_rl.core.bank import TemplateBank
-from weit_rl.core.plan import Plan, stack
+from weit_rl.core.plan import Plan
+from weit_rl.core.slot_tensors import stack
 
 OWN, BUFFER = "own.", "buffer."
 

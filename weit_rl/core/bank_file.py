@@ -72,7 +72,7 @@ def check_card_types(card: Mapping[str, Any]) -> None:
     if len(counts) != 3 or not all(type(count) is int and count > 0 for count in counts):
         raise TypeError(f"size {counts!r:.60}")
     if not all(isinstance(text, str) for text in texts) or not isinstance(card.get("config", {}), dict):
-        raise TypeError("texts and options of other kinds")
+        raise TypeError("an entry has the wrong type")
     if not isinstance(card.get("tiles", {}), dict):
         raise TypeError(f"tiles {card['tiles']!r:.60}")
     for text in sampled:
@@ -94,4 +94,4 @@ def _check_copy(path: Path, card: dict[str, Any]) -> None:
     except (ValueError, RecursionError):
         same = False
     if not same:
-        raise UserError(f"{path}: was edited, it no longer says what its bank's own card says; restore or delete it")
+        raise UserError(f"{path}: was edited and differs from the card in its bank; restore or delete it")

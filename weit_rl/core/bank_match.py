@@ -24,7 +24,7 @@ def check_bank(card: Mapping[str, Any], asked: Mapping[str, Any]) -> None:
     check_same("bank", model_of(card), asked["model"])
     options = card.get("config", {})
     if not isinstance(options, Mapping):
-        raise UserError("bank: its card does not go with its tensors; get the bank again")
+        raise UserError("bank: its card does not fit its tensors; get the bank again")
     attention, wanted = attention_of(options), attention_of(asked)
     if attention != wanted:
         raise UserError(f"bank: was made with {attention}, this run asks for {wanted}; make them the same")

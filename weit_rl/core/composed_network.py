@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
 from functools import partial
 from inspect import ismethod
 from typing import Any
@@ -15,13 +14,17 @@ from weit_rl.common.errors import UserError
 from weit_rl.common.seeds import seeded
 from weit_rl.core.bank import TemplateBank
 from weit_rl.core.constraints import Constraint
+from weit_rl.core.eval_mode import eval_mode
 from weit_rl.core.factors import Factors
 from weit_rl.core.parameter_map import Parameters
 from weit_rl.core.placeholder import is_parameter_view
-from weit_rl.core.plan import Plan, Slot, stack
+from weit_rl.core.plan import Plan, Slot
 from weit_rl.core.run_lock import RunLock
 from weit_rl.core.skeleton import fill_skeleton, holding, skeleton
+from weit_rl.core.slot_tensors import stack
 from weit_rl.core.unready_networks import refuse_meta
+
+__all__ = ["WeiT", "eval_mode"]
 
 
 class WeiT(nn.Module):
@@ -166,14 +169,3 @@ def _is_frozen(slot: Slot, parameters: Mapping[str, Tensor]) -> bool:
             "freeze all its layers or none, or put a Rule without LAYER for the frozen ones first"
         )
     return not trained
-
-
-@contextmanager
-def eval_mode(net: nn.Module) -> Iterator[None]:
-    """Put the network into evaluation mode inside the context, and restore its mode afterwards."""
-    was = net.training
-    net.eval()
-    try:
-        yield
-    finally:
-        net.train(was)

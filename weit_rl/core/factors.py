@@ -9,7 +9,8 @@ from torch import Tensor
 
 from weit_rl.core.bank import TemplateBank
 from weit_rl.core.parameter_map import Parameters
-from weit_rl.core.plan import Layout, Slot, by_parameter_name
+from weit_rl.core.plan import Layout, Slot
+from weit_rl.core.slot_tensors import by_parameter_name
 
 
 class Factors:

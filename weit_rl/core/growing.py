@@ -16,8 +16,9 @@ from torch import Tensor, nn
 from weit_rl.common.errors import UserError
 from weit_rl.common.seeds import seeded
 from weit_rl.common.sizes import HEAD_DIM, Size
-from weit_rl.core.plan import STREAM, Layout, Plan, Slot, stack, unstack
+from weit_rl.core.plan import STREAM, Layout, Plan, Slot
 from weit_rl.core.resize import layer_map, resize
+from weit_rl.core.slot_tensors import stack, unstack
 
 MOMENTS = ("exp_avg", "exp_avg_sq")
 
@@ -56,7 +57,7 @@ def segments(schedule: Sequence[Sequence[str]], steps: int, head_dim: int = HEAD
     if not firsts or firsts[0] != 0 or sorted(set(firsts)) != firsts or firsts[-1] >= max(steps, 1):
         raise UserError(f"grow={schedule}: its steps must begin at 0, rise, and end before train_steps={steps}")
     if len({size.head_dim for _, size in pairs}) > 1:
-        raise UserError(f"grow={schedule}: all sizes need heads of the same channels")
+        raise UserError(f"grow={schedule}: all sizes need the same head_dim")
     return [Segment(first, last, size) for (first, size), last in zip(pairs, [*firsts[1:], steps], strict=True)]
 
 

@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from weit_rl.common.errors import UserError
 from weit_rl.common.seeds import seeded
 from weit_rl.core.bank import TemplateBank
-from weit_rl.core.composed_network import WeiT, eval_mode
+from weit_rl.core.composed_network import WeiT
+from weit_rl.core.eval_mode import eval_mode
 from weit_rl.core.plan import FIXED, Layout, Plan
 from weit_rl.core.resize import resize
 

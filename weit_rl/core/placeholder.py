@@ -44,7 +44,7 @@ class Placeholder:
         """
         if self._weights is None:
             raise UserError(
-                f"parameter {self.name}: its weights are gone when the network has run; "
+                f"parameter {self.name}: its weights exist only while the network runs; "
                 "switch off activation checkpointing, which runs it again in the backward pass"
             )
         with saved_tensors_hooks(_unchanged, _unchanged):  # hides what composing saves from a checkpoint's hooks

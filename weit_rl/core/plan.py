@@ -8,17 +8,17 @@ Parameters that differ only in their layer form one :class:`Slot`. A slot's tens
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-import torch
 from torch import Tensor, nn
 
 from weit_rl.common.errors import UserError
 from weit_rl.core.rules import FIXED, HEAD, HEADS, LAYER, STREAM, Layout, Rule, Slot
+from weit_rl.core.slot_tensors import stack, unstack
 from weit_rl.core.unready_networks import refuse_unready
 
-__all__ = ["FIXED", "HEAD", "HEADS", "LAYER", "STREAM", "Layout", "Plan", "Rule", "Slot"]
+__all__ = ["FIXED", "HEAD", "HEADS", "LAYER", "STREAM", "Layout", "Plan", "Rule", "Slot", "stack", "unstack"]
 
 
 @dataclass(frozen=True)
@@ -100,34 +100,6 @@ class Plan:
         raise UserError(
             f"parameter {name}: no rule of the plan matches; infer this network's plan, or add Rule(...) for it"
         )
-
-
-def stack(tensors: Mapping[str, Tensor], layout: Layout) -> dict[str, Tensor]:
-    """Stack named parameters into slots: ``{slot: (layers, split, *part)}``."""
-    return {
-        key: torch.stack([tensors[name] for name in slot.names]).reshape(slot.full_shape)
-        for key, slot in layout.items()
-    }
-
-
-def unstack(tensors: Mapping[str, Tensor], layout: Layout) -> dict[str, Tensor]:
-    """Take stacked slots apart into named parameters, the inverse of :func:`stack`; tied ones get all their names."""
-    layers = {key: tensors[key].reshape(-1, *slot.shape).unbind(0) for key, slot in layout.items()}
-    return by_parameter_name(layers, layout)
-
-
-def by_parameter_name(layers: Mapping[str, Sequence[Tensor]], layout: Layout) -> dict[str, Tensor]:
-    """Return the layers of every slot by parameter name; a tied parameter gets all its names.
-
-    Args:
-        layers: the layers of each slot, in order of depth.
-        layout: of the network.
-    """
-    tensors: dict[str, Tensor] = {}
-    for key, slot in layout.items():
-        tensors.update(zip(slot.names, layers[key], strict=True))
-        tensors.update({alias: tensors[name] for alias, name in slot.ties})
-    return tensors
 
 
 def _find_ties(net: nn.Module) -> list[tuple[str, str]]:

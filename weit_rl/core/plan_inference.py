@@ -129,8 +129,8 @@ def _refusal(doubts: dict[str, str], rules: dict[str, Rule]) -> UserError:
     """Return the error for all ambiguous parameters: one line that ends with rules to copy."""
     copied = ", ".join(_format_rule(rules[pattern]) for pattern in doubts)
     return UserError(
-        f"Plan.infer: {'; '.join(doubts.values())}; pass rules, such as these, whose axes called 'fixed' no size "
-        f"changes: Plan.infer(net, rules=({copied},))"
+        f"Plan.infer: {'; '.join(doubts.values())}; pass rules such as these, in which no size changes the "
+        f"axes called 'fixed': Plan.infer(net, rules=({copied},))"
     )
 
 

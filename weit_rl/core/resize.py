@@ -67,7 +67,9 @@ def _counterpart(key: str, source: Layout) -> str:
     name = key.replace(".*", "")
     found = next((old for old in source if old.replace(".*", "") == name), None)
     if found is None:
-        raise UserError(f"{key}: the source has no such parameter: no blocks of this kind, or another family")
+        raise UserError(
+            f"{key}: the source has no such parameter; it has no blocks of this kind, or is of another family"
+        )
     return found
 
 

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from weit_rl.common.errors import UserError
 from weit_rl.core.placeholder import Placeholder, WeightSource
-from weit_rl.core.plan import Layout, unstack
+from weit_rl.core.plan import Layout
+from weit_rl.core.slot_tensors import unstack
 
 
 def skeleton(net: nn.Module, weights: WeightSource | None = None) -> nn.Module:

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 
 from torch import Tensor, nn
 
-from weit_rl.core.plan import Plan, stack, unstack
+from weit_rl.core.plan import Plan
+from weit_rl.core.slot_tensors import stack, unstack
 
 
 def weights_of(net: nn.Module, plan: Plan) -> dict[str, Tensor]:

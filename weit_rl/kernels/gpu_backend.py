@@ -61,7 +61,9 @@ def gpu_backend(device: torch.device) -> Backend:
         raise
     except Exception as error:  # without Triton, its C compiler, a recent GPU or driver: each has its own class
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        warnings.warn(f"weit_rl composes weights on {device} without its kernels, slower: {reason}", stacklevel=2)
+        warnings.warn(
+            f"weit_rl composes weights on {device} without its Triton kernels, which is slower: {reason}", stacklevel=2
+        )
         return REFERENCE
     return backend
 
@@ -73,7 +75,7 @@ def _try(backend: Backend, device: torch.device) -> None:
         RuntimeError: if the GPU is not an NVIDIA GPU of capability 8.0 or above, or a result is wrong.
     """
     if torch.version.hip is not None or torch.cuda.get_device_capability(device) < (8, 0):
-        raise RuntimeError("they are for NVIDIA GPUs of compute capability 8.0 and above")
+        raise RuntimeError("they need an NVIDIA GPU of compute capability 8.0 or above")
     scalers, templates = [torch.ones(1, 2, 2, 2, device=device)], [torch.ones(2, 16, 16, device=device)]
     weights = backend.compose(scalers, templates, [0])
     grads = backend.gradients(weights, scalers, templates, [0], True, True)

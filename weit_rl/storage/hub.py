@@ -79,4 +79,6 @@ def reached(repo_id: str) -> Iterator[Any]:
         yield huggingface_hub
     except failures as error:
         why = " ".join(str(error).split())[:200]
-        raise UserError(f"{repo_id}: no such folder here, and not on the hub, or not for you ({why})") from error
+        raise UserError(
+            f"{repo_id}: no such folder here, and no such repository on the hub that you can read ({why})"
+        ) from error

@@ -18,4 +18,4 @@ def read_json(path: Path) -> dict[str, Any]:
     try:
         return dict(json.loads(path.read_text(encoding="utf-8")).items())
     except (OSError, ValueError, AttributeError, RecursionError) as error:  # AttributeError: no mapping
-        raise UserError(f"{path}: was damaged; restore it or start anew in another run_dir") from error
+        raise UserError(f"{path}: was damaged; restore it or start again in another run_dir") from error
