@@ -131,7 +131,7 @@ def test_any_cut_into_pieces_gives_the_same(limit, monkeypatch):
 
 
 def test_few_templates_write_in_place(monkeypatch):
-    monkeypatch.setattr(cpu_chunked_products, "LONG", 1)
+    monkeypatch.setattr(cpu_chunked_products, "LONG_ROW", 1)
     for form in FORMS:
         scalers, templates = factors(*FORMS[form])
         with torch.no_grad():

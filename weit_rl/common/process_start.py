@@ -39,6 +39,6 @@ def leave(code: int) -> NoReturn:
     """
     atexit._run_exitfuncs()
     for stream in (sys.stdout, sys.stderr):
-        with contextlib.suppress(OSError, ValueError, AttributeError):  # closed, full or None: nobody reads it
+        with contextlib.suppress(OSError, ValueError, AttributeError):  # closed, full or None
             stream.flush()
     os._exit(code)

@@ -1,6 +1,6 @@
 """The file of a template bank, and the checks of its card.
 
-A bank is one safetensors file. Its card holds the format, the constraint and what is known of the pre-training. A
+A bank is one safetensors file. Its card holds the format, the constraint and facts of the pre-training. A
 readable copy of the card lies beside the file (``.json``).
 """
 

@@ -59,7 +59,7 @@ class BlockPlace:
 
 
 def is_list(module: nn.Module) -> bool:
-    """Return True for a list of modules; the names in a ``ModuleDict`` are chosen, so they say nothing of depth."""
+    """Return True for a list of modules; the names in a ``ModuleDict`` do not show depth."""
     return isinstance(module, CONTAINERS) and type(module) is not nn.ModuleDict
 
 

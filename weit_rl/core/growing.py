@@ -116,5 +116,5 @@ def copies(old_depth: int, new_depth: int) -> list[int]:
 
 
 def _writes(slot: Slot) -> bool:
-    added = slot.rule.split == 1  # what is fused, as adaLN's shifts, scales and gates, modulates the stream
+    added = slot.rule.split == 1  # fused parts, such as adaLN's shifts, scales and gates, modulate the stream
     return added and slot.stacked and slot.rule.fan_in is not None and slot.rule.axes[0].startswith(STREAM)

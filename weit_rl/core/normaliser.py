@@ -15,7 +15,7 @@ from torch import Tensor
 
 MEAN, STD, CLIP = "observation_mean", "observation_std", "observation_clip"
 LIMIT = 30.0  # deviations; shipped data reach 16 by their own statistics and 25 by those of another data level
-CONSTANT = 1.0  # the deviation given to an entry that never moved
+CONSTANT = 1.0  # the deviation given to an entry that never moved; no other entry has exactly this value
 FLOOR = 1e-3  # smallest deviation in banks that have no limits
 
 

@@ -78,7 +78,7 @@ class Placeholder:
     def _refuse_writing(self) -> None:
         if not is_parameter_view(self.tensor()):
             raise UserError(
-                f"parameter {self.name}: is composed, so that nothing can be written into it; "
+                f"parameter {self.name}: is composed, so a value written into it would be lost; "
                 "write before WeiT(net, ...) or into what materialize() returns"
             )
 

@@ -17,8 +17,8 @@ from weit_rl.kernels.cpu_chunked_pieces import Piece, pieces
 from weit_rl.kernels.entry_groups import Group
 from weit_rl.kernels.tiling import Tiling
 
-FEW = 8  # up to so many templates, copying tiles costs more than small products that write in place
-LONG = 8192  # from so many numbers in a row of tiles on, such products are large enough
+FEW_TEMPLATES = 8  # up to so many templates, copying tiles costs more than small products that write in place
+LONG_ROW = 8192  # from so many numbers in a row of tiles on, such products are large enough
 
 
 def group_weights(group: Group, scalers: Sequence[Tensor], templates: Tensor, dtype: torch.dtype) -> list[Tensor]:
@@ -38,7 +38,7 @@ def group_weights(group: Group, scalers: Sequence[Tensor], templates: Tensor, dt
     t, stacked = _stacked(group, form, scalers, templates)
     if dtype == group.sums and form.height == 1:
         return _in_order(group, form, stacked, t)
-    if dtype == group.sums and group.n <= FEW and form.row >= LONG:
+    if dtype == group.sums and group.n <= FEW_TEMPLATES and form.row >= LONG_ROW:
         return _in_rows(group, form, stacked, t)
     return _in_pieces(group, form, stacked, t, dtype)
 
@@ -80,8 +80,8 @@ def group_gradients(
 
 def _stacked(group: Group, form: Tiling, scalers: Sequence[Tensor], templates: Tensor) -> tuple[Tensor, Tensor]:
     """Return templates ``(N, size)`` and scalers ``(weights, N, tiles)`` of all entries, in the dtype of sums."""
-    together = scalers[0] if len(scalers) == 1 else torch.cat(scalers)  # type: ignore[arg-type]
-    t, s = templates.reshape(group.n, form.size), together.reshape(-1, group.n, form.tiles)
+    all_scalers = scalers[0] if len(scalers) == 1 else torch.cat(scalers)  # type: ignore[arg-type]
+    t, s = templates.reshape(group.n, form.size), all_scalers.reshape(-1, group.n, form.tiles)
     return t if group.shared_dtype == group.sums else t.to(group.sums), s if group.dtype == group.sums else s.to(
         group.sums
     )
@@ -143,7 +143,7 @@ def _weights_of(weights: Tensor, piece: Piece, group: Group) -> Tensor:
 
 def _gather_pieces(group: Group, form: Tiling, grads: Sequence[Tensor]) -> Iterator[tuple[Piece, Tensor]]:
     """Yield each piece with its gradients ``(number, tiles, size)``; the next piece overwrites the buffer."""
-    if form.height == 1 and grads[0].dtype == group.sums:  # as they lie
+    if form.height == 1 and grads[0].dtype == group.sums:  # tiles lie in memory as they are needed
         entries = pieces(len(grads), group.batch, form, group.batch * form.tiles * form.size)
         yield from ((piece, grad.view(piece.shape)) for piece, grad in zip(entries, grads, strict=True))
         return

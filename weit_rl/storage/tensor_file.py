@@ -86,7 +86,7 @@ def read_tensors(path: str | Path) -> tuple[dict[str, torch.Tensor], Card]:
         stored = load(Path(path).read_bytes())
     except OSError as error:
         raise UserError(f"{path}: cannot read ({error.strerror}); check the path") from error
-    except Exception as error:  # of safetensors, and of torch for what it does not know
+    except Exception as error:  # safetensors has errors of its own, and torch for unknown dtypes
         raise _broken(path) from error
     tensors = dict(sorted(stored.items()))
     if _digest(metadata["card"], tensors) != metadata["sha256"]:
@@ -125,7 +125,7 @@ def _sort_metadata(data: bytes) -> bytes:
     header = json.loads(data[8:end])
     header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
     text = json.dumps(header, separators=(",", ":")).encode()
-    text += b" " * (-len(text) % 8)  # the format aligns what follows
+    text += b" " * (-len(text) % 8)  # the format aligns the data to 8 bytes
     return len(text).to_bytes(8, "little") + text + data[end:]
 
 
@@ -146,5 +146,5 @@ def _digest(card: str, tensors: dict[str, torch.Tensor]) -> str:
     digest = hashlib.sha256(card.encode())
     for name, tensor in sorted(tensors.items()):
         digest.update(json.dumps([name, str(tensor.dtype), list(tensor.shape)]).encode())
-        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().tobytes())  # numpy itself knows no bfloat16
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().tobytes())  # as bytes, because numpy lacks bfloat16
     return digest.hexdigest()
