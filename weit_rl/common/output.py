@@ -135,11 +135,13 @@ def guarded() -> Iterator[Output]:
         sys.stdout, sys.stderr = before
 
 
-def _format_warning(text: Warning | str, kind: type[Warning], file: str, number: int, line: str | None = None) -> str:
+def _format_warning(
+    message: Warning | str, category: type[Warning], filename: str, lineno: int, line: str | None = None
+) -> str:
     """Format a warning as one line: the user of a command needs what to do, not the place in the source."""
-    if issubclass(kind, UserWarning | RuntimeWarning):
-        return f"warning: {text}\n"
-    return f"{file}:{number}: {kind.__name__}: {text}\n"  # developers need the place
+    if issubclass(category, UserWarning | RuntimeWarning):
+        return f"warning: {message}\n"
+    return f"{filename}:{lineno}: {category.__name__}: {message}\n"  # developers need the place
 
 
 def _open_closed_descriptors() -> None:
