@@ -11,7 +11,8 @@ import pytest
 from conftest import TINY_TRAIN
 from rich.console import Console
 
-from weit_rl.common.output import Output, guarded, say
+from weit_rl.common.output import guarded, say
+from weit_rl.common.output_stream import Output
 from weit_rl.training.progress import Progress, table
 
 ROOT = Path(__file__).parents[1]

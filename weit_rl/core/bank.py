@@ -23,6 +23,9 @@ from weit_rl.storage.hub import SCHEME
 class TemplateBank(HubSharing, nn.Module):
     """Templates by role, shared by all layers and all sizes of the networks that use the bank.
 
+    ``save_pretrained``, ``push_to_hub`` and ``from_pretrained`` come from
+    :class:`weit_rl.core.bank_sharing.HubSharing`.
+
     Args:
         templates: the shared factors by role, ``(N, *tile)``, or of another shape if the card has ``tiles``.
         constraint: how templates and scalers make a weight (a name in ``CONSTRAINTS``; default ``"kronecker"``).

@@ -52,14 +52,19 @@ def network_of_size(
     for before, after in pairwise(path):
         own = resize(own, before, after, bank.constraint.factored, generator)
     net.load_own(own)
-    for name, buffer in net.net.named_buffers():
+    _copy_buffers(bank, net.net)
+    return net
+
+
+def _copy_buffers(bank: TemplateBank, net: nn.Module) -> None:
+    """Copy the bank's trained buffers into a network; UserError if a shape differs."""
+    for name, buffer in net.named_buffers():
         trained = bank.source.get(f"buffer.{name}", buffer)
         if trained.shape != buffer.shape:
             raise UserError(
                 f"buffer {name}: {tuple(trained.shape)} in the bank, {tuple(buffer.shape)} here; cannot resize"
             )
         buffer.copy_(trained)
-    return net
 
 
 def starts(bank: TemplateBank, source_net: nn.Module, target: nn.Module, plan: Plan, seed: int = 0) -> list[WeiT]:

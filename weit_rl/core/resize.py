@@ -84,22 +84,21 @@ def _resize_slot(
         )
     if len(source.names) != len(target.names):
         x = x[layer_map(len(source.names), len(target.names))]
-    scalers = factored and target.rule.tile is not None
+    tile = target.rule.tile
+    scalers = factored and tile is not None
     old, new = (source.grid, target.grid) if scalers else (source.part, target.part)
     for axis, (n_old, n_new) in enumerate(zip(old, new, strict=True)):
-        if n_old == n_new:
-            continue
-        if target.rule.axes[axis] == FIXED:
-            raise UserError(f"{target.name}: axis {axis} is fixed, but has {n_old} entries in the source, {n_new} here")
         dim = x.ndim - len(new) + axis
+        if n_old != n_new and target.rule.axes[axis] == FIXED:
+            raise UserError(f"{target.name}: axis {axis} is fixed, but has {n_old} entries in the source, {n_new} here")
         if n_new < n_old:
             x = x.narrow(dim, 0, n_new)
-            continue
-        x = x.index_select(dim, torch.arange(n_new, device=x.device) % n_old)
-        _check_whole_tiles(target, axis, source)
-        if axis == target.rule.fan_in:
-            block = 1 if scalers or target.rule.tile is None else target.rule.tile[axis]
-            x = x * _along(share(n_old, n_new, block, generator), dim, x)
+        elif n_new > n_old:
+            _check_whole_tiles(target, axis, source)
+            x = x.index_select(dim, torch.arange(n_new, device=x.device) % n_old)
+            if axis == target.rule.fan_in:
+                block = 1 if scalers or tile is None else tile[axis]
+                x = x * _along(share(n_old, n_new, block, generator), dim, x)
     return x
 
 
