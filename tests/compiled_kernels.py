@@ -1,4 +1,4 @@
-"""Run by test_kernels.py: every GPU kernel compiled ahead of time, as it is launched, and what became of it."""
+"""Compile every GPU kernel ahead of time and check registers, spills and stores; test_kernels.py runs this file."""
 
 import re
 import subprocess
@@ -12,10 +12,10 @@ from triton.backends.compiler import GPUTarget
 from triton.backends.nvidia.compiler import get_ptxas
 from triton.compiler import ASTSource
 
-from weit_rl.kernels import triton_launch as launch
-from weit_rl.kernels.grouping import groups
-from weit_rl.kernels.tables import launches
-from weit_rl.kernels.triton import scalers_kernel, sums_kernel, templates_kernel, weights_kernel
+from weit_rl.kernels import triton_constants as backend
+from weit_rl.kernels.entry_groups import group_entries
+from weit_rl.kernels.triton_kernels import scalers_kernel, sums_kernel, templates_kernel, weights_kernel
+from weit_rl.kernels.triton_tables import plan_launches
 
 REGISTERS = 128
 LAYERS = 6
@@ -26,18 +26,20 @@ NAMES = {torch.bfloat16: "*bf16", torch.float32: "*fp32", torch.float64: "*fp64"
 
 
 def planned(dtype, rank):
-    """The launch of a transformer of width 384 and six layers, tile 32."""
+    """Return the launch of a transformer of width 384 with six layers and tile 32."""
     shapes = ((3, 12, 12), (1, 12, 12), (1, 48, 12), (1, 12, 48))
     scalers = [
         torch.empty(split, rank, *grid, dtype=dtype, device="meta") for split, *grid in shapes for _ in range(LAYERS)
     ]
     templates = [torch.empty(rank, 32, 32, dtype=dtype, device="meta") for _ in shapes]
-    (plan,) = launches(groups(scalers, templates, [k // LAYERS for k in range(len(scalers))]), launch.TILES)
+    (plan,) = plan_launches(
+        group_entries(scalers, templates, [k // LAYERS for k in range(len(scalers))]), backend.TILES
+    )
     return plan
 
 
 def compiled(kernel, arguments, constants, arch):
-    """PTX of a kernel for pointers to whole vectors."""
+    """Compile a kernel for aligned pointers and return its PTX."""
     options = {key: constants.pop(key) for key in ("num_warps", "num_stages") if key in constants}
     constants = {key: value for key, value in constants.items() if key in kernel.arg_names}
     signature = {name: arguments.get(name, "constexpr") for name in kernel.arg_names}
@@ -50,7 +52,7 @@ def compiled(kernel, arguments, constants, arch):
 
 
 def registers_and_spills(ptx, arch):
-    """What ptxas reports of a kernel."""
+    """Return the registers and spilled bytes that ptxas reports for a kernel."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "kernel.ptx"
         path.write_text(ptx)
@@ -61,18 +63,18 @@ def registers_and_spills(ptx, arch):
 
 
 def kernels(dtype, rank):
-    """Each kernel with its arguments and what it is compiled for; whether its stores lie in a row."""
+    """Yield each kernel with its arguments, its compile-time constants, and whether its stores must be vectors."""
     pointer, sums = NAMES[dtype], "*fp64" if dtype == torch.float64 else "*fp32"
     plan = planned(dtype, rank)
     entries, roles = (pointer,) * len(plan.entries), (pointer,) * len(plan.roles)
-    blocks, number = (launch.WEIGHTS, launch.SCALERS, launch.TEMPLATES), {"ROLES": len(plan.roles)}
-    ahead, own, shared = ({**launch.constants(plan, dtype, table), **number} for table in blocks)
+    blocks, number = (backend.WEIGHTS, backend.SCALERS, backend.TEMPLATES), {"ROLES": len(plan.roles)}
+    ahead, own, shared = ({**backend.kernel_constants(plan, dtype, table), **number} for table in blocks)
     arguments = {"table": "*i64", "scalers": entries, "templates": roles, "weights": entries}
     yield weights_kernel, arguments, {**ahead, "SPLITS": 2}, True
     yield scalers_kernel, {"table": "*i64", "grads": entries, "templates": roles, "into": entries}, own, False
     tables = {"table": "*i64", "shares": "*i64"}
     yield templates_kernel, {**tables, "grads": entries, "scalers": entries, "parts": sums}, shared, True
-    yield sums_kernel, {"parts": sums, "bounds": "*i64", "into": roles}, launch.adding(plan), False
+    yield sums_kernel, {"parts": sums, "bounds": "*i64", "into": roles}, backend.sum_constants(plan), False
 
 
 if __name__ == "__main__":

@@ -1,10 +1,9 @@
-"""Run by test_kernels.py with TRITON_INTERPRET=1: every GPU kernel against torch.kron in float64."""
+"""Compare every GPU kernel with torch.kron in float64; test_kernels.py runs this file with TRITON_INTERPRET=1."""
 
 import torch
 from test_kernels import DRAWN, FIXED, ROLES, assert_alike, expected, factors
 
-from weit_rl.kernels import tables
-from weit_rl.kernels import triton_launch as launch
+from weit_rl.kernels import triton, triton_constants, triton_tables
 
 torch.set_num_threads(1)
 
@@ -13,20 +12,20 @@ def check(dtype, asked, rank, grid, tile, seed=0):
     scalers, templates = factors(grid, tile, rank, dtype, seed=seed)
     weights, upstream, grads = expected(scalers, templates)
     with torch.no_grad():
-        made = launch.compose(scalers, templates, ROLES, asked)
+        made = triton.compose_triton(scalers, templates, ROLES, asked)
         upstream = [g.to(w.dtype) for g, w in zip(upstream, made, strict=True)]
-        ours = launch.gradients(upstream, scalers, templates, ROLES, True, True)
+        ours = triton.gradients_triton(upstream, scalers, templates, ROLES, True, True)
     assert all(w.dtype == (asked or dtype) for w in made) and all(g.dtype == dtype for g in ours)
     assert_alike(made, weights, asked or dtype)
     assert_alike(ours, grads, asked or dtype)
 
 
 if __name__ == "__main__":
-    assert launch.INTERPRETED
+    assert triton_constants.INTERPRETED
     for case in FIXED:
         check(*case)
     for seed, case in enumerate(DRAWN):
         check(*case, seed=seed)
-    tables.ENTRIES = 2  # more entries than a launch takes
+    triton_tables.ENTRIES = 2  # more entries than a launch takes
     check(torch.float64, None, 3, (2, 2), (4, 3))
     print("alike")

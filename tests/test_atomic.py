@@ -1,4 +1,4 @@
-"""Files of a process that is killed, and damaged ones: the one before is there and is gone on from."""
+"""Files after a killed process or damage: the older file is kept, and training resumes from it."""
 
 import json
 import signal
@@ -60,7 +60,7 @@ def regression(net):
 
 
 def trained(path, steps):
-    """A network trained to a step of 20, in a stage that is gone on with."""
+    """Train a network for 20 steps of a stage that can be resumed."""
     torch.manual_seed(0)
     net = torch.nn.Linear(3, 1)
     return fit(net, regression(net), Recipe(20, save_every=4), checkpoint=path, span=(0, steps))

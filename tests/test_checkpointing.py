@@ -1,4 +1,4 @@
-"""Activation checkpointing, inside a composed network and around it: the gradients of the same network without it."""
+"""Activation checkpointing, inside a composed network and around it: gradients equal those without it."""
 
 import copy
 
@@ -16,7 +16,7 @@ from weit_rl.models import MODELS
 
 
 class Blocks(nn.Module):
-    """Blocks that are run again in the backward pass where ``reentrant`` says how."""
+    """Blocks that run again in the backward pass, in the way that ``reentrant`` selects."""
 
     def __init__(self, reentrant=None, width=16):
         super().__init__()
@@ -71,7 +71,7 @@ def test_checkpointing_around_gives_the_same_gradients(reentrant):
 
 
 def test_what_the_operators_save_is_read_once():
-    """Under checkpointing every reading of a node's saved tensors runs the network again, and the second one fails."""
+    """Check that saved tensors are read once: under checkpointing a second reading would fail."""
     net = composed(Blocks())
     run = lambda x: sum(p.square().sum() for p in net.compose().values()) * x  # noqa: E731
     one = checkpoint(run, torch.ones(()), use_reentrant=False)

@@ -5,7 +5,7 @@ import torch
 
 from weit_rl.core.constraints import CONSTRAINTS
 from weit_rl.core.plan import Rule, Slot
-from weit_rl.kernels.reference import compose
+from weit_rl.kernels.reference import kronecker_sum as compose
 
 # grid, tile: one to four axes, square and not
 SHAPES = [
@@ -106,7 +106,7 @@ def test_weights_that_start_at_zero_do_and_still_learn():
 
 
 def test_enough_templates_represent_any_weights():
-    """Universality: with one template per entry of a tile the Kronecker form loses nothing."""
+    """Check universality: with one template per entry of a tile, the Kronecker form represents any weight."""
     slot = slot_of((6, 6), (3, 2), layers=2)
     weights = torch.randn(slot.full_shape, dtype=torch.float64)
     templates = torch.eye(6, dtype=torch.float64).view(6, 3, 2)

@@ -1,4 +1,4 @@
-"""SVD (FINE) and Tucker (SWEET): exact in closed form, trained through, of one width, and its crops and multiples."""
+"""SVD (FINE) and Tucker (SWEET): exact in closed form, trainable, tied to one width, cropped and repeated."""
 
 import pytest
 import torch
@@ -25,14 +25,14 @@ def slot_of(shape, tile, layers, split=1):
 
 
 def by_svd(stack):
-    """Every matrix of the stack in its own part of one basis: U and V side by side, s[l] elsewhere zero."""
+    """Represent each matrix of the stack by its own part of one basis: U and V side by side, s[l] zero elsewhere."""
     u, s, vt = torch.linalg.svd(stack, full_matrices=False)
     shared = torch.cat([torch.cat([ul.T, vl], dim=1) for ul, vl in zip(u, vt, strict=True)])
     return shared, torch.block_diag(*s[:, None])
 
 
 def by_hosvd(stack):
-    """Left singular vectors of the three unfoldings, and the core they leave; filled up with zeros to one rank."""
+    """Return the left singular vectors of the three unfoldings and the core, padded with zeros to one rank."""
     layers, p, q = stack.shape
     rank = max(stack.shape)
     unfoldings = stack.flatten(1), stack.transpose(0, 1).flatten(1), stack.permute(2, 0, 1).flatten(1)
@@ -83,7 +83,7 @@ def test_weights_that_start_at_zero_do(name):
 
 @pytest.fixture(params=FAMILY)
 def bank(request):
-    """A bank whose tiles are the whole weights of a 16 x 2 network, which also sampled width 8."""
+    """Return a bank whose tiles are the whole weights of a 16 x 2 network, which also sampled width 8."""
     plan = PLAN.whole(small_net(**SIZE))
     bank = TemplateBank.from_plan(plan, 5, request.param)
     bank.source = {f"own.{k}": v.detach() for k, v in WeiT(small_net(**SIZE), bank, plan).own().items()}

@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[1]
 
 @pytest.fixture
 def machine(tmp_path, monkeypatch):
-    """A machine with 8 cores and the given control groups."""
+    """Return a machine with 8 cores and the given control groups."""
 
     def make(group="", **files):
         for name in (*cpu_cores.WAITING, cpu_cores.THREADS, cpu_cores.SCHEDULER):
@@ -125,7 +125,7 @@ def test_torch_is_limited_where_it_was_loaded_before(machine, threads, expected)
 
 @pytest.mark.parametrize(("given", "spin"), [({}, "10000"), ({"GOMP_SPINCOUNT": "300"}, "300")])
 def test_openmp_reads_it(given, spin):
-    """Also in processes that are started by one that imported weit_rl."""
+    """Check that OpenMP reads the setting, also in child processes of one that imported weit_rl."""
     code = "import weit_rl, subprocess, sys; sys.exit(subprocess.call([sys.executable, '-c', 'import torch']))"
     environment = {name: value for name, value in os.environ.items() if name not in cpu_cores.WAITING}
     environment |= {"OMP_DISPLAY_ENV": "verbose", "PYTHONPATH": str(ROOT), **given}

@@ -1,4 +1,4 @@
-"""Processes without a home directory, without a working directory, and without a folder for temporary files."""
+"""Processes without a home directory, a working directory or a folder for temporary files."""
 
 import os
 import pwd
@@ -50,7 +50,7 @@ def test_the_working_directory_stands_in_for_a_home_that_nobody_knows(tiny_data)
 def test_a_path_below_an_unknown_home_is_refused_in_one_line(path):
     where = path.partition("/")[0]
     for use in (expanded, RunFolder.open):
-        with pytest.raises(UserError, match=rf"^{path}: nobody says where {where} is .*; write the path in full$"):
+        with pytest.raises(UserError, match=rf"^{path}: the directory {where} is unknown .*; write the path in full$"):
             use(path)
 
 
@@ -61,7 +61,7 @@ def test_a_run_folder_below_the_home_directory_is_found(tmp_path, monkeypatch):
 
 
 def run(words, folder, more="", **environment):
-    """A command's exit code and what it said, in a process that has no home."""
+    """Run a command in a process without a home directory; return its exit code and output."""
     code = f"{NOBODY}{more}\nimport runpy, sys\nsys.argv[1:] = {words[1:]!r}\n"
     code += f"runpy.run_module('weit_rl.{words[0]}', run_name='__main__')"
     kept = {name: value for name, value in os.environ.items() if name not in ("HOME", "USER", "LOGNAME", "TMPDIR")}
@@ -81,7 +81,9 @@ def test_commands_work_without_a_home(words, tmp_path):
 def test_a_bank_below_an_unknown_home_is_one_line(tmp_path):
     code, said, _ = run(["train", "bank=~/bank.safetensors"], tmp_path)
     assert (
-        code == 2 and said.startswith("weit_rl train: error: ~/bank.safetensors: nobody says") and said.count("\n") == 1
+        code == 2
+        and said.startswith("weit_rl train: error: ~/bank.safetensors: the directory ~ is unknown")
+        and said.count("\n") == 1
     )
 
 

@@ -1,4 +1,4 @@
-"""Banks on the Hugging Face hub: what is uploaded, what is fetched, and the card that goes with it; no network."""
+"""Banks on the Hugging Face hub: uploads, downloads and model cards, without a network connection."""
 
 import inspect
 import json
@@ -26,7 +26,7 @@ FILES = {"bank.safetensors", "bank.json", "README.md"}
 
 @pytest.fixture
 def cache(tmp_path, monkeypatch):
-    """The hub as a folder on this machine: uploads go where the library's own cache has what it fetched."""
+    """Replace the hub by a folder on this machine: uploads go into the cache of huggingface_hub."""
     monkeypatch.setattr(hub.constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
     monkeypatch.setattr(hub.constants, "HF_HUB_OFFLINE", True)
     asked = []
@@ -69,7 +69,7 @@ def test_a_bank_goes_up_and_comes_back(cache, tiny_bank, tiny_data, tmp_path):
     (snapshot,) = (cache.folder / "models--someone--halfcheetah" / "snapshots").iterdir()
     assert {path.name for path in snapshot.iterdir()} == FILES
     assert "bank=hf:someone/halfcheetah" in (snapshot / "README.md").read_text()
-    for again in (TemplateBank.from_hub("someone/halfcheetah"), TemplateBank.load("hf:someone/halfcheetah")):
+    for again in (TemplateBank.from_pretrained("someone/halfcheetah"), TemplateBank.load("hf:someone/halfcheetah")):
         assert same(bank, again)
     words = ["env=HalfCheetah", f"data={tiny_data}", "context=5", "size=32x1", "bank=hf:someone/halfcheetah"]
     assert same(bank, TrainRun(compose("train", [*words, f"run_dir={tmp_path / 'run'}"])).bank)
@@ -100,7 +100,7 @@ def test_a_folder_is_read_as_the_hub_is_and_nothing_in_it_is_overwritten(tiny_ba
 
 @pytest.mark.parametrize("name", ["someone/nothing", "not a name/at all/x", "nowhere"])
 def test_what_is_not_there_is_one_line(cache, name, refused, words, tmp_path):
-    with pytest.raises(UserError, match=f"{name}: no such folder here, and not on the hub") as error:
+    with pytest.raises(UserError, match=f"{name}: no such folder here, and no such repository on the hub") as error:
         TemplateBank.from_hub(name)
     assert "\n" not in str(error.value)
     assert f"{name}: no such folder here" in refused("train", *words["train"], f"bank=hf:{name}")

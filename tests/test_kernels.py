@@ -1,4 +1,4 @@
-"""The composition operator and its implementations: derivatives, compilation, pieces, GPU kernels without a GPU."""
+"""The composition operator and its backends: derivatives, compilation, pieces, and GPU kernels without a GPU."""
 
 import os
 import random
@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from weit_rl.kernels import by_group, reference
-from weit_rl.kernels import cpu_chunked as chunked
-from weit_rl.kernels import gpu as on_gpu
+from weit_rl.kernels import cpu_chunked_products, gpu_backend
+from weit_rl.kernels.cpu_chunked import compose_cpu_chunked, gradients_cpu_chunked
+from weit_rl.kernels.cpu_chunked_pieces import pieces
 from weit_rl.kernels.operator import compose
-from weit_rl.kernels.pieces import pieces
+from weit_rl.kernels.reference import kronecker_sum
 from weit_rl.kernels.tiling import tiling
 
 HERE = Path(__file__).parent
@@ -53,7 +53,7 @@ FIXED = [  # dtype of factors and of weights, templates, grid, tile
 
 
 def drawn(seed):
-    """Random shapes of float64."""
+    """Draw a random case in float64: dtypes, rank, grid and tile."""
     rng = random.Random(seed)
     axes = rng.choice((1, 2, 2, 4))
     ends = (1,) * (axes - 2), tuple(rng.choice((1, 3)) for _ in range(axes - 2))
@@ -67,7 +67,7 @@ DRAWN = [drawn(seed) for seed in range(4)]
 
 
 def factors(grid, tile, rank=3, dtype=torch.float64, batches=BATCHES, seed=0):
-    """Scalers of the entries and templates of two roles, of values that no dtype rounds."""
+    """Return scalers of all entries and templates of two roles, with values that every dtype represents exactly."""
     generator = torch.Generator().manual_seed(seed)
 
     def draw(*shape):
@@ -78,7 +78,7 @@ def factors(grid, tile, rank=3, dtype=torch.float64, batches=BATCHES, seed=0):
 
 
 def by_kron(scalers, templates, roles=ROLES):
-    """The definition, in float64, and what its gradients are."""
+    """Compose weights by definition, in float64; autograd gives their gradients."""
     return [
         torch.cat([sum(torch.kron(a, b) for a, b in zip(one, templates[role].double(), strict=True)) for one in s])
         for s, role in zip((s.double() for s in scalers), roles, strict=True)
@@ -86,7 +86,7 @@ def by_kron(scalers, templates, roles=ROLES):
 
 
 def expected(scalers, templates, roles=ROLES, seed=1):
-    """Weights, an upstream gradient and the gradients of all factors, in float64."""
+    """Return weights, an upstream gradient and the gradients of all factors, in float64."""
     weights, generator = by_kron(scalers, templates, roles), torch.Generator().manual_seed(seed)
     upstream = [torch.randint(-4, 5, w.shape, generator=generator).double() / 4 for w in weights]
     return weights, upstream, torch.autograd.grad(weights, [*scalers, *templates], upstream)
@@ -121,21 +121,21 @@ def test_the_dtype_asked_for_is_written(device):
 
 @pytest.mark.parametrize("limit", [1, 7, 60, 200])
 def test_any_cut_into_pieces_gives_the_same(limit, monkeypatch):
-    monkeypatch.setattr(chunked, "pieces", lambda n, batch, form, most=limit: pieces(n, batch, form, most))
+    monkeypatch.setattr(cpu_chunked_products, "pieces", lambda n, batch, form, most=limit: pieces(n, batch, form, most))
     for form in FORMS:
         scalers, templates = factors(*FORMS[form])
         weights, upstream, grads = expected(scalers, templates)
         with torch.no_grad():
-            assert_alike(by_group.compose(scalers, templates, ROLES), weights, torch.float64)
-            assert_alike(by_group.gradients(upstream, scalers, templates, ROLES, True, True), grads, torch.float64)
+            assert_alike(compose_cpu_chunked(scalers, templates, ROLES), weights, torch.float64)
+            assert_alike(gradients_cpu_chunked(upstream, scalers, templates, ROLES, True, True), grads, torch.float64)
 
 
 def test_few_templates_write_in_place(monkeypatch):
-    monkeypatch.setattr(chunked, "LONG", 1)
+    monkeypatch.setattr(cpu_chunked_products, "LONG_ROW", 1)
     for form in FORMS:
         scalers, templates = factors(*FORMS[form])
         with torch.no_grad():
-            assert_alike(by_group.compose(scalers, templates, ROLES), by_kron(scalers, templates), torch.float64)
+            assert_alike(compose_cpu_chunked(scalers, templates, ROLES), by_kron(scalers, templates), torch.float64)
 
 
 def test_pieces_cover_every_weight_once():
@@ -151,7 +151,7 @@ def test_pieces_cover_every_weight_once():
 
 
 def test_bfloat16_products_stay_close():
-    """``precision=medium`` takes another way through torch's matrix products."""
+    """Check ``precision=medium``, for which torch multiplies matrices in another way."""
     scalers, templates = factors((8, 8), (16, 16), rank=32, dtype=torch.float32)
     weights, upstream, grads = expected(scalers, templates)
     torch.set_float32_matmul_precision("medium")
@@ -165,7 +165,7 @@ def test_bfloat16_products_stay_close():
 
 
 def call(scalers, templates):
-    """The operator as a function of tensors."""
+    """Return the operator as a function of tensors, and its arguments."""
     number = len(scalers)
     return lambda *x: tuple(compose(x[:number], x[number:], ROLES[:number])), (*scalers, *templates)
 
@@ -244,7 +244,7 @@ def test_the_reference_takes_what_is_no_matrix_of_tiles():
     assert tiling((4, 1, 1, 1), (2, 1, 3, 3)) == (1, 1, 4, 18)
     scalers, templates = factors((2, 3), (4, 2))
     torch.testing.assert_close(
-        compose(scalers, templates, ROLES)[1].view(3, 8, 6), reference.compose(scalers[1], templates[1])
+        compose(scalers, templates, ROLES)[1].view(3, 8, 6), kronecker_sum(scalers[1], templates[1])
     )
 
 
@@ -255,21 +255,21 @@ def test_without_kernels_the_reference_runs_and_says_so_once(error, monkeypatch)
     def fails(*_):
         raise error
 
-    monkeypatch.setattr(on_gpu, "_try", fails)
-    on_gpu.implementation.cache_clear()
+    monkeypatch.setattr(gpu_backend, "_try", fails)
+    gpu_backend.gpu_backend.cache_clear()
     scalers, templates = factors((2, 3), (4, 2))
     with pytest.warns(UserWarning, match=str(error).splitlines()[0]) as seen:
-        made = on_gpu.compose([s.detach() for s in scalers], [t.detach() for t in templates], ROLES)
+        made = gpu_backend.compose_on_gpu([s.detach() for s in scalers], [t.detach() for t in templates], ROLES)
     assert len(seen) == 1 and "\n" not in str(seen[0].message)
     assert_alike(made, by_kron(scalers, templates), torch.float64)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        on_gpu.compose([s.detach() for s in scalers], [t.detach() for t in templates], ROLES)
-    on_gpu.implementation.cache_clear()
+        gpu_backend.compose_on_gpu([s.detach() for s in scalers], [t.detach() for t in templates], ROLES)
+    gpu_backend.gpu_backend.cache_clear()
 
 
 def run_apart(name, **environment):
-    """A file beside this one in a process of its own: Triton reads its environment when it is imported."""
+    """Run a file of this folder in its own process, because Triton reads its environment at import."""
     pytest.importorskip("triton", reason="Triton is only for Linux")
     done = subprocess.run(
         [sys.executable, str(HERE / name)],

@@ -1,4 +1,4 @@
-"""The composition operator on a GPU: what test_kernels.py shows in the interpreter and compiled ahead."""
+"""The composition operator on a GPU; test_kernels.py checks the same kernels interpreted and compiled ahead of time."""
 
 import warnings
 
@@ -6,7 +6,7 @@ import pytest
 import torch
 from test_kernels import DRAWN, FIXED, ROLES, assert_alike, expected, factors
 
-from weit_rl.kernels import gpu as on_gpu
+from weit_rl.kernels.gpu_backend import gpu_backend
 from weit_rl.kernels.operator import compose
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
@@ -108,4 +108,4 @@ def test_runs_repeat_bit_for_bit():
 
 
 def test_the_kernels_are_what_runs():
-    assert on_gpu.implementation(torch.device("cuda:0")).__name__ == "weit_rl.kernels.triton_launch"
+    assert gpu_backend(torch.device("cuda:0")).compose.__name__ == "compose_triton"

@@ -1,4 +1,4 @@
-"""One bank, several bodies: what they share, what each keeps, and what a new one gets."""
+"""One bank for several bodies: what they share, what each keeps, and what a new one gets."""
 
 import numpy as np
 import pytest
@@ -26,7 +26,7 @@ SHORT = ["episodes=1", "score_sizes=[]"]
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
-    """A file of made-up episodes for each of several bodies."""
+    """Write a file of made-up episodes for each of several bodies."""
     folder = tmp_path_factory.mktemp("data")
 
     def write(name, observation, action):
@@ -53,7 +53,7 @@ def bank(request, data, tmp_path_factory):
 
 
 def task_of(bank, name, data):
-    """The control task of a body, as training from the bank has it."""
+    """Return the control task of a body, as training from the bank has it."""
     model = TemplateBank.load(bank).card["model"]
     return control_task(compose("train", [*TINY, f"env={name}", f"data={data[name]}", f"model={model}"]), 16)
 

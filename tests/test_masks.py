@@ -1,4 +1,4 @@
-"""Structured masks: which sub-network a step trains, and that its loss is that of the network cut by hand."""
+"""Structured masks: the sub-network a step trains has the loss of the network cut by hand."""
 
 from collections import Counter
 
@@ -56,7 +56,7 @@ def test_grids_that_cannot_be_sampled_are_refused(widths, depths, says):
 
 
 def cut(name, big, small):
-    """The prefix of a parameter; a fused one is cut part by part."""
+    """Return the prefix of a parameter; a fused one is cut part by part."""
     parts = 3 if "qkv" in name else 2 if "modulate" in name else 1
     big = big.reshape(parts, -1, *big.shape[1:])
     for axis, length in enumerate((small.shape[0] // parts, *small.shape[1:]), start=1):
@@ -65,7 +65,7 @@ def cut(name, big, small):
 
 
 def cut_by_hand(net, task, size, layers):
-    """A plain network of ``size`` out of the plain ``net``, from its ``layers``."""
+    """Cut a plain network of ``size`` out of the plain ``net``, from its ``layers``."""
     small = task.build(size)
     for name, parameter in small.named_parameters():
         for new, old in enumerate(layers):

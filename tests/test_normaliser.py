@@ -1,4 +1,4 @@
-"""The normaliser of states: what never moved, what moves in few steps, data of any scale, and networks from before."""
+"""The observation normaliser: constant entries, rare values, data of any scale, and older networks."""
 
 import math
 from types import SimpleNamespace
@@ -44,7 +44,7 @@ COLUMNS = {  # values, whether they are constant, how far normalised ones go
 
 
 def table(columns):
-    """Two episodes of HalfCheetah whose last columns are these."""
+    """Return two episodes of HalfCheetah with these last columns."""
     made = made_up([2000, 2000])
     for place, (values, *_) in enumerate(columns, start=17 - len(columns)):
         made.observations[:, place] = values
@@ -87,7 +87,7 @@ def task_of(data, model="mlp", **options):
 
 
 def one_hot(*columns):
-    """Data in which of the last five columns only these are ever 1, in turn; what is done depends on them."""
+    """Return data in which only these of the last five columns are ever 1, in turn; the actions depend on them."""
     made = made_up([50] * 6)
     made.observations[:, 12:] = 0
     for turn, column in enumerate(columns):
@@ -96,7 +96,7 @@ def one_hot(*columns):
 
 
 def bank_made_of(task, old=False):
-    """A bank of the task's data; an old one has deviations of 0.001 at least, and no limits."""
+    """Return a bank of the task's data; an old one has deviations of at least 0.001 and no limits."""
     plain = task.build(SIZE)
     if old:
         plain.observation_std.copy_(torch.where(plain.observation_std == 1, 1e-3, plain.observation_std))
@@ -143,7 +143,7 @@ def test_a_network_that_is_a_source_is_renewed_likewise(tmp_path):
 
 
 def test_the_first_steps_learn_from_a_bank_beside_new_columns():
-    """With inputs of 1000 in them nothing else was seen."""
+    """Check that inputs of 1000 in new columns do not hide the other inputs."""
     data = one_hot(14, 15)
     data.actions[:] = np.tanh(data.observations[:, :6] * (2 * data.observations[:, 14:15] - 1))
     task = task_of(data, rtg="none")
@@ -152,7 +152,7 @@ def test_the_first_steps_learn_from_a_bank_beside_new_columns():
 
 
 def learned(task, net, steps):
-    """The validation loss after some steps, as a share of what predicting the mean has."""
+    """Return the validation loss after some steps, relative to that of predicting the mean."""
     fit(net, lambda step: task.loss(net, task.batch(step)), Recipe(steps, 3e-3), [{"params": list(net.parameters())}])
     return task.validation_loss(net) / float(task.trajectories.actions.var())
 

@@ -1,4 +1,4 @@
-"""What is printed never decides whether work succeeds: streams that are closed, full, missing or strange."""
+"""Printing to closed, full, missing or strange streams never decides whether a command succeeds."""
 
 import os
 import subprocess
@@ -11,7 +11,8 @@ import pytest
 from conftest import TINY_TRAIN
 from rich.console import Console
 
-from weit_rl.common.output import Output, guarded, say
+from weit_rl.common.output import guarded, say
+from weit_rl.common.output_stream import Output
 from weit_rl.training.progress import Progress, table
 
 ROOT = Path(__file__).parents[1]
@@ -22,7 +23,7 @@ ROWS = [
 
 
 class Plain:
-    """What a notebook or an IDE may put in the place of standard output: it can be written to, and no more."""
+    """A minimal stream, as a notebook or an IDE may put in the place of standard output: it has only ``write``."""
 
     def __init__(self):
         self.text = ""
@@ -108,7 +109,7 @@ def test_a_narrow_terminal_shows_progress_in_lines():
 
 
 def run(code, redirection, **environment):
-    """A command's exit code and what it printed on the stream that is left."""
+    """Run a command; return its exit code and what it printed to the remaining stream."""
     words = ["sh", "-c", f'exec "$0" -c "$1" {redirection}', sys.executable, code]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), **environment}
     done = subprocess.run(words, capture_output=True, text=True, env=environment, timeout=300)
@@ -175,7 +176,7 @@ def test_an_error_is_a_line_in_any_encoding():
 
 
 def test_a_training_prints_its_folder_in_any_encoding(tiny_data, tmp_path):
-    """The real thing, in a folder with a letter that ASCII lacks."""
+    """Train in a folder whose name has a letter that ASCII lacks."""
     folder = tmp_path / "läuft"
     options = ["init=scratch", "size.width=32", "size.depth=1", "train_steps=2", "validation_episodes=0"]
     words = [*TINY_TRAIN, *options, f"data={tiny_data}", f"run_dir={folder}"]

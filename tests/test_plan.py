@@ -1,4 +1,4 @@
-"""Plans: which rule holds for which parameter, and what is refused by name."""
+"""Plans: rule matching, slots, and errors that name the parameter."""
 
 import pytest
 import torch

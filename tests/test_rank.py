@@ -12,7 +12,7 @@ from weit_rl.core.bank import TemplateBank
 from weit_rl.core.composed_network import WeiT
 from weit_rl.core.rank_selection import ranks_of
 from weit_rl.core.stacked_weights import weights_of
-from weit_rl.kernels.reference import compose
+from weit_rl.kernels.reference import kronecker_sum as compose
 from weit_rl.models import MODELS
 from weit_rl.options.command import compose as config
 from weit_rl.pretrain import main as pretrain

@@ -1,4 +1,4 @@
-"""Names to things, and sizes by name."""
+"""Registries and sizes by name."""
 
 import importlib
 from importlib.metadata import EntryPoint

@@ -1,4 +1,4 @@
-"""Resizing: prefix, relative depth, and widening that keeps the function and lets copies part."""
+"""Resizing: prefixes, relative depth, and widening that keeps the function and lets copies diverge."""
 
 import pytest
 import torch
@@ -55,7 +55,7 @@ def test_narrowing_is_the_prefix_per_fused_part():
 
 
 def test_cutting_weights_and_cutting_scalers_agree():
-    """The masked step cuts composed weights, the new size cuts scalers: the same network."""
+    """Check that the masked step, which cuts weights, and a new size, which cuts scalers, give the same network."""
     plan, source = PLANS["dt"], small_net(width=32, depth=5)
     bank = TemplateBank.from_plan(plan, rank=3)
     net = WeiT(source, bank, plan)
@@ -93,7 +93,7 @@ def rank_of(net):
 
 
 def test_copies_part_and_the_rank_grows():
-    """Equal copies would stay equal for ever; after 25 steps none are, and the widened matrices gain rank."""
+    """Check that after 25 steps no copies are equal and the widened matrices have gained rank."""
     source = small_net(width=16)
     net = resized("dt", source, small_net(width=32, seed=2))
     before, inputs = rank_of(net), small_inputs(batch=32)
@@ -125,7 +125,7 @@ def test_resize_is_differentiable():
 
 
 def test_a_width_that_the_tile_does_not_divide_cannot_grow():
-    """A cropped tile repeated would shift the copies against the free parameters: refused rather than wrong."""
+    """Check the refusal: a repeated cropped tile would shift the copies against the free parameters."""
     plan = MODELS.get("dt").plan(12)
     bank = TemplateBank.from_plan(plan, rank=3)
     net = WeiT(small_net(width=16), bank, plan)

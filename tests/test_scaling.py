@@ -72,7 +72,7 @@ def test_moments_go_with_what_they_belong_to():
     ("schedule", "says"),
     [([[1, "64x2"]], "begin at 0"), ([[0, "64x2"], [0, "64x3"]], "rise"), ([[0, "64x2"], [10, "64x3"]], "train_steps"),
      ([[0, "65x2"]], "multiple of head_dim"),
-     ([[0, "64x2"], [5, "128x2x64"]], "heads of the same channels"),
+     ([[0, "64x2"], [5, "128x2x64"]], "same head_dim"),
      (["64x2"], "a list such as"), ([[0]], "a list such as")],
 )  # fmt: skip
 def test_bad_schedules(schedule, says):

@@ -1,4 +1,4 @@
-"""Seeds of runs, and the episodes that are set aside for each of their uses."""
+"""Seeds of runs, and the episode seeds that are set aside for each use."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Templates in closed form: exact at full rank, best below it; and banks from checkpoints."""
+"""Templates in closed form: exact at full rank, optimal below it; and banks from checkpoints."""
 
 import pytest
 import torch
@@ -11,9 +11,9 @@ from weit_rl.core.bank import TemplateBank
 from weit_rl.core.network_from_bank import network_of_size, starts
 from weit_rl.core.plan import Plan
 from weit_rl.core.stacked_weights import weights_of
-from weit_rl.core.template_svd import best_templates, project, rank_for, rearranged, spectrum
+from weit_rl.core.template_svd import best_templates, project, rank_for, spectrum, tile_rows
 from weit_rl.initializers import Context, Source, svd_bank
-from weit_rl.kernels.reference import compose
+from weit_rl.kernels.reference import kronecker_sum as compose
 from weit_rl.models import MODELS
 from weit_rl.training.loop import Recipe, fit
 
@@ -30,7 +30,7 @@ def stack_of(leading, part, seed=0):
 
 
 def again(weights, templates):
-    """The weights that templates and their best scalers make."""
+    """Compose weights from templates and their best scalers."""
     leading = weights.shape[: weights.ndim - templates.ndim + 1]
     full = compose(project(weights, templates).flatten(0, len(leading) - 1), templates)
     cropped = full[tuple(slice(n) for n in (len(full), *weights.shape[len(leading) :]))]
@@ -55,7 +55,7 @@ def test_the_error_is_the_tail_of_the_spectrum(leading, part, tile, rank):
 
 
 def test_rows_are_tiles_in_the_order_of_the_grid():
-    rows = rearranged(torch.arange(24.0).view(1, 4, 6), (2, 3))
+    rows = tile_rows(torch.arange(24.0).view(1, 4, 6), (2, 3))
     assert rows.shape == (1, 4, 6)
     assert rows[0, 1].tolist() == [3, 4, 5, 9, 10, 11] and rows[0, 2].tolist() == [12, 13, 14, 18, 19, 20]
 

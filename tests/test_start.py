@@ -1,4 +1,4 @@
-"""Where a new size starts: the ways to get there from a bank, and the choice between them."""
+"""Starts of a new size: the paths from a bank, and the choice between them."""
 
 import pytest
 import torch
@@ -21,7 +21,7 @@ FULL = {"width": 32, "depth": 2}
 
 @pytest.fixture
 def bank():
-    """A bank of a 32 x 2 network that also sampled widths 16 and 24."""
+    """Return a bank of a 32 x 2 network that also sampled widths 16 and 24."""
     bank = TemplateBank.from_plan(PLAN, rank=6)
     bank.source = {f"own.{k}": v.detach() for k, v in WeiT(small_net(**FULL), bank, PLAN).own().items()}
     bank.card |= {"size": [32, 2, 8], "sizes_sampled": ["16x1", "16x2", "24x2", "32x2"]}
@@ -53,7 +53,7 @@ def test_a_bank_that_says_nothing_of_its_sizes_has_one_way(bank):
 
 @pytest.mark.parametrize("best", [16, 24, 32])
 def test_weit_begins_at_the_start_of_lowest_loss(bank, best):
-    """The loss here is the distance to what each width's own network says: the start through it must win."""
+    """Check with a loss that is the distance to one width's own network: the start through that width must win."""
     inputs = small_inputs()
     wanted = of_width(bank, best)(*inputs).detach()
     target = small_net(width=96, seed=3)  # 16, 24 and 32 all divide it

@@ -1,4 +1,4 @@
-"""The statements of docs/theory.md that no other test checks, by numbers."""
+"""Statements of docs/theory.md that no other test checks, in numbers."""
 
 from pathlib import Path
 
@@ -9,8 +9,8 @@ from weit_rl.common.sizes import LADDER, Size
 from weit_rl.core.bank import TemplateBank
 from weit_rl.core.composed_network import WeiT
 from weit_rl.core.counts import compose_flops, numbers, occam_bound
-from weit_rl.core.template_svd import best_templates, project, rearranged
-from weit_rl.kernels.reference import compose
+from weit_rl.core.template_svd import best_templates, project, tile_rows
+from weit_rl.kernels.reference import kronecker_sum as compose
 from weit_rl.models import MODELS
 
 ROOT = Path(__file__).parents[1]
@@ -28,7 +28,7 @@ def randn(*shape):
 
 def test_rearranging_keeps_sums_of_squares_and_makes_products_of_rank_one():
     s, t = randn(3, 4), randn(5, 2)
-    rows = rearranged(torch.kron(s, t), (5, 2))[0]
+    rows = tile_rows(torch.kron(s, t), (5, 2))[0]
     torch.testing.assert_close(rows, s.flatten()[:, None] * t.flatten(), rtol=1e-12, atol=1e-12)
     assert rows.square().sum() == pytest.approx(torch.kron(s, t).square().sum().item())
 

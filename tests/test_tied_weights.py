@@ -1,4 +1,4 @@
-"""Networks that use a parameter under several names: composed once, tied everywhere."""
+"""Networks that use a parameter under several names: it is composed once and tied everywhere."""
 
 import copy
 
@@ -26,7 +26,7 @@ PLAN = Plan(
 
 
 class Language(nn.Module):
-    """Tied as language models are: the head's weight to the embedding, its bias to one of the model's own."""
+    """A tied language model: the head shares its weight with the embedding, and its bias with the model."""
 
     def __init__(self, width=16, depth=2, seed=0):
         super().__init__()

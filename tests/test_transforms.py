@@ -1,4 +1,4 @@
-"""The composition under forward-mode differentiation, vmap, and everything torch.func makes of them."""
+"""The composition under forward-mode differentiation, vmap, and the function transforms of torch.func."""
 
 import pytest
 import torch
@@ -8,15 +8,15 @@ from torch import func, nn
 
 from weit_rl import Plan, TemplateBank, WeiT
 from weit_rl.core.constraints import CONSTRAINTS
-from weit_rl.kernels import by_group
-from weit_rl.kernels import torch_operators as plain
+from weit_rl.kernels.cpu_chunked import compose_cpu_chunked, gradients_cpu_chunked
+from weit_rl.kernels.reference import compose_reference, gradients_reference
 
 COMPOSE, BACKWARD = torch.ops.weit_rl.compose, torch.ops.weit_rl.compose_backward
 SMALL = ["single row", "depthwise convolution", "no matrix of tiles"]
 
 
 def one(form="linear", batch=2):
-    """An entry's scalers and its templates, detached."""
+    """Return an entry's scalers and its templates, detached."""
     scalers, templates = factors(*FORMS[form], rank=2, batches=(batch,))
     return scalers[0].detach(), templates[0].detach()
 
@@ -86,14 +86,14 @@ def test_transforms_of_the_operator_are_those_of_torch_kron(transform, form):
 
 @pytest.mark.parametrize("dtypes", [(torch.float32, None), (torch.bfloat16, None), (torch.float32, torch.float16)])
 @pytest.mark.parametrize("form", FORMS)
-def test_plain_operations_give_what_the_operators_give(form, dtypes):
+def test_the_reference_and_the_cpu_backend_agree(form, dtypes):
     scalers, templates = factors(*FORMS[form], dtype=dtypes[0])
     scalers, templates = [s.detach() for s in scalers], [t.detach() for t in templates]
-    made = plain.weights(scalers, templates, ROLES, dtypes[1])
-    torch.testing.assert_close(made, by_group.compose(scalers, templates, ROLES, dtypes[1]))
+    made = compose_reference(scalers, templates, ROLES, dtypes[1])
+    torch.testing.assert_close(made, compose_cpu_chunked(scalers, templates, ROLES, dtypes[1]))
     for of in ((True, True), (True, False), (False, True)):
         arguments = ([w.sign() for w in made], scalers, templates, ROLES, *of)
-        torch.testing.assert_close(plain.gradients(*arguments), by_group.gradients(*arguments))
+        torch.testing.assert_close(gradients_reference(*arguments), gradients_cpu_chunked(*arguments))
 
 
 @pytest.mark.parametrize("constraint", CONSTRAINTS.names())

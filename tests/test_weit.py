@@ -1,4 +1,4 @@
-"""WeiT and the bank: used as the network, shared between sizes, saved, checked, handed over."""
+"""WeiT and the bank: use as a network, sharing between sizes, saving, checks and pickling."""
 
 import copy
 import json

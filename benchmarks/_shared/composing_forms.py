@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from weit_rl.kernels import reference
 from weit_rl.kernels.operator import compose
+from weit_rl.kernels.reference import kronecker_sum
 
 
 class Factors(NamedTuple):
@@ -62,7 +62,7 @@ def by_product(x: Factors) -> list[Tensor]:
     made: list[Tensor] = []
     for number, t in enumerate(x.templates):
         own = [s for s, role in zip(x.scalers, x.roles, strict=True) if role == number]
-        whole = reference.compose(torch.cat(own), t)
+        whole = kronecker_sum(torch.cat(own), t)
         made += whole.view(len(own), -1, whole.shape[-1]).unbind()
     return made
 

@@ -1,1 +1,1 @@
-"""Common ground: errors, registries, seeds, sizes, output, and what the process may use."""
+"""Code that all other folders use: errors, registries, seeds, sizes, output, CPU cores and process environment."""

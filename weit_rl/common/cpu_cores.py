@@ -1,8 +1,8 @@
-"""How many cores this process may use, and how its threads wait for each other.
+"""The cores that this process may use, and the way in which its OpenMP threads wait.
 
-Two threads of GNU OpenMP that share a core with other work spend it waiting: each spins through 300,000 turns, by
-default, before it sleeps. A spin of 10,000 turns costs nothing where the cores are free. libgomp reads the environment
-when it is loaded, so it must be set before torch is imported; what this process starts has it, too.
+When GNU OpenMP's threads share a core with other work, they lose that core while they wait: by default each thread
+spins 300,000 turns before it sleeps. On free cores 10,000 turns cost nothing. libgomp reads the environment when it is
+loaded, so the variables must be set before torch is imported. Child processes inherit them.
 """
 
 from __future__ import annotations
@@ -13,25 +13,25 @@ from pathlib import Path
 
 SPIN, THREADS = "GOMP_SPINCOUNT", "OMP_NUM_THREADS"
 SHORT_SPIN = "10000"
-WAITING = (SPIN, "OMP_WAIT_POLICY", "KMP_BLOCKTIME")  # by which users say themselves how threads wait
+WAITING = (SPIN, "OMP_WAIT_POLICY", "KMP_BLOCKTIME")  # a user who sets one of these has chosen how threads wait
 GROUPS, MOUNTS = Path("/proc/self/cgroup"), Path("/sys/fs/cgroup")
 SCHEDULER = "SLURM_CPUS_PER_TASK"
-_chosen: set[str] = set()  # numbers of threads that were written into the environment here, not by a user
+_chosen: set[str] = set()  # values of OMP_NUM_THREADS that this module wrote, not a user
 
 
 def spin_shortly() -> None:
-    """Let OpenMP's threads, here and in what this process starts, soon sleep while they wait, unless a user chose."""
+    """Make OpenMP's waiting threads sleep soon, in this process and its children, unless the user chose otherwise."""
     if not any(name in os.environ for name in WAITING):
         os.environ[SPIN] = SHORT_SPIN
 
 
 def share_cores(processes: int = 1) -> None:
-    """Let no library use more threads than this process has cores for, unless a user chose; to be called before torch.
+    """Limit libraries to the threads this process has cores for, unless the user chose; call it before importing torch.
 
-    Where all cores are usable, libraries know better: torch takes one thread for each core, not for each of its halves.
+    Nothing is set if all cores are usable: torch's own default, one thread per physical core, is better then.
 
     Args:
-        processes: that share the cores.
+        processes: number of processes that share the cores (default 1).
     """
     threads = threads_of(processes)
     if not users_threads() and threads < _affinity():
@@ -39,18 +39,18 @@ def share_cores(processes: int = 1) -> None:
 
 
 def choose_threads(threads: int) -> None:
-    """Write a number of threads into the environment, for libraries that are loaded and processes that are started."""
+    """Write a number of threads into the environment, for libraries loaded later and for child processes."""
     os.environ[THREADS] = str(threads)
     _chosen.add(str(threads))
 
 
 def users_threads() -> bool:
-    """Return True if the user says how many threads there are, with ``OMP_NUM_THREADS``."""
+    """Return True if the user has set the number of threads with ``OMP_NUM_THREADS``."""
     return os.environ.get(THREADS) not in (None, *_chosen)
 
 
 def usable_cores() -> int:
-    """Count the cores that this process may use: those of its affinity, control group and Slurm job; at least 1."""
+    """Count the cores this process may use, at least 1, by its affinity, control group and Slurm job."""
     limits = [_affinity(), *_quotas(GROUPS, MOUNTS)]
     given = os.environ.get(SCHEDULER, "")
     limits += [int(given)] if given.isdecimal() else []
@@ -58,18 +58,19 @@ def usable_cores() -> int:
 
 
 def threads_of(processes: int = 1) -> int:
-    """The threads of one of several processes that share this machine's usable cores."""
+    """Return the number of threads for each of ``processes`` processes that share the usable cores, at least 1."""
     return max(1, usable_cores() // processes)
 
 
 def _affinity() -> int:
+    """Count the cores on which the scheduler may run this process."""
     if hasattr(os, "sched_getaffinity"):  # macOS lacks it
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
 def _quotas(groups: Path, mounts: Path) -> Iterator[float]:
-    """Yield the cores that a container, or another control group, grants; a group's parents limit it, too."""
+    """Yield the cores that each control group of this process grants; parent groups limit it too."""
     try:
         lines = groups.read_text().splitlines()
     except OSError:
@@ -83,7 +84,7 @@ def _quotas(groups: Path, mounts: Path) -> Iterator[float]:
 
 
 def _quota(group: Path) -> Iterator[float]:
-    """Read the cores of a group of version 2 ("150000 100000", "max 100000") or version 1 (-1: no limit)."""
+    """Yield the cores of a control group: version 2 ("150000 100000", "max 100000") or version 1 (-1 is unlimited)."""
     try:
         if (group / "cpu.max").is_file():
             quota, period = (group / "cpu.max").read_text().split()

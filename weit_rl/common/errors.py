@@ -1,11 +1,11 @@
-"""The error types a user of weit_rl is meant to see."""
+"""The errors that users of weit_rl see."""
 
 
 class UserError(Exception):
-    """Bad input: one line saying what is wrong, where, and what to do.
+    """Bad input: one line that says what is wrong, where, and what to do.
 
-    Every command prints it without a traceback and exits with code 2. Names that a file gives may be part of it: what
-    cannot be printed, line breaks and a terminal's commands among it, is replaced.
+    Every command prints the line without a traceback and exits with code 2. The line may contain names read from a
+    file, so every character that cannot be printed (a line break, a control code) becomes a space.
 
     Args:
         message: the line.
@@ -16,15 +16,15 @@ class UserError(Exception):
 
 
 class NotDefined(UserError):
-    """What was asked for lies outside what a method is defined for, such as a wider target of one that only cuts."""
+    """A request outside the range of a method, such as a wider target for a method that only prunes."""
 
 
 class CannotWrite(UserError):
-    """A file or folder that could not be written, as on a full disk: what was written before is whole and stays."""
+    """A file or folder that could not be written, for example on a full disk; earlier files stay whole."""
 
 
 class Interrupted(Exception):
-    """A command was stopped from outside and has saved what is needed to go on.
+    """The end of a command that was stopped from outside and has saved what it needs to resume.
 
     Args:
         message: one line for the user, such as how to resume.
@@ -37,13 +37,13 @@ class Interrupted(Exception):
 
 
 def stopped(stop: BaseException, message: str) -> Interrupted:
-    """What a command raises in the place of Ctrl-C's or SIGTERM's exception, which knows no way to go on."""
+    """Return the ``Interrupted`` for a caught Ctrl-C or SIGTERM, with its exit code and a line on how to resume."""
     return Interrupted(message, getattr(stop, "exit_code", getattr(stop, "code", 130)))
 
 
 class Follows(SystemExit):
-    """The end of a process that trains with others, or started them, where another one says why."""
+    """The quiet exit of one process in a group whose leader reports the error."""
 
 
 class Elsewhere(UserError):
-    """An error of one process among several that the one that leads them does not have."""
+    """An error that another process of the group has, but not the leader, which reports it."""

@@ -1,4 +1,4 @@
-"""The home directory, which not every process has: in a container, a user may have neither ``HOME`` nor an entry."""
+"""The home directory, which may be unknown: a container's user may have neither ``HOME`` nor a password entry."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from weit_rl.common.errors import UserError
 
 
 def home() -> Path:
-    """Find the home directory; the working directory if nobody says which it is."""
+    """Return the home directory, or the working directory if the home directory is unknown."""
     try:
         return Path.home()
     except RuntimeError:
@@ -20,10 +20,12 @@ def expanded(path: str | os.PathLike[str]) -> Path:
     """Replace ``~`` or ``~USER`` at the beginning of a path.
 
     Raises:
-        UserError: if nobody says which directory that is.
+        UserError: if that directory is unknown.
     """
     try:
         return Path(path).expanduser()
     except RuntimeError as error:
         where = Path(path).parts[0]
-        raise UserError(f"{path}: nobody says where {where} is (HOME is not set); write the path in full") from error
+        raise UserError(
+            f"{path}: the directory {where} is unknown (HOME is not set); write the path in full"
+        ) from error

@@ -1,6 +1,6 @@
 """Registries: environments, models, tasks, initialisers and all other plug-ins by name.
 
-A member is one file of the registry's package, which is found by itself, or an entry point of another package.
+A member is one file of the registry's package, found without a list, or an entry point of another package.
 """
 
 from __future__ import annotations
@@ -19,7 +19,14 @@ T = TypeVar("T")
 
 
 def unknown(kind: str, name: str, known: list[str], shown: list[str] | None = None) -> UserError:
-    """The error for a name nobody registered: says the nearest and all possible ones, or a shorter list of them."""
+    """Return the error for an unregistered name, with the nearest name and all possible ones.
+
+    Args:
+        kind: what the name stands for, such as "environment".
+        name: the unregistered name.
+        known: all registered names.
+        shown: names to list in the error instead (default: ``known``).
+    """
     lower = {one.lower(): one for one in known}
     near = difflib.get_close_matches(str(name).lower(), lower, n=1, cutoff=0.5)
     guess = f"; did you mean {lower[near[0]]}?" if near else ""
@@ -27,48 +34,56 @@ def unknown(kind: str, name: str, known: list[str], shown: list[str] | None = No
 
 
 class Registry(Generic[T]):
-    """A dictionary of named things of one kind that refuses duplicates and suggests the nearest name.
+    """A dictionary of named members of one kind; it refuses duplicates and suggests the nearest name.
 
     Args:
-        kind: what the things are, for error messages ("environment", "initializer").
-        package: whose files add them. All are imported at the first look-up, but those whose name begins with ``_``
-            (default None: whoever imports the registry adds to it).
-        group: of the entry points by which other packages add more, each of the thing's name and pointing to the thing
-            (default None: there are none).
+        kind: what the members are, for error messages ("environment", "initializer").
+        package: the package whose files add members. The first look-up imports all of them except those whose name
+            begins with ``_`` (default None: the importer adds members).
+        group: the entry-point group by which other packages add members. Each entry point has the member's name and
+            points to the member (default None: no group).
     """
 
     def __init__(self, kind: str, package: str | None = None, group: str | None = None):
         self.kind, self.package, self.group = kind, package, group
-        self._things: dict[str, T] = {}
+        self._members: dict[str, T] = {}
         self._loaded = False
 
-    def add(self, name: str, thing: T) -> T:
-        """Register ``thing``; raises ValueError when the name is taken."""
-        if name in self._things:
+    def add(self, name: str, member: T) -> T:
+        """Register a member and return it.
+
+        Raises:
+            ValueError: if the name is taken.
+        """
+        if name in self._members:
             raise ValueError(f"{self.kind} {name!r} is registered twice")
-        self._things[name] = thing
-        return thing
+        self._members[name] = member
+        return member
 
     def get(self, name: str) -> T:
-        """Return the thing of that name; raises UserError with the nearest name when there is none."""
+        """Return the member of that name.
+
+        Raises:
+            UserError: if there is none, with the nearest name.
+        """
         self.load()
-        if name not in self._things and name in self._entry_points:
+        if name not in self._members and name in self._entry_points:
             self.add(name, self._entry_points[name].load())
-        if name not in self._things:
+        if name not in self._members:
             raise unknown(self.kind, name, self.names())
-        return self._things[name]
+        return self._members[name]
 
     def names(self) -> list[str]:
-        """Return all names: sorted where files add them, since each may be imported first, else as they were added."""
+        """Return all names: sorted if the package's files add them, since imports come in any order, else as added."""
         self.load()
-        names = dict.fromkeys([*self._things, *self._entry_points])
+        names = dict.fromkeys([*self._members, *self._entry_points])
         return sorted(names) if self.package else list(names)
 
     def load(self) -> None:
-        """Import the files of the package, unless that was done."""
+        """Import the files of the package, once."""
         if self._loaded or self.package is None:
             return
-        self._loaded = True  # at once: a file that is imported may look a name up
+        self._loaded = True  # before the imports, because an imported file may look a name up
         try:
             for module in pkgutil.iter_modules(import_module(self.package).__path__):
                 if not module.name.startswith("_"):

@@ -1,4 +1,4 @@
-"""Random streams that one seed gives to several uses, without two of them drawing the same numbers."""
+"""Random seeds and generators that keep the uses of one run seed apart."""
 
 from __future__ import annotations
 
@@ -8,20 +8,21 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     import torch
 
-MOST_SEED = 2**31 - 1  # of a run; simulators and NumPy's older generators take seeds below 2**32
-SEEDS_APART = 1000  # episodes of a run, and runs whose episodes lie side by side
-_TRAINING = 2**31 - 1_000_000  # what is added to the seed of a training whose seed could be that of an episode
+MOST_SEED = 2**31 - 1  # largest seed of a run; simulators and NumPy's older generators take seeds below 2**32
+SEEDS_APART = 1000  # most episodes of a run, and number of runs whose episode seeds are consecutive
+_TRAINING = 2**31 - 1_000_000  # added to a training seed that could be the seed of an episode
 
 
 class Episodes(NamedTuple):
-    """The seeds that are set aside for one use of episodes, apart from those of every other use.
+    """A range of episode seeds for one use, apart from the ranges of all other uses.
 
     Attributes:
-        first: of the first episode of run seed 0; those of the next run seed are ``apart`` further.
-        above: where the episodes of larger run seeds are.
-        blocks: so many run seeds have a place there, and then again; a prime, so that round ones do not meet.
-        apart: the most episodes of a run seed.
-        side_by_side: run seeds whose episodes follow ``first``.
+        first: seed of the first episode of run seed 0; the next run seed's episodes begin ``apart`` later.
+        above: where the episode seeds of larger run seeds begin.
+        blocks: number of larger run seeds with a range of their own, after which ranges repeat. It is a prime, so that
+            round run seeds do not share a range.
+        apart: most episodes of a run seed.
+        side_by_side: number of run seeds whose episode seeds follow ``first``.
     """
 
     first: int
@@ -31,25 +32,25 @@ class Episodes(NamedTuple):
     side_by_side: int = SEEDS_APART
 
     def of(self, seed: int) -> int:
-        """The seed of the first episode of a run seed."""
+        """Return the seed of a run seed's first episode."""
         if seed < self.side_by_side:
             return self.first + self.apart * seed
         return self.above + self.apart * (seed % self.blocks)
 
 
 VALIDATION, TEST = Episodes(1_000_000, 200_000_000), Episodes(2_000_000, 400_000_000)
-COMPARISON = Episodes(8_000_000, 600_000_000)  # of episodes that no run has seen
-RECORDED = Episodes(7_000_000, 800_000_000, blocks=13_441, apart=100_000, side_by_side=10)  # of saved agents
+COMPARISON = Episodes(8_000_000, 600_000_000)  # episodes that no run has used
+RECORDED = Episodes(7_000_000, 800_000_000, blocks=13_441, apart=100_000, side_by_side=10)  # recordings of saved agents
 VALIDATION_SEED, TEST_SEED = VALIDATION.first, TEST.first
 
 
 def training_seed(seed: int) -> int:
-    """The seed of environments that a policy is trained in: its own, or one beyond the seeds of all episodes."""
+    """Return the seed of the training environments: the run's own, or one beyond all episode seeds."""
     return seed if seed < SEEDS_APART else _TRAINING + seed
 
 
 def seeded(use: str, seed: int) -> torch.Generator:
-    """A generator of its own for each use (``"templates"``, ``"scalers"``, ...) of a run's seed."""
+    """Return the generator of a run's seed for one use, such as ``"templates"``, independent of other uses."""
     import torch
 
     return torch.Generator().manual_seed(random.Random(f"{use}/{seed}").getrandbits(63))

@@ -1,4 +1,4 @@
-"""Size of a network, and the ladder of named sizes (the only place where "small" has numbers)."""
+"""The size of a network, and the ladder of named sizes."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 from weit_rl.common.errors import UserError
 from weit_rl.common.registry import unknown
 
-HEAD_DIM = 32  # where nobody says another
-DEEPEST = 4096  # blocks; nobody asks for more, but a file from a stranger may
-WIDEST = 2**20  # channels
+HEAD_DIM = 32  # default channels of an attention head
+DEEPEST = 4096  # blocks; a limit against corrupt or hostile files
+WIDEST = 2**20  # channels; likewise
 
 
 @dataclass(frozen=True, order=True)
@@ -50,14 +50,14 @@ class Size:
 
     @classmethod
     def parse(cls, text: str, head_dim: int = HEAD_DIM) -> Size:
-        """A name ("small", "deit-ti") or a shape ("128x3", or "192x12x64" with the channels of a head) as a Size.
+        """Parse a name ("small", "deit-ti") or a shape ("128x3", or "192x12x64" with the channels of a head).
 
         Args:
-            text: of an option.
-            head_dim: where the text does not say (default 32).
+            text: value of an option.
+            head_dim: channels of a head if the text does not give them (default 32).
 
         Raises:
-            UserError: for another text.
+            UserError: if the text is neither.
         """
         if text in PUBLISHED:
             return PUBLISHED[text]
@@ -78,7 +78,7 @@ LADDER = {
     "xlarge": Size(256, 8),
 }
 
-PUBLISHED = {  # of DeiT (arXiv 2012.12877) and DiT (arXiv 2212.09748)
+PUBLISHED = {  # sizes of DeiT (arXiv 2012.12877) and DiT (arXiv 2212.09748)
     "deit-ti": Size(192, 12, 64),
     "deit-s": Size(384, 12, 64),
     "deit-b": Size(768, 12, 64),

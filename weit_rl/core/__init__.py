@@ -1,1 +1,1 @@
-"""The method: plans, template banks, composed networks, resizing and growing."""
+"""The method: plans, template banks, constraints, composed networks and resizing."""

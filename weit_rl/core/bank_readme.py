@@ -1,4 +1,4 @@
-"""The README.md of a shared bank, written from what the bank says of itself."""
+"""The README.md of a shared bank, written from the bank's card."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from weit_rl.options.choices import DEFAULT
 
 Card = Mapping[str, Any]
 
-KINDS = {  # the hub's names of tasks
+HUB_TASKS = {  # task of a run -> the hub's name for it
     "control": "reinforcement-learning",
     "classification": "image-classification",
     "diffusion": "unconditional-image-generation",
 }
-METRICS = {"return_mean": "mean_reward", "accuracy": "accuracy", "psnr": "psnr"}  # the hub's names of what decides
+HUB_METRICS = {"return_mean": "mean_reward", "accuracy": "accuracy", "psnr": "psnr"}  # score -> the hub's name for it
 COLUMNS = {
     "return_mean": "return",
     "return_std": "+-",
@@ -28,38 +28,39 @@ COLUMNS |= {"loss": "loss", "episodes": "episodes", "images": "images"}
 
 
 def bank_card(card: Card, repo_id: str = "USER/NAME") -> str:
-    """Markdown with a YAML header as the hub reads it; what the bank does not say is left out.
+    """Return a model card: Markdown with the YAML header that the hub reads; it leaves out what the bank's card lacks.
 
     Args:
         card: of the bank (``TemplateBank.card``).
-        repo_id: under which it is shared (default: a placeholder).
+        repo_id: name of the repository (default: a placeholder).
 
     Raises:
         UserError: if huggingface_hub is not installed.
     """
-    parts = [f"# {_title(card)}", _what(card), "\n".join(_facts(card)), _usage(card, repo_id), *_tables(card)]
+    parts = [f"# {_title(card)}", _description(card), "\n".join(_facts(card)), _usage(card, repo_id), *_tables(card)]
     return f"---\n{_header(card)}\n---\n\n" + "\n\n".join(parts) + "\n"
 
 
 def _header(card: Card) -> str:
-    """Licence, library, tags, and the scores as the hub's ``model-index``."""
+    """Return the YAML header: licence, library, tags, and the scores as the hub's ``model-index``."""
     try:
         from huggingface_hub import EvalResult, ModelCardData
     except ImportError as error:
         raise UserError(f"a model card needs huggingface_hub ({error}): pip install 'weit_rl[hub]'") from error
-    kind = KINDS.get(_config(card).get("task", "control"), "other")
+    kind = HUB_TASKS.get(_config(card).get("task", "control"), "other")
     results = [
-        EvalResult(kind, name, name, METRICS[metric], round(score[metric], 3), metric_name=f"{METRICS[metric]}, {size}")
+        EvalResult(kind, name, name, hub_metric, round(score[metric], 3), metric_name=f"{hub_metric}, {size}")
         for name, sizes in _by_name(card, "scores").items()
         for size, score in sizes.items()
-        for metric in score.keys() & METRICS.keys()
+        for metric, hub_metric in HUB_METRICS.items()
+        if metric in score
     ]
     licence, tags = str(card.get("licence", "other")).lower(), ["weit", *_model(card), *_names(card)]
-    told: dict[str, Any] = {"license": licence, "library_name": "weit_rl", "pipeline_tag": kind, "tags": tags}
-    return str(ModelCardData(**told, model_name=_title(card), eval_results=results or None).to_yaml())
+    entries: dict[str, Any] = {"license": licence, "library_name": "weit_rl", "pipeline_tag": kind, "tags": tags}
+    return str(ModelCardData(**entries, model_name=_title(card), eval_results=results or None).to_yaml())
 
 
-def _what(card: Card) -> str:
+def _description(card: Card) -> str:
     size = "x".join(map(str, card.get("size", [])[:2]))
     of = f" and the network of {size} they were pre-trained with" if size else ""
     return (
@@ -76,7 +77,7 @@ def _facts(card: Card) -> Iterator[str]:
         yield f"- sizes sampled in pre-training: {', '.join(card['sizes_sampled'])}"
     for name, data in _by_name(card, "data").items():
         returns = f", return {data['return_mean']:,.0f} +- {data['return_std']:,.0f}" if "return_mean" in data else ""
-        source = str(config.get("data")).rsplit("/", 1)[-1]  # of a path the name alone
+        source = str(config.get("data")).rsplit("/", 1)[-1]  # a path may be private; its last name is enough
         yield f"- data: {name}, {source}, {data['episodes']} episodes{returns}"
     if "flops" in card:
         yield f"- pre-training: {config.get('steps')} steps of {config.get('batch_size')}, {card['flops']:.2e} FLOPs"
@@ -121,11 +122,11 @@ def _names(card: Card) -> list[str]:
 
 
 def _by_name(card: Card, key: str) -> Mapping[str, Any]:
-    """What the card says by body, also where it is of a single one."""
-    names, said = _names(card), card.get(key)
-    if not said or not names:
+    """Return an entry of the card by body, also if the bank has a single one."""
+    names, value = _names(card), card.get(key)
+    if not value or not names:
         return {}
-    return said if len(names) > 1 else {names[0]: said}
+    return value if len(names) > 1 else {names[0]: value}
 
 
 def _number(value: Any) -> str:

@@ -1,7 +1,7 @@
-"""Where equal blocks stand in a network: names for them that do not depend on how many there are.
+"""The places of blocks in a network's lists of modules.
 
-A list may be nothing but its blocks, or hold a stem, stages of blocks and a head side by side. Neighbours of one kind
-are one position, whatever their number, and positions are counted instead of children.
+A list may hold only blocks, or a stem, stages of blocks and a head side by side. Neighbours of one kind form one
+position, whatever their number. Positions are counted instead of children, so that places do not depend on depth.
 """
 
 from __future__ import annotations
@@ -22,31 +22,16 @@ DIGITS = "0123456789"
 
 
 @dataclass(frozen=True)
-class Naming:
-    """How the parameters of one kind are found and called.
+class BlockPlace:
+    """The place of one child in its list.
 
     Attributes:
-        pattern: for their names.
-        role: their name without the index of a block.
-        slot: the name of their slot, or ``""`` where the pattern tells it.
-    """
-
-    pattern: str
-    role: str
-    slot: str
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where one child of a list stands.
-
-    Attributes:
-        name: of the child, which ends with a number.
-        label: what a role calls its position; ``""`` where the list has no other.
-        members: how many children its position has.
-        run: the names of its neighbours with parameters of the same shapes, itself among them.
-        number: of this run among those of its position; None where it is the only one.
-        later: names of the parameters of children that stand behind the run's first and are not of the run.
+        name: of the child; it ends with a number.
+        label: name of its position in a role; ``""`` if the list has one position.
+        members: number of children at its position.
+        run: names of the neighbours whose parameters have the same shapes, itself included.
+        number: index of this run at its position; None if it is the only one.
+        later: names of parameters in children that follow the run's first child and are not in the run.
     """
 
     name: str
@@ -58,58 +43,33 @@ class Place:
 
     @property
     def prefix(self) -> str:
-        """Its name without the number."""
+        """Return its name without the number."""
         return self.name.rstrip(DIGITS)
 
     def pattern(self, after: str) -> str:
-        """For the run's names; any number will do where no later child has such a parameter."""
+        """Return a regular expression for the run's names, with any number if no later child has such a parameter."""
         numbers = "|".join(name.removeprefix(self.prefix) for name in self.run)
         any_number = after not in self.later or (not self.label and self.number is None)
         return re.escape(self.prefix) + (LAYER if any_number else f"(?P<layer>{numbers})")
 
     def key(self) -> list[str]:
-        """What stands in a slot's name for all blocks of the run."""
+        """Return the parts of a slot's name that stand for all blocks of the run."""
         number = [] if self.number is None else [str(self.number)]
         return [*filter(None, [self.label]), *number, f"{self.prefix}*"]
 
 
-class BlockPlaces:
-    """The places of all children of all lists of a network.
+def is_list(module: nn.Module) -> bool:
+    """Return True for a list of modules; the names in a ``ModuleDict`` do not show depth."""
+    return isinstance(module, CONTAINERS) and type(module) is not nn.ModuleDict
+
+
+def find_places(module: nn.Module, by_position: bool) -> Iterator[BlockPlace]:
+    """Yield the places of a list's numbered children.
 
     Args:
-        net: the network.
-        by_position: whether only blocks of lists of equal ones are blocks of one kind.
+        module: the list.
+        by_position: if True, only equal children form one position.
     """
-
-    def __init__(self, net: nn.Module, by_position: bool = False):
-        self._places: dict[str, Place] = {}
-        self._by_position = by_position
-        for name, module in net.named_modules():
-            if isinstance(module, CONTAINERS) and type(module) is not nn.ModuleDict:  # the names of a dict are a choice
-                for place in _places(module, by_position):
-                    self._places[f"{name}.{place.name}".lstrip(".")] = place
-
-    def naming(self, name: str) -> Naming:
-        """The naming of a parameter; depth is the outermost list that holds several blocks of its kind."""
-        parts = name.split(".")
-        found = {i: place for i in range(len(parts)) if (place := self._places.get(".".join(parts[: i + 1])))}
-        several = [i for i, place in found.items() if place.members > 1 and not self._by_position]
-        whole = [i for i, place in found.items() if not place.label]
-        depth = several[0] if several else whole[-1] if whole else len(parts)
-        pattern, role, key, default = [], [], [], []
-        for i, part in enumerate(parts):
-            place, at_depth = found.get(i), i == depth
-            label = place.label if place and i <= depth else part
-            pattern.append(found[i].pattern(".".join(parts[i + 1 :])) if at_depth else re.escape(part))
-            default.append(f"{found[i].prefix}*" if at_depth else part)
-            key += found[i].key() if at_depth else [label or part]
-            role += [] if place and not place.label and i >= depth else [label or part]
-        slot = ".".join(key)
-        return Naming(r"\.".join(pattern), ".".join(role), "" if key == default else slot)
-
-
-def _places(module: nn.Module, by_position: bool) -> Iterator[Place]:
-    """The places of a list's numbered children."""
     children = dict(module.named_children())
     names = list(children)
     positions = _positions(children, by_position)
@@ -123,14 +83,15 @@ def _places(module: nn.Module, by_position: bool) -> Iterator[Place]:
                 label = "" if whole else f"{name.rstrip(DIGITS)}{count}" if folded else name
                 if name[-1] in DIGITS:
                     only = number if len(runs) > 1 else None
-                    yield Place(name, label, len(members), tuple(run), only, later)
+                    yield BlockPlace(name, label, len(members), tuple(run), only, later)
 
 
 def _positions(children: dict[str, nn.Module], by_position: bool) -> list[list[str]]:
-    """The names of the children of each position.
+    """Return the names of the children at each position.
 
-    Neighbours of one class of block are one position, also where their shapes differ, as at the start of a stage.
-    Stages and containers are so only with the same shapes; single layers only where a list of numbers holds no others.
+    Neighbours of one class of block form one position, even if their shapes differ, as at the start of a stage. Stages
+    and containers do so only if their shapes are equal. Single layers do so only if all children have numbers as names
+    and equal shapes.
     """
     shapes = {name: _shapes(child) for name, child in children.items()}
     numbered = all(name.isdigit() for name in children) or (
@@ -140,12 +101,12 @@ def _positions(children: dict[str, nn.Module], by_position: bool) -> list[list[s
         return [list(children)]
     if by_position:
         return [[name] for name in children]
-    kinds = {name: _kind(name, child) for name, child in children.items()}
+    kinds = {name: _block_kind(name, child) for name, child in children.items()}
     return [list(names) for _, names in groupby(children, lambda name: kinds[name])]
 
 
-def _kind(name: str, child: nn.Module) -> tuple[Any, ...]:
-    """Neighbours of the same kind are one position."""
+def _block_kind(name: str, child: nn.Module) -> tuple[Any, ...]:
+    """Return a key that is equal for neighbours of one position."""
     prefix = name.rstrip(DIGITS)
     if not _is_composite(child):
         return (name,)
@@ -161,12 +122,13 @@ def _is_composite(module: nn.Module) -> bool:
 
 
 def _is_block(module: nn.Module) -> bool:
-    """Whether a module is a block of a class of its own, and no stage, which holds a list of blocks."""
+    """Return True for a block of a class of its own, False for a stage, which holds a list of blocks."""
     return not isinstance(module, CONTAINERS) and not any(map(_holds_blocks, module.modules()))
 
 
 def _holds_blocks(module: nn.Module) -> bool:
-    if not isinstance(module, CONTAINERS) or type(module) is nn.ModuleDict:
+    """Return True for a list of blocks of one class."""
+    if not is_list(module):
         return False
     parts = [child for child in module.children() if _shapes(child)]
     kinds = {type(child) for child in parts}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
 from functools import partial
 from inspect import ismethod
 from typing import Any
@@ -15,40 +14,43 @@ from weit_rl.common.errors import UserError
 from weit_rl.common.seeds import seeded
 from weit_rl.core.bank import TemplateBank
 from weit_rl.core.constraints import Constraint
+from weit_rl.core.eval_mode import eval_mode
 from weit_rl.core.factors import Factors
-from weit_rl.core.forward_turn import Turn
 from weit_rl.core.parameter_map import Parameters
-from weit_rl.core.placeholder import is_stored
-from weit_rl.core.plan import Plan, Slot, stack
-from weit_rl.core.skeleton import filled, holding, skeleton
+from weit_rl.core.placeholder import is_parameter_view
+from weit_rl.core.plan import Plan, Slot
+from weit_rl.core.run_lock import RunLock
+from weit_rl.core.skeleton import fill_skeleton, holding, skeleton
+from weit_rl.core.slot_tensors import stack
 from weit_rl.core.unready_networks import refuse_meta
+
+__all__ = ["WeiT", "eval_mode"]
 
 
 class WeiT(nn.Module):
-    """Use it exactly as ``net``; gradients reach templates, scalers and free parameters through the composition.
+    """A network used exactly as ``net``, with weights composed from templates and scalers.
 
-    Its parameters are the bank's templates, the scalers and the free parameters: what is trained, and nothing else.
-    Attributes and methods of ``net`` are reachable; a method runs with the composed weights. Activation checkpointing
-    works, inside ``net`` and around it. Threads that call one WeiT wait for each other; what ``materialize`` returns
-    runs in all at once.
+    Its parameters are the bank's templates, the scalers and the free parameters. Gradients reach all of them through
+    the composition. Attributes and methods of ``net`` are available; a method runs with composed weights. Activation
+    checkpointing works, inside ``net`` and around it. Threads that call one WeiT wait for each other; the network that
+    ``materialize`` returns can run in all threads at once.
 
-    A slot whose parameters have ``requires_grad=False`` is frozen: its free parameter, or its scalers. Templates of the
-    bank are shared, so a composed weight stays what it is only where they are frozen, too.
+    If the parameters of a slot have ``requires_grad=False``, its scalers or its free parameter are frozen. The
+    templates are shared with other slots, so a composed weight is constant only if the templates are frozen too.
 
     Args:
-        net: a plain network; its free parameters and the spread of its weights are where this one starts.
-            It is copied, not changed.
+        net: a plain network; it gives the free parameters and the spread of the composed weights. It is copied.
         bank: the templates, shared with every other network made from the same bank.
-        plan: what each parameter of ``net`` is.
-        seed: draws the scalers.
+        plan: a rule for each parameter of ``net``.
+        seed: draws the scalers (default 0).
 
     Attributes:
-        net: the network inside. Its layers compose their own weights when they are called by themselves.
+        net: the network inside. If its layers are called directly, they compose their own weights.
         scalers: by slot, ``(layers, split, N, *grid)``.
         free: by slot, the parameters that are not composed, ``(layers, split, *shape)``.
 
     Raises:
-        UserError: naming the parameter the plan does not fit, or the role or tile the bank lacks.
+        UserError: naming the parameter that the plan does not fit, or the role or tile that the bank lacks.
     """
 
     def __init__(self, net: nn.Module, bank: TemplateBank, plan: Plan, seed: int = 0):
@@ -62,7 +64,7 @@ class WeiT(nn.Module):
         self.free = Parameters(free, frozen)
         self.scalers = Parameters(dict(self._fresh_scalers(full, seeded("scalers", seed))), frozen)
         self._factors = Factors(bank, self.layout, self.scalers, self.free)
-        self.net, self._turn = skeleton(net, self._factors), Turn()
+        self.net, self._lock = skeleton(net, self._factors), RunLock()
 
     def _fresh_scalers(self, full: Mapping[str, Tensor], generator: torch.Generator) -> Iterator[tuple[str, Tensor]]:
         for key, slot in self.layout.items():
@@ -77,12 +79,12 @@ class WeiT(nn.Module):
 
     @property
     def constraint(self) -> Constraint:
-        """How templates and scalers make a weight."""
+        """Return the constraint of the bank, which makes weights from templates and scalers."""
         return self.bank.constraint
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
-        """The network's own forward, with composed weights."""
-        with self._turn, holding(self.net, self.compose()) as net:
+        """Run the network's own forward with composed weights."""
+        with self._lock, holding(self.net, self.compose()) as net:
             return net(*args, **kwargs)
 
     def __getattr__(self, name: str) -> Any:
@@ -95,11 +97,15 @@ class WeiT(nn.Module):
         return partial(self._call, value) if ismethod(value) else value
 
     def _call(self, method: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        """Call a method of the network with composed weights; UserError if it writes into them."""
+        """Call a method of the network with composed weights.
+
+        Raises:
+            UserError: if the method writes into composed weights, where the values would be lost.
+        """
         weights = self.compose()
-        made = [weight for weight in weights.values() if not is_stored(weight)]
+        made = [weight for weight in weights.values() if not is_parameter_view(weight)]
         before = [weight._version for weight in made]
-        with self._turn, holding(self.net, weights):
+        with self._lock, holding(self.net, weights):
             result = method(*args, **kwargs)
         if before != [weight._version for weight in made]:
             raise UserError(
@@ -109,15 +115,15 @@ class WeiT(nn.Module):
         return result
 
     def weights(self) -> dict[str, Tensor]:
-        """Every slot's full weights, stacked ``(layers, split, *part)``, with gradients."""
+        """Compose the full weights of every slot, stacked ``(layers, split, *part)``, with gradients."""
         return self._factors.stacked()
 
     def compose(self) -> dict[str, Tensor]:
-        """Every parameter of the network by its own name, with gradients; a tied one has all its names."""
+        """Compose every parameter of the network by its own name, with gradients; a tied one has all its names."""
         return self._factors.by_name()
 
     def own(self) -> dict[str, Tensor]:
-        """The network's own factors by slot: scalers and free parameters."""
+        """Return the network's own factors by slot: scalers and free parameters."""
         return {**self.scalers, **self.free}
 
     @torch.no_grad()
@@ -127,26 +133,34 @@ class WeiT(nn.Module):
             parameter.copy_(tensors[key])
 
     def __prepare_scriptable__(self) -> nn.Module:
-        """What ``torch.jit.script`` takes, which cannot read how weights are put into the network."""
+        """Return the network that ``torch.jit.script`` compiles; it cannot compile composition."""
         return self.materialize()
 
     @torch.no_grad()
     def materialize(self) -> nn.Module:
-        """A plain network with the composed weights, independent of bank and scalers."""
+        """Return a plain network with the composed weights, independent of bank and scalers.
+
+        Raises:
+            UserError: if the network is running, in this thread or another.
+        """
         self._refuse_running()
-        return filled(self.net, self.compose())
+        return fill_skeleton(self.net, self.compose())
 
     def __getstate__(self) -> dict[str, Any]:
         self._refuse_running()
         return self.__dict__.copy()
 
     def _refuse_running(self) -> None:
-        if self._turn.depth:
+        if self._lock.depth:
             raise UserError("WeiT: is running, with composed weights inside; copy, save or materialize it afterwards")
 
 
 def _is_frozen(slot: Slot, parameters: Mapping[str, Tensor]) -> bool:
-    """Whether a slot's parameters are frozen; UserError where only some of its layers are."""
+    """Return True if a slot's parameters are frozen.
+
+    Raises:
+        UserError: if only some of its layers are.
+    """
     trained = [name for name in slot.names if parameters[name].requires_grad]
     frozen = [name for name in slot.names if not parameters[name].requires_grad]
     if trained and frozen:
@@ -155,14 +169,3 @@ def _is_frozen(slot: Slot, parameters: Mapping[str, Tensor]) -> bool:
             "freeze all its layers or none, or put a Rule without LAYER for the frozen ones first"
         )
     return not trained
-
-
-@contextmanager
-def eval_mode(net: nn.Module) -> Iterator[None]:
-    """Without dropout inside; afterwards the network is in the mode it was."""
-    was = net.training
-    net.eval()
-    try:
-        yield
-    finally:
-        net.train(was)

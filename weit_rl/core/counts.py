@@ -1,4 +1,4 @@
-"""Numbers that docs/theory.md states formulas for: what a network's factors count, cost, and bound."""
+"""Counts, FLOPs and bounds of a composed network; docs/theory.md states the formulas."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from weit_rl.core.plan import Layout
 
 
 def numbers(layout: Layout, rank: int) -> dict[str, int]:
-    """How many numbers a network has in each of its forms.
+    """Count the numbers of a network in each of its forms.
 
     Args:
         layout: of the network.
         rank: templates per role.
 
     Returns:
-        ``dense`` (all parameters), ``composed`` (those of them that are made of templates), ``free`` (the others),
-        ``scalers``, ``templates``.
+        ``dense`` (all parameters), ``composed`` (parameters made of templates), ``free`` (the other parameters),
+        ``scalers`` and ``templates``.
     """
     composed = [slot for slot in layout.values() if slot.rule.tile is not None]
     weights = sum(math.prod(slot.full_shape) for slot in composed)
@@ -34,7 +34,7 @@ def numbers(layout: Layout, rank: int) -> dict[str, int]:
 
 
 def compose_flops(layout: Layout, rank: int) -> int:
-    """Multiplications and additions that make all composed weights once: ``2 N`` for every entry of every tile."""
+    """Count the FLOPs of composing all weights once: ``2 N`` for every number of every tile."""
     composed = [slot for slot in layout.values() if slot.rule.tile is not None]
     tiles = (
         math.prod(slot.full_shape[:2]) * math.prod(slot.grid) * math.prod(slot.rule.tile or ()) for slot in composed
@@ -43,16 +43,17 @@ def compose_flops(layout: Layout, rank: int) -> int:
 
 
 def occam_bound(count: int, samples: int, bits: int = 32, delta: float = 0.05, largest: float = 1.0) -> float:
-    """How far the mean loss on independent samples can lie above the expected loss of any network of a class.
+    """Bound the gap between mean loss on independent samples and expected loss, for every network of a class.
 
-    With probability ``1 - delta`` over the samples, for all settings of ``count`` numbers of ``bits`` bits at once:
-    Hoeffding's inequality and a union over the ``2^(bits count)`` members of the class (Blumer et al. 1987).
+    With probability ``1 - delta`` over the samples, the bound holds at once for all settings of ``count`` numbers of
+    ``bits`` bits. It is Hoeffding's inequality and a union over the ``2^(bits count)`` members of the class (Blumer et
+    al. 1987).
 
     Args:
         count: numbers that are fitted to the samples.
-        samples: independent ones.
-        bits: of a number as it is stored.
-        delta: probability with which the bound may fail.
-        largest: loss lies between 0 and this.
+        samples: number of independent samples.
+        bits: bits of a stored number (default 32).
+        delta: probability that the bound fails (default 0.05).
+        largest: the loss lies between 0 and this (default 1).
     """
     return largest * math.sqrt((bits * count * math.log(2) + math.log(1 / delta)) / (2 * samples))

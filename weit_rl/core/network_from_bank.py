@@ -1,4 +1,4 @@
-"""Where a network of a new size starts from: the bank's own network, resized."""
+"""A network of a new size that starts from a bank's own network, resized."""
 
 from __future__ import annotations
 
@@ -13,11 +13,12 @@ from torch import Tensor, nn
 from weit_rl.common.errors import UserError
 from weit_rl.common.seeds import seeded
 from weit_rl.core.bank import TemplateBank
-from weit_rl.core.composed_network import WeiT, eval_mode
+from weit_rl.core.composed_network import WeiT
+from weit_rl.core.eval_mode import eval_mode
 from weit_rl.core.plan import FIXED, Layout, Plan
 from weit_rl.core.resize import resize
 
-BATCHES = 8  # by which starts are compared
+BATCHES = 8  # number of batches on which starts are compared
 
 
 def network_of_size(
@@ -29,16 +30,16 @@ def network_of_size(
     through: Sequence[Layout] = (),
     source_plan: Plan | None = None,
 ) -> WeiT:
-    """The composed network of the target's size that starts from the bank's own network.
+    """Return a composed network of the target's size that starts from the bank's own network.
 
     Args:
-        bank: pre-trained (its ``source`` holds scalers, free parameters and buffers).
+        bank: a pre-trained bank (its ``source`` holds scalers, free parameters and buffers).
         source_net: a plain network of the bank's size.
-        target: a plain network of the size wanted.
-        plan: of both.
-        seed: draws the shares of repeated inputs.
-        through: layouts of the sizes to go through on the way.
-        source_plan: of the source network, where it is another one, as ``Plan.infer`` makes of another depth.
+        target: a plain network of the wanted size.
+        plan: of both networks.
+        seed: draws the shares of repeated inputs (default 0).
+        through: layouts of intermediate sizes (default: none).
+        source_plan: plan of the source network, if it differs, as ``Plan.infer`` makes it at another depth.
 
     Raises:
         UserError: if the bank does not fit the plan.
@@ -51,35 +52,42 @@ def network_of_size(
     for before, after in pairwise(path):
         own = resize(own, before, after, bank.constraint.factored, generator)
     net.load_own(own)
-    for name, buffer in net.net.named_buffers():
+    _copy_buffers(bank, net.net)
+    return net
+
+
+def _copy_buffers(bank: TemplateBank, net: nn.Module) -> None:
+    """Copy the bank's trained buffers into a network; UserError if a shape differs."""
+    for name, buffer in net.named_buffers():
         trained = bank.source.get(f"buffer.{name}", buffer)
         if trained.shape != buffer.shape:
             raise UserError(
                 f"buffer {name}: {tuple(trained.shape)} in the bank, {tuple(buffer.shape)} here; cannot resize"
             )
         buffer.copy_(trained)
-    return net
 
 
 def starts(bank: TemplateBank, source_net: nn.Module, target: nn.Module, plan: Plan, seed: int = 0) -> list[WeiT]:
-    """The target resized straight from the bank's network, then through each narrower width that was sampled.
+    """Return candidate starts: the target resized from the full network, and through each narrower sampled width.
 
-    A width between two sampled ones may do better as the smaller one widened than as the larger one cut: nothing
-    ever trained the cut.
+    Between two sampled widths, widening the smaller one can start better than cutting the larger one, because
+    pre-training never trained that cut.
     """
     source, wanted = plan.layout(source_net), plan.layout(target)
     full = bank.card.get("size", [0])[0]
     between = [_at_width(source, width, full) for width in sampled_widths(bank) if width < full]
-    paths = [(), *((layout,) for layout in between if _widens(layout, wanted) and _of_whole_tiles(layout))]
+    paths = [(), *((layout,) for layout in between if _widens(layout, wanted) and _has_whole_tiles(layout))]
     return [network_of_size(bank, source_net, target, plan, seed, path) for path in paths]
 
 
 def sampled_widths(bank: TemplateBank) -> list[int]:
-    """The widths that pre-training sampled, narrow ones first; none where the card does not say."""
+    """Return the widths that pre-training sampled, in rising order; none if the card does not give them."""
     return sorted({int(size.partition("x")[0]) for size in bank.card.get("sizes_sampled", [])})
 
 
 def _at_width(layout: Layout, width: int, full: int) -> Layout:
+    """Return the layout at another width, with every axis that is not fixed scaled by ``width / full``."""
+
     def shape(axes: tuple[str, ...], lengths: tuple[int, ...]) -> tuple[int, ...]:
         pairs = zip(axes, lengths, strict=True)
         return tuple(length if axis == FIXED else length * width // full for axis, length in pairs)
@@ -88,25 +96,30 @@ def _at_width(layout: Layout, width: int, full: int) -> Layout:
 
 
 def _widens(layout: Layout, target: Layout) -> bool:
+    """Return True if some axis of the target is longer than in the layout."""
     return any(max(after - before for before, after in zip(layout[key].part, slot.part, strict=True)) > 0
                for key, slot in target.items() if slot.part)  # fmt: skip
 
 
-def _of_whole_tiles(layout: Layout) -> bool:
-    """Whether ``resize`` can widen it: it repeats no cropped tile."""
+def _has_whole_tiles(layout: Layout) -> bool:
+    """Return True if all tiles are whole, so that ``resize`` can widen the layout: it does not repeat cropped tiles."""
     composed = [slot for slot in layout.values() if slot.rule.tile is not None]
     return all(n % t == 0 for slot in composed for n, t in zip(slot.part, slot.rule.tile or (), strict=True))
 
 
 @torch.no_grad()
 def start_loss(net: nn.Module, loss: Callable[[Any, int], Tensor], batches: int = BATCHES) -> float:
-    """The mean loss of a network on the first batches, by which starts are compared."""
+    """Return the mean loss of a network on the first batches, on which starts are compared."""
     with eval_mode(net):
         return sum(float(loss(net, step)) for step in range(batches)) / batches
 
 
 def check_source(bank: TemplateBank, source_net: nn.Module, plan: Plan) -> None:
-    """UserError unless the bank holds the templates and the factors that a network of its own size needs."""
+    """Check that a bank holds all factors of a network of its own size, in the right shapes.
+
+    Raises:
+        UserError: naming the missing or differing slot.
+    """
     own = own_factors(bank)
     for key, wanted in WeiT(source_net, bank, plan).own().items():
         if key not in own:
@@ -117,5 +130,5 @@ def check_source(bank: TemplateBank, source_net: nn.Module, plan: Plan) -> None:
 
 
 def own_factors(bank: TemplateBank) -> dict[str, Tensor]:
-    """The scalers and free parameters of the bank's own network, by slot."""
+    """Return the scalers and free parameters of the bank's own network, by slot."""
     return {name[4:]: tensor for name, tensor in bank.source.items() if name.startswith("own.")}

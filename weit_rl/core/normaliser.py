@@ -1,7 +1,7 @@
-"""The normaliser of states that a policy carries: mean, deviation and limit of every entry, as buffers.
+"""The observation normaliser of a policy: mean, deviation and limit of every entry, as buffers.
 
-A normalised entry is ``(x - mean) / std``, and no further from 0 than its limit. Networks and banks from before there
-was a limit have none and get an infinite one where they are read, so they act as they did.
+A normalised entry is ``(x - mean) / std``, clipped to the limit. Networks and banks made before limits existed get
+infinite limits when they are read, so they act as they did.
 """
 
 from __future__ import annotations
@@ -14,41 +14,42 @@ import torch
 from torch import Tensor
 
 MEAN, STD, CLIP = "observation_mean", "observation_std", "observation_clip"
-LIMIT = 30.0  # deviations; the data that ship go to 16 by their own statistics, to 25 by those of another level
-CONSTANT = 1.0  # the deviation of an entry that never moved; no other one has it
-FLOOR = 1e-3  # what the deviation was at least in banks without limits
+LIMIT = 30.0  # deviations; shipped data reach 16 by their own statistics and 25 by those of another data level
+CONSTANT = 1.0  # the deviation given to an entry that never moved; no other entry has exactly this value
+FLOOR = 1e-3  # smallest deviation in banks that have no limits
 
 
 def unlimited(mean: Tensor) -> Tensor | None:
-    """The limits of a network that has none; None for a normaliser of pictures, which is not limited."""
+    """Return infinite limits for a network that has none; None for a normaliser of pictures, which has no limits."""
     return torch.full(mean.shape, math.inf, device=mean.device) if mean.ndim == 1 else None
 
 
 def with_limits(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The tensors of a bank or checkpoint, with infinite limits for every normaliser of states that has none."""
+    """Return the tensors of a bank or checkpoint, with infinite limits for normalisers of states that lack them."""
     means = {name.removesuffix(MEAN): tensor for name, tensor in tensors.items() if name.endswith(MEAN)}
     limits = {prefix + CLIP: unlimited(mean) for prefix, mean in means.items()}
     return {name: limit for name, limit in limits.items() if limit is not None} | dict(tensors)
 
 
 def keep_unlimited(net: Any, state: dict[str, Tensor], prefix: str, *_: Any) -> None:
-    """Hook of ``load_state_dict``: a state from before there were limits is one without limits."""
+    """Add infinite limits to a state dict that lacks limits; a hook of ``load_state_dict``."""
     limit = unlimited(net.get_buffer(MEAN))
     if limit is not None:
         state.setdefault(prefix + CLIP, limit)
 
 
 def renewed(trained: Mapping[str, Tensor], data: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], list[int]]:
-    """A trained normaliser for new data: entries it has no deviation of get the data's own.
+    """Merge a trained normaliser with that of new data: entries without a trained deviation take the data's.
 
-    What never moved before has no deviation, and in older banks one at the floor, unless it moves no more than that.
+    An entry that never moved in training has no deviation. In older banks such an entry has the smallest deviation; it
+    then counts as untrained only if it moves further in the new data.
 
     Args:
-        trained: its buffers by name, among others.
-        data: likewise, of a network with the data's own normaliser.
+        trained: tensors that include the trained normaliser's buffers.
+        data: tensors that include the buffers of a normaliser made from the new data.
 
     Returns:
-        The three buffers, and the entries whose normaliser is another one now. Nothing for pictures or other sizes.
+        The three buffers, and the indices of the entries that changed. Both are empty for pictures or if sizes differ.
     """
     names = (MEAN, STD, CLIP)
     if not all(name in part and part[name].ndim == 1 for part in (trained, data) for name in names):
@@ -56,7 +57,7 @@ def renewed(trained: Mapping[str, Tensor], data: Mapping[str, Tensor]) -> tuple[
     if trained[MEAN].shape != data[MEAN].shape:
         return {}, []
     old, new = ([part[name].detach().cpu() for name in names] for part in (trained, data))
-    limited = ~old[2].isinf()  # where there are none, a deviation of 1 is one, or no data were normalised
+    limited = ~old[2].isinf()  # without a limit, a deviation of 1 was measured, or no data were normalised
     floored = ~limited & (old[1] == torch.tensor(FLOOR))
     unknown = (limited & (old[1] == CONSTANT)) | (floored & _moves_more(old, new))
     changed = unknown & ((old[0] != new[0]) | (old[1] != new[1]))
@@ -65,6 +66,6 @@ def renewed(trained: Mapping[str, Tensor], data: Mapping[str, Tensor]) -> tuple[
 
 
 def _moves_more(old: list[Tensor], new: list[Tensor]) -> Tensor:
-    """Where new data go further from the old mean than data with a deviation at the floor could."""
+    """Return True for entries that move further from the old mean than data with the smallest deviation could."""
     spread = torch.where(new[1] == CONSTANT, 0.0, new[1])
     return torch.hypot(spread, new[0] - old[0]) > 2 * FLOOR

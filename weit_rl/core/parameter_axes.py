@@ -1,4 +1,4 @@
-"""What the axes of one parameter mean, read from the module that owns it, its shape and its name."""
+"""The axes of one parameter, read from the module that owns it, its shape and its name."""
 
 from __future__ import annotations
 
@@ -13,94 +13,94 @@ FUSED_GATES = {nn.LSTM: 4, nn.GRU: 3, nn.RNN: 1}
 TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d)
 CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, *TRANSPOSED)
 FUSED_NAMES = r"\b(\w*qkv|c_attn|in_proj|kv|\w*kv_proj|w12|\w*ada_?ln\w*|\w*gate_up\w*)(\.\d+)?\.(weight|bias)$"
-SIDE_BY_SIDE = r"\b(query_key_value|\w*qkv_proj)\.(weight|bias)$"  # of several projections, head by head or one by one
-BIAS_TABLES = r"(^|\.)(rel\w*_bias\w*|rel_pos\w*|attention_bias\w*)$"  # of attention, by distance: entries and heads
-POSITIONS = r"(^|\.)pos(ition)?(al)?_?emb\w*$"  # one row for each position
+FUSED_BY_HEAD = r"\b(query_key_value|\w*qkv_proj)\.(weight|bias)$"  # projections interleaved by head, or in sequence
+BIAS_TABLES = r"(^|\.)(rel\w*_bias\w*|rel_pos\w*|attention_bias\w*)$"  # attention biases by distance and head
+POSITIONS = r"(^|\.)pos(ition)?(al)?_?emb\w*$"  # one row per position
 
 
 @dataclass(frozen=True)
-class Meaning:
-    """What a parameter is.
+class ParameterAxes:
+    """The axes of a parameter, and whether it can be composed.
 
     Attributes:
-        named: for each axis, whether it is one of channels, which sizes change.
+        channels: for each axis, whether it counts channels, which sizes change.
         fan_in: the axis that is summed over, or None.
-        split: fused parts along the first axis.
-        weight: whether it may be composed.
-        doubt: why this is a guess, or ``""``.
+        split: number of fused parts along the first axis.
+        composable: True if the parameter may be composed.
+        doubt: why the reading is a guess, or ``""``.
     """
 
-    named: tuple[bool, ...]
+    channels: tuple[bool, ...]
     fan_in: int | None = None
     split: int = 1
-    weight: bool = False
+    composable: bool = False
     doubt: str = ""
 
 
-def meaning(name: str, module: nn.Module, p: Tensor, halves: Set[int] = frozenset()) -> Meaning:
-    """What a parameter of a module is; with a doubt where that cannot be told.
+def read_axes(name: str, module: nn.Module, p: Tensor, gated: Set[int] = frozenset()) -> ParameterAxes:
+    """Read the axes of a parameter; the result has a doubt if they are ambiguous.
 
     Args:
         name: the parameter's whole name.
-        module: the one that owns it, of a parametrised weight the one whose weight it makes.
+        module: the module that owns it; for a parametrised weight, the module whose weight it makes.
         p: the parameter.
-        halves: of :func:`halved`, for the network (default: none).
+        gated: result of :func:`gated_layers` for the network (default: none).
     """
     if p.ndim <= 1:
-        found = Meaning((True,) * p.ndim)
+        found = ParameterAxes((True,) * p.ndim)
     elif isinstance(module, nn.Embedding):
-        return Meaning((False, True))
+        return ParameterAxes((False, True))
     else:
-        found = _weight(module, p) or _free(name, p)
-    return _fused(name, module, p, found, id(module) in halves)
+        found = _layer_weight(module, p) or _free_parameter(name, p)
+    return _split_fused(name, module, p, found, id(module) in gated)
 
 
-def _weight(module: nn.Module, p: Tensor) -> Meaning | None:
-    """A weight of a layer that is known."""
+def _layer_weight(module: nn.Module, p: Tensor) -> ParameterAxes | None:
+    """Read the weight of a known layer; None for other parameters."""
     kernel = (False,) * (p.ndim - 2)
     if isinstance(module, CONVOLUTIONS) and p.ndim == module.weight.ndim:
         if module.groups == 1:
-            return Meaning((True, True, *kernel), 0 if isinstance(module, TRANSPOSED) else 1, weight=True)
+            return ParameterAxes((True, True, *kernel), 0 if isinstance(module, TRANSPOSED) else 1, composable=True)
         if module.groups == module.in_channels == module.out_channels:
-            return Meaning((True, False, *kernel), weight=True)
+            return ParameterAxes((True, False, *kernel), composable=True)
         return None
     if isinstance(module, nn.Linear | nn.MultiheadAttention) or _gates(module):
-        return Meaning((True, True), 1, weight=True) if p.ndim == 2 else None
+        return ParameterAxes((True, True), 1, composable=True) if p.ndim == 2 else None
     if _is_conv1d(module) and p.ndim == 2:
-        return Meaning((True, True), 0, weight=True)
+        return ParameterAxes((True, True), 0, composable=True)
     return None
 
 
-def _free(name: str, p: Tensor) -> Meaning:
-    """A parameter of a module's own: channels, tokens and tables are told by their shapes and names."""
-    if sum(length > 1 for length in p.shape) <= 1:  # such as a layer's scales, (C, 1, 1)
-        return Meaning(tuple(length > 1 for length in p.shape))
+def _free_parameter(name: str, p: Tensor) -> ParameterAxes:
+    """Read a module's own parameter: its shape and name show channels, tokens and tables."""
+    if sum(length > 1 for length in p.shape) <= 1:  # such as the scales of a layer, (C, 1, 1)
+        return ParameterAxes(tuple(length > 1 for length in p.shape))
     if re.search(BIAS_TABLES, name):
-        return Meaning((False,) * p.ndim)
+        return ParameterAxes((False,) * p.ndim)
     if (p.ndim == 3 and p.shape[0] == 1) or (p.ndim == 2 and re.search(POSITIONS, name)):
-        return Meaning((*(False,) * (p.ndim - 1), True))
-    return Meaning((False,) * p.ndim, doubt="has axes that cannot be told")
+        return ParameterAxes((*(False,) * (p.ndim - 1), True))
+    return ParameterAxes((False,) * p.ndim, doubt="has axes whose meaning is ambiguous")
 
 
-def _fused(name: str, module: nn.Module, p: Tensor, found: Meaning, halved: bool) -> Meaning:
-    """The same for a parameter whose axis of outputs holds several parts."""
+def _split_fused(name: str, module: nn.Module, p: Tensor, found: ParameterAxes, is_gated: bool) -> ParameterAxes:
+    """Adjust the axes of a parameter whose output axis holds several parts."""
     leaf = name.rpartition(".")[2]
     outputs = 1 if _is_conv1d(module) and p.ndim == 2 else 0
-    beside = replace(found, named=tuple(n and i != outputs for i, n in enumerate(found.named)))
+    fixed_outputs = replace(found, channels=tuple(n and i != outputs for i, n in enumerate(found.channels)))
     if (gates := _gates(module)) and leaf != "weight_hr":
         return replace(found, split=gates)
     if isinstance(module, nn.MultiheadAttention) and leaf.startswith("in_proj"):
         return replace(found, split=3)
     fused = re.search(FUSED_NAMES, name, re.IGNORECASE)
-    if _is_conv1d(module):  # its outputs are the second axis, which a split cannot take apart
-        return beside if fused else found
-    if re.search(SIDE_BY_SIDE, name, re.IGNORECASE):
-        return beside
+    if _is_conv1d(module):  # its outputs are the second axis, and split divides the first
+        return fixed_outputs if fused else found
+    if re.search(FUSED_BY_HEAD, name, re.IGNORECASE):
+        return fixed_outputs
     if not fused:
-        return beside if halved else found
+        return fixed_outputs if is_gated else found
     if isinstance(module, nn.Linear) and "qkv" in fused[0].lower() and module.out_features == 3 * module.in_features:
         return replace(found, split=3)
-    return replace(beside, doubt="looks fused, but into how many parts cannot be told")
+    return replace(fixed_outputs, doubt="looks fused, but its number of parts is ambiguous")
 
 
 def _gates(module: nn.Module) -> int:
@@ -108,12 +108,12 @@ def _gates(module: nn.Module) -> int:
 
 
 def _is_conv1d(module: nn.Module) -> bool:
-    """Whether it is the layer of GPT-2, a linear one whose weight is ``(in, out)``."""
+    """Return True for GPT-2's linear layer, whose weight is ``(in, out)``."""
     return type(module).__name__ == "Conv1D" and hasattr(module, "nf")
 
 
-def halved(net: nn.Module) -> set[int]:
-    """The ids of linear layers that make two parts side by side, as gated units do.
+def gated_layers(net: nn.Module) -> set[int]:
+    """Return the ids of linear layers that make two parts side by side, as gated units do.
 
     The next linear layer takes half of their outputs, and no layer takes all.
     """
@@ -123,7 +123,10 @@ def halved(net: nn.Module) -> set[int]:
     return {id(layer) for layer, after in pairs if layer.out_features == 2 * after.in_features}
 
 
-def both_ways(net: nn.Module) -> set[int]:
-    """The lengths of axes that hold a recurrent layer's two directions side by side: no width may repeat them."""
+def bidirectional_lengths(net: nn.Module) -> set[int]:
+    """Return the lengths of axes that hold both directions of a recurrent layer.
+
+    Such axes are fixed, because repeating them for a wider network would mix the directions.
+    """
     layers = [m for m in net.modules() if isinstance(m, nn.RNNBase) and m.bidirectional]
     return {2 * (layer.proj_size or layer.hidden_size) for layer in layers}

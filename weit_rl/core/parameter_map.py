@@ -1,4 +1,4 @@
-"""Trainable tensors by name, as a module."""
+"""A module that maps names to trainable tensors."""
 
 from __future__ import annotations
 
@@ -10,29 +10,30 @@ from torch import Tensor, nn
 class Parameters(nn.Module, Mapping[str, nn.Parameter]):
     """A read-only mapping of names to parameters; unlike ``torch.nn.ParameterDict`` it takes any name.
 
-    Slots and roles are called after a network's own parameters: such names hold dots and may be ``values`` or ``keys``.
+    Slots and roles are named after a network's own parameters. Such names contain dots, and may be ``values`` or
+    ``keys``.
 
     Args:
         tensors: become parameters, in their order.
-        frozen: names of those that are not trained.
+        frozen: names of parameters that are not trained (default: none).
     """
 
-    __eq__, __hash__ = object.__eq__, object.__hash__  # a module is itself, whatever it holds
+    __eq__, __hash__ = object.__eq__, object.__hash__  # modules compare by identity, mappings would by content
 
     def __init__(self, tensors: Mapping[str, Tensor], frozen: Collection[str] = ()):
         super().__init__()
-        # torch lets no dot into a name; the slash in front keeps it from meeting an attribute of the module.
+        # torch allows no dots in names; the slash in front avoids the names of the module's attributes.
         self._keys = {name: "/" + name.replace(".", "/") for name in tensors}
         for name, tensor in tensors.items():
             self.register_parameter(self._keys[name], nn.Parameter(tensor, requires_grad=name not in frozen))
 
     def __getitem__(self, name: str) -> nn.Parameter:
-        parameter = self._parameters[self._keys[name]]  # get_parameter takes long, and every step asks for all
+        parameter = self._parameters[self._keys[name]]  # get_parameter is slow, and every step reads all
         assert parameter is not None
         return parameter
 
     def tie(self, name: str, parameter: nn.Parameter) -> None:
-        """Let another module's parameter stand under a name: the two train it together."""
+        """Register another module's parameter under a name, so that both modules train it."""
         self.register_parameter(self._keys[name], parameter)
 
     def __iter__(self) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""What stands in a network where a parameter was that is composed: never zeros."""
+"""Placeholders that stand in a network for composed parameters, and compose them when they are used."""
 
 from __future__ import annotations
 
@@ -12,43 +12,47 @@ from torch.utils._pytree import tree_map_only
 from weit_rl.common.errors import UserError
 
 
-class Weights(Protocol):
-    """Where a placeholder finds its weight."""
+class WeightSource(Protocol):
+    """An object from which a placeholder gets its weight."""
 
     def one(self, name: str) -> Tensor:
-        """The parameter of that name, composed now, with gradients."""
+        """Compose the parameter of that name, with gradients."""
         ...
 
 
 class Placeholder:
-    """An object in the place of a parameter, outside the runs that put composed weights there.
+    """An object in the place of a composed parameter, except during runs, which put the composed weight there.
 
-    It composes its own weight whenever torch computes with it. So activation checkpointing, which runs layers again in
-    the backward pass, and calls of the inner network or of its layers are right, only slower.
+    It composes its own weight whenever torch computes with it. So two uses are correct, only slower: activation
+    checkpointing, which runs layers again in the backward pass, and direct calls of the inner network or its layers.
 
     Args:
         name: of the parameter in the network.
-        like: the parameter; only its shape and whether it is trained are kept.
-        weights: where it finds its weight; None for a network that has weights only while :func:`run_as` runs it.
+        like: the parameter; only its shape and ``requires_grad`` are kept.
+        weights: composes the weight; None (default) for a network that has weights only while :func:`run_as` runs it.
     """
 
-    def __init__(self, name: str, like: Tensor, weights: Weights | None = None):
+    def __init__(self, name: str, like: Tensor, weights: WeightSource | None = None):
         self.name, self.shape, self.ndim = name, like.shape, like.ndim
         self.requires_grad, self._weights = like.requires_grad, weights
 
     def tensor(self) -> Tensor:
-        """The weight, composed now; UserError where there is none."""
+        """Compose the weight.
+
+        Raises:
+            UserError: if the placeholder has no source of weights.
+        """
         if self._weights is None:
             raise UserError(
-                f"parameter {self.name}: its weights are gone when the network has run; "
+                f"parameter {self.name}: its weights exist only while the network runs; "
                 "switch off activation checkpointing, which runs it again in the backward pass"
             )
-        with saved_tensors_hooks(_same, _same):  # what composing saves is no business of a checkpoint's hooks
+        with saved_tensors_hooks(_unchanged, _unchanged):  # hides what composing saves from a checkpoint's hooks
             return self._weights.one(self.name)
 
     @classmethod
     def __torch_function__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """What torch calls instead of any function of its own that a placeholder is given to."""
+        """Replace placeholders by their weights in any torch function."""
         if args and isinstance(args[0], cls) and _writes(func.__name__):
             args[0]._refuse_writing()
         args, kwargs = tree_map_only(cls, cls.tensor, (args, kwargs or {}))
@@ -72,23 +76,24 @@ class Placeholder:
         return f"Placeholder({self.name}, {tuple(self.shape)})"
 
     def _refuse_writing(self) -> None:
-        if not is_stored(self.tensor()):
+        if not is_parameter_view(self.tensor()):
             raise UserError(
-                f"parameter {self.name}: is composed, so that nothing can be written into it; "
+                f"parameter {self.name}: is composed, so a value written into it would be lost; "
                 "write before WeiT(net, ...) or into what materialize() returns"
             )
 
 
-def is_stored(weight: Tensor) -> bool:
-    """Whether a weight is a part of a parameter, so that what is written into it stays."""
+def is_parameter_view(weight: Tensor) -> bool:
+    """Return True if a weight is a view of a parameter, so that values written into it are kept."""
     return isinstance(weight._base, nn.Parameter)
 
 
 def _writes(name: str) -> bool:
+    """Return True for the name of a function or attribute that writes into its tensor."""
     return name in ("data", "__set__", "__setitem__") or (name.endswith("_") and not name.endswith("__"))
 
 
-def _same(tensor: Tensor) -> Tensor:
+def _unchanged(tensor: Tensor) -> Tensor:
     return tensor
 
 

@@ -1,24 +1,24 @@
-"""Which parameters of a network are composed from templates, and what their axes mean.
+"""Plans: which parameters of a network are composed from templates, and what their axes mean.
 
-A :class:`Plan` is an ordered list of :class:`Rule`; the first whose pattern matches a parameter's name holds.
-Parameters that differ only in their layer form one :class:`Slot`; everything later works on slots, whose
-tensors are stacked: ``(layers, split, *part)`` where ``part`` is one parameter with its fused parts taken apart.
+A :class:`Plan` is an ordered list of :class:`Rule`; the first rule whose pattern matches a parameter's name applies.
+Parameters that differ only in their layer form one :class:`Slot`. A slot's tensor is stacked,
+``(layers, split, *part)``, where ``part`` is one parameter with its fused parts taken apart.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-import torch
 from torch import Tensor, nn
 
 from weit_rl.common.errors import UserError
 from weit_rl.core.rules import FIXED, HEAD, HEADS, LAYER, STREAM, Layout, Rule, Slot
+from weit_rl.core.slot_tensors import stack, unstack
 from weit_rl.core.unready_networks import refuse_unready
 
-__all__ = ["FIXED", "HEAD", "HEADS", "LAYER", "STREAM", "Layout", "Plan", "Rule", "Slot"]
+__all__ = ["FIXED", "HEAD", "HEADS", "LAYER", "STREAM", "Layout", "Plan", "Rule", "Slot", "stack", "unstack"]
 
 
 @dataclass(frozen=True)
@@ -28,12 +28,12 @@ class Plan:
     rules: tuple[Rule, ...]
 
     def layout(self, net: nn.Module) -> dict[str, Slot]:
-        """The slots of a network, checked.
+        """Return the slots of a network, by name.
 
         A tied parameter belongs to one slot, under the first of its names.
 
         Raises:
-            UserError: naming the parameter that no rule matches, or that its rule does not fit.
+            UserError: naming the parameter that no rule matches, or whose axes its rule does not fit.
         """
         refuse_unready(net)
         groups: dict[str, list[tuple[int, str, Tensor]]] = {}
@@ -46,22 +46,22 @@ class Plan:
             key = rule.slot or starred
             groups.setdefault(key, []).append((int(match["layer"]) if has_layer else 0, name, parameter))
             rules[key] = (rule, has_layer)
-        ties = _ties(net)
-        return {key: _slot(key, *rules[key], members, ties) for key, members in groups.items()}
+        ties = _find_ties(net)
+        return {key: _make_slot(key, *rules[key], members, ties) for key, members in groups.items()}
 
     def tiles(self) -> dict[str, tuple[tuple[int, ...], float]]:
-        """The tile and the standard deviation of fresh templates of every composed role."""
+        """Return the tile, and the standard deviation of fresh templates, of every composed role."""
         return {rule.role: (rule.tile, rule.std) for rule in self.rules if rule.tile is not None}
 
     def with_tiles(self, tiles: Mapping[str, tuple[int, ...]]) -> Plan:
-        """This plan with the tiles of some composed roles replaced."""
+        """Return this plan with the tiles of some composed roles replaced."""
         rules = (
             rule if rule.tile is None else replace(rule, tile=tiles.get(rule.role, rule.tile)) for rule in self.rules
         )
         return Plan(tuple(rules))
 
     def whole(self, net: nn.Module) -> Plan:
-        """This plan with tiles that are a role's whole weight in ``net`` (the longest along each axis)."""
+        """Return this plan with tiles as large as a role's weights in ``net`` (the longest along each axis)."""
         tiles: dict[str, tuple[int, ...]] = {}
         for slot in self.layout(net).values():
             if slot.rule.tile is not None:
@@ -72,25 +72,25 @@ class Plan:
     def infer(cls, net: nn.Module, tile: int = 32, rules: tuple[Rule, ...] = (), by_position: bool = False) -> Plan:
         """Make a plan for any network from the types and shapes of its modules.
 
-        Equal blocks of a list share their roles, however many there are, so that the plans of two sizes of a family
-        name the same roles. An axis shorter than one tile is fixed: take a tile that the smallest size holds.
+        Equal blocks of a list share their roles, whatever their number, so the plans of two sizes of a family have the
+        same roles. An axis shorter than one tile is fixed, so choose a tile that fits into the smallest size.
 
         Args:
-            net: the network; its linear and convolution weights at least one tile large are composed.
+            net: the network; its linear and convolution weights of at least one tile are composed.
             tile: edge of a template (default 32); kernel axes stay whole.
-            rules: rules of your own, tried first.
-            by_position: give the blocks of a list roles of their own unless all are equal. Older banks of networks
-                such as ResNet have such roles.
+            rules: rules of your own, tried first (default: none).
+            by_position: give the blocks of a list roles of their own unless all are equal (default False). Older banks
+                of networks such as ResNet have such roles.
 
         Raises:
-            UserError: naming all parameters whose axes cannot be told, with a rule to copy for each.
+            UserError: naming all parameters whose axes are ambiguous, with a rule to copy for each.
         """
         from weit_rl.core.plan_inference import infer_rules
 
         return cls((*rules, *infer_rules(net, tile, cls(rules).covers, by_position)))
 
     def covers(self, name: str) -> bool:
-        """Whether some rule matches this parameter's name."""
+        """Return True if a rule matches this parameter's name."""
         return any(re.fullmatch(rule.pattern, name) for rule in self.rules)
 
     def _match(self, name: str) -> tuple[Rule, re.Match[str]]:
@@ -102,30 +102,8 @@ class Plan:
         )
 
 
-def stack(tensors: Mapping[str, Tensor], layout: Layout) -> dict[str, Tensor]:
-    """Named parameters to stacked slots: ``{slot: (layers, split, *part)}``."""
-    return {
-        key: torch.stack([tensors[name] for name in slot.names]).reshape(slot.full_shape)
-        for key, slot in layout.items()
-    }
-
-
-def unstack(tensors: Mapping[str, Tensor], layout: Layout) -> dict[str, Tensor]:
-    """Stacked slots to named parameters: the inverse of :func:`stack`; a tied parameter has all its names."""
-    return named({key: tensors[key].reshape(-1, *slot.shape).unbind(0) for key, slot in layout.items()}, layout)
-
-
-def named(layers: Mapping[str, Sequence[Tensor]], layout: Layout) -> dict[str, Tensor]:
-    """The layers of every slot by the parameters' names; a tied parameter has all its names."""
-    tensors: dict[str, Tensor] = {}
-    for key, slot in layout.items():
-        tensors.update(zip(slot.names, layers[key], strict=True))
-        tensors.update({alias: tensors[name] for alias, name in slot.ties})
-    return tensors
-
-
-def _ties(net: nn.Module) -> list[tuple[str, str]]:
-    """Every further name of a parameter, with its first one."""
+def _find_ties(net: nn.Module) -> list[tuple[str, str]]:
+    """Return every further name of a parameter, with its first name."""
     firsts: dict[int, str] = {}
     every = net.named_parameters(remove_duplicate=False)
     pairs = ((name, firsts.setdefault(id(parameter), name)) for name, parameter in every)
@@ -143,7 +121,7 @@ def _check(name: str, parameter: Tensor, rule: Rule) -> None:
         )
 
 
-def _slot(
+def _make_slot(
     key: str, rule: Rule, stacked: bool, members: list[tuple[int, str, Tensor]], ties: list[tuple[str, str]]
 ) -> Slot:
     members = sorted(members, key=lambda member: member[0])

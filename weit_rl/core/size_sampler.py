@@ -1,4 +1,4 @@
-"""Structured masks: which networks a pre-training step trains (the cutting itself is ``resize``'s)."""
+"""The sampler of sub-network sizes for pre-training steps; ``resize`` cuts the networks."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from weit_rl.common.errors import UserError
 from weit_rl.common.registry import Registry
 from weit_rl.common.sizes import Size
 
-Rule = Callable[[random.Random, list[Size], Size], list[Size]]
-RULES: Registry[Rule] = Registry("masks")
+SamplingRule = Callable[[random.Random, list[Size], Size], list[Size]]
+RULES: Registry[SamplingRule] = Registry("masks")
 RULES.add("drawn", lambda rng, sizes, full: rng.sample(sizes, min(2, len(sizes))))
 RULES.add("one", lambda rng, sizes, full: [rng.choice(sizes)])
 RULES.add("full", lambda rng, sizes, full: list(dict.fromkeys([full, rng.choice(sizes)])))
@@ -18,17 +18,17 @@ RULES.add("none", lambda rng, sizes, full: [full])
 
 
 class Masks:
-    """Draws networks from a grid of widths and depths; the same step always draws the same ones.
+    """A sampler of network sizes from a grid of widths and depths; a step always draws the same sizes.
 
     Args:
-        widths: sampled widths, channels.
-        depths: sampled depths, blocks.
-        full: the network that is cut; no sampled size may exceed it.
-        seed: of the draws.
-        rule: ``"drawn"`` (default) trains two different sizes of the grid a step, all equally often; ``"one"`` a single
-            one, which for the same FLOPs sees about twice as many batches; ``"full"`` the full network and one of the
-            grid, which lets the full one learn its data by heart while the others still learn; ``"none"`` the full
-            network alone.
+        widths: sampled widths, in channels.
+        depths: sampled depths, in blocks.
+        full: size of the network that is cut; no sampled size may exceed it.
+        seed: of the draws (default 0).
+        rule: how sizes are drawn (default ``"drawn"``). ``"drawn"`` trains two different sizes of the grid each step,
+            all equally often. ``"one"`` trains one size, so the same FLOPs see about twice as many batches. ``"full"``
+            trains the full network and one size of the grid; the full network may overfit while the others still learn.
+            ``"none"`` trains the full network alone.
 
     Raises:
         UserError: if a grid is empty, a size exceeds the full one, or the rule is unknown.
@@ -45,5 +45,5 @@ class Masks:
                 raise UserError(f"sampled size {size} is larger than the full network {full}")
 
     def draw(self, step: int) -> list[Size]:
-        """The sizes a step trains."""
+        """Return the sizes that a step trains."""
         return self.rule(random.Random(f"{self.seed}/{step}"), self.sizes, self.full)

@@ -1,9 +1,9 @@
 """The best templates of given weights, in closed form (Van Loan and Pitsianis 1993).
 
-Written with its tiles as rows, ``W = sum_n kron(S[n], T[n])`` is a matrix of rank N: scalers times templates. So the
-best N templates of any stack of weights are the first N right singular vectors of all their tiles, the best scalers the
+With its tiles as rows, ``W = sum_n kron(S[n], T[n])`` is a matrix of rank N: scalers times templates. So the best N
+templates of any stack of weights are the first N right singular vectors of all their tiles. The best scalers are the
 projections on them, and the squared error is the sum of the squared singular values left out. Weights that do not
-divide into tiles are filled up with zeros, which composing crops again.
+divide into tiles are padded with zeros, which composing crops again.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ import torch.nn.functional as F
 from torch import Tensor
 
 
-def rearranged(weights: Tensor, tile: tuple[int, ...]) -> Tensor:
-    """Every tile of a stack as a row.
+def tile_rows(weights: Tensor, tile: tuple[int, ...]) -> Tensor:
+    """Rearrange a stack of weights so that every tile is a row.
 
     Args:
         weights: ``(*leading, *part)``, such as a slot's ``(layers, split, *part)``.
         tile: one to four lengths, one per axis of ``part``.
 
     Returns:
-        ``(leading..., tiles of a weight, prod(tile))`` with the leading axes in one: ``(batch, tiles, entries)``.
+        ``(batch, tiles of a weight, prod(tile))``, where ``batch`` is the product of the leading axes.
     """
     axes = len(tile)
     x = weights.flatten(0, -axes - 1) if weights.ndim > axes else weights.unsqueeze(0)
@@ -37,17 +37,17 @@ def rearranged(weights: Tensor, tile: tuple[int, ...]) -> Tensor:
 
 
 def spectrum(weights: Sequence[Tensor], tile: tuple[int, ...]) -> Tensor:
-    """The singular values, largest first, of all tiles of a role's weights (one stack per slot)."""
+    """Return the singular values, largest first, of all tiles of a role's weights (one stack per slot)."""
     return torch.linalg.svdvals(_rows(weights, tile))
 
 
 def best_templates(weights: Sequence[Tensor], tile: tuple[int, ...], rank: int) -> Tensor:
-    """The templates that leave the least squared error in a role's weights.
+    """Return the templates that leave the least squared error in a role's weights.
 
     Args:
         weights: the role's stacks, one per slot.
         tile: shape of a template.
-        rank: how many are wanted; there are never more than a tile has entries, or the role tiles.
+        rank: number of templates; at most the entries of a tile, and the tiles of the role.
 
     Returns:
         ``(N, *tile)`` in double precision, orthonormal.
@@ -56,16 +56,16 @@ def best_templates(weights: Sequence[Tensor], tile: tuple[int, ...], rank: int) 
 
 
 def project(weights: Tensor, templates: Tensor) -> Tensor:
-    """The best scalers ``(*leading, N, *grid)`` of a stack ``(*leading, *part)`` on orthonormal templates."""
+    """Return the best scalers ``(*leading, N, *grid)`` of a stack ``(*leading, *part)`` for orthonormal templates."""
     tile = tuple(templates.shape[1:])
     leading, part = weights.shape[: -len(tile)], weights.shape[weights.ndim - len(tile) :]
     grid = [math.ceil(length / edge) for length, edge in zip(part, tile, strict=True)]
-    scalers = rearranged(weights.to(templates), tile) @ templates.flatten(1).T  # (batch, tiles, N)
+    scalers = tile_rows(weights.to(templates), tile) @ templates.flatten(1).T  # (batch, tiles, N)
     return scalers.transpose(1, 2).reshape(*leading, len(templates), *grid)
 
 
 def rank_for(values: Tensor, energy: float) -> int:
-    """The smallest number of templates that keeps a share of the energy, the sum of squares.
+    """Return the smallest number of templates that keeps a share of the energy, the sum of squares.
 
     Args:
         values: singular values, largest first.
@@ -76,4 +76,4 @@ def rank_for(values: Tensor, energy: float) -> int:
 
 
 def _rows(weights: Sequence[Tensor], tile: tuple[int, ...]) -> Tensor:
-    return torch.cat([rearranged(stack.double(), tile).flatten(0, 1) for stack in weights])
+    return torch.cat([tile_rows(stack.double(), tile).flatten(0, 1) for stack in weights])

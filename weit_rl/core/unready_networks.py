@@ -1,4 +1,4 @@
-"""Networks that cannot be composed as they are: parameters without a shape or values, or made anew by a hook."""
+"""Checks for networks that cannot be composed yet: parameters without shapes or values, or weights made by hooks."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from torch.nn.parameter import UninitializedParameter
 
 from weit_rl.common.errors import UserError
 
-HOOKED = ("_v", "_orig")  # what torch's older weight_norm, and its spectral_norm and pruning, call a weight
+HOOKED = ("_v", "_orig")  # suffixes that torch's older weight_norm, its spectral_norm and pruning give a weight
 
 
 def refuse_unready(net: nn.Module) -> None:
-    """Refuse a network whose parameters are not there yet, or whose weights are no parameters.
+    """Refuse a network with uninitialised parameters, or with weights that a hook makes.
 
     Raises:
         UserError: naming the parameter, and what to call first.
@@ -30,7 +30,7 @@ def refuse_unready(net: nn.Module) -> None:
 
 
 def refuse_meta(net: nn.Module, bank: nn.Module) -> None:
-    """Refuse a network on the meta device for a bank that has values.
+    """Refuse a network on the meta device, unless the bank is there too.
 
     Raises:
         UserError: naming the parameter, and what to call first.

@@ -1,48 +1,59 @@
-"""Composition on a CPU: matrix products on pieces that stay in a core's cache, each moved to its place from there.
-
-A product makes tiles one after the other, while in the weight their rows alternate. For whole weights at a time,
-product and move would each go through main memory. Small networks are bound by the calls into torch, so there are few:
-entries are stacked, and what a piece holds is taken apart by one call.
-"""
+"""The CPU backend: ``weit_rl::compose`` and its gradient, by matrix products that fit a core's cache."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
-from weit_rl.kernels.grouping import Group
-from weit_rl.kernels.pieces import Piece, pieces
-from weit_rl.kernels.tiling import Tiling
-
-FEW = 8  # templates up to which moving costs more than small products that write in place
-LONG = 8192  # numbers of a row of tiles from which such products are large enough
+from weit_rl.kernels import cpu_chunked_products as products
+from weit_rl.kernels.entry_groups import Group, group_entries
+from weit_rl.kernels.reference import compose_reference, scaler_gradient, tiles_as_rows
 
 
-def weights(group: Group, scalers: Sequence[Tensor], templates: Tensor, dtype: torch.dtype) -> list[Tensor]:
-    """The weights of a group's entries.
-
-    Args:
-        group: its form must not be None.
-        scalers: of each entry ``(batch, N, *grid)``.
-        templates: of the group's role ``(N, *tile)``.
-        dtype: of the weights.
-
-    Returns:
-        For each entry ``(batch * grid[0] * tile[0], ...)``, contiguous.
-    """
-    form = group.form
-    assert form is not None
-    t, stacked = _stacked(group, form, scalers, templates)
-    if dtype == group.sums and form.height == 1:
-        return _in_order(group, form, stacked, t)
-    if dtype == group.sums and group.n <= FEW and form.row >= LONG:
-        return _in_rows(group, form, stacked, t)
-    return _in_pieces(group, form, stacked, t, dtype)
+def compose_cpu_chunked(
+    scalers: Sequence[Tensor], templates: Sequence[Tensor], roles: Sequence[int], dtype: torch.dtype | None = None
+) -> list[Tensor]:
+    """Compose all weights of a call; arguments and result are those of :func:`weit_rl.kernels.operator.compose`."""
+    weights: dict[int, Tensor] = {}
+    for group in group_entries(scalers, templates, roles):
+        own, t = [scalers[k] for k in group.entries], templates[group.role]
+        if group.form is None:
+            made = compose_reference(own, [t], [0] * len(own), dtype)
+        else:
+            made = products.group_weights(group, own, t, dtype or group.dtype)
+        weights.update(zip(group.entries, made, strict=True))
+    return [weights[k] for k in range(len(scalers))]
 
 
-def gradients(
+def gradients_cpu_chunked(
+    grads: Sequence[Tensor],
+    scalers: Sequence[Tensor],
+    templates: Sequence[Tensor],
+    roles: Sequence[int],
+    of_scalers: bool,
+    of_templates: bool,
+) -> list[Tensor]:
+    """Compute the gradients that :func:`weit_rl.kernels.reference.gradients_reference` defines."""
+    into: dict[int, Tensor] = {}
+    totals: list[Tensor | None] = [None] * len(templates)
+    for group in group_entries(scalers, templates, roles):
+        own, t = [scalers[k] for k in group.entries], templates[group.role]
+        upstream = [grads[k].contiguous() for k in group.entries]
+        if of_templates and totals[group.role] is None:
+            totals[group.role] = t.new_zeros(t.shape[0], t[0].numel(), dtype=group.sums)
+        gradients = _untiled_gradients if group.form is None else products.group_gradients
+        parts = gradients(group, upstream, own, t, of_scalers, totals[group.role])
+        into.update(zip(group.entries, parts, strict=False))  # parts is empty unless of_scalers
+    shared = (
+        t.new_zeros(t.shape) if total is None else total.to(t.dtype).view_as(t)
+        for t, total in zip(templates, totals, strict=True)
+    )
+    return [*(into[k] for k in range(len(into))), *(shared if of_templates else ())]
+
+
+def _untiled_gradients(
     group: Group,
     grads: Sequence[Tensor],
     scalers: Sequence[Tensor],
@@ -50,110 +61,12 @@ def gradients(
     of_scalers: bool,
     total: Tensor | None,
 ) -> list[Tensor]:
-    """What reaches scalers and templates from the contiguous gradients of :func:`weights`.
-
-    Args:
-        total: where the templates' part is added, ``(N, prod(tile))``; None if it is not wanted.
-
-    Returns:
-        The gradient of each entry's scalers, or nothing unless ``of_scalers``.
-    """
-    form = group.form
-    assert form is not None
-    t, stacked = _stacked(group, form, scalers, templates)
-    result = torch.empty_like(stacked) if of_scalers else None
-    for piece, tiles in _gathered(group, form, grads):
-        if result is not None:
-            torch.bmm(t.expand(piece.number, -1, -1), tiles.transpose(1, 2), out=_part(result, piece, form))
+    """Do what ``group_gradients`` does for a group whose weights are no matrix of tiles."""
+    into, t = [], templates.to(group.sums)
+    for grad, s in zip(grads, scalers, strict=True):
+        tiles = tiles_as_rows(grad.to(group.sums), group.batch, group.grid, group.tile)
+        if of_scalers:
+            into.append(scaler_gradient(tiles, t).to(group.dtype).view_as(s))
         if total is not None:
-            total.addbmm_(_part(stacked, piece, form), tiles)
-    if result is None:
-        return []
-    return _apart(result.view(-1, group.n, *group.grid).to(group.dtype), group.batch)
-
-
-def _stacked(group: Group, form: Tiling, scalers: Sequence[Tensor], templates: Tensor) -> tuple[Tensor, Tensor]:
-    """Templates ``(N, size)`` and scalers ``(weights, N, tiles)`` of all entries, in the dtype of sums."""
-    together = scalers[0] if len(scalers) == 1 else torch.cat(scalers)  # type: ignore[arg-type]
-    t, s = templates.reshape(group.n, form.size), together.reshape(-1, group.n, form.tiles)
-    return t if group.shared_dtype == group.sums else t.to(group.sums), s if group.dtype == group.sums else s.to(
-        group.sums
-    )
-
-
-def _apart(entries: Tensor, batch: int) -> list[Tensor]:
-    """Entries as contiguous tensors of their own: what an operator returns must not share memory."""
-    return list(torch.split_copy(entries, batch))  # type: ignore[call-overload, func-returns-value]
-
-
-def _part(scalers: Tensor, piece: Piece, form: Tiling) -> Tensor:
-    """A piece's part of stacked scalers: ``(number, N, tiles)``."""
-    own = scalers if piece.whole else scalers.narrow(0, piece.first, piece.number)
-    if piece.rows == form.rows:
-        return own
-    return own.narrow(2, piece.start * form.columns, piece.rows * form.columns)
-
-
-def _in_order(group: Group, form: Tiling, scalers: Tensor, templates: Tensor) -> list[Tensor]:
-    """Tiles of one row each lie in the weight as a product makes them."""
-    t = templates.expand(group.batch, -1, -1)
-    return [torch.bmm(own, t).view(group.shape) for own in scalers.transpose(1, 2).split(group.batch)]
-
-
-def _in_rows(group: Group, form: Tiling, scalers: Tensor, templates: Tensor) -> list[Tensor]:
-    """Row by row of tiles, a small product for each row of the template."""
-    made = [scalers.new_empty(group.shape) for _ in group.entries]
-    t = templates.view(-1, form.height, form.width).transpose(0, 1)
-    rows = scalers.view(-1, group.n, form.rows, form.columns).permute(0, 2, 3, 1).flatten(0, 1)
-    outs = (row for weight in made for row in weight.view(-1, *form[1:]).unbind())
-    for own, out in zip(rows.unbind(), outs, strict=True):
-        torch.bmm(own.expand(form.height, -1, -1), t, out=out)
-    return made
-
-
-def _in_pieces(group: Group, form: Tiling, scalers: Tensor, templates: Tensor, dtype: torch.dtype) -> list[Tensor]:
-    made: list[Tensor] = []
-    buffer = templates.new_empty(0)
-    for piece in pieces(len(group.entries), group.batch, form):
-        own = _part(scalers, piece, form).transpose(1, 2)
-        torch.bmm(own, templates.expand(piece.number, -1, -1), out=buffer.resize_(piece.shape))
-        places = buffer.view(piece.apart).transpose(2, 3)
-        if piece.batch is None:
-            places = places if dtype == group.sums else places.to(dtype)
-            made += [w.view(group.shape) for w in _apart(places, group.batch)]
-            continue
-        if piece.entry == len(made):
-            made.append(templates.new_empty(group.shape, dtype=dtype))
-        _cut(made[piece.entry], piece, group).copy_(places)
-    return made
-
-
-def _cut(weights: Tensor, piece: Piece, group: Group) -> Tensor:
-    """A piece's place in the weights of its entry: ``(number, rows, height, columns, width)``."""
-    assert piece.batch is not None and group.places is not None
-    return weights.view(group.places).narrow(0, piece.batch, piece.number).narrow(1, piece.start, piece.rows)
-
-
-def _gathered(group: Group, form: Tiling, grads: Sequence[Tensor]) -> Iterator[tuple[Piece, Tensor]]:
-    """Piece by piece the gradients ``(number, tiles, size)``; the next one is written over the last."""
-    if form.height == 1 and grads[0].dtype == group.sums:  # as they lie
-        entries = pieces(len(grads), group.batch, form, group.batch * form.tiles * form.size)
-        yield from ((piece, grad.view(piece.shape)) for piece, grad in zip(entries, grads, strict=True))
-        return
-    buffer = grads[0].new_empty(0, dtype=group.sums)
-    for piece in pieces(len(grads), group.batch, form):
-        tiles = buffer.resize_(piece.shape).view(piece.apart)
-        tiles.copy_(_in_memory_order(group, form, grads, piece).transpose(2, 3))
-        yield piece, buffer
-
-
-def _in_memory_order(group: Group, form: Tiling, grads: Sequence[Tensor], piece: Piece) -> Tensor:
-    """A copy of a piece's gradients as they lie, ``(number, rows, height, columns, width)``.
-
-    Tiles are then taken from the cache: straight from main memory their short rows take twice as long.
-    """
-    if piece.batch is None:
-        mine = torch.cat(grads[piece.entry : piece.entry + piece.entries])  # type: ignore[arg-type]
-        mine = mine if mine.dtype == group.sums else mine.to(group.sums)
-        return mine.view(-1, *form)
-    return _cut(grads[piece.entry], piece, group).to(group.sums, copy=True)
+            total += torch.einsum("bng,bgx->nx", s.to(group.sums).flatten(2), tiles)
+    return into

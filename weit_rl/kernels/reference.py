@@ -1,4 +1,8 @@
-"""Composition in plain PyTorch: any device, any dtype, any order of derivative."""
+"""The reference backend: composition in plain PyTorch, for any device, any dtype and any order of derivative.
+
+It runs on devices without a backend of their own. Function transforms (``jvp``, ``vmap`` and their combinations) and
+exports use it too, because they need operations that PyTorch itself can take apart.
+"""
 
 from __future__ import annotations
 
@@ -8,11 +12,52 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from weit_rl.kernels.grouping import Group
+from weit_rl.kernels.entry_groups import dtype_of_sums, weight_shape
 
 
-def compose(scalers: Tensor, templates: Tensor) -> Tensor:
-    """Sum of Kronecker products, one sum per leading entry: ``W[b] = sum_n kron(scalers[b, n], templates[n])``.
+def compose_reference(
+    scalers: Sequence[Tensor], templates: Sequence[Tensor], roles: Sequence[int], dtype: torch.dtype | None = None
+) -> list[Tensor]:
+    """Compose all weights of a call; arguments and result are those of :func:`weit_rl.kernels.operator.compose`."""
+    weights = []
+    for own, role in zip(scalers, roles, strict=True):
+        s, t = _widen(own, templates[role])
+        weights.append(kronecker_sum(s, t).to(dtype or own.dtype).reshape(weight_shape(s.shape, t.shape)))
+    return weights
+
+
+def gradients_reference(
+    grads: Sequence[Tensor],
+    scalers: Sequence[Tensor],
+    templates: Sequence[Tensor],
+    roles: Sequence[int],
+    of_scalers: bool,
+    of_templates: bool,
+) -> list[Tensor]:
+    """Return the gradients of all scalers (if ``of_scalers``), then of all templates (if ``of_templates``).
+
+    Args:
+        grads: gradient of each entry's weights, of the weights' shape.
+        scalers: as in the forward call.
+        templates: as in the forward call.
+        roles: as in the forward call.
+        of_scalers: whether gradients of the scalers are needed.
+        of_templates: whether gradients of the templates are needed.
+    """
+    own: list[Tensor] = []
+    totals = [torch.zeros_like(t, dtype=dtype_of_sums(t.dtype, t.dtype)) for t in templates] if of_templates else []
+    for grad, scaler, role in zip(grads, scalers, roles, strict=True):
+        s, t = _widen(scaler, templates[role])
+        tiles = tiles_as_rows(grad.to(s.dtype), s.shape[0], s.shape[2:], t.shape[1:])
+        if of_scalers:
+            own.append(scaler_gradient(tiles, t).to(scaler.dtype).reshape(scaler.shape))
+        if of_templates:
+            totals[role] = totals[role] + template_gradient(tiles, s).reshape(t.shape)
+    return [*own, *(total.to(t.dtype) for total, t in zip(totals, templates, strict=False))]
+
+
+def kronecker_sum(scalers: Tensor, templates: Tensor) -> Tensor:
+    """Sum Kronecker products for each leading index: ``W[b] = sum_n kron(scalers[b, n], templates[n])``.
 
     Args:
         scalers: ``(batch, N, *grid)``.
@@ -31,34 +76,25 @@ def compose(scalers: Tensor, templates: Tensor) -> Tensor:
     return tiles.reshape(batch, *[math.prod(pair) for pair in zip(grid, tile, strict=True)])
 
 
-def by_tile(weights: Tensor, batch: int, grid: Sequence[int], tile: Sequence[int]) -> Tensor:
-    """A batch of weights with a row for each tile: ``(batch, prod(grid), prod(tile))``."""
+def tiles_as_rows(weights: Tensor, batch: int, grid: Sequence[int], tile: Sequence[int]) -> Tensor:
+    """Rearrange weights so that each tile is a row: ``(batch, prod(grid), prod(tile))``."""
     pairs = [length for pair in zip(grid, tile, strict=True) for length in pair]
     order = [0, *range(1, len(pairs), 2), *range(2, len(pairs) + 1, 2)]
     tiles = weights.reshape(batch, *pairs).permute(order)
     return tiles.reshape(batch, math.prod(grid), math.prod(tile))
 
 
-def weights(group: Group, scalers: Sequence[Tensor], templates: Tensor, dtype: torch.dtype) -> list[Tensor]:
-    """The weights of a group's entries, as :func:`weit_rl.kernels.cpu_chunked.weights` makes them."""
-    made = (compose(s.to(group.sums), templates.to(group.sums)) for s in scalers)
-    return [w.to(dtype).view(group.shape) for w in made]
+def scaler_gradient(tiles: Tensor, templates: Tensor) -> Tensor:
+    """Return the gradient of scalers ``(batch, N, prod(grid))`` from the weights' gradient, tiles as rows."""
+    return templates.reshape(len(templates), -1) @ tiles.transpose(1, 2)
 
 
-def gradients(
-    group: Group,
-    grads: Sequence[Tensor],
-    scalers: Sequence[Tensor],
-    templates: Tensor,
-    of_scalers: bool,
-    total: Tensor | None,
-) -> list[Tensor]:
-    """What reaches scalers and templates, as :func:`weit_rl.kernels.cpu_chunked.gradients` gives it."""
-    made, t = [], templates.to(group.sums).flatten(1)
-    for grad, s in zip(grads, scalers, strict=True):
-        tiles = by_tile(grad.to(group.sums), group.batch, group.grid, group.tile)
-        if of_scalers:
-            made.append((t @ tiles.transpose(1, 2)).to(group.dtype).view_as(s))
-        if total is not None:
-            total += torch.einsum("bng,bgx->nx", s.to(group.sums).flatten(2), tiles)
-    return made
+def template_gradient(tiles: Tensor, scalers: Tensor) -> Tensor:
+    """Return the gradient of templates ``(N, prod(tile))`` from the weights' gradient, tiles as rows."""
+    return (scalers.reshape(*scalers.shape[:2], -1) @ tiles).sum(0)  # torch.einsum has no batching rule in older vmap
+
+
+def _widen(scalers: Tensor, templates: Tensor) -> tuple[Tensor, Tensor]:
+    """Convert both factors to the dtype in which products are summed."""
+    sums = dtype_of_sums(scalers.dtype, templates.dtype)
+    return scalers.to(sums), templates.to(sums)

@@ -1,4 +1,4 @@
-"""Where the numbers of a tile lie in a composed weight."""
+"""The layout of tiles in the memory of a composed weight."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from typing import NamedTuple
 
 
 class Tiling(NamedTuple):
-    """A weight of any number of axes as a matrix of tiles: ``(rows, height, columns, width)`` in memory.
+    """A weight of any number of axes seen as a matrix of tiles: ``(rows, height, columns, width)`` in memory.
 
-    Axes without tiles or without a template belong to their neighbours, so that a convolution's kernel axes widen the
-    template and a depthwise one is a single row of tiles.
+    An axis with one tile, or with tiles of length one, is merged into its neighbour. So the kernel axes of a
+    convolution widen the tile, and a depthwise convolution is a single row of tiles.
 
     Attributes:
         rows, columns: the grid; tile ``(i, j)`` is number ``i * columns + j``, as in the flattened scalers.
-        height, width: the template; entry ``(a, b)`` is number ``a * width + b``, as in the flattened templates.
+        height, width: the tile; entry ``(a, b)`` is number ``a * width + b``, as in the flattened templates.
     """
 
     rows: int
@@ -24,23 +24,23 @@ class Tiling(NamedTuple):
 
     @property
     def tiles(self) -> int:
-        """Tiles of one weight."""
+        """Count the tiles of one weight."""
         return self.rows * self.columns
 
     @property
     def size(self) -> int:
-        """Numbers of one tile."""
+        """Count the numbers in one tile."""
         return self.height * self.width
 
     @property
     def row(self) -> int:
-        """Numbers of one row of tiles."""
+        """Count the numbers in one row of tiles."""
         return self.columns * self.size
 
 
 @cache
 def tiling(grid: tuple[int, ...], tile: tuple[int, ...]) -> Tiling | None:
-    """The matrix of tiles that a grid and a template make; None where three axes or more have both."""
+    """Return the layout for a grid and a tile, or None if over two axes have several tiles longer than 1."""
     runs: list[list[int]] = []  # [kind, length], kinds in turn: 0 counts tiles, 1 lies within one
     for pair in zip(grid, tile, strict=True):
         for kind, length in enumerate(pair):

@@ -1,202 +1,139 @@
-"""The composition's kernels for NVIDIA GPUs: weights, and the gradients of scalers and of templates.
-
-Each is a launch for up to 64 entries of one template shape; one more adds up what the last of them leaves in parts.
-What a program works on is said by a row of a table, a few whole numbers that depend on shapes alone, and where tensors
-lie is said by the launch's arguments. So a step copies nothing to the device and can be recorded as a CUDA graph.
-
-Letters: a program has ``BLOCK_M`` tiles (``m`` counts the tiles of an entry, through its weights) and ``BLOCK_X``
-entries of a tile (``x``), and ``n`` counts templates. Addresses in weights are affine in ``m`` and ``x``, which keeps
-the stores whole vectors: a table of addresses for each block makes them single numbers. Blocks of scalers have ``m``
-last, so that a warp reads and writes neighbours, though nothing tells the compiler that they are.
-
-Imported only where Triton is there and a GPU composes.
-"""
+"""The NVIDIA backend: ``weit_rl::compose`` and its gradient by Triton kernels; imported only if they run."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import torch
 import triton
-import triton.language as tl
+from torch import Tensor
 
-# Numbers of a table's row: entry, role, first tile, the one past its last, tiles of a weight, columns, twice nothing.
-ROW = tl.constexpr(8)
-
-
-@triton.jit
-def _pick(pointers, index, FIRST: tl.constexpr, COUNT: tl.constexpr):
-    """One of ``COUNT`` tensors of a launch, by a number known only on the device: all programs' threads halve alike."""
-    HALF: tl.constexpr = COUNT // 2
-    if COUNT == 1:
-        chosen = pointers[FIRST]
-    elif index < FIRST + HALF:
-        chosen = _pick(pointers, index, FIRST, HALF)
-    else:
-        chosen = _pick(pointers, index, FIRST + HALF, COUNT - HALF)
-    return chosen
+from weit_rl.kernels.entry_groups import group_entries
+from weit_rl.kernels.reference import compose_reference, gradients_reference
+from weit_rl.kernels.triton_constants import (
+    SCALERS,
+    SUM_BLOCKS,
+    TEMPLATES,
+    TILES,
+    WEIGHTS,
+    kernel_constants,
+    sum_constants,
+)
+from weit_rl.kernels.triton_kernels import scalers_kernel, sums_kernel, templates_kernel, weights_kernel
+from weit_rl.kernels.triton_tables import PROGRAMS, Launch, plan_launches, rows_on_device, shares_on_device
 
 
-@triton.jit
-def _number(row, place: tl.constexpr):
-    return tl.load(row + place).to(tl.int32)
+def compose_triton(
+    scalers: Sequence[Tensor], templates: Sequence[Tensor], roles: Sequence[int], dtype: torch.dtype | None = None
+) -> list[Tensor]:
+    """Compose all weights of a call, with one launch for each shape of templates and at most 64 entries.
 
-
-@triton.jit
-def _in_scalers(m, n, weight, N: tl.constexpr):
-    """Places of scalers ``(batch, N, tiles of a weight)``."""
-    return (m // weight) * (weight * N) + m % weight + n * weight
-
-
-@triton.jit
-def _in_weights(m, x, columns, SIZE: tl.constexpr, WIDTH: tl.constexpr):
-    """Places of weights ``(rows, height, columns, width)``."""
-    tile = (m // columns) * (columns * SIZE) + (m % columns) * WIDTH
-    return tile + (x // WIDTH) * (columns * WIDTH) + x % WIDTH
-
-
-@triton.jit
-def weights_kernel(
-    table,
-    scalers,
-    templates,
-    weights,
-    N: tl.constexpr,
-    SIZE: tl.constexpr,
-    WIDTH: tl.constexpr,
-    ENTRIES: tl.constexpr,
-    ROLES: tl.constexpr,
-    BLOCK_M: tl.constexpr,
-    BLOCK_N: tl.constexpr,
-    BLOCK_X: tl.constexpr,
-    OPERAND: tl.constexpr,
-    PRECISION: tl.constexpr,
-    SUM: tl.constexpr,
-    SPLITS: tl.constexpr,
-):
-    """``weights[m, x] = sum_n scalers[n, m] * templates[n, x]``; ``SPLITS`` programs, of some x each, for every row."""
-    blocks: tl.constexpr = tl.cdiv(tl.cdiv(SIZE, BLOCK_X), SPLITS)
-    row = table + (tl.program_id(0) // SPLITS) * ROW
-    entry, role, past = _number(row, 0), _number(row, 1), _number(row, 3)
-    own, shared, out = (
-        _pick(scalers, entry, 0, ENTRIES),
-        _pick(templates, role, 0, ROLES),
-        _pick(weights, entry, 0, ENTRIES),
-    )
-    weight, columns = _number(row, 4), _number(row, 5)
-    m = _number(row, 2) + tl.arange(0, BLOCK_M)
-    n = tl.arange(0, BLOCK_N)[:, None]
-    # read once where it is all of them; the compiler does not see that the loop reads the same
-    s = tl.load(own + _in_scalers(m[None, :], n, weight, N), mask=(m[None, :] < past) & (n < N), other=0.0)
-    begin = tl.program_id(0) % SPLITS * blocks * BLOCK_X
-    for block in range(blocks):
-        x = (begin + block * BLOCK_X + tl.arange(0, BLOCK_X))[None, :]
-        t = tl.load(shared + n * SIZE + x, mask=(n < N) & (x < SIZE), other=0.0)
-        total = tl.dot(tl.trans(s.to(OPERAND)), t.to(OPERAND), input_precision=PRECISION, out_dtype=SUM)
-        for first in range(BLOCK_N, N, BLOCK_N):
-            k = first + n
-            more = tl.load(own + _in_scalers(m[None, :], k, weight, N), mask=(m[None, :] < past) & (k < N), other=0.0)
-            t = tl.load(shared + k * SIZE + x, mask=(k < N) & (x < SIZE), other=0.0)
-            total = tl.dot(tl.trans(more.to(OPERAND)), t.to(OPERAND), total, input_precision=PRECISION, out_dtype=SUM)
-        made = total.to(out.dtype.element_ty)
-        tl.store(out + _in_weights(m[:, None], x, columns, SIZE, WIDTH), made, mask=(m[:, None] < past) & (x < SIZE))
-
-
-@triton.jit
-def scalers_kernel(
-    table,
-    grads,
-    templates,
-    into,
-    N: tl.constexpr,
-    SIZE: tl.constexpr,
-    WIDTH: tl.constexpr,
-    ENTRIES: tl.constexpr,
-    ROLES: tl.constexpr,
-    BLOCK_M: tl.constexpr,
-    BLOCK_N: tl.constexpr,
-    BLOCK_X: tl.constexpr,
-    OPERAND: tl.constexpr,
-    PRECISION: tl.constexpr,
-    SUM: tl.constexpr,
-):
-    """``into[n, m] = sum_x templates[n, x] * grads[m, x]``; a program for each row of the table and block of n."""
-    blocks: tl.constexpr = tl.cdiv(N, BLOCK_N)
-    row = table + (tl.program_id(0) // blocks) * ROW
-    entry, past, weight, columns = _number(row, 0), _number(row, 3), _number(row, 4), _number(row, 5)
-    grad, out = _pick(grads, entry, 0, ENTRIES), _pick(into, entry, 0, ENTRIES)
-    shared = _pick(templates, _number(row, 1), 0, ROLES)
-    m = _number(row, 2) + tl.arange(0, BLOCK_M)
-    n = (tl.program_id(0) % blocks * BLOCK_N + tl.arange(0, BLOCK_N))[:, None]
-    total = tl.zeros((BLOCK_N, BLOCK_M), SUM)
-    for first in range(0, SIZE, BLOCK_X):
-        x = (first + tl.arange(0, BLOCK_X))[None, :]
-        places = _in_weights(m[:, None], x, columns, SIZE, WIDTH)
-        g = tl.load(grad + places, mask=(m[:, None] < past) & (x < SIZE), other=0.0)
-        t = tl.load(shared + n * SIZE + x, mask=(n < N) & (x < SIZE), other=0.0)
-        total = tl.dot(t.to(OPERAND), tl.trans(g.to(OPERAND)), total, input_precision=PRECISION, out_dtype=SUM)
-    made = total.to(out.dtype.element_ty)
-    tl.store(out + _in_scalers(m[None, :], n, weight, N), made, mask=(m[None, :] < past) & (n < N))
-
-
-@triton.jit
-def templates_kernel(
-    table,
-    shares,
-    grads,
-    scalers,
-    parts,
-    N: tl.constexpr,
-    SIZE: tl.constexpr,
-    WIDTH: tl.constexpr,
-    ENTRIES: tl.constexpr,
-    BLOCK_M: tl.constexpr,
-    BLOCK_N: tl.constexpr,
-    BLOCK_X: tl.constexpr,
-    OPERAND: tl.constexpr,
-    PRECISION: tl.constexpr,
-    SUM: tl.constexpr,
-):
-    """``parts[share, n, x] = sum_m scalers[n, m] * grads[m, x]`` over the rows of the table that a share has.
-
-    A row of this table has any number of tiles. The shares of a role are added by ``sums_kernel``.
+    Arguments and result are those of :func:`weit_rl.kernels.operator.compose`.
     """
-    blocks: tl.constexpr = tl.cdiv(SIZE, BLOCK_X)
-    share, block = tl.program_id(0) // (blocks * tl.cdiv(N, BLOCK_N)), tl.program_id(0) // blocks
-    x = (tl.program_id(0) % blocks * BLOCK_X + tl.arange(0, BLOCK_X))[None, :]
-    n = (block % tl.cdiv(N, BLOCK_N) * BLOCK_N + tl.arange(0, BLOCK_N))[:, None]
-    total = tl.zeros((BLOCK_N, BLOCK_X), SUM)
-    for number in range(_number(shares + 2 * share, 0), _number(shares + 2 * share, 1)):
-        row = table + number * ROW
-        entry, past, weight, columns = _number(row, 0), _number(row, 3), _number(row, 4), _number(row, 5)
-        grad, own = _pick(grads, entry, 0, ENTRIES), _pick(scalers, entry, 0, ENTRIES)
-        for first in range(_number(row, 2), past, BLOCK_M):
-            m = first + tl.arange(0, BLOCK_M)
-            places = _in_weights(m[:, None], x, columns, SIZE, WIDTH)
-            g = tl.load(grad + places, mask=(m[:, None] < past) & (x < SIZE), other=0.0)
-            s = tl.load(own + _in_scalers(m[None, :], n, weight, N), mask=(m[None, :] < past) & (n < N), other=0.0)
-            total = tl.dot(s.to(OPERAND), g.to(OPERAND), total, input_precision=PRECISION, out_dtype=SUM)
-    place = parts + share.to(tl.int64) * (N * SIZE) + n * SIZE + x
-    tl.store(place, total, mask=(n < N) & (x < SIZE))
+    whole = group_entries(scalers, templates, roles)
+    plan = plan_launches(whole, TILES)
+    if plan is None:
+        return compose_reference(scalers, templates, roles, dtype)
+    made = {k: scalers[k].new_empty(g.shape, dtype=dtype or g.dtype) for g in whole for k in g.entries}
+    for launch in plan:
+        weights = _pick(made, launch.entries)
+        options = kernel_constants(launch, weights[0].dtype, WEIGHTS)
+        rows = rows_on_device(launch, weights[0].device)
+        splits = _splits(len(rows), triton.cdiv(launch.form.size, options["BLOCK_X"]))
+        programs = len(rows) * splits
+        with _device_of(rows):
+            own, shared = _pick(scalers, launch.entries), _pick(templates, launch.roles)
+            weights_kernel[(programs,)](rows, own, shared, weights, ROLES=len(launch.roles), SPLITS=splits, **options)
+    return [made[k] for k in range(len(scalers))]
 
 
-@triton.jit
-def sums_kernel(
-    parts,
-    bounds,
-    into,
-    LENGTH: tl.constexpr,
-    ROLES: tl.constexpr,
-    BLOCK_S: tl.constexpr,
-    BLOCK_X: tl.constexpr,
-    SUM: tl.constexpr,
-):
-    """``into[role, x] = sum_share parts[share, x]`` over the role's shares; a program for each block of its x."""
-    blocks: tl.constexpr = tl.cdiv(LENGTH, BLOCK_X)
-    role = tl.program_id(0) // blocks
-    x = (tl.program_id(0) % blocks * BLOCK_X + tl.arange(0, BLOCK_X))[None, :]
-    past = _number(bounds + 2 * role, 1)
-    total = tl.zeros((BLOCK_X,), SUM)
-    for first in range(_number(bounds + 2 * role, 0), past, BLOCK_S):
-        share = (first + tl.arange(0, BLOCK_S))[:, None]
-        place = parts + share.to(tl.int64) * LENGTH + x
-        total += tl.sum(tl.load(place, mask=(share < past) & (x < LENGTH), other=0.0), 0)
-    out = _pick(into, role, 0, ROLES)
-    tl.store(out + x, total[None, :].to(out.dtype.element_ty), mask=x < LENGTH)
+def gradients_triton(
+    grads: Sequence[Tensor],
+    scalers: Sequence[Tensor],
+    templates: Sequence[Tensor],
+    roles: Sequence[int],
+    of_scalers: bool,
+    of_templates: bool,
+) -> list[Tensor]:
+    """Compute the gradients that :func:`weit_rl.kernels.reference.gradients_reference` defines.
+
+    Each planned launch takes at most one kernel for the scalers, one for the templates, and one that adds up parts.
+    """
+    plan = plan_launches(group_entries(scalers, templates, roles), TILES)
+    if plan is None:
+        return gradients_reference(grads, scalers, templates, roles, of_scalers, of_templates)
+    into = [s.new_empty(s.shape) for s in scalers] if of_scalers else []
+    parts: dict[int, list[Tensor]] = {k: [] for k in range(len(templates))}
+    whole = len({role for launch in plan for role in launch.roles}) == sum(len(launch.roles) for launch in plan)
+    for launch in plan:
+        upstream = _pick(grads, launch.entries)
+        if of_scalers:
+            _launch_scalers(launch, upstream, _pick(templates, launch.roles), _pick(into, launch.entries))
+        if of_templates:
+            made = _launch_templates(launch, upstream, _pick(scalers, launch.entries), whole)
+            for role, part in zip(launch.roles, made, strict=True):
+                parts[role].append(part)
+    if not of_templates:
+        return into
+    return [*into, *(_add_parts(parts[k], t) for k, t in enumerate(templates))]
+
+
+def _splits(rows: int, blocks: int) -> int:
+    """Return how many programs divide a row's blocks: no more than keep a GPU busy."""
+    return min(blocks, triton.next_power_of_2(triton.cdiv(PROGRAMS, rows)))
+
+
+def _launch_scalers(
+    launch: Launch, grads: tuple[Tensor, ...], templates: tuple[Tensor, ...], into: tuple[Tensor, ...]
+) -> None:
+    """Launch the kernel for the gradients of scalers, which are written to ``into``."""
+    options, rows = kernel_constants(launch, grads[0].dtype, SCALERS), rows_on_device(launch, grads[0].device)
+    programs = len(rows) * triton.cdiv(launch.like.n, options["BLOCK_N"])
+    with _device_of(rows):
+        scalers_kernel[(programs,)](rows, grads, templates, into, ROLES=len(launch.roles), **options)
+
+
+def _launch_templates(
+    launch: Launch, grads: tuple[Tensor, ...], scalers: tuple[Tensor, ...], whole: bool
+) -> tuple[Tensor, ...]:
+    """Launch the kernels for the gradients of templates ``(N, size)``.
+
+    Partial sums are stored and added up by a second kernel: atomic additions would vary in order from run to run.
+
+    Args:
+        launch: the launch.
+        grads: gradient of each entry's weights.
+        scalers: of each entry.
+        whole: True if each role is in one launch only; then the result has the templates' dtype, else that of sums.
+    """
+    options, rows = kernel_constants(launch, grads[0].dtype, TEMPLATES), rows_on_device(launch, grads[0].device)
+    n, size = launch.like.n, launch.form.size
+    blocks = triton.cdiv(size, options["BLOCK_X"]) * triton.cdiv(n, options["BLOCK_N"])
+    shares = shares_on_device(launch, blocks, rows.device)
+    parts = rows.new_empty(len(shares.rows), n, size, dtype=launch.like.sums)
+    dtype = launch.like.shared_dtype if whole else launch.like.sums
+    into = tuple(rows.new_empty(n, size, dtype=dtype) for _ in launch.roles)
+    with _device_of(rows):
+        templates_kernel[(len(shares.rows) * blocks,)](shares.table, shares.rows, grads, scalers, parts, **options)
+        programs = len(launch.roles) * triton.cdiv(n * size, SUM_BLOCKS["BLOCK_X"])
+        sums_kernel[(programs,)](parts, shares.bounds, into, **sum_constants(launch))
+    return into
+
+
+def _add_parts(parts: list[Tensor], templates: Tensor) -> Tensor:
+    """Add up a role's gradient from all launches that contain the role; zeros if there are none."""
+    if not parts:
+        return templates.new_zeros(templates.shape)
+    return sum(parts[1:], parts[0]).to(templates.dtype).view(templates.shape)
+
+
+def _pick(tensors: Any, places: Sequence[int]) -> tuple[Tensor, ...]:
+    """Select tensors by index, contiguous."""
+    return tuple(tensors[k].contiguous() for k in places)
+
+
+def _device_of(like: Tensor) -> AbstractContextManager[Any]:
+    """Make the tensor's GPU current, because Triton launches on the current one."""
+    return torch.cuda.device(like.device) if like.is_cuda else nullcontext()

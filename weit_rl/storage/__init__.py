@@ -1,1 +1,1 @@
-"""Files: written atomically, locked, read within limits, fetched from the hub."""
+"""Files: atomic writes, tensor files, locks, read limits and the Hugging Face hub."""

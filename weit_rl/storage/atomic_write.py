@@ -1,4 +1,4 @@
-"""Files that are either the old one or the whole new one, whatever happens while they are written."""
+"""Atomic writes: a file is the old one or the whole new one, whatever happens during the write."""
 
 from __future__ import annotations
 
@@ -11,24 +11,23 @@ from pathlib import Path
 
 from weit_rl.common.errors import CannotWrite
 
-DISK = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO}
-TEMPORARY = (".weit_rl-", ".tmp")  # how the name of a file that is being written begins and ends
+DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO}
+TEMPORARY = (".weit_rl-", ".tmp")  # prefix and suffix of an unfinished file's name
 
 
 def write_atomically(path: str | Path, data: bytes, keep: Path | None = None) -> None:
-    """Write ``data`` to ``path`` so that a reader, a crash or a full disk never meets half a file.
+    """Write ``data`` to ``path`` so that a reader, a crash or a full disk never leaves half a file.
 
     Args:
         path: the file; its folder must exist.
         data: its new content.
-        keep: what an older file is called from now on (default: it is gone). Between two renames there may be a file
-            of this name alone.
+        keep: new name of an older file (default: it is replaced). For a moment the file may exist under this name only.
 
     Raises:
-        CannotWrite: if the folder cannot be written or the disk is full; an older file is untouched then.
+        CannotWrite: if the folder cannot be written or the disk is full; an older file is then unchanged.
     """
     path = Path(path)
-    # In the same folder, since os.replace is atomic within one file system only; a random name, since runs may race.
+    # In the same folder, because os.replace is atomic only within a file system; random, because runs may race.
     temporary = path.with_name(f"{TEMPORARY[0]}{secrets.token_hex(4)}{TEMPORARY[1]}")
     try:
         with open(temporary, "wb") as file:
@@ -47,7 +46,15 @@ def write_atomically(path: str | Path, data: bytes, keep: Path | None = None) ->
 
 
 def check_space(folder: Path, need: int) -> None:
-    """CannotWrite if the disk of a folder, which need not exist, has less than so many bytes free."""
+    """Check the free space of a folder's disk.
+
+    Args:
+        folder: need not exist.
+        need: bytes.
+
+    Raises:
+        CannotWrite: if fewer than ``need`` bytes are free.
+    """
     existing = next(parent for parent in [folder, *folder.absolute().parents] if parent.exists())
     free = shutil.disk_usage(existing).free
     if free < need:
@@ -56,18 +63,18 @@ def check_space(folder: Path, need: int) -> None:
 
 
 def is_unfinished(path: Path) -> bool:
-    """Whether a file is one that :func:`write_atomically` is writing, or was killed at."""
+    """Return True for a temporary file of :func:`write_atomically`, in use or left by a killed process."""
     return path.name.startswith(TEMPORARY[0]) and path.name.endswith(TEMPORARY[1])
 
 
 def remove_unfinished(folder: Path) -> None:
-    """Remove what writes that were killed left in a folder; nobody else may be writing there."""
+    """Delete the temporary files that killed processes left in a folder; no other process may be writing there."""
     for path in filter(is_unfinished, folder.iterdir()):
         path.unlink(missing_ok=True)
 
 
 def unused(path: Path) -> Path:
-    """The path itself, or with the first number behind its name that is not taken: nothing is overwritten."""
+    """Return the path, or if it exists the path with the first free number appended to its stem."""
     number, candidate = 1, path
     while candidate.exists():
         number += 1
@@ -76,7 +83,7 @@ def unused(path: Path) -> Path:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Make a new name outlast a power cut; where folders cannot be opened or synced it is the file system's matter."""
+    """Make a new name survive a power cut; do nothing if the file system cannot open or sync folders."""
     with contextlib.suppress(OSError):
         descriptor = os.open(folder, os.O_RDONLY)
         try:
@@ -86,11 +93,11 @@ def _sync_folder(folder: Path) -> None:
 
 
 def cannot_write(path: str | Path, error: OSError) -> CannotWrite:
-    """The one-line error for a file or folder that could not be written."""
+    """Return the one-line error for a file or folder that could not be written."""
     reason = error.strerror or " ".join(str(error).split())
     return CannotWrite(f"{path}: cannot write ({reason}); free some space there or choose another folder")
 
 
 def is_of_disk(error: BaseException | None) -> bool:
-    """Whether an error tells of a disk that takes no more, not of a bug."""
-    return isinstance(error, OSError) and error.errno in DISK
+    """Return True if an error comes from a disk that cannot be written, not from a bug."""
+    return isinstance(error, OSError) and error.errno in DISK_ERRORS

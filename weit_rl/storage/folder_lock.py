@@ -1,4 +1,4 @@
-"""One process at a time in a folder; the lock of a process that dies is free."""
+"""A lock that lets one process at a time work in a folder; it is released if the process dies."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ LOCK = ".lock"
 
 
 class Occupied(UserError):
-    """The lock of a folder that another process holds."""
+    """A folder whose lock another process holds."""
 
 
-def holds_nothing(folder: Path, *begun: str) -> bool:
-    """Whether there is nothing in a folder but what a process left that was killed before it got anywhere.
+def holds_nothing(folder: Path, *leftovers: str) -> bool:
+    """Return True if a folder holds only the leftovers of a process that was killed at its start.
 
     Args:
         folder: exists.
-        begun: names of what such a process may have made, besides a lock and unfinished files.
+        leftovers: names of files such a process may have made, besides its lock and unfinished files.
     """
-    return all(path.name in (LOCK, *begun) or is_unfinished(path) for path in folder.iterdir())
+    return all(path.name in (LOCK, *leftovers) or is_unfinished(path) for path in folder.iterdir())
 
 
 def locked(folder: Path) -> BaseFileLock:
-    """Take the lock of an existing folder; ``release()`` gives it back, and so does the end of the process.
+    """Lock an existing folder; ``release()`` or the end of the process unlocks it.
 
     Raises:
-        Occupied: if another process, or another run in this one, holds it.
+        Occupied: if another process, or another run in this process, holds the lock.
         UserError: if the folder cannot be written.
     """
     from filelock import FileLock, Timeout

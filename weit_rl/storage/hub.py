@@ -1,4 +1,4 @@
-"""Folders on the Hugging Face hub, up and down; options are named as in huggingface_hub, transformers and diffusers."""
+"""Upload and download for the Hugging Face hub; options are named as in huggingface_hub, transformers and diffusers."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 from weit_rl.common.errors import UserError
 from weit_rl.common.home import expanded
 
-SCHEME = "hf:"  # before USER/NAME, where a path may stand, too
+SCHEME = "hf:"  # marks USER/NAME on the hub in options that also take a path
 
 
 def upload(
@@ -22,14 +22,14 @@ def upload(
     revision: str | None = None,
     create_pr: bool = False,
 ) -> str:
-    """Put all files of a folder into a repository, which is made if there is none; returns the commit's address.
+    """Upload all files of a folder to a repository, creating it if needed; return the commit's address.
 
     Args:
-        folder: what is uploaded.
+        folder: the folder.
         repo_id: ``USER/NAME``.
-        commit_message: of the commit.
-        private: whether a new repository is private (default None: as the user's or organisation's are).
-        token: of the hub (default: that of ``hf auth login``).
+        commit_message: message of the commit.
+        private: whether a new repository is private (default None: the account's default).
+        token: access token (default: that of ``hf auth login``).
         revision: branch (default: the main one).
         create_pr: whether to open a pull request instead (default False).
 
@@ -44,15 +44,15 @@ def upload(
 
 
 def download(repo_id: str, filename: str, **options: Any) -> Path:
-    """Where a file of a repository, or of a local folder, lies on this machine; nothing else of it is fetched.
+    """Return the local path of one file of a repository, downloading it if needed, or of a local folder.
 
     Args:
         repo_id: ``USER/NAME``, or the path of a folder.
-        filename: in it.
-        options: ``revision``, ``token``, ``cache_dir``, ``force_download`` and ``local_files_only``, as for the hub.
+        filename: name of the file in it.
+        options: ``revision``, ``token``, ``cache_dir``, ``force_download`` and ``local_files_only`` of huggingface_hub.
 
     Raises:
-        UserError: if there is no such repository, folder or file, or the hub cannot be reached.
+        UserError: if the repository, folder or file does not exist, or the hub cannot be reached.
     """
     local = expanded(repo_id)
     if local.is_dir():
@@ -63,16 +63,22 @@ def download(repo_id: str, filename: str, **options: Any) -> Path:
 
 @contextmanager
 def reached(repo_id: str) -> Iterator[Any]:
-    """The library inside; its many errors become one line."""
+    """Yield the huggingface_hub library, and turn its many errors into one line.
+
+    Raises:
+        UserError: if the library is missing, or the hub cannot be reached or refuses.
+    """
     try:
         import huggingface_hub
         from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, HFValidationError
     except ImportError as error:
         raise UserError(f"{repo_id}: the hub needs huggingface_hub ({error}): pip install 'weit_rl[hub]'") from error
-    # the bases are what its HTTP client raises where nothing answers
+    # the base classes include what the HTTP client raises if no server answers
     failures: tuple[Any, ...] = (OSError, HFValidationError, EntryNotFoundError, *HfHubHTTPError.__bases__)
     try:
         yield huggingface_hub
     except failures as error:
         why = " ".join(str(error).split())[:200]
-        raise UserError(f"{repo_id}: no such folder here, and not on the hub, or not for you ({why})") from error
+        raise UserError(
+            f"{repo_id}: no such folder here, and no such repository on the hub that you can read ({why})"
+        ) from error

@@ -1,7 +1,7 @@
 """Tensor files: safetensors with a JSON card and a checksum, for banks, checkpoints and training states.
 
-Reading one runs no code (no pickle), and a file that was cut short or edited is refused. torch is imported where
-tensors are: cards are read without it.
+Reading a tensor file runs no code (no pickle). A truncated or edited file is refused. torch is imported only where
+tensors are needed, so that reading a card stays fast.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ Card = dict[str, Any]
 
 
 def write_tensors(path: str | Path, tensors: dict[str, torch.Tensor], card: Card, keep: bool = False) -> None:
-    """Write tensors and their card atomically; tensors may share memory, be strided or live on any device.
+    """Write tensors and their card atomically; tensors may share memory, be strided or be on any device.
 
     Args:
-        path: the file, by custom ``*.safetensors``; its folder must exist.
+        path: the file, usually ``*.safetensors``; its folder must exist.
         tensors: by name; dtype, shape and every bit are kept.
-        card: whatever JSON can hold: where the tensors come from, sizes, settings.
-        keep: whether an older file is kept as ``*.previous``, for :func:`newest` (default False).
+        card: any JSON mapping: origin of the tensors, sizes, settings.
+        keep: whether to keep an older file as ``*.previous``, for :func:`newest` (default False).
 
     Raises:
-        UserError: if the disk is full or the folder not writable; an older file is untouched then.
+        UserError: if the disk is full or the folder cannot be written; an older file is then unchanged.
     """
     import torch
     from safetensors.torch import save
@@ -41,20 +41,22 @@ def write_tensors(path: str | Path, tensors: dict[str, torch.Tensor], card: Card
         name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format) for name, tensor in tensors.items()
     }
     text = json.dumps(card, sort_keys=True)
-    data = _in_order(save(plain, metadata={"card": text, "sha256": _digest(text, plain)}))
+    data = _sort_metadata(save(plain, metadata={"card": text, "sha256": _digest(text, plain)}))
     write_atomically(path, data, previous(Path(path)) if keep else None)
 
 
 def previous(path: Path) -> Path:
-    """What ``write_tensors(..., keep=True)`` calls the file before this one."""
+    """Return the path under which ``write_tensors(..., keep=True)`` keeps the older file."""
     return path.with_suffix(".previous")
 
 
 def newest(path: Path) -> Path | None:
-    """Of a file that is written with ``keep`` and the one before it, the newest that is whole; None if there is none.
+    """Return the newer of a file and its kept predecessor that is whole, or None if neither exists.
+
+    It warns if the newer one is damaged.
 
     Raises:
-        UserError: if what is there is damaged.
+        UserError: if every file that exists is damaged.
     """
     damage: UserError | None = None
     for place in (path, previous(path)):
@@ -72,7 +74,11 @@ def newest(path: Path) -> Path | None:
 
 
 def read_tensors(path: str | Path) -> tuple[dict[str, torch.Tensor], Card]:
-    """The tensors (on the CPU, sorted by name) and the card of a file; UserError unless it is whole and unchanged."""
+    """Read the tensors (on the CPU, sorted by name) and the card of a file.
+
+    Raises:
+        UserError: if the file is missing, truncated or changed.
+    """
     from safetensors.torch import load
 
     metadata = _metadata(path)
@@ -80,7 +86,7 @@ def read_tensors(path: str | Path) -> tuple[dict[str, torch.Tensor], Card]:
         stored = load(Path(path).read_bytes())
     except OSError as error:
         raise UserError(f"{path}: cannot read ({error.strerror}); check the path") from error
-    except Exception as error:  # of safetensors, and of torch for what it does not know
+    except Exception as error:  # safetensors has errors of its own, and torch for unknown dtypes
         raise _broken(path) from error
     tensors = dict(sorted(stored.items()))
     if _digest(metadata["card"], tensors) != metadata["sha256"]:
@@ -89,38 +95,42 @@ def read_tensors(path: str | Path) -> tuple[dict[str, torch.Tensor], Card]:
 
 
 def read_card(path: str | Path) -> Card:
-    """Only the card, without reading the tensors (so without checking them)."""
+    """Read only the card; the tensors are not read and so not checked.
+
+    Raises:
+        UserError: if the file is missing or its header is damaged.
+    """
     return json.loads(_metadata(path)["card"])
 
 
 def _metadata(path: str | Path) -> dict[str, str]:
-    """The header's text entries: 8 bytes of length, then JSON."""
+    """Read the header's text entries ``card`` and ``sha256``."""
+    from safetensors import SafetensorError, safe_open
+
     try:
-        with open(path, "rb") as file:
-            length = int.from_bytes(file.read(8), "little")
-            if length > Path(path).stat().st_size:
-                raise _broken(path)
-            metadata = json.loads(file.read(length))["__metadata__"]
-        if not isinstance(json.loads(metadata["card"]), dict) or not isinstance(metadata["sha256"], str):
+        with open(path, "rb"), safe_open(path, framework="numpy") as file:  # open names the reason if it fails
+            metadata = file.metadata() or {}
+        if not isinstance(json.loads(metadata["card"]), dict) or "sha256" not in metadata:
             raise _broken(path)
-        return {"card": metadata["card"], "sha256": metadata["sha256"]}
+        return metadata
     except OSError as error:
         raise UserError(f"{path}: cannot read ({error.strerror}); check the path") from error
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
+    except (SafetensorError, ValueError, KeyError, RecursionError) as error:
         raise _broken(path) from error
 
 
-def _in_order(data: bytes) -> bytes:
-    """safetensors writes the metadata in random order; the same tensors and card must give the same bytes."""
+def _sort_metadata(data: bytes) -> bytes:
+    """Sort the metadata, which safetensors writes in random order, so that equal content gives equal bytes."""
     end = 8 + int.from_bytes(data[:8], "little")
     header = json.loads(data[8:end])
     header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
     text = json.dumps(header, separators=(",", ":")).encode()
-    text += b" " * (-len(text) % 8)  # the format aligns what follows
+    text += b" " * (-len(text) % 8)  # the format aligns the data to 8 bytes
     return len(text).to_bytes(8, "little") + text + data[end:]
 
 
 def _broken(path: str | Path) -> UserError:
+    """Return the error for a file that is no whole tensor file."""
     if zipfile.is_zipfile(path):
         return UserError(
             f"{path}: a .zip holds no weights of weit_rl; if it is a Stable-Baselines3 agent, "
@@ -130,10 +140,11 @@ def _broken(path: str | Path) -> UserError:
 
 
 def _digest(card: str, tensors: dict[str, torch.Tensor]) -> str:
+    """Return the SHA-256 of the card and of every tensor's name, dtype, shape and bytes."""
     import torch
 
     digest = hashlib.sha256(card.encode())
     for name, tensor in sorted(tensors.items()):
         digest.update(json.dumps([name, str(tensor.dtype), list(tensor.shape)]).encode())
-        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().tobytes())  # numpy itself knows no bfloat16
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().tobytes())  # as bytes, because numpy lacks bfloat16
     return digest.hexdigest()

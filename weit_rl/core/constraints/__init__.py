@@ -1,7 +1,7 @@
-"""How the weights of a slot are made of factors shared by all sizes and factors of one network.
+"""Constraints: how shared factors and a network's own factors make the weights of a slot.
 
-A new constraint is one file with a class that has the members of :class:`Constraint` and a line
-``CONSTRAINTS.add(name, ...)``.
+A new constraint is one file: a class with the members of :class:`Constraint`, and a line ``CONSTRAINTS.add(name,
+...)``.
 """
 
 from weit_rl.core.constraints.registry import CONSTRAINTS, Constraint

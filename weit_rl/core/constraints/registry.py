@@ -1,4 +1,4 @@
-"""The registry of constraints, and what each has to offer."""
+"""The registry of constraints, and the interface of a constraint."""
 
 from __future__ import annotations
 
@@ -13,36 +13,50 @@ from weit_rl.core.plan import Slot
 
 
 class Constraint(Protocol):
-    """What tells one constraint from another."""
+    """The interface of a constraint."""
 
     factored: bool
-    """Whether a network's own factors count tiles (True) or are whole weights (False): what ``resize`` asks."""
+    """True if a network's own factors have axes that count tiles, False if they are whole weights; for ``resize``."""
 
     whole: bool
-    """Whether it is defined for tiles that are whole weights (True): pre-training takes them instead of the plan's, and
-    the bank's tiles are of its own width. Such a bank can be cut to any narrower size and widened by whole multiples.
+    """True if the constraint needs tiles that are whole weights. Pre-training then replaces the plan's tiles, and the
+    bank's tiles have the width of its network. Such a bank can be cut to any narrower size, and widened by multiples.
     """
 
     def shared(self, rank: int, tile: tuple[int, ...], std: float, generator: torch.Generator) -> Tensor:
-        """Fresh factors of one role, kept in the bank."""
+        """Return fresh factors of one role, which the bank keeps.
+
+        Args:
+            rank: number of templates.
+            tile: shape of a tile.
+            std: standard deviation of the weights at initialisation.
+            generator: draws the factors.
+        """
         ...
 
     def own(self, slot: Slot, shared: Tensor, weights: Tensor, generator: torch.Generator) -> Tensor:
-        """Fresh factors of one network for a slot, so that its weights start at the std of ``weights``."""
+        """Return fresh factors of one network for a slot; they compose weights with the spread of ``weights``.
+
+        Args:
+            slot: the slot.
+            shared: factors of the slot's role.
+            weights: the slot's dense weights, ``(layers, split, *part)``.
+            generator: draws the factors.
+        """
         ...
 
     def compose(self, own: Tensor, shared: Tensor, slot: Slot) -> Tensor:
-        """The slot's stacked weights ``(layers, split, *part)``."""
+        """Compose the slot's stacked weights ``(layers, split, *part)``."""
         ...
 
     def stacked(self, own: Sequence[Tensor], shared: Sequence[Tensor], slots: Sequence[Slot]) -> list[Tensor]:
-        """What :meth:`compose` makes, for many slots at once."""
+        """Compose many slots at once, each as :meth:`compose` does."""
         ...
 
     def by_layer(self, own: Sequence[Tensor], shared: Sequence[Tensor], slots: Sequence[Slot]) -> list[list[Tensor]]:
-        """The same as parameters: for each slot one tensor of ``slot.shape`` a layer.
+        """Compose many slots at once, as one tensor of ``slot.shape`` for each layer of each slot.
 
-        Their gradients come layer by layer, and need no stacking.
+        Their gradients arrive layer by layer and need no stacking.
         """
         ...
 

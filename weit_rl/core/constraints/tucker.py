@@ -1,10 +1,11 @@
-"""SWEET (arXiv 2601.19694): all slices of a role as one tensor, a core times a map for each of its three axes.
+"""SWEET (arXiv 2601.19694): the slices of a role as one tensor, a core times a map for each of its three axes.
 
-``W[l] = A (sum_n c[l, n] G[n]) B^T``: the core G and the width maps A and B are shared, c[l] is one layer's own. It is
-the Kronecker form with templates ``T[n] = A G[n] B^T`` on a grid of a single tile, the whole weight. In the paper
-the width maps, too, are learned anew for each size; here a narrower size takes their first rows and one wider by a
-whole multiple repeats them, so that every constraint trains the same kind of factors in the same stage (a width in
-between is refused). One rank serves all three axes: the paper's choice of them is not known here.
+``W[l] = A (sum_n c[l, n] G[n]) B^T``: the core G and the width maps A and B are shared, and c[l] belongs to one layer.
+It is the Kronecker form with templates ``T[n] = A G[n] B^T`` on a grid of a single tile, the whole weight.
+
+The paper learns the width maps anew for each size. Here a narrower size takes their first rows, and a size wider by a
+whole multiple repeats them; a width in between is refused. So every constraint trains the same kind of factors in the
+same stage. One rank serves all three axes, because the paper's choice is not known here.
 """
 
 from __future__ import annotations
@@ -23,16 +24,16 @@ class Tucker(Kronecker):
     whole = True
 
     def shared(self, rank: int, tile: tuple[int, ...], std: float, generator: torch.Generator) -> Tensor:
-        """``(rank, rank^2 + p + q)``: the core's slices, the columns of A, those of B.
+        """Return ``(rank, rank^2 + p + q)``: the core's slices, the columns of A, those of B.
 
-        The maps keep the scale of what they map, so the core has the dense init's spread.
+        The maps keep the scale of what they map, so the core has standard deviation ``std``.
         """
         core = torch.randn(rank, rank * rank, generator=generator) * std
         maps = torch.randn(rank, sum(sides(tile)), generator=generator) / rank**0.5
         return torch.cat([core, maps], dim=1)
 
     def templates(self, shared: Tensor, tile: tuple[int, ...] | None) -> Tensor:
-        """Every slice of the core between the two maps."""
+        """Return every slice of the core between the two maps, ``(rank, *tile)``."""
         assert tile is not None
         rank = len(shared)
         core, a, b = shared.split([rank * rank, *sides(tile)], dim=1)

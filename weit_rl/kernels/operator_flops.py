@@ -1,4 +1,4 @@
-"""What composing costs, for PyTorch's FlopCounterMode, which knows only its own operators."""
+"""FLOPs of the operators, registered for ``torch.utils.flop_counter.FlopCounterMode``."""
 
 from __future__ import annotations
 
@@ -13,7 +13,13 @@ Shapes = Sequence[Sequence[int]]
 
 
 def product_flops(scalers: Shapes, templates: Shapes, roles: Sequence[int]) -> int:
-    """FLOPs of the products: two for each template, number of a tile, and tile."""
+    """Count the FLOPs of the matrix products: 2 for each template and each number of a weight.
+
+    Args:
+        scalers: shape of each entry's scalers, ``(batch, N, *grid)``.
+        templates: shape of each role's templates, ``(N, *tile)``.
+        roles: role of each entry.
+    """
     tiles = (math.prod(templates[role][1:]) for role in roles)
     return sum(2 * math.prod(own) * tile for own, tile in zip(scalers, tiles, strict=True))
 

@@ -1,4 +1,4 @@
-"""What the kernels' programs are told: rows of whole numbers that depend on shapes alone, made once for each layout."""
+"""Tables of integers that tell each Triton program its work; they depend on shapes alone and are cached."""
 
 from __future__ import annotations
 
@@ -11,24 +11,25 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from weit_rl.kernels.grouping import Group
+from weit_rl.kernels.entry_groups import Group
 from weit_rl.kernels.tiling import Tiling
 
-ENTRIES = 64  # of one launch: each is an argument, and a program finds its own by halving them
-PROGRAMS = 512  # of a launch, about: enough to fill large GPUs
+ENTRIES = 64  # most entries of one launch; each is an argument, and a program finds its own by bisection
+PROGRAMS = 512  # target number of programs of a launch, enough to fill a large GPU
 
 
 @dataclass(frozen=True, eq=False)
 class Launch:
-    """Entries with templates of one shape.
+    """One kernel launch: entries whose templates have one shape.
 
     Attributes:
-        entries, roles: their places in the call.
+        entries: their indices in the call.
+        roles: indices of their templates in the call.
         like: one of their groups.
-        form: how tiles lie in a weight of it.
-        rows: for each block of tiles, role by role, ``(entry, role, first tile, the one past its last, tiles of a
-            weight, columns, 0, 0)``, where entries and roles are counted within the launch.
-        bounds: for each role the first of its rows and the one past its last.
+        form: layout of tiles in a weight of that group.
+        rows: for each block of tiles, sorted by role: ``(entry, role, first tile, last tile + 1, tiles of a weight,
+            columns, 0, 0)``. Entries and roles are counted within the launch.
+        bounds: for each role its first row and its last row + 1.
     """
 
     entries: tuple[int, ...]
@@ -40,10 +41,11 @@ class Launch:
 
 
 @cache
-def launches(groups: tuple[Group, ...], block: int) -> tuple[Launch, ...] | None:
-    """The launches of a call, for blocks of so many tiles.
+def plan_launches(groups: tuple[Group, ...], block: int) -> tuple[Launch, ...] | None:
+    """Plan the launches of a call for blocks of ``block`` tiles.
 
-    None where a weight is no matrix of tiles, or has more numbers than the kernels count.
+    Returns:
+        The launches, or None if a weight is no matrix of tiles or has more numbers than 32-bit offsets reach.
     """
     alike: dict[Any, list[tuple[Group, int]]] = {}
     for g in groups:
@@ -83,18 +85,18 @@ def _rows(entry: int, role: int, group: Group, block: int) -> Iterator[tuple[int
 
 
 @cache
-def rows_on(launch: Launch, device: torch.device) -> Tensor:
-    """The table of rows on a device."""
+def rows_on_device(launch: Launch, device: torch.device) -> Tensor:
+    """Return a launch's table of rows on a device, ``(rows, 8)`` int64."""
     return torch.tensor(launch.rows, dtype=torch.int64).to(device)
 
 
 class Shares(NamedTuple):
-    """How the rows of a launch are divided among the programs that sum over tiles.
+    """Division of a launch's rows among the programs that sum over tiles.
 
     Attributes:
-        table: the rows, in which those that follow each other are one.
-        rows: of every share the first of its rows in it, and the one past its last ``(shares, 2)``.
-        bounds: of every role the first of its shares, and the one past its last ``(roles, 2)``.
+        table: the rows; consecutive rows of one entry are merged.
+        rows: for each share its first row and its last row + 1, ``(shares, 2)``.
+        bounds: for each role its first share and its last share + 1, ``(roles, 2)``.
     """
 
     table: Tensor
@@ -103,8 +105,14 @@ class Shares(NamedTuple):
 
 
 @cache
-def shares_on(launch: Launch, blocks: int, device: torch.device) -> Shares:
-    """Shares of about as many rows each, with ``blocks`` programs each, that keep a GPU busy."""
+def shares_on_device(launch: Launch, blocks: int, device: torch.device) -> Shares:
+    """Divide a launch's rows into shares of about equal size, enough to keep a GPU busy.
+
+    Args:
+        launch: the launch.
+        blocks: number of programs for each share.
+        device: of the tables.
+    """
     wanted = max(1, PROGRAMS // blocks)
     table: list[tuple[int, ...]] = []
     shares: list[tuple[int, int]] = []
@@ -114,14 +122,14 @@ def shares_on(launch: Launch, blocks: int, device: torch.device) -> Shares:
         bounds.append((len(shares), len(shares) + number))
         cuts = [begin + k * (past - begin) // number for k in range(number + 1)]
         for first, end in itertools.pairwise(cuts):
-            own = _joined(launch.rows[first:end])
+            own = _merge_rows(launch.rows[first:end])
             shares.append((len(table), len(table) + len(own)))
             table += own
     return Shares(*(torch.tensor(rows, dtype=torch.int64).to(device) for rows in (table, shares, bounds)))
 
 
-def _joined(rows: Sequence[tuple[int, ...]]) -> list[tuple[int, ...]]:
-    """Rows of one entry, which follow each other, as one."""
+def _merge_rows(rows: Sequence[tuple[int, ...]]) -> list[tuple[int, ...]]:
+    """Merge consecutive rows of one entry into one row."""
     long: list[tuple[int, ...]] = []
     for _, same in itertools.groupby(rows, key=lambda row: row[0]):
         own = list(same)
