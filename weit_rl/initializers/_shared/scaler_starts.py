@@ -14,7 +14,7 @@ from weit_rl.common.registry import Registry
 from weit_rl.common.seeds import seeded
 from weit_rl.core.bank import TemplateBank
 from weit_rl.core.plan import Layout
-from weit_rl.initializers.tleg import line
+from weit_rl.initializers._shared.depth_scalers import line
 
 Start = Callable[[Tensor, torch.Generator], Tensor]
 """The trained scalers of a slot, ``(layers, split, N, *grid)``, to those that are started from."""
