@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -93,6 +94,33 @@ def unread(layout: Layout, kept: Mapping[tuple[str, int], Tensor]) -> bool:
     """Whether some axis is none that a linear layer sums over."""
     places = ((axis, layer) for slot in layout.values() for axis in slot.rule.axes for layer in range(len(slot.names)))
     return any(place not in kept for place in places if place[0] != FIXED and not place[0].startswith(STREAM))
+
+
+@dataclass(frozen=True)
+class Cut:
+    """How the channels of a wide network become those of a narrow one.
+
+    Attributes:
+        bases: of every stream, ``(narrow, wide)``, by the name of its axis.
+        kept: the entries kept of every other axis that sizes change, by axis name and layer.
+    """
+
+    bases: Mapping[str, Tensor]
+    kept: Mapping[tuple[str, int], Tensor]
+
+    def __call__(self, weights: Tensor, slot: Slot) -> Tensor:
+        """Cut a slot's stacked weights along all their axes."""
+        layers = [self.along(part, slot.rule.axes, layer, first=1) for layer, part in enumerate(weights.unbind(0))]
+        return torch.stack(layers)
+
+    def along(self, x: Tensor, axes: Iterable[str], layer: int, first: int = 0) -> Tensor:
+        """Cut a tensor along the axes from ``first`` on, which have these names."""
+        for dim, axis in enumerate(axes, start=first):
+            if axis in self.bases:
+                x = (x.movedim(dim, -1) @ self.bases[axis].T).movedim(-1, dim)
+            elif axis != FIXED:
+                x = x.index_select(dim, self.kept[axis, layer])
+        return x
 
 
 def _length(layout: Layout, axis: str) -> int:
