@@ -69,6 +69,11 @@ class DecisionTransformer(Policy):
         if self.attention == "band":
             check_reach(self.band, size.depth, self.context, self.positions)
 
+    @property
+    def keeps_past(self) -> bool:
+        """Return True for attention over a band: keys and values of a few tokens then stand for the whole past."""
+        return self.attention == "band"
+
     def embeddings(self, width: int, observation_dim: int) -> dict[str, nn.Module]:
         """Of time, states and the other tokens."""
         modules: dict[str, nn.Module] = {}
@@ -122,7 +127,7 @@ class DecisionTransformer(Policy):
 
     def mask(self, stream: Tensor) -> Tensor | None:
         """Who looks at whom in a window; None where all do that may."""
-        return self.tokens.mask(stream.shape[1], stream.device) if self.attention == "band" else None
+        return self.tokens.mask(stream.shape[1], stream.device) if self.keeps_past else None
 
     def act(self, observations: Tensor, actions: Tensor, returns_to_go: Tensor, timesteps: Tensor) -> Tensor:
         """As every policy's, without what only other steps need: the last block's work on them."""

@@ -119,6 +119,31 @@ class Policy(nn.Module):
         self.register_buffer("target_return", torch.tensor(0.0))
         self.apply(_init)
 
+    @property
+    def keeps_past(self) -> bool:
+        """Return True if the policy acts by :meth:`step`, from the newest step and what it kept of earlier ones.
+
+        Any other policy acts on windows of ``context`` steps.
+        """
+        return False
+
+    @property
+    def acting_inputs(self) -> tuple[str, ...]:
+        """Name what a step of acting on windows reads besides the newest observation.
+
+        ``return_to_go`` and ``time`` belong to the newest step; ``past_observations``, ``past_actions`` and
+        ``past_returns_to_go`` to the steps before it.
+        """
+        looks_back = self.context > 1
+        reads = {
+            "return_to_go": self.rtg != "none",
+            "time": looks_back or self.positions == "episode",
+            "past_observations": looks_back,
+            "past_actions": looks_back and self.past_actions,
+            "past_returns_to_go": looks_back and self.rtg == "every",
+        }
+        return tuple(name for name, is_read in reads.items() if is_read)
+
     def normaliser(self, observation_dim: Any) -> tuple[Tensor, Tensor]:
         """Mean and standard deviation before the data's are known; every number of an observation has its own."""
         return torch.zeros(observation_dim), torch.ones(observation_dim)

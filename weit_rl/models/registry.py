@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import inspect
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from torch import nn
 
-from weit_rl.common.registry import Registry
+from weit_rl.common.errors import UserError
+from weit_rl.common.registry import Registry, unknown
 from weit_rl.common.sizes import Size
 from weit_rl.core.plan import Plan
 from weit_rl.models.memory_check import check_room
@@ -49,8 +51,59 @@ class Model:
         check_room(lambda: self.build(size, **options), f"size={size}")
         return self.build(size, **options)
 
+    def options(self) -> dict[str, Any]:
+        """List the options that a user may choose, with their defaults (see :func:`options_of`)."""
+        return options_of(self.build)
+
+
+def options_of(build: Callable[..., nn.Module]) -> dict[str, Any]:
+    """List the options of a network with their defaults, from the signature of its constructor.
+
+    An option is a parameter with a default that does not follow from the data or the windows (:data:`GIVEN`). A class
+    whose constructor takes ``**options`` hands them on to its base class, so it has the options of that class, too.
+
+    Args:
+        build: a function, or a class, that makes a network of a size.
+    """
+    classes = [base for base in build.__mro__ if "__init__" in vars(base)] if isinstance(build, type) else []
+    options: dict[str, Any] = {}
+    for constructor in [base.__init__ for base in classes] or [build]:
+        parameters = inspect.signature(constructor).parameters.values()
+        own = {p.name: p.default for p in parameters if p.default is not p.empty and p.name not in GIVEN}
+        options = {**own, **options}
+        if all(p.kind is not p.VAR_KEYWORD for p in parameters):
+            break
+    return options
+
+
+def chosen_options(name: str, words: Any, offered: Callable[..., nn.Module], more: Mapping[str, Any]) -> dict[str, Any]:
+    """Choose the options of a model from the options of a task.
+
+    Args:
+        name: of the model.
+        words: the task's options as attributes; those of the model have the same names.
+        offered: the constructor whose options the task offers for all its models, such as ``Policy``.
+        more: further options of this model (``model_options={...}``), which replace those of the task.
+
+    Raises:
+        UserError: for an option that this model does not have.
+    """
+    known = MODELS.get(name).options()
+    for option in more:
+        if option not in known:
+            raise unknown(f"option of model={name}", option, list(known))
+    chosen: dict[str, Any] = {}
+    for word, default in options_of(offered).items():
+        value = getattr(words, word, default)
+        if word in known:
+            chosen[word] = value
+        elif value != default:
+            raise UserError(f"{word}={value}: model={name} has no such option; leave {word} out")
+    return {**chosen, **more}
+
 
 BOTH = "states and pictures"
+GIVEN = ("size", "observation_dim", "action_dim", "context", "max_steps", "image_size", "channels", "classes")
 MODELS: Registry[Model] = Registry("model", "weit_rl.models", "weit_rl.models")
 
 
