@@ -14,26 +14,26 @@ from weit_rl.common.errors import UserError
 from weit_rl.common.registry import Registry, unknown
 from weit_rl.common.sizes import Size
 from weit_rl.core.plan import Plan
-from weit_rl.models.memory_check import check_room
+from weit_rl.models.memory_check import check_memory
 
 
 @dataclass(frozen=True)
 class Model:
-    """A family of networks: how one of a size is built, and the plan that covers all of them.
+    """A family of networks: how a network of a size is built, and the plan that covers all sizes.
 
     Attributes:
-        build: ``build(size, **options) -> nn.Module`` with torch's current random state.
+        build: ``build(size, **options) -> nn.Module``; it draws from torch's current random state.
         plan: ``plan(tile) -> Plan`` for templates of that edge.
-        bound: how the names begin of parameters that belong to one body or data set, such as embedding and head.
-        carried: likewise, of those that another one begins with all the same, where they fit, such as an embedding of
-            patches of pixels.
-        sees: ``"states"`` (default), ``"pictures"`` (stacked frames of an environment), ``BOTH`` of these, or
-            ``"images"``.
-        window: steps of the windows it is trained on; None (default) as many as an option says.
-        task: what it is for, ``"control"`` (default), ``"classification"`` or ``"diffusion"``.
-        most_lr: the largest learning rate that it bears from scratch, where nobody asks for another one.
-        near_lr: the rate of scalers that begin near their best (chosen on the tuning sizes; a larger one
-            learns the few images of digits by heart).
+        bound: prefixes of the names of parameters that belong to one body or data set, such as embedding and head.
+        carried: prefixes of those among them that another body or data set starts from if their shapes fit, such as an
+            embedding of image patches.
+        sees: its observations: ``"states"`` (default), ``"pictures"`` (stacked frames of an environment), ``BOTH`` of
+            these, or ``"images"``.
+        window: number of steps of its training windows; None (default) for as many as an option asks for.
+        task: ``"control"`` (default), ``"classification"`` or ``"diffusion"``.
+        most_lr: the largest learning rate from scratch, unless a user asks for another one (default: no limit).
+        near_lr: the learning rate of scalers that start near their best values (default 3e-3, chosen on the tuning
+            sizes; classifiers have 1e-3, since a larger one overfits the few images of digits).
     """
 
     build: Callable[..., nn.Module]
@@ -47,8 +47,8 @@ class Model:
     near_lr: float = 3e-3
 
     def make(self, size: Size, **options: Any) -> nn.Module:
-        """Build a network; UserError, before any memory is taken, if this machine has too little."""
-        check_room(lambda: self.build(size, **options), f"size={size}")
+        """Build a network; raise UserError before that if this machine has too little memory."""
+        check_memory(lambda: self.build(size, **options), f"size={size}")
         return self.build(size, **options)
 
     def options(self) -> dict[str, Any]:
@@ -108,5 +108,5 @@ MODELS: Registry[Model] = Registry("model", "weit_rl.models", "weit_rl.models")
 
 
 def models_of(task: str) -> list[str]:
-    """The names of the models that are for a task, in the order they were added."""
+    """List the names of the models for a task."""
     return [name for name in MODELS.names() if MODELS.get(name).task == task]
