@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from weit_rl.core.plan import Layout, Slot
 from weit_rl.fitting.layer_inputs import CONVOLUTIONS, Record, channels, patches, tokens
-from weit_rl.fitting.least_squares import channelwise, mended, ridge
+from weit_rl.fitting.least_squares import channelwise, ridge, ridge_near
 from weit_rl.fitting.width_reduction import Cut, depthwise, linears, norms
 
 LayerFit = Callable[[Any, Tensor, Tensor | None], Tensor | None]  # (layer, its input, error before) -> error after
@@ -25,7 +25,7 @@ LayerFit = Callable[[Any, Tensor, Tensor | None], Tensor | None]  # (layer, its 
 
 @dataclass(frozen=True)
 class WideNetwork:
-    """What a wide network computes on the sample, in the channels of the narrow one.
+    """The activations of a wide network on the sample, in the channels of the narrow one.
 
     Attributes:
         seen: inputs and outputs of its layers.
@@ -57,7 +57,7 @@ def layer_fits(net: nn.Module, layout: Layout, wide: WideNetwork) -> dict[str, L
     Args:
         net: the narrow network.
         layout: its layout.
-        wide: what the wide network computes on the sample.
+        wide: the activations of the wide network on the sample.
     """
     own_kernel = depthwise(net, layout)
     fits: dict[str, LayerFit] = {}
@@ -81,7 +81,7 @@ def fit_norm(
     Args:
         name: of the layer.
         axis: the stream that it reads.
-        wide: what the wide network computes.
+        wide: the activations of the wide network.
         measures: whether the error is measured here; else depthwise convolutions, which read the stream, measure it.
         module: the layer.
         x: its input.
@@ -120,7 +120,7 @@ def fit_linear(
         name: of the layer.
         slot: of its weight.
         layer: its place in the slot.
-        wide: what the wide network computes.
+        wide: the activations of the wide network.
         module: the layer.
         x: its input.
         error: of the stream before it.
@@ -143,7 +143,7 @@ def _regression(module: Any, x: Tensor, wanted: Tensor) -> tuple[Tensor, Tensor]
     The kernel of a convolution changes little where there are too few patches to determine it.
     """
     if isinstance(module, CONVOLUTIONS):
-        return mended(x, wanted, module.weight.flatten(1), module.bias)
+        return ridge_near(x, wanted, module.weight.flatten(1), module.bias)
     return ridge(x, wanted, module.bias is not None)
 
 

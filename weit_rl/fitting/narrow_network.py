@@ -25,7 +25,7 @@ from weit_rl.core.plan import Plan, stack, unstack
 from weit_rl.fitting.layer_fits import LayerFit, WideNetwork, layer_fits
 from weit_rl.fitting.layer_inputs import Record, watched
 from weit_rl.fitting.least_squares import principal
-from weit_rl.fitting.width_reduction import Basis, Cut, bases_of, chosen, unread
+from weit_rl.fitting.width_reduction import Basis, Cut, bases_of, has_unread_axis, kept_entries
 
 
 @torch.no_grad()
@@ -57,8 +57,8 @@ def reconstruct(
     with eval_mode(source), eval_mode(target):
         seen = Record(source, run)
         bases = bases_of(source, wide, narrow, seen, basis)
-        kept = chosen(source, wide, narrow, seen, head_dim)
-        if bases is None or unread(wide, kept):
+        kept = kept_entries(source, wide, narrow, seen, head_dim)
+        if bases is None or has_unread_axis(wide, kept):
             return False
         cut = Cut(bases, kept)
         weights = stack({name: p.detach() for name, p in source.named_parameters()}, wide)
