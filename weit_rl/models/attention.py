@@ -35,9 +35,9 @@ class Block(FeedForward):
         B, T, _ = x.shape
         qkv = self.qkv(self.norm1(x)).view(B, T, 3, -1, self.head_dim)
         q, k, v = (part.transpose(1, 2) for part in qkv.unbind(2))  # each (B, heads, T, head_dim)
-        return self.after(x, F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=mask is None))
+        return self.finish(x, F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=mask is None))
 
-    def newest(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+    def last_tokens(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         """Compute the last tokens only; ``(B, T, width) -> (B, tail, width)``, with ``mask`` as in :meth:`forward`.
 
         One token would be enough. With a few more, matrix products use the same kernels as for all tokens, so that the
@@ -50,7 +50,7 @@ class Block(FeedForward):
         keys_values = F.linear(tokens, self.qkv.weight[width:], self.qkv.bias[width:])
         return self.attend(x[:, -tail:].contiguous(), q, keys_values, mask[-tail:])
 
-    def remember(self, x: Tensor, past: Tensor, mask: Tensor, last: bool) -> tuple[Tensor, Tensor]:
+    def with_past(self, x: Tensor, past: Tensor, mask: Tensor, last: bool) -> tuple[Tensor, Tensor]:
         """Compute new tokens, which attend to each other and to the keys and values of earlier ones.
 
         Args:
@@ -74,9 +74,9 @@ class Block(FeedForward):
         (B, T, width), head_dim = q.shape, self.head_dim
         q = q.view(B, T, -1, head_dim).transpose(1, 2)
         k, v = keys_values.view(B, -1, 2, width // head_dim, head_dim).permute(2, 0, 3, 1, 4)
-        return self.after(x, F.scaled_dot_product_attention(q, k, v, attn_mask=mask))
+        return self.finish(x, F.scaled_dot_product_attention(q, k, v, attn_mask=mask))
 
-    def after(self, x: Tensor, attended: Tensor) -> Tensor:
+    def finish(self, x: Tensor, attended: Tensor) -> Tensor:
         """Compute the rest of the block from what was attended to, ``(B, heads, T, head_dim)``."""
         B, _, T, _ = attended.shape
         return super().forward(x + self.dropout(self.out(attended.transpose(1, 2).reshape(B, T, -1))))

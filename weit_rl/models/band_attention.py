@@ -47,7 +47,7 @@ class Band:
         step = token // self.kinds
         return (token[:, None] >= token) & (step[:, None] - step < self.steps)
 
-    def newest(self, times: Tensor) -> Tensor:
+    def newest_mask(self, times: Tensor) -> Tensor:
         """Make what is added to the attention scores of the new tokens: 0, or minus infinity.
 
         Tokens from before the episode are attended to by themselves only, which keeps their softmax finite.
@@ -58,13 +58,13 @@ class Band:
         Returns:
             ``(n, 1, kinds, past_tokens + kinds)`` float32.
         """
-        seen, own, age = (torch.from_numpy(array).to(times.device) for array in _newest(self))
+        seen, own, age = (torch.from_numpy(array).to(times.device) for array in _newest_rows(self))
         there = age <= (times * self.kinds + self.state)[:, None, None, None]
         return torch.where((seen & there) | own, 0.0, -torch.inf)
 
 
 @functools.lru_cache(maxsize=64)
-def _newest(band: Band) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _newest_rows(band: Band) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return three facts about the rows of the new tokens.
 
     They are NumPy arrays, since a cached tensor would belong to the mode (inference, export) that it was made in.

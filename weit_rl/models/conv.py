@@ -100,7 +100,7 @@ class Conv(Policy):
 
     def hidden(self, states: Tensor, actions: Tensor, returns: Tensor, timesteps: Tensor) -> Tensor:
         """Return the features of every step, ``(B, T, width)``."""
-        x = F.relu(self.through(self.down(F.relu(states))))
+        x = F.relu(self.run_blocks(self.down(F.relu(states))))
         x = F.adaptive_avg_pool2d(x.flatten(0, 1).movedim(-1, 1), MAP)
         return F.relu(self.readout(x)).flatten(1).unflatten(0, states.shape[:2])
 

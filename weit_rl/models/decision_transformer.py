@@ -99,7 +99,7 @@ class DecisionTransformer(Policy):
     def hidden(self, states: Tensor, actions: Tensor, returns: Tensor, timesteps: Tensor) -> Tensor:
         """Return the stream at the state tokens, ``(B, T, width)``."""
         order = self.tokens
-        x = self.through(self.stream(states, actions, returns, timesteps))
+        x = self.run_blocks(self.stream(states, actions, returns, timesteps))
         return x[:, order.state :: order.kinds]
 
     def stream(self, states: Tensor, actions: Tensor, returns: Tensor, timesteps: Tensor) -> Tensor:
@@ -118,7 +118,7 @@ class DecisionTransformer(Policy):
             timesteps = torch.arange(timesteps.shape[1], device=timesteps.device)
         return self.embed_time(timesteps.clamp_max(self.embed_time.num_embeddings - 1))
 
-    def through(self, stream: Tensor) -> Tensor:
+    def run_blocks(self, stream: Tensor) -> Tensor:
         """Run the stream through all blocks."""
         x, mask = self.norm_in(stream), self.mask(stream)
         for block in self.blocks:
@@ -132,23 +132,23 @@ class DecisionTransformer(Policy):
     def act(self, observations: Tensor, actions: Tensor, returns_to_go: Tensor, timesteps: Tensor) -> Tensor:
         """Predict the last step's action; the last block then skips all other steps. See :meth:`Policy.act`."""
         check_steps(observations, {"actions": actions, "returns_to_go": returns_to_go, "timesteps": timesteps})
-        states, returns = self.embedded(observations, returns_to_go)
+        states, returns = self.embed_inputs(observations, returns_to_go)
         stream = self.stream(states, actions, returns, timesteps)
         if self.past_actions:
             stream = stream[:, :-1]  # without the action after the last state, which is not known yet
         parts = stream.split(max(1, AT_ONCE // stream.shape[1]))
-        x = torch.cat([self.last(part) for part in parts]) if len(parts) > 1 else self.last(stream)
+        x = torch.cat([self.last_token(part) for part in parts]) if len(parts) > 1 else self.last_token(stream)
         rows = min(observations.shape[1], max(1, 2 * TAIL // len(x)))
         x, returns = (part[:, -1:].expand(-1, rows, -1) for part in (x, returns))
         return torch.tanh(self.head(self.head_input(x, returns)))[:, 0]
 
-    def last(self, stream: Tensor) -> Tensor:
+    def last_token(self, stream: Tensor) -> Tensor:
         """Return the last token of the stream after all blocks, ``(B, 1, width)``."""
         x, mask = self.norm_in(stream), self.mask(stream)
         for block in self.blocks[:-1]:
             x = block(x, mask)
         last: Any = self.blocks[-1]
-        newest: Tensor = last.newest(x, mask)
+        newest: Tensor = last.last_tokens(x, mask)
         return newest[:, -1:]
 
     def nothing(self, count: int) -> tuple[Tensor, ...]:
@@ -177,15 +177,15 @@ class DecisionTransformer(Policy):
             UserError: for a past, an action, returns or times of another number of rows.
         """
         self._check_newest(seen, action, returns_to_go, times, past)
-        states, returns = self.embedded(seen[:, None], returns_to_go[:, None])
+        states, returns = self.embed_inputs(seen[:, None], returns_to_go[:, None])
         time = self.time(times[:, None])
         new = [self.embed_return(returns) + time, states + time] if self.rtg == "every" else [states + time]
         if self.past_actions:
             new.insert(0, self.embed_action(action[:, None]) + self.time((times[:, None] - 1).clamp_min(0)))
-        x, mask, kept = self.norm_in(torch.cat(new, dim=1)), self.tokens.newest(times), []
+        x, mask, kept = self.norm_in(torch.cat(new, dim=1)), self.tokens.newest_mask(times), []
         block: Any
         for number, (block, before) in enumerate(zip(self.blocks, past, strict=True)):
-            x, after = block.remember(x, before, mask, last=number == len(past) - 1)
+            x, after = block.with_past(x, before, mask, last=number == len(past) - 1)
             kept.append(after)
         return torch.tanh(self.head(self.head_input(x, returns)))[:, 0], tuple(kept)
 

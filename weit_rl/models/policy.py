@@ -190,7 +190,7 @@ class Policy(nn.Module):
             UserError: if observations have another length, or the other arguments other rows or steps.
         """
         check_steps(observations, {"actions": actions, "returns_to_go": returns_to_go, "timesteps": timesteps})
-        states, returns = self.embedded(observations, returns_to_go)
+        states, returns = self.embed_inputs(observations, returns_to_go)
         x = self.head_input(self.hidden(states, actions, returns, timesteps), returns)
         return torch.tanh(self.head(x)) if head else x
 
@@ -198,7 +198,7 @@ class Policy(nn.Module):
         """Predict the last step's action, ``(B, action_dim)``, of windows without padding; see :meth:`forward`."""
         return self(observations, actions, returns_to_go, timesteps)[:, -1]
 
-    def embedded(self, observations: Tensor, returns_to_go: Tensor) -> tuple[Tensor, Tensor]:
+    def embed_inputs(self, observations: Tensor, returns_to_go: Tensor) -> tuple[Tensor, Tensor]:
         """Embed observations, ``(..., width)``, and scale returns, ``(..., 1)``."""
         return self.embed(observations), (returns_to_go / self.return_scale).unsqueeze(-1)
 
@@ -226,9 +226,9 @@ class Policy(nn.Module):
 
     def hidden(self, states: Tensor, actions: Tensor, returns: Tensor, timesteps: Tensor) -> Tensor:
         """Compute the last block's output, ``(B, T, width)``, from embedded states and scaled returns ``(B, T, 1)``."""
-        return self.through(states)
+        return self.run_blocks(states)
 
-    def through(self, stream: Tensor) -> Tensor:
+    def run_blocks(self, stream: Tensor) -> Tensor:
         """Run the stream through all blocks."""
         x = self.norm_in(stream)
         for block in self.blocks:

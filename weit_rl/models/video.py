@@ -101,7 +101,7 @@ class Video(Policy):
         """Return the stream at the last token of each step, which attends to its whole step and to earlier ones."""
         steps, tokens = states.shape[1:3]
         stream = states + self.embed_place.weight + self.embed_time.weight[:steps, None]
-        return self.through(stream.flatten(1, 2))[:, tokens - 1 :: tokens]
+        return self.run_blocks(stream.flatten(1, 2))[:, tokens - 1 :: tokens]
 
 
 def plan(tile: int) -> Plan:
