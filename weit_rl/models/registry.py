@@ -65,9 +65,10 @@ def options_of(build: Callable[..., nn.Module]) -> dict[str, Any]:
     Args:
         build: a function, or a class, that makes a network of a size.
     """
-    classes = [base for base in build.__mro__ if "__init__" in vars(base)] if isinstance(build, type) else []
+    bases = build.__mro__ if isinstance(build, type) else ()
+    constructors = [vars(base)["__init__"] for base in bases if "__init__" in vars(base)] or [build]
     options: dict[str, Any] = {}
-    for constructor in [base.__init__ for base in classes] or [build]:
+    for constructor in constructors:
         parameters = inspect.signature(constructor).parameters.values()
         own = {p.name: p.default for p in parameters if p.default is not p.empty and p.name not in GIVEN}
         options = {**own, **options}
