@@ -32,7 +32,7 @@ def shapes_of(build: Callable[[], nn.Module]) -> dict[str, tuple[int, ...]]:
         return {name: tuple(tensor.shape) for name, tensor in build().state_dict().items()}
 
 
-def check_memory(build: Callable[[], nn.Module], what: str) -> None:
+def check_fits_in_memory(build: Callable[[], nn.Module], what: str) -> None:
     """Raise UserError if the network that ``build()`` would make needs more memory than this machine has."""
     try:
         numbers = sum(torch.Size(shape).numel() for shape in shapes_of(build).values())

@@ -14,7 +14,7 @@ from weit_rl.common.errors import UserError
 from weit_rl.common.registry import Registry, unknown
 from weit_rl.common.sizes import Size
 from weit_rl.core.plan import Plan
-from weit_rl.models.memory_check import check_memory
+from weit_rl.models.memory_check import check_fits_in_memory
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class Model:
 
     def make(self, size: Size, **options: Any) -> nn.Module:
         """Build a network; raise UserError before that if this machine has too little memory."""
-        check_memory(lambda: self.build(size, **options), f"size={size}")
+        check_fits_in_memory(lambda: self.build(size, **options), f"size={size}")
         return self.build(size, **options)
 
     def options(self) -> dict[str, Any]:
