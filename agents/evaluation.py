@@ -58,7 +58,7 @@ class History:
 
 
 class Kept:
-    """What a policy with attention over a band keeps of several episodes that began together, instead of windows.
+    """What a policy keeps of several episodes that began together, if it acts without windows (``keeps_past``).
 
     Args:
         net: its buffers hold the target return.
@@ -100,7 +100,7 @@ class Kept:
 
 def memory_of(net: Any, observations: np.ndarray) -> History | Kept:
     """What is remembered of episodes that begin with these observations."""
-    return Kept(net, observations) if net.attention == "band" else History(net, observations, net.max_steps)
+    return Kept(net, observations) if net.keeps_past else History(net, observations, net.max_steps)
 
 
 @torch.no_grad()

@@ -27,7 +27,7 @@ class Memory(NamedTuple):
         actions: ``(n, context, act)`` float32.
         returns_to_go: ``(n, context)`` float32, raw reward units.
         time: ``(n,)`` int64, steps of the episode that are done.
-        past: keys and values of every block, of a policy with attention over a band (default: none are kept).
+        past: what a policy that acts without windows (``keeps_past``) returned with the last action (default: nothing).
     """
 
     observations: np.ndarray
@@ -129,11 +129,11 @@ class SequenceAgent:
         return (own[0] if single else own), memory._replace(past=past)
 
     def _act(self, memory: Memory, newest: np.ndarray) -> tuple[np.ndarray, tuple[Tensor, ...]]:
-        """Actions, and what a policy with attention over a band keeps; nothing of others."""
+        """Return actions, and the past that the next step needs; it is empty for a policy that acts on windows."""
         device = self.net.target_return.device
         inputs = [torch.as_tensor(array).to(device) for array in (*memory[:3], self._times(memory))]
         rows, last = torch.arange(len(newest), device=device), torch.as_tensor(newest).to(device)
-        if self.net.attention == "band":
+        if self.net.keeps_past:
             seen, actions, returns, _ = inputs
             time = torch.as_tensor(memory.time).to(rows)
             now = (seen[rows, last], actions[rows, last - 1], returns[rows, last], time)

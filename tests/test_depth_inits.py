@@ -11,7 +11,7 @@ from weit_rl.core.network_from_bank import network_of_size
 from weit_rl.core.resize import resize
 from weit_rl.core.stacked_weights import weights_of
 from weit_rl.initializers import INITIALIZERS, Context, Source, supernet, sws, tleg
-from weit_rl.initializers.weit import FREE_LR, scaler_groups
+from weit_rl.initializers._shared.stage_rates import FREE_LR, scaler_groups
 from weit_rl.kernels.reference import kronecker_sum as compose
 from weit_rl.models import MODELS
 from weit_rl.training.loop import Recipe, fit

@@ -13,7 +13,7 @@ from weit_rl.core.plan import FIXED, Plan, Rule
 from weit_rl.core.stacked_weights import state_of, weights_of
 from weit_rl.initializers import INITIALIZERS, Context, Source
 from weit_rl.initializers._shared.domains import domain_weights
-from weit_rl.initializers._shared.hard_concrete import kept, sample, typical
+from weit_rl.initializers._shared.hard_concrete import probability_kept, sample, typical
 from weit_rl.initializers._shared.masked_network import MaskedNetwork
 from weit_rl.initializers._shared.pruner import Pruner
 from weit_rl.initializers.pruning import groups, pruning
@@ -54,10 +54,11 @@ def pruner_to(width, depth, source=None, seed=0, model="dt"):
 def test_the_expected_norm_is_what_draws_give():
     scores = torch.linspace(-4, 4, 9)
     draws = sample(scores.expand(20_000, -1), torch.Generator().manual_seed(0))
-    torch.testing.assert_close((draws > 0).float().mean(0), kept(scores), rtol=0, atol=0.01)
-    torch.testing.assert_close((draws < 1).float().mean(0), kept(-scores), rtol=0, atol=0.01)  # it is symmetric
+    torch.testing.assert_close((draws > 0).float().mean(0), probability_kept(scores), rtol=0, atol=0.01)
+    torch.testing.assert_close((draws < 1).float().mean(0), probability_kept(-scores), rtol=0, atol=0.01)  # symmetric
     torch.testing.assert_close(draws.median(0).values, typical(scores), rtol=0, atol=0.03)
-    assert draws.min() == 0 and draws.max() == 1 and float(kept(torch.tensor(0.0))) == pytest.approx(0.8318, abs=1e-4)
+    assert draws.min() == 0 and draws.max() == 1
+    assert float(probability_kept(torch.tensor(0.0))) == pytest.approx(0.8318, abs=1e-4)
 
 
 @pytest.mark.parametrize(("width", "depth"), SHAPES)

@@ -15,7 +15,7 @@ from weit_rl.core.network_from_bank import network_of_size
 from weit_rl.core.resize import resize
 from weit_rl.core.stacked_weights import state_of, weights_of
 from weit_rl.fitting.least_squares import pivots, principal, ridge, zero_sum
-from weit_rl.fitting.narrow_network import reconstruct
+from weit_rl.fitting.narrow_network import fit_in_order, reconstruct
 from weit_rl.initializers import INITIALIZERS, Context, Source
 from weit_rl.models import MODELS
 from weit_rl.training.loop import Recipe, fit
@@ -98,6 +98,21 @@ def test_a_network_whose_stream_nothing_normalises_is_left_alone():
     assert all(torch.equal(p, before[name]) for name, p in target.state_dict().items())
 
 
+def test_layers_are_fitted_as_they_compute_each_from_what_was_fitted_before():
+    net, seen = nn.Sequential(nn.Linear(2, 2), nn.ReLU(), nn.Linear(2, 2)), []
+
+    def as_identity(module, x, error):
+        seen.append((x.tolist(), error))
+        nn.init.eye_(module.weight)
+        nn.init.ones_(module.bias)
+        return (error or 0) + 1
+
+    fits = {"2": as_identity, "0": as_identity}  # in whatever order they are listed
+    with torch.no_grad():
+        fit_in_order(net, fits, lambda net: net(torch.tensor([[1.0, 2.0]])))
+    assert seen == [([[1.0, 2.0]], None), ([[2.0, 3.0]], 1)]
+
+
 def test_a_basis_is_orthonormal_and_unseen_by_a_layer_norm():
     basis = zero_sum(7)
     torch.testing.assert_close(basis.T @ basis, torch.eye(6).double())
@@ -145,8 +160,8 @@ def source():
     return Source(net, bank)
 
 
-def begun(source, narrow, **changes):
-    """The loss of what weit makes of it at width 8 without a step: distance to the network of width 16."""
+def loss_at_start(source, narrow, **changes):
+    """Return the loss of weit at width 8 without training: the distance to the bank's network of width 16."""
     wanted = network_of_size(source.bank, source.net, small_net(width=16, rtg="none"), PLAN)(*SAMPLE).detach()
 
     def build(size):
@@ -163,8 +178,8 @@ def begun(source, narrow, **changes):
 
 
 def test_weit_fits_a_size_narrower_than_any_sampled_one(source):
-    cut, fitted = begun(source, "cut"), begun(source, "fitted")
+    cut, fitted = loss_at_start(source, "cut"), loss_at_start(source, "fitted")
     assert fitted < 0.5 * cut
-    assert begun(source, "fitted", build=None) == cut  # where the family is not known
+    assert loss_at_start(source, "fitted", build=None) == cut  # where the family is not known
     with pytest.raises(UserError, match="unknown narrow 'fited'"):
-        begun(source, "fited")
+        loss_at_start(source, "fited")

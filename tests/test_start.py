@@ -9,7 +9,7 @@ from weit_rl.core.bank import TemplateBank
 from weit_rl.core.composed_network import WeiT
 from weit_rl.core.network_from_bank import network_of_size, starts
 from weit_rl.initializers import INITIALIZERS, Context, Source
-from weit_rl.initializers.scaler_starts import STARTS, with_start
+from weit_rl.initializers._shared.scaler_starts import STARTS, with_start
 from weit_rl.initializers.svd_bank import bank_from
 from weit_rl.initializers.weit import is_far, narrower
 from weit_rl.models import MODELS

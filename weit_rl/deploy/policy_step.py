@@ -117,10 +117,9 @@ def policy_graph(net: Any, card: Mapping[str, Any], batch: int | None = None) ->
 
 
 def beginning(net: Any, shape: Sequence[int], batch: int) -> dict[str, Tensor]:
-    """The inputs at the beginning of an episode: zeros, and the return asked for.
+    """Make the inputs at the beginning of an episode: zeros, and the return asked for.
 
-    A policy has ``return_to_go`` unless ``rtg=none``, ``time`` and ``past_observations`` if it looks back,
-    ``past_actions`` and ``past_returns_to_go`` if these are tokens of it.
+    Besides the observation a policy has the inputs that it names (``acting_inputs``).
 
     Args:
         net: the policy.
@@ -128,19 +127,17 @@ def beginning(net: Any, shape: Sequence[int], batch: int) -> dict[str, Tensor]:
         batch: rows.
     """
     seen = torch.float32 if len(shape) == 1 else torch.uint8
-    past, looks_back = (batch, net.context - 1), net.context > 1
-    inputs = {"observation": torch.zeros(batch, *shape, dtype=seen)}
-    if net.rtg != "none":
-        inputs["return_to_go"] = net.target_return.detach().cpu().repeat(batch)
-    if looks_back or net.positions == "episode":
-        inputs["time"] = torch.zeros(batch, dtype=torch.int64)
-    if looks_back:
-        inputs["past_observations"] = torch.zeros(*past, *shape, dtype=seen)
-    if looks_back and net.past_actions:
-        inputs["past_actions"] = torch.zeros(*past, net.action_dim)
-    if looks_back and net.rtg == "every":
-        inputs["past_returns_to_go"] = torch.zeros(past)
-    return inputs
+    past = (batch, net.context - 1)
+    begins = {
+        "return_to_go": lambda: net.target_return.detach().cpu().repeat(batch),
+        "time": lambda: torch.zeros(batch, dtype=torch.int64),
+        "past_observations": lambda: torch.zeros(*past, *shape, dtype=seen),
+        "past_actions": lambda: torch.zeros(*past, net.action_dim),
+        "past_returns_to_go": lambda: torch.zeros(past),
+    }
+    return {"observation": torch.zeros(batch, *shape, dtype=seen)} | {
+        name: begins[name]() for name in net.acting_inputs
+    }
 
 
 def drawn(net: Any, shape: Sequence[int], batch: int, seed: int) -> dict[str, Tensor]:

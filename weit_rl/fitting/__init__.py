@@ -1,1 +1,1 @@
-"""Closed-form fits: layer inputs, least squares, narrower networks, heads."""
+"""Closed-form fits to data: heads of networks, and narrow networks that do what wider ones do."""

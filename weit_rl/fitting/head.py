@@ -1,9 +1,12 @@
-"""The head of a network fitted to a task by itself, before anything else of the network is trained.
+"""Fitting the head of a network to a task before the rest of the network is trained.
 
-A head that knows nothing hands on gradients that say nothing, and what was pre-trained is bent to suit it ("Fine-Tuning
-can Distort Pretrained Features", Kumar et al., ICLR 2022, arXiv 2202.10054). So it comes first, whatever the loss is: a
-round goes where the ridge regression of minus the loss's gradient at the head's outputs on the head's inputs points, as
-far as the loss's slope and curvature in this direction say.
+The gradients behind an untrained head are meaningless, and they distort the pre-trained features ("Fine-Tuning can
+Distort Pretrained Features", Kumar et al., ICLR 2022, arXiv 2202.10054). So the head is fitted first. This works for
+any loss, in a few rounds:
+
+1. The direction of a round is a ridge regression on the inputs of the head. Its targets are the negative gradients of
+   the loss at the outputs of the head.
+2. The length of the step minimises the loss along that direction, by its slope and curvature on other batches.
 """
 
 from __future__ import annotations
@@ -21,21 +24,21 @@ from weit_rl.core.plan import HEAD, Layout
 from weit_rl.fitting.least_squares import ridge
 
 ROUNDS, COMPARED = 3, 2
-ROWS, MOST = 2000, 16  # outputs to learn from, of at most so many batches; a third as many again say how far to go
-STRENGTH = 0.3  # of the ridge: a head of less leans on features that a few steps of training move
+ROWS, MOST = 2000, 16  # outputs for the direction, from at most 16 batches; a third as many batches give the length
+STRENGTH = 0.3  # of the ridge; with less, a head relies on features that a few steps of training change
 Loss = Callable[[Any, int], Tensor]
 
 
 def fit_head(net: nn.Module, layout: Layout, loss: Loss, rounds: int = ROUNDS) -> None:
     """Fit every layer of role ``head`` of a plain network in place to the loss on the first batches.
 
-    It begins at zero, where no output is saturated. What was there stays if it does better.
+    The fit starts at zero, where no output is saturated. A head that had a lower loss before the fit is kept.
 
     Args:
-        net: a plain network; nothing but its heads is changed.
-        layout: of it.
+        net: a plain network; only its heads are changed.
+        layout: its layout.
         loss: ``loss(net, step)``, the task's loss on the batch of a step.
-        rounds: of each head (default 3); one runs the network on about six batches of 32 windows.
+        rounds: number of rounds for each head (default 3); one runs the network on about six batches of 32 windows.
     """
     weights = [slot for slot in layout.values() if slot.rule.role == HEAD and len(slot.shape) > 1]
     for slot in weights:
@@ -45,40 +48,40 @@ def fit_head(net: nn.Module, layout: Layout, loss: Loss, rounds: int = ROUNDS) -
             nn.init.zeros_(parameter)
         with eval_mode(net):
             for _ in range(rounds):
-                improve(head, net, loss)
+                _fit_round(head, net, loss)
         if start_loss(net, loss, COMPARED) > value:
             head.load_state_dict(before)
 
 
-def improve(head: Any, net: nn.Module, loss: Loss) -> None:
-    """One round: a direction from some batches, and how far to go in it from others, which it does not know."""
-    seen = [Falling(head, net, loss, 0)]
+def _fit_round(head: Any, net: nn.Module, loss: Loss) -> None:
+    """Take one step: the direction comes from some batches, its length from others."""
+    seen = [_Descent(head, net, loss, 0)]
     while sum(len(one.x) for one in seen) < ROWS and len(seen) < MOST:
-        seen.append(Falling(head, net, loss, len(seen)))
-    other = [Falling(head, net, loss, step) for step in range(len(seen), len(seen) + 1 + len(seen) // 3)]
-    x, fall = torch.cat([one.x for one in seen]), torch.cat([one.fall for one in seen])
-    weight, bias = ridge(x, fall, head.bias is not None, STRENGTH)
-    slopes, bends = zip(*(one.along(weight, bias) for one in other), strict=True)
-    if sum(slopes) > 0 and sum(bends) > 0:  # else what was learned does not hold elsewhere
-        length = sum(slopes) / sum(bends)
+        seen.append(_Descent(head, net, loss, len(seen)))
+    other = [_Descent(head, net, loss, step) for step in range(len(seen), len(seen) + 1 + len(seen) // 3)]
+    x, targets = torch.cat([one.x for one in seen]), torch.cat([one.targets for one in seen])
+    weight, bias = ridge(x, targets, head.bias is not None, STRENGTH)
+    slopes, curvatures = zip(*(one.along(weight, bias) for one in other), strict=True)
+    if sum(slopes) > 0 and sum(curvatures) > 0:  # else the direction does not generalise to other batches
+        length = sum(slopes) / sum(curvatures)
         with torch.no_grad():
             head.weight += length * weight
             if head.bias is not None:
                 head.bias += length * bias
 
 
-class Falling:
-    """Where the outputs of a head on a batch should go.
+class _Descent:
+    """The direction of steepest descent at the outputs of a head on one batch.
 
     Args:
         head: a linear layer of the network.
         net: the network.
-        loss: of a step.
+        loss: ``loss(net, step)``.
         step: of the batch.
 
     Attributes:
-        x: inputs of the head, ``(rows, in)``; rows that the loss ignores are left out.
-        fall: minus the loss's gradient at its outputs, ``(rows, out)``, times the number of rows.
+        x: inputs of the head, ``(rows, in)``, without the rows that the loss ignores.
+        targets: the loss's negative gradient at the outputs, ``(rows, out)``, times the number of rows.
     """
 
     def __init__(self, head: nn.Module, net: nn.Module, loss: Loss, step: int):
@@ -97,11 +100,11 @@ class Falling:
         (self.gradient,) = torch.autograd.grad(value, self.outputs, create_graph=True)
         rows = self.gradient.detach().flatten(0, -2)
         counts = rows.abs().sum(1) > 0
-        self.x, self.fall = self.inputs.flatten(0, -2)[counts], -rows[counts] * counts.sum()
+        self.x, self.targets = self.inputs.flatten(0, -2)[counts], -rows[counts] * counts.sum()
 
     def along(self, weight: Tensor, bias: Tensor) -> tuple[float, float]:
-        """How fast the loss falls in a direction of the head, and how much less so a unit further on."""
+        """Return how fast the loss falls in a direction of the head, and its curvature there."""
         change = self.inputs @ weight.T + bias
         slope = (self.gradient * change).sum()
-        (turned,) = torch.autograd.grad(slope, self.outputs)
-        return -float(slope.detach()), float((turned * change).sum())
+        (change_of_gradient,) = torch.autograd.grad(slope, self.outputs)
+        return -float(slope.detach()), float((change_of_gradient * change).sum())

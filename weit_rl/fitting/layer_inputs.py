@@ -1,6 +1,6 @@
-"""What goes into linear layers, convolutions and LayerNorms of a network and what comes out, one row a token.
+"""The inputs and outputs of linear layers, convolutions and LayerNorms of a network, one row per token.
 
-A convolution is seen as it computes, with channels first and padded; a token of it is one place of its map.
+A convolution is observed where it computes, with channels first and padded. Its tokens are the positions of its map.
 """
 
 from __future__ import annotations
@@ -13,35 +13,35 @@ from typing import Any
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-ROWS = 2**15  # tokens of a layer that are looked at; of more, evenly spaced ones
+ROWS = 2**15  # most tokens of a layer that are kept, evenly spaced
 CONVOLUTIONS = (nn.Conv1d, nn.Conv2d)
 Before = Callable[[str, Any, Tensor], None]
 After = Callable[[str, Any, Tensor, Tensor], None]
 
 
 class Record:
-    """What went into every layer of a network, and what came out, ``(tokens, channels)`` each.
+    """The inputs and outputs of every layer of a network, ``(tokens, channels)`` each.
 
     Args:
         net: the network.
         run: runs it on a sample of the data.
 
     Attributes:
-        inputs: by the module's name.
+        inputs: by the module's name, in the order of the forward pass.
         outputs: likewise.
     """
 
     def __init__(self, net: nn.Module, run: Callable[[nn.Module], Any]):
         self.inputs: dict[str, Tensor] = {}
         self.outputs: dict[str, Tensor] = {}
-        self._came: dict[str, weakref.ref[Tensor]] = {}  # out of which module
+        self._results: dict[str, weakref.ref[Tensor]] = {}  # the output tensor of each module
         self._read: set[str] = set()
 
         def note(name: str, module: nn.Module, x: Tensor, y: Tensor) -> None:
             self.inputs[name], self.outputs[name] = tokens(x, channels(module)), tokens(y, channels(module))
-            self._came[name] = weakref.ref(y)
+            self._results[name] = weakref.ref(y)
             if isinstance(module, nn.Linear):
-                self._read |= {other for other, came in self._came.items() if came() is x}
+                self._read |= {other for other, result in self._results.items() if result() is x}
 
         names = [
             name for name, module in net.named_modules() if isinstance(module, (nn.Linear, nn.LayerNorm, *CONVOLUTIONS))
@@ -50,7 +50,7 @@ class Record:
             run(net)
 
     def is_read(self, name: str) -> bool:
-        """Whether a linear layer takes the module's output as it is."""
+        """Return True if a linear layer takes the module's output as its input, unchanged."""
         return name in self._read
 
 
@@ -58,13 +58,13 @@ class Record:
 def watched(
     net: nn.Module, names: Iterable[str], before: Before | None = None, after: After | None = None
 ) -> Iterator[None]:
-    """While it lasts, layers are shown to ``before(name, module, input)`` and ``after(name, module, input, output)``.
+    """Call back before and after layers of a network compute, as long as the context lasts.
 
     Args:
         net: the network.
         names: of the layers.
-        before: may change the layer's parameters, which then compute.
-        after: sees what they computed.
+        before: ``before(name, module, input)``; it may change the parameters that the layer then computes with.
+        after: ``after(name, module, input, output)``.
     """
     undo: list[Callable[[], Any]] = []
     for name in names:
@@ -86,7 +86,7 @@ def watched(
 
 
 def _watch_convolution(name: str, module: Any, before: Before | None, after: After | None) -> Callable[[], Any]:
-    """Its subclasses may pad and turn what they are given, so it is watched where it computes; returns the undoing."""
+    """Watch a convolution where it computes, since subclasses may pad and move axes first; return the undo function."""
 
     def forward(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         if before:
@@ -101,21 +101,21 @@ def _watch_convolution(name: str, module: Any, before: Before | None, after: Aft
 
 
 def channels(module: nn.Module) -> int:
-    """Along which axis the channels of what a module takes and gives lie."""
+    """Return the axis of the channels in the inputs and outputs of a module."""
     return 1 if isinstance(module, CONVOLUTIONS) else getattr(module, "channel_dim", -1)
 
 
 def tokens(x: Tensor, channel: int = -1) -> Tensor:
-    """``(tokens, channels)``: all axes but that of the channels in one, at most :data:`ROWS` of them."""
+    """Flatten all axes but that of the channels; ``(tokens, channels)``, at most :data:`ROWS` tokens."""
     x = x.movedim(channel, -1).flatten(0, -2)
-    return x if len(x) <= ROWS else x[:: -(-len(x) // ROWS)].clone()  # a view would keep all of them in memory
+    return x if len(x) <= ROWS else x[:: -(-len(x) // ROWS)].clone()  # a view would keep all tokens in memory
 
 
 def patches(module: Any, x: Tensor) -> Tensor:
-    """``(tokens, inputs)``: what a token of a layer's output is a weighted sum of, in its weight's order."""
+    """Return the inputs of every output token, ``(tokens, inputs)``, in the order of the layer's weight."""
     if isinstance(module, nn.Linear):
         return tokens(x)
-    more = (1,) * (2 - len(module.kernel_size))  # of one axis: a map of a single row
+    more = (1,) * (2 - len(module.kernel_size))  # a one-dimensional map becomes a map of one row
     x = x if x.ndim == 4 else x.unsqueeze(2)
     how: dict[str, Any] = {"dilation": (*more, *module.dilation), "stride": (*more, *module.stride)}
     padding = (*(0 for _ in more), *module.padding)
@@ -123,7 +123,7 @@ def patches(module: Any, x: Tensor) -> Tensor:
 
 
 def can_be_fitted(module: nn.Module) -> bool:
-    """Whether a layer's outputs are weighted sums of its :func:`patches`."""
+    """Return True if a layer's outputs are weighted sums of its :func:`patches`."""
     if isinstance(module, CONVOLUTIONS):
         return module.groups == 1 and module.padding_mode == "zeros" and not isinstance(module.padding, str)
     return type(module) is nn.Linear

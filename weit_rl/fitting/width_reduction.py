@@ -1,8 +1,9 @@
-"""What a narrower network keeps of a wide one: directions or channels of its streams, heads, hidden channels."""
+"""Choose what a narrower network keeps of a wide one: directions or channels of streams, heads, hidden channels."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -11,11 +12,11 @@ from weit_rl.core.plan import FIXED, HEADS, STREAM, Layout, Slot
 from weit_rl.fitting.layer_inputs import CONVOLUTIONS, Record, can_be_fitted
 from weit_rl.fitting.least_squares import pivots, principal, selection
 
-Basis = Callable[[Iterable[Tensor], int], Tensor]  # from where a stream is read and the narrow width: (narrow, wide)
+Basis = Callable[[Iterable[Tensor], int], Tensor]  # (stream where it is read, narrow width) -> (narrow, wide)
 
 
 def linears(net: nn.Module, layout: Layout) -> dict[str, tuple[Slot, int]]:
-    """Slot and layer of every layer whose weight is summed over an axis, by the module's name."""
+    """Find the linear layers and convolutions that can be fitted; return their slots and layers by module name."""
     found = {}
     for slot in layout.values():
         for layer, name in enumerate(slot.names):
@@ -26,7 +27,10 @@ def linears(net: nn.Module, layout: Layout) -> dict[str, tuple[Slot, int]]:
 
 
 def norms(net: nn.Module, layout: Layout) -> dict[str, str]:
-    """The LayerNorms over a stream, by name, and which stream; those without parameters are over the only one."""
+    """Find the LayerNorms over a stream; return the stream's axis by module name.
+
+    A LayerNorm without parameters counts as one over the main stream.
+    """
     axes = {
         name.rpartition(".")[0]: s.rule.axes[0] for s in layout.values() if len(s.rule.axes) == 1 for name in s.names
     }
@@ -36,7 +40,7 @@ def norms(net: nn.Module, layout: Layout) -> dict[str, str]:
 
 
 def depthwise(net: nn.Module, layout: Layout) -> dict[str, str]:
-    """The convolutions of every channel of a stream by itself, by name, and which stream."""
+    """Find the depthwise convolutions over a stream; return the stream's axis by module name."""
     found = {}
     for slot in layout.values():
         for module in (name.rpartition(".")[0] for name in slot.names):
@@ -47,10 +51,10 @@ def depthwise(net: nn.Module, layout: Layout) -> dict[str, str]:
 
 
 def bases_to_try(net: nn.Module, layout: Layout) -> tuple[Basis, ...]:
-    """What a narrow stream may be made of, for the family of a network; which is best, its loss tells.
+    """Return the bases that a narrow stream may have in the family of a network; their losses decide between them.
 
-    Directions, where linear layers read it; channels, where each has a kernel of its own. Where other convolutions or
-    modulated layers do, a ReLU or scales may be in between, which directions do not go through.
+    Linear layers can read directions. Depthwise convolutions need channels, since each channel has its own kernel.
+    Other convolutions and modulated layers may come after a ReLU or a scale per channel, so both bases are tried.
     """
     modules = [net.get_submodule(name) for name in (*norms(net, layout), *linears(net, layout))]
     if depthwise(net, layout):
@@ -61,7 +65,7 @@ def bases_to_try(net: nn.Module, layout: Layout) -> tuple[Basis, ...]:
 
 
 def bases_of(source: nn.Module, wide: Layout, narrow: Layout, seen: Record, basis: Basis) -> dict[str, Tensor] | None:
-    """What the narrow streams are made of, by axis; None where there is none, or no LayerNorm reads it."""
+    """Make the basis of every narrow stream by axis; return None without streams, or if no LayerNorm reads one."""
     found, read = {}, norms(source, wide)
     for axis in {axis for slot in wide.values() for axis in slot.rule.axes if axis.startswith(STREAM)}:
         streams = [seen.inputs[name] for name, own in read.items() if own == axis and name in seen.inputs]
@@ -71,10 +75,10 @@ def bases_of(source: nn.Module, wide: Layout, narrow: Layout, seen: Record, basi
     return found or None
 
 
-def chosen(
+def kept_entries(
     source: nn.Module, wide: Layout, narrow: Layout, seen: Record, head_dim: int
 ) -> dict[tuple[str, int], Tensor]:
-    """The heads and hidden channels that stay, in their order, by axis and layer."""
+    """Choose the heads and hidden channels that stay; return their entries in order, by axis and layer."""
     found = {}
     for name, (slot, layer) in linears(source, wide).items():
         axis = slot.rule.axes[1]
@@ -89,10 +93,37 @@ def chosen(
     return found
 
 
-def unread(layout: Layout, kept: Mapping[tuple[str, int], Tensor]) -> bool:
-    """Whether some axis is none that a linear layer sums over."""
+def has_unread_axis(layout: Layout, kept: Mapping[tuple[str, int], Tensor]) -> bool:
+    """Return True if there is an axis, besides streams, that no linear layer sums over."""
     places = ((axis, layer) for slot in layout.values() for axis in slot.rule.axes for layer in range(len(slot.names)))
     return any(place not in kept for place in places if place[0] != FIXED and not place[0].startswith(STREAM))
+
+
+@dataclass(frozen=True)
+class Cut:
+    """How the channels of a wide network become those of a narrow one.
+
+    Attributes:
+        bases: of every stream, ``(narrow, wide)``, by the name of its axis.
+        kept: the entries kept of every other axis that sizes change, by axis name and layer.
+    """
+
+    bases: Mapping[str, Tensor]
+    kept: Mapping[tuple[str, int], Tensor]
+
+    def __call__(self, weights: Tensor, slot: Slot) -> Tensor:
+        """Cut a slot's stacked weights along all their axes."""
+        layers = [self.along(part, slot.rule.axes, layer, first=1) for layer, part in enumerate(weights.unbind(0))]
+        return torch.stack(layers)
+
+    def along(self, x: Tensor, axes: Iterable[str], layer: int, first: int = 0) -> Tensor:
+        """Cut a tensor along the axes from ``first`` on, which have these names."""
+        for dim, axis in enumerate(axes, start=first):
+            if axis in self.bases:
+                x = (x.movedim(dim, -1) @ self.bases[axis].T).movedim(-1, dim)
+            elif axis != FIXED:
+                x = x.index_select(dim, self.kept[axis, layer])
+        return x
 
 
 def _length(layout: Layout, axis: str) -> int:

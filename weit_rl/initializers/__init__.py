@@ -1,6 +1,6 @@
-"""Ways to make a network of a new size, one file each: ``(source, target, context) -> state_dict``.
+"""Initialisers: ways to make a network of a new size, one file each, ``(source, target, context) -> state_dict``.
 
-A new one is a file and a line ``INITIALIZERS.add(name, Initializer(function, train_lr))``.
+To add one, write a file here with a line ``INITIALIZERS.add(name, Initializer(function, train_lr))``.
 """
 
 from weit_rl.initializers.registry import INITIALIZERS, Context, Initializer, Make, Source, with_options

@@ -1,15 +1,17 @@
 """BoT, bidirectional knowledge transfer (arXiv 2603.07506): weights of another size by wavelets, without training.
 
-The layers of a role are stacked to ``layers x out x in``. Shrinking is a 3-D discrete wavelet transform of which the
-all-low band is kept, growing the inverse transform with detail bands of zero. An axis halves or doubles as often as it
-must. The paper leaves open how sizes are met that are no power of two away, and how bands are scaled. Ours:
+The layers of a role are stacked to ``layers x out x in``. To shrink them, a 3-D discrete wavelet transform is applied
+and the all-low band is kept. To grow them, the inverse transform is applied with detail bands of zero. An axis is
+halved or doubled as often as necessary. The paper does not define sizes that are not a power of two away, nor how bands
+are scaled. Our choices:
 
-- An axis is halved while that leaves enough, or doubled until it is enough; then evenly spaced entries are taken.
-- An axis is a signal, and ``P`` takes it to its new size. A weight's other side, the axis it sums over, is transformed
-  by the transposed pseudo-inverse of ``P``, so that ``P``'s signals meet the weights they met before: where ``P``
-  averages, that axis sums; where ``P`` repeats, it is divided by the number of copies. So growing a width by a power
-  of two keeps the function, and shrinking undoes it (with orthogonal wavelets).
-- Attention heads stay whole: along their axis it is heads that are transformed, not channels. Depth is averaged.
+- An axis is halved while enough entries are left, or doubled until there are enough. Then evenly spaced entries are
+  taken.
+- An axis is a signal, and a matrix ``P`` maps it to its new size. The axis that a weight sums over is transformed by
+  the transposed pseudo-inverse of ``P``. So where ``P`` averages, that axis is summed, and where ``P`` repeats, it is
+  divided by the number of copies. Growing a width by a power of two keeps the function, and shrinking undoes it (with
+  orthogonal wavelets).
+- Along the axis of attention heads, whole heads are transformed, not channels. Depth is averaged.
 """
 
 from __future__ import annotations
@@ -33,16 +35,19 @@ GAINS = ("mean", "orthonormal")
 def bot(
     source: Source | None, target: nn.Module, context: Context, wavelet: str = "haar", gain: str = "mean"
 ) -> Mapping[str, Tensor]:
-    """A target of any size; no steps.
+    """Make a target of any size, without training.
 
     Args:
-        source: what is transformed.
-        target: of the same family.
-        context: its ``head_dim`` tells the heads.
-        wavelet: ``"haar"`` (default), or any discrete wavelet of PyWavelets by its name.
-        gain: ``"mean"`` (default): a low band is an average, so channels keep their size. ``"orthonormal"``: it is
-            the transform's own, ``sqrt(2)`` more; norms and embeddings shrink as a width grows, and so do the logits
-            of attention.
+        source: the network that is transformed.
+        target: a network of the same family.
+        context: plan and ``head_dim`` of the run.
+        wavelet: ``"haar"`` (default), or a discrete wavelet of PyWavelets by its name.
+        gain: ``"mean"`` (default): a low band is an average, so channels keep their size. ``"orthonormal"``: a low band
+            is ``sqrt(2)`` times the average, as in the transform itself; then norms, embeddings and attention logits
+            shrink as a width grows.
+
+    Returns:
+        The state dict of the target.
 
     Raises:
         UserError: if the wavelet or the gain is unknown, or PyWavelets is not installed.
@@ -57,11 +62,11 @@ def bot(
     return state_of(target, weights, source.net, context.plan)
 
 
-Level = Callable[[int, bool], Tensor]  # (n, whether it grows) -> one level's orthonormal (n / 2, n) or (2 n, n)
+Level = Callable[[int, bool], Tensor]  # (n, grows) -> orthonormal matrix of one level, (n / 2, n) or (2 n, n)
 
 
 def transform(x: Tensor, old: Slot, new: Slot, level: Level, gain: str, head_dim: int) -> Tensor:
-    """A stacked slot, transformed along depth and every axis that has a name."""
+    """Transform a stacked slot along depth and every named axis."""
     if new.stacked:
         x = along(x, 0, to_size(len(old.names), len(new.names), level, "mean"))
     for axis, name in enumerate(new.rule.axes):
@@ -76,13 +81,13 @@ def transform(x: Tensor, old: Slot, new: Slot, level: Level, gain: str, head_dim
 
 
 def of_blocks(matrix: Tensor, block: int) -> Tensor:
-    """The matrix that does to blocks of so many entries what another does to entries."""
-    own = matrix.new_empty(matrix.shape).copy_(matrix)  # torch.kron takes a column with other strides for damaged
+    """Expand a matrix on entries to one on blocks of entries."""
+    own = matrix.new_empty(matrix.shape).copy_(matrix)  # torch.kron fails for a single column with other strides
     return torch.kron(own, torch.eye(block, dtype=matrix.dtype))
 
 
 def to_size(n: int, wanted: int, level: Level, gain: str) -> Tensor:
-    """The matrix that takes a signal of ``n`` entries to one of ``wanted``."""
+    """Return the matrix that maps a signal of ``n`` entries to one of ``wanted`` entries."""
     matrix = torch.eye(n, dtype=torch.float64)
     root = 2**0.5 if gain == "mean" else 1.0  # an orthonormal low band is sqrt(2) times the average
     while len(matrix) % 2 == 0 and len(matrix) // 2 >= wanted:
@@ -94,19 +99,19 @@ def to_size(n: int, wanted: int, level: Level, gain: str) -> Tensor:
 
 
 def along(x: Tensor, dim: int, matrix: Tensor) -> Tensor:
-    """``matrix`` times ``x`` along one of its axes."""
+    """Multiply ``x`` by a matrix along one of its axes."""
     return torch.tensordot(matrix.to(x), x, dims=([1], [dim])).movedim(0, dim)
 
 
 def haar(n: int, grows: bool) -> Tensor:
-    """One level of the Haar transform: neighbours are added, or an entry is repeated, over ``sqrt(2)``."""
+    """Return one level of the Haar transform: add neighbours, or repeat entries, and divide by ``sqrt(2)``."""
     small = n if grows else n // 2
     pairs = torch.eye(small, dtype=torch.float64).repeat_interleave(2, 0) / 2**0.5
     return pairs if grows else pairs.T
 
 
 def pywavelet(name: str) -> Level:
-    """A level of a wavelet of PyWavelets, read off what it does to unit signals; borders wrap around."""
+    """Return the levels of a wavelet of PyWavelets, from its transforms of unit signals; borders wrap around."""
     try:
         import pywt
     except ImportError as error:

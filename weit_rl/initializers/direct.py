@@ -1,4 +1,4 @@
-"""The target itself, trained plainly for the whole pre-training budget: the ceiling, at full price."""
+"""Training the target itself for the whole pre-training budget: the upper bound, at full cost."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from torch import Tensor, nn
 
 from weit_rl.initializers.registry import INITIALIZERS, Context, Initializer, Source
 
-PEAK_LR = 3e-3  # of a plain network that starts from fresh weights
+PEAK_LR = 3e-3  # of a plain network that starts untrained
 
 
 def direct(source: Source | None, target: nn.Module, context: Context) -> Mapping[str, Tensor]:
-    """Trains the target's own weights for ``context.recipe.steps`` steps; every size pays this price again."""
+    """Train the target's own weights for ``context.recipe.steps`` steps; every size has this cost."""
     recipe = replace(context.recipe, lr=context.recipe.lr or PEAK_LR)
     context.fit(target, lambda step: context.loss(target, step), recipe)
     context.spent["steps"] = recipe.steps

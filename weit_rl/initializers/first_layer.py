@@ -1,13 +1,14 @@
 """Structured first-layer initialisation by eps-rank (Tang, Yang et al. 2025, arXiv 2507.11962).
 
-The neurons of the first layer are made eps-linearly independent: the eigenvalues of the Gram matrix of their outputs
-that exceed eps are counted, and a start with more of them trains faster. It resizes nothing and needs no source.
+The neurons of the first layer are made eps-linearly independent. The eps-rank is the number of eigenvalues above eps of
+the Gram matrix of their outputs, and a start with a higher eps-rank trains faster. The method needs no source.
 
-Here the first layer is an embedding: linear, no activation, LayerNorm after it. Then the count has a bound, the inputs
-plus one, and two things decide how much of it is reached. Directions: orthonormal sets of them one after another, as
-even as directions can be, so that no direction of the state is seen less than another. Transitions: without them
-LayerNorm would drop the length of the state; neurons whose zeros tile the data's range keep it, and add the one more
-dimension. Their mean is zero, since LayerNorm takes away what all neurons share.
+Here the first layer is a linear embedding, without activation, before a LayerNorm. Its eps-rank is at most the number
+of inputs plus one. Two choices decide how near it comes to that:
+
+- Directions: the weights are orthonormal sets, one after another, so that all directions of the state count alike.
+- Transitions: without biases LayerNorm would remove the length of the state. Biases whose zeros tile the data's range
+  keep it, and add the last dimension. Their mean is zero, since LayerNorm removes the mean of all neurons.
 """
 
 from __future__ import annotations
@@ -25,19 +26,18 @@ from weit_rl.core.stacked_weights import state_of, weights_of
 from weit_rl.initializers.registry import INITIALIZERS, Context, Initializer, Source
 
 ROLE = "embed"
-REACH = 2.0  # states have mean 0 and standard deviation 1: transitions lie within two of them
+REACH = 2.0  # transitions lie within two standard deviations of the states, which have mean 0 and deviation 1
 
 
 def first_layer(source: Source | None, target: nn.Module, context: Context) -> Mapping[str, Tensor]:
-    """The target's own weights with structured embeddings at the scale of its own; no steps."""
+    """Return the target's own weights with structured embeddings of the same scale; no training."""
     layout, weights = context.plan.layout(target), weights_of(target, context.plan)
     generator = seeded("first layer", context.seed)
     for weight, bias in first_layers(layout).items():
         own = weights[weight]
-        neurons, *inputs = layout[weight].part  # of a convolution a whole patch of the picture
-        scale = (
-            own.flatten(3).norm(dim=-1).square().mean().sqrt()
-        )  # what is added to it, such as times, keeps its share
+        neurons, *inputs = layout[weight].part  # the inputs of a convolution are a whole patch of the picture
+        # the same scale as before, so that times and other embeddings added to it keep their share
+        scale = own.flatten(3).norm(dim=-1).square().mean().sqrt()
         spread = directions(neurons, math.prod(inputs), generator).to(own)
         weights[weight] = (scale * spread).view(neurons, *inputs).expand_as(own)
         if bias is not None:
@@ -46,32 +46,32 @@ def first_layer(source: Source | None, target: nn.Module, context: Context) -> M
 
 
 def directions(neurons: int, inputs: int, generator: torch.Generator) -> Tensor:
-    """Unit vectors ``(neurons, inputs)`` spread evenly on the sphere: drawn orthonormal bases, one after another."""
+    """Draw unit vectors ``(neurons, inputs)`` spread evenly on the sphere: orthonormal bases, one after another."""
     bases = [torch.linalg.qr(torch.randn(inputs, inputs, generator=generator))[0] for _ in range(-(-neurons // inputs))]
     return torch.cat(bases)[:neurons]
 
 
 def transitions(neurons: int, generator: torch.Generator) -> Tensor:
-    """Offsets whose zeros tile the data's range evenly, in drawn order: neighbouring neurons differ in both."""
+    """Return biases whose zeros tile the data's range evenly, in random order."""
     middles = (torch.arange(neurons) + 0.5) / neurons
     return (REACH * (2 * middles - 1))[torch.randperm(neurons, generator=generator)]
 
 
 def eps_rank(gram: Tensor, eps: float) -> int:
-    """How many neurons are eps-linearly independent.
+    """Count the neurons that are eps-linearly independent.
 
     Args:
-        gram: ``(neurons, neurons)``, the inner products of their outputs over the samples divided by their number.
-        eps: an eigenvalue above it counts.
+        gram: ``(neurons, neurons)``, the mean over samples of the products of their outputs.
+        eps: threshold of the eigenvalues that count.
     """
     return int((torch.linalg.eigvalsh(gram) > eps).sum())
 
 
 def first_layers(layout: Layout) -> dict[str, str | None]:
-    """The slots of the embeddings' weights, each with its bias, if it has one.
+    """Find the slots of the embeddings' weights, each with the slot of its bias or None.
 
     Raises:
-        NotDefined: for a network that has none.
+        NotDefined: for a network without an embedding.
     """
     slots = [key for key, slot in layout.items() if slot.rule.role == ROLE]
     found = {key: key.removesuffix("weight") + "bias" for key in slots if len(layout[key].part) > 1}
@@ -81,7 +81,7 @@ def first_layers(layout: Layout) -> dict[str, str | None]:
 
 
 def check(source: Source | None, target: nn.Module, plan: Plan) -> None:
-    """NotDefined for a model without an embedding of its inputs."""
+    """Raise NotDefined for a model without an embedding of its inputs."""
     first_layers(plan.layout(target))
 
 

@@ -1,7 +1,7 @@
-"""The source's free parameters in a network whose composed weights are fresh: a control for WeiT.
+"""A control for WeiT: the source's free parameters in a network whose composed weights are untrained.
 
-What is not composed (norms, biases, embeddings, the head) is carried over beside the scalers. How much of a good start
-comes from it alone is what this one tells.
+WeiT also transfers what is not composed (norms, biases, embeddings, the head). This control measures how much of a good
+start comes from these alone.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from weit_rl.initializers.registry import INITIALIZERS, Context, Initializer, So
 
 
 def free_only(source: Source | None, target: nn.Module, context: Context) -> Mapping[str, Tensor]:
-    """The target's own composed weights, and the source's free parameters resized as WeiT resizes them."""
+    """Return the target's own composed weights with the source's free parameters, resized as in WeiT."""
     assert source is not None
     plan = context.plan
     free = {key: slot for key, slot in plan.layout(target).items() if slot.rule.tile is None}
@@ -27,4 +27,4 @@ def free_only(source: Source | None, target: nn.Module, context: Context) -> Map
     return state_of(target, {**weights_of(target, plan), **trained}, source.net, plan)
 
 
-INITIALIZERS.add("free_only", Initializer(free_only, train_lr=3e-3))  # most of its weights are fresh
+INITIALIZERS.add("free_only", Initializer(free_only, train_lr=3e-3))  # most of its weights are untrained

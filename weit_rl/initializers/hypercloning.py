@@ -19,24 +19,27 @@ from weit_rl.core.stacked_weights import state_of, weights_of
 from weit_rl.initializers._shared.directions import refuse, widths
 from weit_rl.initializers.registry import INITIALIZERS, Context, Initializer, Source
 
-NOISE = 0.1  # of a weight's own spread; without any, equal copies would stay equal for ever
+NOISE = 0.1  # relative to a weight's standard deviation; without noise, equal copies would never differ
 
 
 def hypercloning(
     source: Source | None, target: nn.Module, context: Context, noise: float = NOISE
 ) -> Mapping[str, Tensor]:
-    """A target an integer number of times wider, of the source's function; no steps.
+    """Make a target that is a whole number of times wider and computes the same function; no training.
 
     Args:
-        source: what is cloned.
-        target: as deep as the source.
-        context: its seed draws the noise.
-        noise: standard deviation of what is drawn for the copies of an input's weights, relative to that of the slot.
-            It is drawn for every copy, then its mean over the copies is taken away (two copies are left ``W/2 + eta``
-            and ``W/2 - eta``), so the function stays. 0 adds none.
+        source: the network that is cloned.
+        target: a network of the same depth.
+        context: plan and seed of the run.
+        noise: standard deviation of the noise on the copies of an input's weights, relative to that of the slot
+            (default 0.1). The mean of the noise over the copies is subtracted, so that two copies are ``W/2 + eta`` and
+            ``W/2 - eta`` and the function stays. 0 adds no noise.
+
+    Returns:
+        The state dict of the target.
 
     Raises:
-        UserError: for noise that is no number of 0 or more.
+        UserError: if ``noise`` is not a number of 0 or more.
     """
     assert source is not None
     if isinstance(noise, bool) or not isinstance(noise, int | float) or not 0 <= noise < math.inf:
@@ -49,23 +52,23 @@ def hypercloning(
 
 
 def equal_shares(n_old: int, n_new: int, block: int, generator: torch.Generator) -> Tensor:
-    """The same share for every copy."""
+    """Give every copy the same share."""
     return torch.full((n_new,), n_old / n_new)
 
 
 def cancelling(x: Tensor, old: Slot, new: Slot, generator: torch.Generator) -> Tensor:
-    """Noise of the slot's spread that sums to zero over the copies of every input; zero where nothing was copied."""
+    """Draw noise that sums to zero over the copies of every input; it is zero for an axis without copies."""
     axis = new.rule.fan_in
     if axis is None or old.part[axis] == new.part[axis]:
         return torch.zeros_like(x)
     dim = x.ndim - len(new.part) + axis
     eta = torch.randn(x.shape, generator=generator).to(x) * x.std()
-    copies = eta.unflatten(dim, (-1, old.part[axis]))  # cyclic: a copy of an entry lies a whole width further
+    copies = eta.unflatten(dim, (-1, old.part[axis]))  # the copy of an entry lies one old width further
     return (copies - copies.mean(dim, keepdim=True)).flatten(dim, dim + 1)
 
 
 def check(source: Source | None, target: nn.Module, plan: Plan) -> None:
-    """NotDefined for a target that is narrower, of another depth, or wider by no integer."""
+    """Raise NotDefined for a target that is narrower, of another depth, or wider by a factor that is not whole."""
     assert source is not None
     refuse("hypercloning", source.net, target, plan, narrower=False, deeper=False, shallower=False)
     old, new = widths(plan.layout(source.net)), widths(plan.layout(target))

@@ -19,9 +19,9 @@ LR = 3e-3
 
 
 def ligo(source: Source | None, target: nn.Module, context: Context) -> Mapping[str, Tensor]:
-    """A wider or deeper target by linear maps of the source's weights, trained for ``context.recipe.steps`` steps.
+    """Make a wider or deeper target by linear maps of the source's weights.
 
-    Only the maps are trained; a target of the source's own size begins as the source.
+    Only the maps are trained, for ``context.recipe.steps`` steps. A target of the source's size starts as the source.
     """
     assert source is not None
     growth = Growth(source.net, target, context.plan, context.seed)
@@ -30,7 +30,7 @@ def ligo(source: Source | None, target: nn.Module, context: Context) -> Mapping[
         if name in dict(shell.named_buffers()):
             shell.get_buffer(name).copy_(buffer)
     recipe = replace(context.recipe, lr=context.recipe.lr or LR)
-    groups = [{"params": list(growth.parameters()), "weight_decay": 0.0}]  # decay would undo the copying
+    groups = [{"params": list(growth.parameters()), "weight_decay": 0.0}]  # weight decay would undo the copying
     context.fit(growth, lambda step: context.loss(run_as(shell, growth.new, growth()), step), recipe, groups)
     context.spent["steps"] = recipe.steps
     return grown(growth, source, target, context.plan)
@@ -38,12 +38,12 @@ def ligo(source: Source | None, target: nn.Module, context: Context) -> Mapping[
 
 @torch.no_grad()
 def grown(growth: Growth, source: Source, target: nn.Module, plan: Plan) -> dict[str, Tensor]:
-    """The target's state with the weights the maps give."""
+    """Return the target's state dict with the weights that the maps give."""
     return state_of(target, growth(), source.net, plan)
 
 
 def check(source: Source | None, target: nn.Module, plan: Plan) -> None:
-    """NotDefined for a target narrower or shallower than its source."""
+    """Raise NotDefined for a target that is narrower or shallower than its source."""
     assert source is not None
     refuse("ligo", source.net, target, plan, narrower=False, shallower=False)
 

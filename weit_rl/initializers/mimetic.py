@@ -1,7 +1,7 @@
 """Mimetic initialisation of self-attention (Trockman & Kolter, ICML 2023, arXiv 2305.09828).
 
-Fresh attention weights whose products look as trained ones do: ``W_q W_k^T`` near the identity, ``W_v W_o`` near minus
-the identity. It needs no source; all other weights stay the target's own.
+Untrained attention weights get products like those of trained ones: ``W_q W_k^T`` near the identity, ``W_v W_o`` near
+minus the identity. The method needs no source; all other weights stay the target's own.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ from weit_rl.core.plan import Layout, Plan
 from weit_rl.core.stacked_weights import state_of, weights_of
 from weit_rl.initializers.registry import INITIALIZERS, Context, Initializer, Source
 
-QUERY_KEY = (0.7, 0.7)  # noise, diagonal
+QUERY_KEY = (0.7, 0.7)  # scale of the noise, and of the identity
 VALUE_OUT = (0.4, -0.4)
 
 
 def mimetic(source: Source | None, target: nn.Module, context: Context) -> Mapping[str, Tensor]:
-    """The target's own weights with mimetic attention; no steps.
+    """Return the target's own weights with mimetic attention; no training.
 
-    Queries and keys are a matrix of their own in every head, of which a head can hold the best approximation of rank
-    ``head_dim``. Values and outputs are one matrix over all heads, since the stream gets the sum of the heads.
+    Every head has its own product of queries and keys, approximated at rank ``head_dim``. Values and outputs are one
+    product over all heads, since the heads are summed into the stream.
     """
     weights = weights_of(target, context.plan)
     qkv, out = attention_slots(context.plan.layout(target))
@@ -41,7 +41,7 @@ def mimetic(source: Source | None, target: nn.Module, context: Context) -> Mappi
 
 
 def factors(width: int, rank: int, noise: float, diagonal: float, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Two ``(width, rank)`` matrices A and B; ``A B^T`` is nearest to ``noise Z + diagonal I``, Var(Z) = 1 / width."""
+    """Draw matrices A and B ``(width, rank)``, ``A B^T`` nearest to ``noise Z + diagonal I``, Var(Z) = 1 / width."""
     wanted = noise * torch.randn(width, width, generator=generator) / width**0.5 + diagonal * torch.eye(width)
     left, values, right = torch.linalg.svd(wanted)
     root = values[:rank].sqrt()
@@ -49,10 +49,10 @@ def factors(width: int, rank: int, noise: float, diagonal: float, generator: tor
 
 
 def attention_slots(layout: Layout) -> tuple[str, str]:
-    """The names of the slots of the fused queries, keys and values, and of the outputs.
+    """Find the slot of the fused queries, keys and values, and that of the outputs.
 
     Raises:
-        NotDefined: for a network that has none.
+        NotDefined: for a network without exactly one of each.
     """
     qkv = [
         key for key, slot in layout.items() if slot.rule.role == "qkv" and slot.rule.split == 3 and len(slot.part) == 2
@@ -66,7 +66,7 @@ def attention_slots(layout: Layout) -> tuple[str, str]:
 
 
 def check(source: Source | None, target: nn.Module, plan: Plan) -> None:
-    """NotDefined for a model without attention."""
+    """Raise NotDefined for a model without attention."""
     attention_slots(plan.layout(target))
 
 

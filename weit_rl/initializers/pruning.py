@@ -14,14 +14,15 @@ from weit_rl.initializers._shared.directions import refuse
 from weit_rl.initializers._shared.pruner import Pruner
 from weit_rl.initializers.registry import INITIALIZERS, Context, Initializer, Source
 
-LR, MASK_LR = 3e-3, 1.0  # of weights; of scores and multipliers
+LR, MASK_LR = 3e-3, 1.0  # learning rates of weights, and of scores and multipliers
 
 
 def pruning(source: Source | None, target: nn.Module, context: Context) -> Mapping[str, Tensor]:
-    """A narrower or shallower target: the source's weights trained with masks, then cut to the best units.
+    """Make a narrower or shallower target: train the source's weights with masks, then cut to the best units.
 
-    The masks are hard-concrete, on blocks, heads, hidden neurons and the stream; a Lagrangian for each kind leads them
-    to the target's shape, which the cut then reaches exactly. With no steps the cut is by magnitude, blocks evenly.
+    Hard-concrete masks lie on blocks, heads, hidden neurons and the stream. A Lagrangian for each kind of unit leads
+    them to the target's shape, which the cut then reaches exactly. Without training, units are cut by magnitude and
+    blocks evenly.
     """
     assert source is not None
     domains = context.domains or [context.loss]
@@ -33,7 +34,7 @@ def pruning(source: Source | None, target: nn.Module, context: Context) -> Mappi
 
 
 def groups(pruner: Pruner) -> list[dict[str, Any]]:
-    """The weights at the recipe's rate; scores and multipliers at their own, the multipliers uphill."""
+    """Group the parameters: weights at the recipe's rate, scores at theirs, and multipliers, which are maximised."""
     multipliers = [*pruner.first.parameters(), *pruner.second.parameters()]
     own: dict[str, Any] = {"lr": MASK_LR, "weight_decay": 0.0}
     parts: list[dict[str, Any]] = [
@@ -45,7 +46,7 @@ def groups(pruner: Pruner) -> list[dict[str, Any]]:
 
 
 def check(source: Source | None, target: nn.Module, plan: Plan) -> None:
-    """NotDefined for a target wider or deeper than its source."""
+    """Raise NotDefined for a target that is wider or deeper than its source."""
     assert source is not None
     refuse("pruning", source.net, target, plan, wider=False, deeper=False)
 

@@ -1,4 +1,4 @@
-"""The registry of initialisers, and what each is given."""
+"""The registry of initialisers, and the arguments that each of them gets."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from weit_rl.training.loop import Recipe
 
 @dataclass(frozen=True)
 class Source:
-    """Something trained that a network of another size is made from.
+    """A trained network that a network of another size is made from.
 
     Attributes:
         net: the plain network, with its trained weights.
-        bank: the template bank it was composed from, or None for a network that never was.
+        bank: the template bank that it was composed from; None (default) for a network without a bank.
     """
 
     net: nn.Module
@@ -33,20 +33,21 @@ class Source:
 
 @dataclass
 class Context:
-    """What an initialiser may use besides source and target.
+    """Everything that an initialiser may use besides source and target.
 
     Attributes:
-        plan: of source and target.
+        plan: the plan of source and target.
         loss: ``loss(net, step)``, the task's loss on the batch of a step.
-        fit: the shared loop, ``fit(module, loss_of_step, recipe, groups)``.
-        recipe: steps and rates of the initialiser's own stage.
-        head_dim: channels of an attention head, the same in source and target.
-        seed: of everything it draws.
-        domains: ``loss(net, step)`` of each domain of the data, for methods that weigh them; None for a single one.
-        build: makes a fresh network of a size, for methods that go through other sizes; None if there is no way.
-        run: runs a network on a sample of the data, always the same, for methods that look at activations.
-        spent: what it used, filled in by the initialiser (``steps``).
-        near_lr: the model's rate of scalers that begin near their best.
+        fit: the training loop, ``fit(module, loss_of_step, recipe, groups)``.
+        recipe: number of steps and rates of the initialiser's own stage.
+        head_dim: channels of an attention head, the same in source and target (default 32).
+        seed: of everything that the initialiser draws (default 0).
+        domains: ``loss(net, step)`` of each domain of the data, for methods that weigh them; None for a single domain.
+        build: builds an untrained network of a size, for methods that go through other sizes; None if that is
+            impossible.
+        run: runs a network on a sample of the data, always the same, for methods that use activations.
+        spent: the cost, filled in by the initialiser (``steps``).
+        near_lr: the model's learning rate of scalers that start near their best values (default 3e-3).
     """
 
     plan: Plan
@@ -67,16 +68,16 @@ Make = Callable[[Source | None, nn.Module, Context], Mapping[str, Tensor]]
 
 @dataclass(frozen=True)
 class Initializer:
-    """A way to make a network of a size.
+    """A registered way to make a network of a size.
 
     Attributes:
         make: ``(source, target, context) -> state_dict`` of the target.
         train_lr: peak learning rate of the plain network's training afterwards (chosen on the tuning sizes).
-        stage_steps: steps of its own stage where nobody says otherwise; 0 for one that trains nothing.
-        fixed_stage: whether its stage makes sense at its full length only; any other one may be shorter, or 0.
-        needs_source: whether it starts from something trained.
-        check: ``(source, target, plan)``, raises NotDefined for a direction it is not defined for, UserError for what
-            else does not fit (a source without a bank); called before anything is written.
+        stage_steps: default number of steps of its own stage; 0 (default) if it trains nothing.
+        fixed_stage: whether the stage must have its full length (default False: it may be shorter, or 0).
+        needs_source: whether it starts from a trained network (default True).
+        check: ``(source, target, plan)``, called before anything is written. It raises NotDefined for a direction that
+            the method is not defined for, and UserError for anything else that does not fit, such as a missing bank.
     """
 
     make: Make
@@ -88,10 +89,10 @@ class Initializer:
 
 
 def with_options(name: str, initializer: Initializer, options: Mapping[str, Any]) -> Make:
-    """``initializer.make`` with options of its own, those behind source, target and context.
+    """Bind options to ``initializer.make``; they are its parameters after source, target and context.
 
     Raises:
-        UserError: for an option it does not have.
+        UserError: for an option that it does not have.
     """
     known = list(inspect.signature(initializer.make).parameters)[3:]
     for option in options:

@@ -1,4 +1,4 @@
-"""The target's own initialisation."""
+"""The initialisation of the model itself."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from weit_rl.initializers.registry import INITIALIZERS, Context, Initializer, So
 
 
 def scratch(source: Source | None, target: nn.Module, context: Context) -> Mapping[str, Tensor]:
-    """Leaves the target as its model made it; needs no source and no steps."""
+    """Return the target as its model initialised it; it needs no source and no training."""
     return target.state_dict()
 
 

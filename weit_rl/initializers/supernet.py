@@ -1,6 +1,6 @@
-"""The dense supernet: the same masks, the same resize, the same stage as WeiT, but no templates.
+"""A control for WeiT: a dense supernet, with the same masks, resize and stage, but without templates.
 
-The control that tells what the Kronecker form gives from what training many sizes at once gives (slimmable networks,
+It separates the effect of the Kronecker form from that of training many sizes at once (slimmable networks,
 arXiv 1812.08928). All weights are the network's own, so the stage trains all of them.
 """
 
@@ -18,10 +18,10 @@ from weit_rl.initializers.weit import weit
 
 
 def check(source: Source | None, target: nn.Module, plan: Plan) -> None:
-    """UserError unless the source is a bank of constraint identity."""
-    made = source.bank.card["constraint"] if source is not None and source.bank is not None else None
-    if made != "identity":
-        have = "there is no bank" if made is None else f"this bank is of constraint {made}"
+    """Raise UserError unless the source has a bank of constraint identity."""
+    constraint = source.bank.card["constraint"] if source is not None and source.bank is not None else None
+    if constraint != "identity":
+        have = "there is no bank" if constraint is None else f"this bank is of constraint {constraint}"
         raise UserError(
             f"init=supernet needs a bank pre-trained without templates, but {have}; "
             "make one with weit_rl.pretrain constraint=identity"

@@ -1,7 +1,7 @@
-"""A bank from any trained network, in closed form: what templates give without any pre-training under the constraint.
+"""A bank from any trained network, in closed form, without pre-training under the constraint.
 
-The baseline that tells WeiT's pre-training from a factorisation of a finished checkpoint, and a way in for whoever has
-weights already.
+It is the baseline that separates the effect of WeiT's pre-training from that of factorising a checkpoint. It also makes
+a bank from weights that you already have.
 """
 
 from __future__ import annotations
@@ -23,26 +23,29 @@ from weit_rl.initializers._shared.directions import depth, widths
 from weit_rl.initializers.registry import INITIALIZERS, Context, Initializer, Source
 from weit_rl.initializers.weit import weit
 
-RANK = 64  # as of pre-training for control
+RANK = 64  # as in pre-training for control
 
 
 def svd_bank(source: Source | None, target: nn.Module, context: Context, rank: int = RANK) -> Mapping[str, Tensor]:
-    """What ``init=weit`` does, with the bank of closed form of ``source.net`` instead of a pre-trained one.
+    """Make a target as ``init=weit`` does, with a bank made of ``source.net`` in closed form.
 
     Args:
         source: any trained network.
-        target: what is wanted.
-        context: of the run.
-        rank: templates per role (default 64); as many as a tile has entries lose nothing.
+        target: a network of the size wanted.
+        context: plan, loss, data and training loop of the run.
+        rank: templates per role (default 64); with as many as a tile has entries, nothing is lost.
+
+    Returns:
+        The state dict of the target.
 
     Raises:
-        UserError: for no template.
+        UserError: if ``rank`` is less than 1.
     """
     assert source is not None
     if not isinstance(rank, int) or rank < 1:
         raise UserError(f"rank={rank}: must be an integer, 1 or more")
     layout = context.plan.layout(source.net)
-    known = STREAM in widths(layout)  # then targets of other widths are treated as those of a pre-trained bank
+    known = STREAM in widths(layout)  # then other widths are treated as with a pre-trained bank
     size = Size(widths(layout)[STREAM], depth(layout), context.head_dim) if known else None
     bank = bank_from(source.net, context.plan, rank, size=size)
     net = network_of_size(bank, source.net, source.net, context.plan, context.seed).materialize()
@@ -58,15 +61,15 @@ def bank_from(
     size: Size | None = None,
     model: str = "dt",
 ) -> TemplateBank:
-    """The bank whose own network is the nearest one to ``net`` (the same where the rank is full).
+    """Make the bank whose own network is nearest to ``net``; at full rank it is equal to it.
 
     Args:
         net: any trained network.
-        plan: of it.
-        rank: templates per role.
-        constraint: kronecker, or identity, which loses nothing.
-        size: of ``net``, for the card; a bank that is saved for the command line needs it.
-        model: the name of its family, for the card.
+        plan: its plan.
+        rank: templates per role (default 64).
+        constraint: ``"kronecker"`` (default), or ``"identity"``, which loses nothing.
+        size: size of ``net``, for the card (default None). A bank that the commands read needs it.
+        model: name of its family, for the card (default ``"dt"``).
 
     Raises:
         UserError: for a constraint without a closed form, or a plan that does not fit.
@@ -92,7 +95,7 @@ def bank_from(
 def closed_form(
     stacks: Mapping[str, Tensor], tile: tuple[int, ...], rank: int, constraint: str
 ) -> tuple[Tensor, dict[str, Tensor]]:
-    """A role's shared factors, and by slot the network's own ones."""
+    """Factorise the weights of a role; return the shared factors, and the network's own ones by slot."""
     like = next(iter(stacks.values()))
     if constraint == "identity":
         return like.new_empty(0, *tile), dict(stacks)
@@ -100,7 +103,7 @@ def closed_form(
         raise UserError(f"constraint={constraint}: has no closed form; use kronecker or identity")
     best = best_templates(list(stacks.values()), tile, rank)
     scalers = {key: project(stack, best) for key, stack in stacks.items()}
-    # Scalers of variance 1/N, as fresh ones: then the same learning rates suit them.
+    # Scalers get the variance 1/N of untrained ones, so that the same learning rates suit them.
     square = torch.cat([s.flatten() for s in scalers.values()]).square().mean() * len(best)
     scale = square.sqrt() if square > 0 else 1.0
     return (best * scale).to(like), {key: (s / scale).to(like) for key, s in scalers.items()}

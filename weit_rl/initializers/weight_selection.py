@@ -21,17 +21,21 @@ HEAD = "head"
 def weight_selection(
     source: Source | None, target: nn.Module, context: Context, keep_head: bool = True
 ) -> Mapping[str, Tensor]:
-    """A narrower or shallower target; no steps.
+    """Make a narrower or shallower target, without training.
 
-    The indices belong to an axis, not to a weight, so everything that shares channels selects the same ones. Attention
-    heads are mixed by it, as in the paper.
+    All weights that share an axis select the same entries of it. Entries of several attention heads are mixed, as in
+    the paper.
 
     Args:
-        source: what is selected from.
-        target: of the same family.
-        context: only its plan is used.
-        keep_head: select from the output head too (default). The paper leaves it as the target has it, for its data
-            sets have other classes; here source and target put out the same actions, and it does better.
+        source: the network that entries are selected from.
+        target: a network of the same family.
+        context: plan of the run.
+        keep_head: whether entries of the output head are selected, too (default True). The paper leaves the target's
+            head untrained, since its data sets have other classes. Here source and target predict the same actions, and
+            selecting is better.
+
+    Returns:
+        The state dict of the target.
     """
     assert source is not None
     plan, layout = context.plan, context.plan.layout(target)
@@ -44,14 +48,14 @@ def weight_selection(
 
 
 def evenly_spaced(n: int, k: int) -> Tensor:
-    """The ``k`` of ``n`` indices that are kept: every ``n / k``-th where that is whole, else from first to last."""
+    """Choose ``k`` of ``n`` indices: every ``n / k``-th if that is whole, else evenly from first to last."""
     if n % k == 0:
         return torch.arange(0, n, n // k)
     return torch.linspace(0, n - 1, k, dtype=torch.float64).round().long()
 
 
 def select(x: Tensor, slot: Slot, chosen: Mapping[str, Tensor]) -> Tensor:
-    """The first layers of a stacked slot of the source, the chosen entries along each named axis."""
+    """Select the first layers of a stacked slot, and the chosen entries along each named axis."""
     x = x[: len(slot.names)]
     for dim, axis in enumerate(slot.rule.axes, start=x.ndim - len(slot.part)):
         if axis != FIXED:
@@ -60,7 +64,7 @@ def select(x: Tensor, slot: Slot, chosen: Mapping[str, Tensor]) -> Tensor:
 
 
 def check(source: Source | None, target: nn.Module, plan: Plan) -> None:
-    """NotDefined for a target that is wider or deeper than its source."""
+    """Raise NotDefined for a target that is wider or deeper than its source."""
     assert source is not None
     refuse("weight_selection", source.net, target, plan, wider=False, deeper=False)
 

@@ -1,7 +1,10 @@
-"""WeiT: templates frozen, scalers resized from the bank's network, then trained for a short stage.
+"""WeiT: a network of any size from a template bank.
 
-In a size narrower than any that its bank had sampled, cut scalers are a bad start, and too few to reach good weights in
-a short stage. There the start is fitted to the activations of the bank's networks, and the stage trains all weights.
+The templates stay frozen. The scalers are resized from the bank's own network and trained for a short stage.
+
+A target narrower than every size that the bank sampled is the exception. Cut scalers are a bad start there, and they
+are too few to reach good weights in a short stage. So the start is fitted to the activations of the bank's networks,
+and the stage trains all weights.
 """
 
 from __future__ import annotations
@@ -19,7 +22,6 @@ from weit_rl.common.errors import UserError
 from weit_rl.common.registry import unknown
 from weit_rl.common.sizes import Size
 from weit_rl.core.bank import TemplateBank
-from weit_rl.core.composed_network import WeiT
 from weit_rl.core.network_from_bank import (
     check_source,
     network_of_size,
@@ -33,13 +35,12 @@ from weit_rl.core.resize import resize
 from weit_rl.fitting.narrow_network import reconstruct
 from weit_rl.fitting.width_reduction import bases_to_try
 from weit_rl.initializers._shared.directions import depth, widths
-from weit_rl.initializers.new_body import acquainted, fit_composed, slowed_if_short
+from weit_rl.initializers._shared.new_body import fit_composed_head, with_fitted_head
+from weit_rl.initializers._shared.scaler_starts import with_start
+from weit_rl.initializers._shared.stage_rates import FAR_LR, FREE_LR, scaler_groups, slower_if_short, slower_if_wide
 from weit_rl.initializers.registry import INITIALIZERS, Context, Initializer, Source
-from weit_rl.initializers.scaler_starts import with_start
 
 STAGES, NARROW = ("auto", "scalers", "all"), ("fitted", "cut")
-FAR_LR = 1e-2  # chosen on the tuning sizes; far scalers need larger steps, which near ones suffer from
-FREE_LR = 3e-3  # free parameters, like any plain weight, bear no more
 
 
 def weit(
@@ -50,65 +51,94 @@ def weit(
     stage: str = "auto",
     narrow: str = "fitted",
 ) -> Mapping[str, Tensor]:
-    """A target of any size from a bank: ``context.recipe.steps`` steps on scalers and free parameters (0 allowed).
-
-    It begins at the start of lowest loss, of those that ``resize`` makes, and, where these are far, of those that
-    ``reconstruct`` makes (see :func:`is_far`). The head of a body that the bank does not know is fitted first.
+    """Make a target of any size from a bank, and train it for ``context.recipe.steps`` steps (0 is allowed).
 
     Args:
-        source: with the bank.
-        target: what is wanted.
-        context: of the run.
-        scalers: what they start from, ``"trained"`` (default); controls: ``"linear"``, ``"identical"``, ``"random"``.
-        stage: what is trained: ``"scalers"`` (and free parameters), ``"all"`` weights, or ``"auto"`` (default), which
-            is all where the resized start is far.
-        narrow: where that is so and all weights are trained: ``"fitted"`` (default) or ``"cut"``, as resized.
+        source: the bank's own network, with its bank.
+        target: a network of the size wanted.
+        context: plan, loss, data and training loop of the run.
+        scalers: the scalers that the bank's network starts with: ``"trained"`` (default), or one of the controls
+            ``"linear"``, ``"identical"`` and ``"random"``.
+        stage: what is trained: ``"scalers"`` (and free parameters), ``"all"`` weights, or ``"auto"`` (default): all
+            weights if the resized start is far (:func:`is_far`), else scalers.
+        narrow: how a far start becomes narrow if all weights are trained: ``"fitted"`` (default) to activations, or
+            ``"cut"``, as resized.
+
+    Returns:
+        The state dict of the target.
 
     Raises:
-        UserError: for another start, stage or way to become narrow.
+        UserError: if ``scalers``, ``stage`` or ``narrow`` is another word.
     """
     assert source is not None and source.bank is not None
     for name, value, choices in (("stage", stage, STAGES), ("narrow", narrow, NARROW)):
         if value not in choices:
             raise unknown(name, value, list(choices))
-    source = acquainted(source, context)
+    loss, layout = partial(start_loss, loss=context.loss), context.plan.layout(target)
+
+    # The bank's own network: a new body needs a head first, and a control replaces the scalers.
+    source = with_fitted_head(source, context)
     assert source.bank is not None
     bank = with_start(source.bank, context.plan.layout(source.net), scalers, context.seed)
-    loss = partial(start_loss, loss=context.loss)
+
+    # The start: of all ways to resize the bank's network, the one with the lowest loss.
     net = min(starts(bank, source.net, target, context.plan, context.seed), key=loss)
     net.bank.requires_grad_(False)
-    far = is_far(net, source.net, target, loss, narrower(bank, context.plan.layout(target)))
-    slower = slowed(bank, context.plan.layout(target))
-    whole, head = stage == "all" or (stage == "auto" and far), bank.card.get("untrained_body")
-    more = fitted(bank, source.net, target, context) if whole and far and narrow == "fitted" else []
-    if head:
-        fit_composed(net, context.loss)
-    if head or more:
-        slower *= slowed_if_short(context.recipe.steps)
-    if whole:
-        return _trained(min((net.materialize(), *more), key=loss), context, slower * FREE_LR).state_dict()
-    lr = slower * (FAR_LR if far or bank.card.get("new_body") else context.near_lr)
-    _trained(net, context, lr, scaler_groups(net, context.recipe.lr or lr))
+    far = is_far(net, source.net, target, loss, narrower(bank, layout))
+
+    # What is trained: all weights, or scalers and free parameters.
+    train_all = stage == "all" or (stage == "auto" and far)
+
+    # Where a far start need not be composed of templates, networks fitted to activations compete with it.
+    compete = train_all and far and narrow == "fitted"
+    fitted = fitted_networks(bank, source.net, target, context) if compete else []
+
+    # The head of a new body, now behind the resized network.
+    new_head = bool(bank.card.get("untrained_body"))
+    if new_head:
+        fit_composed_head(net, context.loss)
+
+    # The rate, then the training.
+    factor = slower_if_wide(bank, layout)
+    if new_head or fitted:
+        factor *= slower_if_short(context.recipe.steps)
+    if train_all:
+        start = min((net.materialize(), *fitted), key=loss)
+        return _train(start, context, factor * FREE_LR).state_dict()
+    lr = factor * (FAR_LR if far or bank.card.get("new_body") else context.near_lr)
+    _train(net, context, lr, scaler_groups(net, context.recipe.lr or lr))
     return net.materialize().state_dict()
 
 
 def is_far(net: nn.Module, best: nn.Module, fresh: nn.Module, loss: Callable[[nn.Module], float], narrow: bool) -> bool:
-    """Whether a start has more than twice the loss of the bank's own network.
+    """Return True if a start has more than twice the loss of the bank's own network.
 
-    A ``narrow`` one is far, too, if it is nearer to a fresh network: what is hard to learn, such as many classes by
-    cross-entropy, has a loss at chance that is less than twice that of a good network.
+    A narrow start is also far if its loss is nearer to that of a fresh network. Cross-entropy over many classes needs
+    this second test: there the loss at chance is less than twice the loss of a good network.
+
+    Args:
+        net: the start.
+        best: the bank's own network.
+        fresh: an untrained network of the target's size.
+        loss: the loss of a network.
+        narrow: whether the target is narrower than every size that the bank sampled.
     """
     have, least = loss(net), loss(best)
     return have > 2 * least or (narrow and have - least > loss(fresh) - have)
 
 
 def narrower(bank: TemplateBank, layout: Layout) -> bool:
-    """Whether a target is narrower than any size that the bank had sampled."""
+    """Return True if a target is narrower than every size that the bank sampled."""
     return min(sampled_widths(bank), default=0) > widths(layout).get(STREAM, math.inf)
 
 
-def fitted(bank: TemplateBank, source_net: nn.Module, target: nn.Module, context: Context) -> list[nn.Module]:
-    """The target fitted to the bank's network of its depth and the next wider sampled width, if there is one."""
+def fitted_networks(bank: TemplateBank, source_net: nn.Module, target: nn.Module, context: Context) -> list[nn.Module]:
+    """Fit the target to the bank's network of its depth and of the next wider sampled width.
+
+    Returns:
+        One network for every basis that its family may use. The list is empty if no wider width was sampled, or if the
+        context can neither build networks nor run them.
+    """
     plan, layout = context.plan, context.plan.layout(target)
     wider = [width for width in sampled_widths(bank) if width > widths(layout).get(STREAM, math.inf)]
     if context.build is None or context.run is None or not wider:
@@ -119,16 +149,8 @@ def fitted(bank: TemplateBank, source_net: nn.Module, target: nn.Module, context
     return [net for net, basis in found if reconstruct(wide, net, plan, context.run, context.head_dim, basis)]
 
 
-def slowed(bank: TemplateBank, target: Layout) -> float:
-    """What the rate is multiplied with: less than 1 in a target wider than any size that the bank had sampled.
-
-    A step of Adam moves every number by the rate, so it moves a sum over k times as many inputs k times as far
-    (Tensor Programs V, arXiv 2203.03466).
-    """
-    return min(1.0, max(sampled_widths(bank), default=math.inf) / widths(target).get(STREAM, 1))
-
-
-def _trained(module: nn.Module, context: Context, lr: float, groups: list[dict[str, Any]] | None = None) -> nn.Module:
+def _train(module: nn.Module, context: Context, lr: float, groups: list[dict[str, Any]] | None = None) -> nn.Module:
+    """Train a network for the stage's steps; a rate that the recipe asks for comes before ``lr``."""
     recipe = replace(context.recipe, lr=context.recipe.lr or lr)
     context.fit(module, lambda step: context.loss(module, step), recipe, groups)
     context.spent["steps"] = recipe.steps
@@ -136,18 +158,16 @@ def _trained(module: nn.Module, context: Context, lr: float, groups: list[dict[s
 
 
 def check(source: Source | None, target: nn.Module, plan: Plan) -> None:
-    """UserError without a pre-trained bank, or for one that does not fit the plan; NotDefined as in ``resize``."""
+    """Refuse a source that no target can be made from.
+
+    Raises:
+        UserError: without a pre-trained bank, or for one that does not fit the plan.
+        NotDefined: if ``resize`` cannot make the target's size.
+    """
     if source is None or source.bank is None:
         raise UserError("init=weit needs a pre-trained bank: give bank=PATH, or make one of a source by init=svd_bank")
     check_source(source.bank, source.net, plan)
     resize(own_factors(source.bank), plan.layout(source.net), plan.layout(target), source.bank.constraint.factored)
-
-
-def scaler_groups(net: WeiT, lr: float) -> list[dict[str, Any]]:
-    """Scalers at ``lr`` and free parameters at 3e-3 at most, not decayed; whole weights count as free ones."""
-    plain = min(lr, FREE_LR)
-    rates = ((net.scalers, lr if net.constraint.factored else plain), (net.free, plain))
-    return [{"params": list(part.parameters()), "lr": rate, "weight_decay": 0.0} for part, rate in rates]
 
 
 INITIALIZERS.add("weit", Initializer(weit, train_lr=1e-3, stage_steps=300, check=check))

@@ -1,4 +1,7 @@
-"""Network families, one file each: the network and its plan. A new one is a file and a line ``MODELS.add(...)``."""
+"""Network families, one file each, which holds the network and its plan.
+
+To add one, write a file here with a line ``MODELS.add(name, Model(...))``.
+"""
 
 from weit_rl.models.registry import BOTH, MODELS, Model, models_of
 

@@ -1,8 +1,8 @@
-"""Behaviour cloning from pictures: a convolutional policy, of Nature's first layers and IMPALA's residual blocks.
+"""Behaviour cloning from pictures: a convolutional policy with the first layers of Nature DQN and blocks as in IMPALA.
 
-An eighth of the picture's edge is left when the blocks begin, and all of them work there, alike. What they make is read
-whole, as Nature's and IMPALA's flat layer does, by a convolution as large as the map, so that where something is stays
-known. Inside, channels are the last axis.
+The first layers reduce the picture's edge to an eighth, and all blocks work at that resolution. A convolution as large
+as the map reads their output, like the flat layer of Nature DQN and IMPALA, so that positions are preserved. Inside the
+network, channels are the last axis.
 """
 
 from __future__ import annotations
@@ -19,60 +19,60 @@ from weit_rl.core.plan import FIXED, Plan, Rule
 from weit_rl.models.policy import BLOCK, FREE_RULES, Policy
 from weit_rl.models.registry import MODELS, Model
 
-MAP, QUARTER = 8, 4  # edge of the map that is read, whatever the picture's; that of the templates which it is read by
+MAP, QUARTER = 8, 4  # edges of the map that the readout reads, for pictures of any size, and of the readout's templates
 SPACE = (FIXED, FIXED)
 DARK, BRIGHT = 0.0, 255.0
 
 
-class Eye(nn.Conv2d):
-    """The first convolution, of pictures with their channels first."""
+class FirstConv(nn.Conv2d):
+    """The first convolution; it takes pictures with channels first."""
 
     def __init__(self, channels: int, width: int):
         super().__init__(channels, width, kernel_size=8, stride=4, padding=2)
 
     def forward(self, x: Tensor) -> Tensor:
-        """``(B, T, channels, height, width) -> (B, T, height / 4, width / 4, channels)``."""
+        """Map ``(B, T, channels, height, width)`` to ``(B, T, height / 4, width / 4, channels)``."""
         pictures = x.flatten(0, 1).contiguous(memory_format=torch.channels_last)
         return super().forward(pictures).movedim(1, -1).unflatten(0, x.shape[:2])
 
 
-class Spatial(nn.Conv2d):
-    """A convolution over the last axes but one, channels last."""
+class ChannelsLastConv(nn.Conv2d):
+    """A convolution over height and width of maps with channels last."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """``(B, T, height, width, channels)``, and so it comes out."""
+        """Convolve ``(B, T, height, width, channels)``."""
         return super().forward(x.flatten(0, 1).movedim(-1, 1)).movedim(1, -1).unflatten(0, x.shape[:2])
 
 
 class Block(nn.Module):
-    """Two convolutions, as IMPALA's, behind a norm.
+    """A norm and two convolutions, as in IMPALA.
 
     Args:
         size: of the network.
-        dropout: share of what is added that is left out in training.
+        dropout: share of the branch's output that is dropped in training (default 0).
     """
 
     def __init__(self, size: Size, dropout: float = 0.0):
         super().__init__()
         self.norm1 = nn.LayerNorm(size.width)
-        self.conv1 = Spatial(size.width, size.width, 3, padding=1)
-        self.conv2 = Spatial(size.width, size.width, 3, padding=1)
+        self.conv1 = ChannelsLastConv(size.width, size.width, 3, padding=1)
+        self.conv2 = ChannelsLastConv(size.width, size.width, 3, padding=1)
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, x: Tensor) -> Tensor:
-        """``(B, T, height, width, channels)``, every step by itself."""
+        """Compute every step by itself; ``(B, T, height, width, channels)``."""
         return x + self.dropout(self.conv2(F.relu(self.conv1(self.norm1(x)))))
 
 
 class Conv(Policy):
-    """A policy that sees the pictures of one step.
+    """A policy that reads the pictures of one step.
 
     Args:
         size: width, the channels of every map, and depth, the number of blocks.
         observation_dim: channels, height and width of an observation; height and width 16 or more.
-        action_dim: numbers in an action; actions lie in [-1, 1].
-        context: ignored, it is 1.
-        options: see :class:`Policy`. It has no tokens: ``rtg`` is ``"latest"`` or ``"none"``, ``past_actions`` and
+        action_dim: length of an action; actions lie in [-1, 1].
+        context: ignored; it is always 1.
+        options: see :class:`Policy`. Without tokens, ``rtg`` is ``"latest"`` or ``"none"``, and ``past_actions`` and
             ``positions="episode"`` are refused.
     """
 
@@ -83,38 +83,38 @@ class Conv(Policy):
         super().__init__(size, observation_dim[0], action_dim, 1, **options)
 
     def normaliser(self, observation_dim: int) -> tuple[Tensor, Tensor]:
-        """Of the channels, for bytes."""
+        """Return mean and standard deviation of the channels, for bytes."""
         return byte_scale(observation_dim)
 
     def embeddings(self, width: int, observation_dim: int) -> dict[str, nn.Module]:
-        """Everything around the blocks."""
+        """Make all layers before and after the blocks."""
         return {
-            "embed_observation": Eye(observation_dim, width),
-            "down": Spatial(width, width, 4, stride=2, padding=1),
+            "embed_observation": FirstConv(observation_dim, width),
+            "down": ChannelsLastConv(width, width, 4, stride=2, padding=1),
             "readout": nn.Conv2d(width, width, MAP),
         }
 
     def block(self, size: Size, dropout: float) -> nn.Module:
-        """Two convolutions."""
+        """Make a block of two convolutions."""
         return Block(size, dropout)
 
     def hidden(self, states: Tensor, actions: Tensor, returns: Tensor, timesteps: Tensor) -> Tensor:
-        """``(B, T, width)``."""
-        x = F.relu(self.through(self.down(F.relu(states))))
+        """Return the features of every step, ``(B, T, width)``."""
+        x = F.relu(self.run_blocks(self.down(F.relu(states))))
         x = F.adaptive_avg_pool2d(x.flatten(0, 1).movedim(-1, 1), MAP)
         return F.relu(self.readout(x)).flatten(1).unflatten(0, states.shape[:2])
 
 
 def byte_scale(channels: int) -> tuple[Tensor, Tensor]:
-    """The normaliser that takes bytes to -1..1, a mean and a deviation ``(channels, 1, 1)``."""
+    """Return the mean and standard deviation ``(channels, 1, 1)`` that map bytes to -1..1."""
     one = torch.ones(channels, 1, 1)
     return one * (DARK + BRIGHT) / 2, one * (BRIGHT - DARK) / 2
 
 
 def picture_rules(tile: int) -> tuple[Rule, ...]:
-    """The rules of what policies from pictures have in common; a kernel lies whole inside its templates.
+    """Return the rules that policies from pictures share; a template holds a whole kernel.
 
-    Only that of the readout is cut, into quarters: whole templates of it would be most of a bank.
+    Only the readout's kernel is cut, into quarters. Templates of its whole kernel would be most of a bank.
     """
     square, maps = (tile, tile), ("stream", "stream", *SPACE)
     return (
@@ -126,7 +126,7 @@ def picture_rules(tile: int) -> tuple[Rule, ...]:
 
 
 def plan(tile: int) -> Plan:
-    """The plan of the family."""
+    """Make the plan of the family."""
     whole = (tile, tile, 3, 3)
     return Plan(
         (
@@ -140,5 +140,5 @@ def plan(tile: int) -> Plan:
     )
 
 
-# At 3e-3 a network of 96 or 128 channels may say the same of all pictures after a few steps, for ever.
+# At 3e-3, networks of 96 or 128 channels can collapse in a few steps: they predict one action for all pictures.
 MODELS.add("conv", Model(Conv, plan, ("head",), sees="pictures", window=1, most_lr=1e-3))

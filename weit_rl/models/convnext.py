@@ -1,8 +1,8 @@
 """ConvNeXt V2 (Woo et al. 2023, arXiv 2301.00808), as timm builds it.
 
-One table gives every rung of its ladder. ``width`` is that of the last stage, and each stage before it has half the
-channels of the next; ``depth`` is that of the third stage, and the others have a third of its blocks, at least one and
-at most three. So timm's own sizes are
+``width`` is the width of the last stage; every other stage has half the channels of the next one. ``depth`` is the
+number of blocks in the third stage; the others have a third of it, at least one block and at most three. So timm's own
+sizes are
 
     atto 320x6, femto 384x6, pico 512x6, nano 640x8, tiny 768x9, base 1024x27, large 1536x27, huge 2816x27
 
@@ -27,8 +27,8 @@ from weit_rl.models.registry import MODELS, Model
 KERNEL = 7
 DIVISORS = (8, 4, 2, 1)  # of the width, by stage
 DEEP = 2  # the stage whose blocks the depth counts
-TILES = (4, 2, 1, 1)  # what a stage divides the tile's edge by: then any width of whole tiles has them in every stage
-STREAMS = (f"{STREAM}0", f"{STREAM}1", f"{STREAM}2", STREAM)  # a stage's own, the last one as wide as the network
+TILES = (4, 2, 1, 1)  # by stage, divisor of the tile's edge; so a width of whole tiles has whole tiles in every stage
+STREAMS = (f"{STREAM}0", f"{STREAM}1", f"{STREAM}2", STREAM)  # one per stage; the last is as wide as the network
 SPACE = (FIXED, FIXED)
 
 
@@ -41,20 +41,20 @@ def build(
     dropout: float = 0.0,
     drop_path: float = 0.0,
 ) -> nn.Module:
-    """timm's ``ConvNeXt`` with global response normalisation and no layer scale, as its ``convnextv2_*``.
+    """Build timm's ``ConvNeXt`` with global response normalisation and without layer scale, as its ``convnextv2_*``.
 
     Args:
-        size: see the module's text; the width is a multiple of 8.
+        size: width, a multiple of 8, and depth, as the module describes them.
         image_size: edge of an image in pixels.
         channels: of an image.
-        classes: numbers put out.
-        patch_size: stride of the stem in pixels (default: 1, from 64 pixels on 2, from 128 on 4). Three stages halve
-            the map again, and for a stem of 2 all four.
-        dropout: share of the last features that is left out in training (default 0).
-        drop_path: how often the last block is left out in training, earlier ones less (default 0).
+        classes: number of outputs.
+        patch_size: stride of the stem in pixels (default: 4 for images of 128 pixels or more, 2 from 64, else 1). Three
+            more stages halve the map; after a stem of 2, all four do.
+        dropout: share of the last features that is dropped in training (default 0).
+        drop_path: probability of skipping the last block in training; it falls linearly to 0 for the first (default 0).
 
     Raises:
-        UserError: if the image is too small for its strides, the width no multiple of 8, or timm not installed.
+        UserError: if the image is too small for its strides, the width is not a multiple of 8, or timm is missing.
     """
     patch = patch_size or (4 if image_size >= 128 else 2 if image_size >= 64 else 1)
     least = 8 * patch * (2 if patch == 2 else 1)
@@ -73,23 +73,23 @@ def build(
         drop_rate=dropout,
         drop_path_rate=drop_path,
     )
-    _can_be_masked(net)
+    _prepare_for_pruning(net)
     return with_normaliser(net, channels, image_size)
 
 
 def dims(size: Size) -> tuple[int, ...]:
-    """The channels of each stage."""
+    """Return the channels of each stage."""
     return tuple(size.width // divisor for divisor in DIVISORS)
 
 
 def depths(size: Size) -> tuple[int, ...]:
-    """The blocks of each stage."""
+    """Return the number of blocks of each stage."""
     others = min(max(size.depth // 3, 1), 3)
     return tuple(size.depth if stage == DEEP else others for stage in range(len(DIVISORS)))
 
 
-def _can_be_masked(net: nn.Module) -> None:
-    """Say of the modules with statistics over channels how they are pruned."""
+def _prepare_for_pruning(net: nn.Module) -> None:
+    """Tell pruning how to mask the modules that compute statistics over channels."""
     for module in net.modules():
         kind = type(module).__name__
         if kind == "LayerNorm2d":
@@ -105,7 +105,7 @@ def _masked(grn: Any) -> GRN:
 
 
 def plan(tile: int) -> Plan:
-    """The plan of the family: pools of templates a stage, which its blocks share; a kernel lies whole inside them.
+    """Make the plan of the family; the blocks of a stage share its templates, which hold whole kernels.
 
     The tile's edge is ``tile`` in the last two stages, half of it in the second, a quarter in the first.
     """
@@ -136,7 +136,7 @@ def _stage_rules(stage: int, tile: int) -> Iterator[Rule]:
     yield Rule(block + r"(conv_dw|mlp\.fc2)\.bias", "bias", None, 1, (stream,))
     yield Rule(block + r"(norm\.weight|norm\.bias|gamma)", "norm", None, 1, (stream,))
     yield Rule(down + r"0\.(weight|bias)", "norm", None, 1, (came,))
-    # only a stem of 2 has one in the first stage: small enough to be free
+    # the first stage has one after a stem of 2 only; it is small enough to be free
     tile_down = (edge, old, 2, 2) if stage else None
     yield Rule(down + r"1\.weight", f"down.{stage}", tile_down, 1, (stream, came, *SPACE), 1)
     yield Rule(down + r"1\.bias", "bias", None, 1, (stream,))

@@ -1,10 +1,14 @@
-"""Diffusion transformer (Peebles and Xie 2023, arXiv 2212.09748), class-conditional, as diffusers builds it.
+"""Class-conditional diffusion transformer (Peebles and Xie 2023, arXiv 2212.09748), as diffusers builds it.
 
-Three things are not as diffusers has them. Modulation and output start at zero, as the paper's. No block drops labels,
-for each would draw by itself; whoever trains drops them once, by the label ``classes``, whose embedding stands for
-none. And positions, a table of sines that diffusers makes anew for every width, are a parameter that starts as that
-table: cut and repeated like the rest of the stream, or another width would know nothing of places. diffusers' class
-reads such a checkpoint, and needs the table copied into its buffer ``pos_embed.pos_embed``.
+Three things differ from diffusers:
+
+- Modulation and output start at zero, as in the paper.
+- No block drops labels, since every block would draw by itself. The training drops them once, by the label ``classes``,
+  whose embedding means no label.
+- Positions are a parameter, which starts as diffusers' table of sines. diffusers computes that table for every width
+  anew. A parameter is cut and repeated like the rest of the stream, so that another width keeps the positions.
+
+diffusers' class can load such a checkpoint if the table is copied into its buffer ``pos_embed.pos_embed``.
 """
 
 from __future__ import annotations
@@ -21,7 +25,7 @@ from weit_rl.models.registry import MODELS, Model
 
 BLOCK = rf"transformer_blocks\.{LAYER}\."
 EMBEDDING = BLOCK + r"norm1\.emb\."
-CONDITION = "condition"  # the axis of time step and label, embedded
+CONDITION = "condition"  # the axis of the embedded time step and label
 
 
 def build(
@@ -32,21 +36,22 @@ def build(
     patch_size: int | None = None,
     dropout: float = 0.0,
 ) -> nn.Module:
-    """diffusers' ``DiTTransformer2DModel``, called with images, time steps and labels; DiT-B is ``Size(768, 12, 64)``.
+    """Build diffusers' ``DiTTransformer2DModel``; DiT-B is ``Size(768, 12, 64)``.
 
-    Its call takes images ``(B, channels, image_size, image_size)`` in about [-1, 1], time steps ``(B,)`` int64 and
-    labels ``(B,)`` int64 up to and with ``classes``, and gives the noise in the images, of their shape.
+    It is called with images ``(B, channels, image_size, image_size)`` of values in about [-1, 1], time steps ``(B,)``
+    int64 and labels ``(B,)`` int64 from 0 to ``classes``. It predicts the noise in the images, of their shape.
 
     Args:
         size: width and depth.
         image_size: edge of an image in pixels.
         channels: of an image.
-        classes: labels besides that for none.
-        patch_size: edge of a patch in pixels, which divides ``image_size`` (default: 2, from 16 pixels on 4).
-        dropout: share of what each branch adds to the stream that is left out in training (default 0).
+        classes: number of labels; the label ``classes`` means none.
+        patch_size: edge of a patch in pixels, which divides ``image_size`` (default: 4 for images of 16 pixels or more,
+            else 2).
+        dropout: share of each branch's output that is dropped in training (default 0).
 
     Raises:
-        UserError: if patches do not tile the image, or diffusers is not installed.
+        UserError: if patches do not tile the image, or diffusers is missing.
     """
     patch = patch_size or (4 if image_size >= 16 else 2)
     if image_size % patch:
@@ -75,13 +80,13 @@ def _diffusers() -> Any:
 
 
 def _tensor(net: nn.Module, args: Any, output: Any) -> Tensor:
-    """The tensor out of diffusers' wrapping."""
+    """Unwrap the tensor that diffusers returns in a tuple or an output object."""
     return output if isinstance(output, Tensor) else output[0]
 
 
 @torch.no_grad()
 def _initialise(net: Any) -> None:
-    """As the paper's own code: Xavier, small embeddings, nothing at first from modulation and output."""
+    """Initialise as the paper's code does: Xavier weights, small embeddings, modulation and output at zero."""
     for module in net.modules():
         if isinstance(module, nn.Linear | nn.Conv2d) and module.bias is not None:
             nn.init.xavier_uniform_(module.weight.flatten(1))
@@ -100,7 +105,7 @@ def _initialise(net: Any) -> None:
 
 
 def plan(tile: int) -> Plan:
-    """The plan of the family: adaLN is a role of its own, and so are the two layers that embed time in every block."""
+    """Make the plan of the family; adaLN and the two layers that embed time in every block are roles of their own."""
     square = (tile, tile)
     return Plan(
         (

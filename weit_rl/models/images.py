@@ -1,7 +1,7 @@
-"""What networks of images share: timm's own modules, and the normaliser that lies beside the weights.
+"""Networks of images: timm's modules, with a normaliser beside the weights.
 
-A network is exactly what timm builds, parameter names and all, so its checkpoints load here and ours load there. All
-that is added are two buffers, and a hook by which the call takes images as they come from the data.
+A network is exactly what timm builds, with the same parameter names. So timm's checkpoints load here, and ours load in
+timm. Two buffers are added, and a hook that normalises images as they come from the data.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ BUFFERS = ("image_mean", "image_std")
 
 
 def timm_models(module: str) -> Any:
-    """``timm.models.<module>``; raises UserError where timm is not installed."""
+    """Import ``timm.models.<module>``; raise UserError if timm is missing."""
     try:
         return import_module(f"timm.models.{module}")
     except ImportError as error:
@@ -27,11 +27,11 @@ def timm_models(module: str) -> Any:
 
 
 def with_normaliser(net: nn.Module, channels: int, image_size: int) -> nn.Module:
-    """The network, with buffers ``image_mean`` and ``image_std`` that its input goes through.
+    """Add buffers ``image_mean`` and ``image_std`` to a network, by which its input is normalised.
 
-    Its call takes ``(B, channels, image_size, image_size)``, bytes or floats in [0, 1] as torchvision's transforms give
-    them, and raises UserError for images of other shapes. The buffers are ``(channels, 1, 1)`` in units of [0, 1], as
-    timm lists them for its checkpoints, and 0.5 at first. A state dict without them, such as timm's, leaves them alone.
+    The network then takes images ``(B, channels, image_size, image_size)``, bytes or floats in [0, 1], and raises
+    UserError for other shapes. The buffers are ``(channels, 1, 1)`` in units of [0, 1], as timm lists them for its
+    checkpoints; they start at 0.5. Loading a state dict without them, such as timm's, leaves them unchanged.
 
     Args:
         net: a classifier; changed in place.
@@ -47,13 +47,13 @@ def with_normaliser(net: nn.Module, channels: int, image_size: int) -> nn.Module
 
 
 def without_normaliser(state: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, list[float]]]:
-    """The weights alone, which timm reads, and the normaliser's numbers by the names of its buffers."""
+    """Split a state dict into the weights, which timm can load, and the normaliser's values by buffer name."""
     numbers = {name: state[name].flatten().tolist() for name in BUFFERS if name in state}
     return {name: tensor for name, tensor in state.items() if name not in BUFFERS}, numbers
 
 
 def buffers_of(numbers: Mapping[str, list[float]]) -> dict[str, Tensor]:
-    """The buffers of a normaliser's numbers, as :func:`without_normaliser` gives them."""
+    """Make the buffers of a normaliser from its values, as :func:`without_normaliser` returns them."""
     return {name: torch.tensor(values, dtype=torch.float32).view(-1, 1, 1) for name, values in numbers.items()}
 
 

@@ -1,6 +1,6 @@
-"""Whether what a policy is given goes together: what is not would be broadcast, and acted on in silence.
+"""Checks of a policy's inputs: without them, inputs that do not match would be broadcast without an error.
 
-Shapes alone are looked at, so an exported network has none of it inside; while one is traced nothing is looked at.
+They look at shapes only, and do nothing while a network is traced, so that an exported network does not contain them.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from weit_rl.common.errors import UserError
 
 
 def check_shape(name: str, given: Tensor, shape: tuple[int, ...]) -> None:
-    """UserError for a tensor of another shape."""
+    """Raise UserError for a tensor of another shape."""
     if torch.jit.is_tracing() or given.shape == shape:
         return
     need = f"this call needs {tuple(shape)}"
@@ -22,7 +22,7 @@ def check_shape(name: str, given: Tensor, shape: tuple[int, ...]) -> None:
 
 
 def check_observations(observations: Tensor, mean: Tensor) -> None:
-    """UserError for observations of another size than the normaliser's, of pictures of other channels."""
+    """Raise UserError for observations whose length, or pictures whose channels, differ from the normaliser's."""
     if torch.jit.is_tracing():
         return
     axes = mean.ndim
@@ -33,9 +33,9 @@ def check_observations(observations: Tensor, mean: Tensor) -> None:
 
 
 def check_steps(observations: Tensor, beside: Mapping[str, Tensor]) -> None:
-    """UserError where actions, returns or times are not of the rows and steps ``(B, T)`` of the observations.
+    """Raise UserError if actions, returns or times do not have the rows and steps ``(B, T)`` of the observations.
 
-    One step stands for all, where a policy looks at none of them.
+    A single step is also accepted: callers give it for inputs that the policy does not read.
     """
     if torch.jit.is_tracing():
         return

@@ -1,4 +1,4 @@
-"""What a network would be, before a number of it is made: a size from a file, or a slip, may ask for terabytes."""
+"""The shapes and the memory of a network before it is built: a size from a file, or a typo, may need terabytes."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from torch.overrides import TorchFunctionMode
 from weit_rl.common.errors import UserError
 from weit_rl.storage.read_limits import memory
 
-BYTES = 4  # of a number
+BYTES = 4  # of a parameter
 
 
 class _Unfilled(TorchFunctionMode):
-    """Leaves tensors without memory as they are where they would be filled, which only costs time."""
+    """A mode that skips filling tensors without memory, which would only cost time."""
 
     def __torch_function__(self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
         target = args[0] if args else (kwargs or {}).get("tensor")
@@ -27,13 +27,13 @@ class _Unfilled(TorchFunctionMode):
 
 
 def shapes_of(build: Callable[[], nn.Module]) -> dict[str, tuple[int, ...]]:
-    """By name, the shapes of all parameters and buffers of what ``build()`` would give."""
+    """Return the shapes of all parameters and buffers that ``build()`` would make, by name, without their memory."""
     with torch.device("meta"), torch.random.fork_rng(devices=[]), _Unfilled():
         return {name: tuple(tensor.shape) for name, tensor in build().state_dict().items()}
 
 
-def check_room(build: Callable[[], nn.Module], what: str) -> None:
-    """UserError if what ``build()`` would give takes more memory than this machine has."""
+def check_fits_in_memory(build: Callable[[], nn.Module], what: str) -> None:
+    """Raise UserError if the network that ``build()`` would make needs more memory than this machine has."""
     try:
         numbers = sum(torch.Size(shape).numel() for shape in shapes_of(build).values())
     except RuntimeError as error:

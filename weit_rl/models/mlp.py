@@ -1,4 +1,4 @@
-"""Behaviour cloning from single states: a residual MLP, which most reinforcement learning calls a policy.
+"""Behaviour cloning from single states: a residual MLP, the usual policy of reinforcement learning.
 
 The action of a step depends on that step's observation and, with ``rtg="latest"``, on its return-to-go.
 """
@@ -18,15 +18,15 @@ from weit_rl.models.registry import MODELS, Model
 
 
 class MLP(Policy):
-    """Pre-norm blocks (LayerNorm, 4 x width hidden, ReLU) on the embedded state.
+    """A policy of pre-norm blocks (LayerNorm, 4 x width hidden, ReLU) on the embedded state.
 
     Args:
         size: width and depth.
-        observation_dim: numbers in an observation.
-        action_dim: numbers in an action; actions lie in [-1, 1].
-        context: ignored: it sees one step, and that is what is fed to it when acting. Training draws windows of as many
-            steps as ``context`` says for any model; to this one they are separate examples.
-        options: see :class:`Policy`. It has no tokens: ``rtg`` is ``"latest"`` or ``"none"``, ``past_actions`` and
+        observation_dim: length of an observation.
+        action_dim: length of an action; actions lie in [-1, 1].
+        context: ignored; the network reads one step. Training draws windows of ``context`` steps for any model, and to
+            this one their steps are separate examples.
+        options: see :class:`Policy`. Without tokens, ``rtg`` is ``"latest"`` or ``"none"``, and ``past_actions`` and
             ``positions="episode"`` are refused.
     """
 
@@ -34,9 +34,10 @@ class MLP(Policy):
         super().__init__(size, observation_dim, action_dim, 1, **options)
 
     def features(self, observations: Tensor) -> Tensor:
-        """``(B, observation_dim) -> (B, width)``, as ``forward`` before the head, with ``rtg="none"`` and no dropout.
+        """Compute what the head reads, ``(B, width)``, from observations ``(B, observation_dim)``.
 
-        No module is called: for a few states at once, calls from Python cost more than the arithmetic.
+        It equals ``forward`` without the head, with ``rtg="none"`` and without dropout. No module is called: for a few
+        states at a time, module calls cost more than the arithmetic.
         """
         x = _linear(self.embed_observation, self.normalised(observations))
         x = _norm(self.norm_in, x)
@@ -57,7 +58,7 @@ def _norm(layer: Any, x: Tensor) -> Tensor:
 
 
 def plan(tile: int) -> Plan:
-    """The plan of the family: both weights of a block are composed from ``tile x tile`` templates, the rest is free."""
+    """Make the plan of the family: both weights of a block are composed from templates, the rest is free."""
     return Plan(shared_rules(tile))
 
 

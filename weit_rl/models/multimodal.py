@@ -1,6 +1,7 @@
-"""Multimodal: control from state and pixels together.
+"""Multimodal control, from states and pictures together.
 
-It is the video transformer with one more token for each step, its state, which is the last and so the one that is read.
+It is the video transformer with one more token per step, the state. That token is the last of its step, so the head
+reads it.
 """
 
 from __future__ import annotations
@@ -20,14 +21,14 @@ from weit_rl.models.video import plan as video_plan
 
 
 class Multimodal(Video):
-    """A policy that sees states and pictures of the last steps.
+    """A policy that reads the states and pictures of the last steps.
 
     Args:
         size: width and depth.
-        observation_dim: numbers in a state, then channels, height and width of the pictures. An observation is flat:
-            the state in raw units, behind it the bytes of the pictures.
-        action_dim: numbers in an action; actions lie in [-1, 1].
-        context: ignored, it is ``CLIP``.
+        observation_dim: length of a state, then channels, height and width of the pictures. An observation is flat: the
+            state in raw units, then the bytes of the pictures.
+        action_dim: length of an action; actions lie in [-1, 1].
+        context: ignored; it is always ``CLIP``.
         options: those of :class:`Video`.
     """
 
@@ -41,16 +42,16 @@ class Multimodal(Video):
         super().__init__(size, observation_dim, action_dim, context, **options)
 
     def normaliser(self, observation_dim: Sequence[int]) -> tuple[Tensor, Tensor]:
-        """Of the state."""
+        """Return mean and standard deviation of the state."""
         return torch.zeros(observation_dim[0]), torch.ones(observation_dim[0])
 
     def embeddings(self, width: int, observation_dim: Sequence[int]) -> dict[str, nn.Module]:
-        """Those of pictures, and of the state."""
+        """Make the embeddings of pictures and state."""
         state, *picture = observation_dim
         return super().embeddings(width, picture) | {"embed_state": nn.Linear(state, width)}
 
     def embed(self, observations: Tensor) -> Tensor:
-        """``(B, T, tubelets + 2, width)``: the tubelets of each step, their map, and its state."""
+        """Embed the tubelets of each step, their linear map, and the state; ``(B, T, tubelets + 2, width)``."""
         state, pixels = observations.split([self.state, observations.shape[-1] - self.state], dim=-1)
         state = self.embed_state(self.normalised(state))
         frames = (2 * pixels - (DARK + BRIGHT)) / (BRIGHT - DARK)
@@ -59,7 +60,7 @@ class Multimodal(Video):
 
 
 def plan(tile: int) -> Plan:
-    """The plan of the family: the video transformer's; the state's embedding is free."""
+    """Make the plan of the family: the video transformer's, with a free embedding of the state."""
     own = (
         Rule(r"embed_state\.weight", "embed", None, 1, ("stream", FIXED)),
         Rule(r"embed_state\.bias", "embed", None, 1, ("stream",)),

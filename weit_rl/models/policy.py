@@ -1,6 +1,6 @@
-"""What the policies share: the normaliser, how the return asked for is used, the action head, and their plan's rules.
+"""The base class of all policies: normaliser, conditioning on the return, action head, and the rules of their plans.
 
-Everything needed to act is inside a policy: normaliser, reward scale and target return are buffers.
+A policy holds everything that acting needs: normaliser, reward scale and target return are buffers.
 """
 
 from __future__ import annotations
@@ -18,18 +18,20 @@ from weit_rl.core.normaliser import CLIP, MEAN, STD, keep_unlimited, unlimited
 from weit_rl.core.plan import FIXED, LAYER, Rule
 from weit_rl.models.input_checks import check_observations, check_steps
 
-BAND = 4  # steps; with it six blocks see 19, and a context of 20 holds them
+BAND = 4  # steps; six blocks then reach back 19 steps, which fit a context of 20
 BLOCK = rf"blocks\.{LAYER}\."
-BOUND = ("embed_observation", "embed_action", "head")  # to one body
+BOUND = ("embed_observation", "embed_action", "head")  # their shapes depend on the body
 
 
 class FeedForward(nn.Module):
-    """The pre-norm MLP that ends every block, ``x + fc2(relu(fc1(norm2(x))))``; a block of its own without ``mixing``.
+    """The pre-norm MLP that ends every block, ``x + fc2(relu(fc1(norm2(x))))``.
+
+    A subclass first mixes time steps, then calls this class's ``forward``. Without a subclass it is a whole block.
 
     Args:
         size: of the network.
-        dropout: share of what is added that is left out in training.
-        mixing: the modules, by name, with which a subclass mixes time steps before it calls this class's ``forward``.
+        dropout: share of the branch's output that is dropped in training (default 0).
+        mixing: the modules that a subclass mixes time steps with, by name.
     """
 
     def __init__(self, size: Size, dropout: float = 0.0, **mixing: nn.Module):
@@ -42,26 +44,31 @@ class FeedForward(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, x: Tensor) -> Tensor:
-        """``(B, T, width) -> (B, T, width)``, every step by itself."""
+        """Compute every step by itself; ``(B, T, width) -> (B, T, width)``."""
         return x + self.dropout(self.fc2(F.relu(self.fc1(self.norm2(x)))))
 
 
 class Policy(nn.Module):
-    """Embedding, blocks, action head; a subclass says what else is embedded, what a block is, how the stream is made.
+    """A network of embeddings, blocks and an action head.
+
+    A subclass defines its embeddings, its blocks, and how its stream is made. Its ``choices`` list the values that it
+    allows for each option.
 
     Args:
         size: width and depth.
-        observation_dim: numbers in an observation (of pictures: channels).
-        action_dim: numbers in an action; actions lie in [-1, 1].
-        context: time steps the network sees (default 20).
+        observation_dim: length of an observation (of pictures: channels).
+        action_dim: length of an action; actions lie in [-1, 1].
+        context: number of time steps in a window (default 20).
         max_steps: length of the longest episode (default 1000).
-        rtg: how it is told the return to earn: ``"latest"`` (default), where the newest return-to-go scales and shifts
-            the last hidden state (after DDT), ``"every"``, where each is a token, or ``"none"`` (behaviour cloning).
+        rtg: how the network is conditioned on the return to earn. With ``"latest"`` (default) the newest return-to-go
+            scales and shifts the last hidden state, as in DDT. With ``"every"`` each return-to-go is a token. With
+            ``"none"`` it is not conditioned (behaviour cloning).
         past_actions: whether past actions are tokens (default False).
-        positions: of a step, ``"window"`` (default), ``"episode"`` or ``"none"``.
-        dropout: share of what each branch adds to the stream that is left out in training (default 0).
-        attention: ``"full"`` (default), over all steps of a window, or ``"band"``.
-        band: steps that a block with such a band sees (default 4).
+        positions: how a step is embedded, by its place in the ``"window"`` (default), in the ``"episode"``, or
+            ``"none"``.
+        dropout: share of each branch's output that is dropped in training (default 0).
+        attention: ``"full"`` (default), over all steps of a window, or ``"band"``, over the last ``band`` steps.
+        band: number of steps that a block attends to with ``attention="band"`` (default 4).
 
     Raises:
         UserError: for an option that the model does not have.
@@ -98,7 +105,7 @@ class Policy(nn.Module):
         super().__init__()
         asked = {"rtg": rtg, "past_actions": past_actions, "positions": positions, "attention": attention}
         for name, value in asked.items():
-            self._check(name, value)
+            self._check_choice(name, value)
         self.context, self.max_steps, self.action_dim = context, max_steps, action_dim
         self.attention, self.band = attention, band
         self.rtg, self.past_actions, self.positions = rtg, past_actions, positions
@@ -119,19 +126,44 @@ class Policy(nn.Module):
         self.register_buffer("target_return", torch.tensor(0.0))
         self.apply(_init)
 
+    @property
+    def keeps_past(self) -> bool:
+        """Return True if the policy acts by :meth:`step`, from the newest step and what it kept of earlier ones.
+
+        Any other policy acts on windows of ``context`` steps.
+        """
+        return False
+
+    @property
+    def acting_inputs(self) -> tuple[str, ...]:
+        """Name what a step of acting on windows reads besides the newest observation.
+
+        ``return_to_go`` and ``time`` belong to the newest step; ``past_observations``, ``past_actions`` and
+        ``past_returns_to_go`` to the steps before it.
+        """
+        looks_back = self.context > 1
+        reads = {
+            "return_to_go": self.rtg != "none",
+            "time": looks_back or self.positions == "episode",
+            "past_observations": looks_back,
+            "past_actions": looks_back and self.past_actions,
+            "past_returns_to_go": looks_back and self.rtg == "every",
+        }
+        return tuple(name for name, is_read in reads.items() if is_read)
+
     def normaliser(self, observation_dim: Any) -> tuple[Tensor, Tensor]:
-        """Mean and standard deviation before the data's are known; every number of an observation has its own."""
+        """Return mean and standard deviation of each entry of an observation, as they are before any data."""
         return torch.zeros(observation_dim), torch.ones(observation_dim)
 
     def check(self, size: Size) -> None:
-        """UserError for options that do not go together."""
+        """Raise UserError for options that cannot be combined; a subclass overrides it."""
 
     def embeddings(self, width: int, observation_dim: Any) -> dict[str, nn.Module]:
-        """The modules that make the stream, by name."""
+        """Make the modules that make the stream, by name."""
         return {"embed_observation": nn.Linear(observation_dim, width)}
 
     def block(self, size: Size, dropout: float) -> nn.Module:
-        """A block; all are alike, so that networks of other depths can take, drop and repeat them."""
+        """Make a block. All blocks are alike, so that networks of other depths can take, drop and repeat them."""
         return FeedForward(size, dropout)
 
     def forward(
@@ -142,50 +174,50 @@ class Policy(nn.Module):
         timesteps: Tensor,
         head: bool = True,
     ) -> Tensor:
-        """The action for every step of a window.
+        """Predict the action of every step of a window.
 
         Args:
             observations: ``(B, T, observation_dim)``, raw units.
-            actions: ``(B, T, action_dim)``; the last one is not looked at.
+            actions: ``(B, T, action_dim)``; the last one is ignored.
             returns_to_go: ``(B, T)``, raw reward units.
             timesteps: ``(B, T)`` integers, the step inside the episode.
-            head: False stops before the action head, for whoever has another one (default True).
+            head: whether the action head is applied (default True); False is for callers with a head of their own.
 
         Returns:
             ``(B, T, action_dim)`` in [-1, 1], or ``(B, T, width)`` without the head.
 
         Raises:
-            UserError: for observations of another size, or others of other rows or steps.
+            UserError: if observations have another length, or the other arguments other rows or steps.
         """
         check_steps(observations, {"actions": actions, "returns_to_go": returns_to_go, "timesteps": timesteps})
-        states, returns = self.embedded(observations, returns_to_go)
-        x = self.told(self.hidden(states, actions, returns, timesteps), returns)
+        states, returns = self.embed_inputs(observations, returns_to_go)
+        x = self.head_input(self.hidden(states, actions, returns, timesteps), returns)
         return torch.tanh(self.head(x)) if head else x
 
     def act(self, observations: Tensor, actions: Tensor, returns_to_go: Tensor, timesteps: Tensor) -> Tensor:
-        """``(B, action_dim)``, the last step's action of windows without padding; arguments as of :meth:`forward`."""
+        """Predict the last step's action, ``(B, action_dim)``, of windows without padding; see :meth:`forward`."""
         return self(observations, actions, returns_to_go, timesteps)[:, -1]
 
-    def embedded(self, observations: Tensor, returns_to_go: Tensor) -> tuple[Tensor, Tensor]:
-        """Observations ``(..., width)`` and scaled returns ``(..., 1)``, as the blocks take them."""
+    def embed_inputs(self, observations: Tensor, returns_to_go: Tensor) -> tuple[Tensor, Tensor]:
+        """Embed observations, ``(..., width)``, and scale returns, ``(..., 1)``."""
         return self.embed(observations), (returns_to_go / self.return_scale).unsqueeze(-1)
 
     def embed(self, observations: Tensor) -> Tensor:
-        """What the stream is made of, from observations in raw units."""
+        """Embed observations given in raw units."""
         return self.embed_observation(self.normalised(observations))
 
     def normalised(self, observations: Tensor) -> Tensor:
-        """Observations, or the states among them, in deviations from the mean, within their limits.
+        """Normalise observations, or the states in them, and clip them to their limits.
 
-        An infinite observation is an error of the sensor or the data, and becomes NaN instead of a limit.
+        An infinite observation is an error of the sensor or the data. It becomes NaN, not a limit.
         """
         check_observations(observations, self.observation_mean)
         scaled = (observations - self.observation_mean) / self.observation_std
         limit = self.observation_clip
         return scaled if limit is None else scaled.clamp(-limit, limit) + 0 * observations
 
-    def told(self, x: Tensor, returns: Tensor) -> Tensor:
-        """What the head sees: the stream behind the blocks, told the return to earn where no token says it."""
+    def head_input(self, x: Tensor, returns: Tensor) -> Tensor:
+        """Normalise the output of the blocks, and condition it on the return if ``rtg="latest"``."""
         x = self.norm_out(x)
         if self.rtg == "latest":
             scale, shift = self.modulate(returns).chunk(2, dim=-1)
@@ -193,17 +225,17 @@ class Policy(nn.Module):
         return x
 
     def hidden(self, states: Tensor, actions: Tensor, returns: Tensor, timesteps: Tensor) -> Tensor:
-        """``(B, T, width)`` behind the last block, from embedded states and scaled returns ``(B, T, 1)``."""
-        return self.through(states)
+        """Compute the last block's output, ``(B, T, width)``, from embedded states and scaled returns ``(B, T, 1)``."""
+        return self.run_blocks(states)
 
-    def through(self, stream: Tensor) -> Tensor:
-        """The stream through all blocks."""
+    def run_blocks(self, stream: Tensor) -> Tensor:
+        """Run the stream through all blocks."""
         x = self.norm_in(stream)
         for block in self.blocks:
             x = block(x)
         return x
 
-    def _check(self, name: str, value: Any) -> None:
+    def _check_choice(self, name: str, value: Any) -> None:
         if value not in self.choices[name]:
             has = ", ".join(str(choice).lower() for choice in self.choices[name])
             raise UserError(f"{name}={str(value).lower()}: {type(self).__name__} has {has} only; leave {name} out")
@@ -217,7 +249,7 @@ def _init(module: nn.Module) -> None:
 
 
 def shared_rules(tile: int) -> tuple[Rule, ...]:
-    """The rules of what all policies with :class:`FeedForward` have: composed MLPs, the rest free."""
+    """Return the rules for policies with :class:`FeedForward`: MLPs are composed, the rest is free."""
     square = (tile, tile)
     return (
         Rule(BLOCK + r"fc1\.weight", "fc1", square, 1, ("hidden", "stream"), 1),
@@ -228,7 +260,7 @@ def shared_rules(tile: int) -> tuple[Rule, ...]:
     )
 
 
-FREE_RULES = (  # of what any policy has
+FREE_RULES = (  # for the parameters of every policy
     Rule(BLOCK + r"norm[12]\.(weight|bias)", "norm", None, 1, ("stream",)),
     Rule(r"norm_(in|out)\.(weight|bias)", "norm", None, 1, ("stream",)),
     Rule(r"embed_(observation|action|return)\.weight", "embed", None, 1, ("stream", FIXED)),

@@ -1,4 +1,4 @@
-"""Where the banks that ship with the package lie."""
+"""The banks that ship with the package, and their paths."""
 
 from __future__ import annotations
 
@@ -11,46 +11,47 @@ from weit_rl.options.choices import DEFAULT
 from weit_rl.storage.tensor_file import read_card
 
 BANKS = Path(__file__).parents[1] / "assets" / "banks"
-WRITTEN = "bank.safetensors"  # in the run folder of a pre-training
-SHARED = "bodies"  # the file of a bank of several bodies, whose names are in its card
+WRITTEN = "bank.safetensors"  # in the run folder of a pre-training run
+SHARED = "bodies"  # file name of the bank of several bodies; its card lists their names
 BETTER_ALONE = (("HalfCheetah", "mlp"),)  # see benchmarks/shared_bank
 
 
 def shipped_bank(env: str, model: str) -> Path:
-    """Where the bank lies that ships for an environment and model: that of several bodies, or a better one of its own.
+    """Return the path of the bank that ships for an environment and a model.
 
-    A body of other proportions (``HalfCheetah:limbs=0.75``) has its original's.
+    It is the bank of several bodies, or the environment's own bank if that is better. A body of other proportions
+    (``HalfCheetah:limbs=0.75``) has the bank of its original.
 
     Raises:
-        UserError: for a model that nobody registered.
+        UserError: for an unknown model.
     """
     body, shared = env.partition(":")[0], _file(SHARED, model)
-    together = shared.is_file() and (body, model) not in BETTER_ALONE and body in read_card(shared)["names"]
-    return shared if together else own_bank(body, model)
+    is_shared = shared.is_file() and (body, model) not in BETTER_ALONE and body in read_card(shared)["names"]
+    return shared if is_shared else own_bank(body, model)
 
 
 def own_bank(env: str, model: str) -> Path:
-    """Where the bank of one environment and a model lies, if it ships.
+    """Return the path of the bank of one environment and a model, which need not exist.
 
     Raises:
-        UserError: for a model that nobody registered.
+        UserError: for an unknown model.
     """
     return _file(env, model)
 
 
 def _file(name: str, model: str) -> Path:
-    """That of the default model has no suffix."""
+    """Return the path of a bank; the default model has no suffix."""
     MODELS.get(model)
     return BANKS / f"{name}{'' if model == DEFAULT else f'-{model}'}.safetensors"
 
 
 def named_bank(bank: str, model: str) -> str:
-    """Where a bank lies that is given by a path, as ``hf:USER/NAME``, or by an environment or data set it ships for.
+    """Return where a bank is read from, given a path, ``hf:USER/NAME``, or the name of an environment or data set.
 
-    Of a folder it is what a pre-training wrote into it.
+    In the run folder of a pre-training run it is the file that the run wrote.
 
     Raises:
-        UserError: for a bare word that is neither.
+        UserError: for a name that no bank of the model ships for.
     """
     written = expanded(bank) / WRITTEN
     if written.is_file():
@@ -65,12 +66,12 @@ def named_bank(bank: str, model: str) -> str:
 
 
 def shipped_for(model: str) -> list[str]:
-    """The environments or data sets that a bank of one model ships for."""
+    """List the environments and data sets that banks of a model ship for."""
     return [name.rpartition(" ")[0] for name in shipped_names() if name.endswith(f" {model}")]
 
 
 def shipped_names() -> list[str]:
-    """Every environment or data set and model that a bank ships for, ``"Hopper dt"``."""
+    """List every environment or data set and model that a bank ships for, such as ``"Hopper dt"``."""
     found = set()
     for path in BANKS.glob("*.safetensors"):
         card = read_card(path)

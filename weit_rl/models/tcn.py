@@ -1,8 +1,8 @@
-"""Causal temporal convolutions over trajectories: the decision transformer's convolutional counterpart.
+"""Causal temporal convolutions over trajectories, the convolutional counterpart of the decision transformer.
 
-Where a transformer's block attends, a block here convolves along time, looking back only: once over the last steps and
-once, dilated, over the whole context. All blocks are alike, so that networks of other depths can take, drop, repeat and
-reorder them. Windows are padded on the right, so causality alone keeps padding out.
+Instead of attention, a block has two causal convolutions along time: one over the last steps and a dilated one over the
+whole context. All blocks are alike, so that networks of other depths can take, drop, repeat and reorder them. Windows
+are padded on the right, so that causality excludes the padding.
 """
 
 from __future__ import annotations
@@ -17,25 +17,25 @@ from weit_rl.core.plan import FIXED, Plan, Rule
 from weit_rl.models.policy import BLOCK, BOUND, FeedForward, Policy, shared_rules
 from weit_rl.models.registry import MODELS, Model
 
-KERNEL = 5  # taps; with 5 of them two blocks miss no step of a context of up to 21
+KERNEL = 5  # taps; two blocks then cover every step of a context of up to 21
 
 
 class Causal(nn.Conv1d):
-    """A convolution over all channels whose last tap is the step itself, and zeros before the first step."""
+    """A causal convolution over all channels; its last tap is the step itself, and zeros precede the first step."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """``(B, T, channels) -> (B, T, channels)``."""
+        """Convolve ``(B, T, channels)`` along time."""
         past = self.dilation[0] * (self.kernel_size[0] - 1)
         return super().forward(F.pad(x.transpose(1, 2), (past, 0))).transpose(1, 2)
 
 
 class Block(FeedForward):
-    """Pre-norm causal convolutions, near and far, and MLP.
+    """Pre-norm causal convolutions, a near and a far one, then an MLP.
 
     Args:
         size: of the network.
-        context: steps that the taps of the dilated convolution are spread over.
-        dropout: share of what is added that is left out in training.
+        context: number of steps that the dilated convolution covers.
+        dropout: share of each branch's output that is dropped in training (default 0).
     """
 
     norm1: nn.LayerNorm
@@ -48,25 +48,25 @@ class Block(FeedForward):
         super().__init__(size, dropout, norm1=nn.LayerNorm(width), near=near, far=far)
 
     def forward(self, x: Tensor) -> Tensor:
-        """``(B, T, width) -> (B, T, width)``, causal."""
+        """Compute a window causally; ``(B, T, width) -> (B, T, width)``."""
         steps = self.norm1(x)
         return super().forward(x + self.dropout(self.near(steps) + self.far(steps)))
 
 
 class TCN(Policy):
-    """One stream of states; the last block alone reaches back over ``context`` steps.
+    """A policy with one stream of states; a single block reaches back over ``context`` steps.
 
-    It has no tokens: ``rtg`` is ``"latest"`` or ``"none"``, ``past_actions`` and ``positions="episode"`` are refused.
-    Other options are those of :class:`Policy`.
+    Its options are those of :class:`Policy`. Without tokens, ``rtg`` is ``"latest"`` or ``"none"``, and
+    ``past_actions`` and ``positions="episode"`` are refused.
     """
 
     def block(self, size: Size, dropout: float) -> nn.Module:
-        """Convolutions and MLP."""
+        """Make a block of convolutions and MLP."""
         return Block(size, self.context, dropout)
 
 
 def plan(tile: int) -> Plan:
-    """The plan of the family: as the decision transformer's; a convolution's templates hold the whole kernel."""
+    """Make the plan of the family: like the decision transformer's, with templates that hold whole kernels."""
     whole, axes = (tile, tile, KERNEL), ("stream", "stream", FIXED)
     return Plan(
         (

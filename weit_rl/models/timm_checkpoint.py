@@ -1,6 +1,6 @@
-"""Checkpoints of timm's ViT, DeiT and ConvNeXt V2 on this disk, as networks whose size the shapes of the weights tell.
+"""Networks from local checkpoints of timm's ViT, DeiT and ConvNeXt V2; the shapes of the weights give the size.
 
-Reading one runs no code: safetensors, or torch's own files with nothing but weights in them.
+Reading one runs no code from the file: it is safetensors, or a file of torch that holds only weights.
 """
 
 from __future__ import annotations
@@ -23,16 +23,18 @@ from weit_rl.models.memory_check import shapes_of
 from weit_rl.models.registry import MODELS
 from weit_rl.models.timm_weights import EMBEDDINGS, FILES, read_weights
 
-IMAGE_SIZE = 224  # of ConvNeXt where nothing says so: its weights do not tell
-HEAD_DIM = 64  # of ViT where nothing says so: that of all DeiTs
-OTHERWISE = ("global_pool", "act_layer", "norm_layer")  # arguments of a timm network that its weights do not show
+IMAGE_SIZE = 224  # default of ConvNeXt, whose weights do not show it
+HEAD_DIM = 64  # default of ViT, as in all DeiTs
+NOT_IN_WEIGHTS = ("global_pool", "act_layer", "norm_layer")  # arguments of timm that change a network, not its weights
 USUAL_POOL = {"vit": "token", "convnext": "avg"}
 
 
 def timm_file(path: Path) -> Path | None:
-    """The weights that a path names, if they are not a checkpoint of this library: a file, or one in a hub's folder.
+    """Find the weights of timm at a path, which is a file or a folder as the hub has it.
 
-    A file that is damaged counts as ours, whose reader says what is wrong with it.
+    Returns:
+        The file, or None for a checkpoint of this library. A damaged file counts as a checkpoint of this library, whose
+        reader reports the damage.
     """
     if path.is_dir():
         return next((path / name for name in FILES if (path / name).is_file()), None)
@@ -52,25 +54,25 @@ def _is_foreign(path: Path) -> bool:
 def load_timm(
     path: str | Path, head_dim: int | None = None, allow_pickle: bool = False
 ) -> tuple[nn.Module, dict[str, Any]]:
-    """The network of a timm checkpoint, as ``load_network`` gives one of ours.
+    """Load the network of a timm checkpoint, as ``load_network`` does for this library's checkpoints.
 
     Args:
-        path: ``*.safetensors``, or ``*.pth`` and ``*.pt`` that hold weights alone. A ``config.json`` beside it, as the
-            hub has it, tells the normaliser, the image size and the architecture; without one the normaliser is 0.5.
-        head_dim: channels of an attention head, which the weights do not tell (default: as the architecture that
+        path: ``*.safetensors``, or a ``*.pth`` or ``*.pt`` that holds only weights. A ``config.json`` beside it, as the
+            hub has it, gives the normaliser, the image size and the architecture. Without one the normaliser is 0.5.
+        head_dim: channels of an attention head, which the weights do not show (default: those of the architecture that
             ``config.json`` names, else 64, as in all DeiTs).
-        allow_pickle: whether a ``*.pth`` or ``*.pt`` is read, which are pickles: torch reads nothing but tensors out of
-            them, and versions of torch have had holes there; only for files you trust (default False).
+        allow_pickle: whether a ``*.pth`` or ``*.pt`` is read (default False). Both are pickles. torch reads only
+            tensors from them, but versions of torch had security holes there, so allow it for files you trust only.
 
     Returns:
         The network in evaluation mode, and its card: model, size and build options.
 
     Raises:
-        UserError: if there is no such file, or it holds no weights of these families and variants.
+        UserError: if there is no such file, or it has no weights of these families and variants.
     """
     path = expanded(path)
-    weights, told = read_weights(path, allow_pickle), _config(path.with_name("config.json"))
-    card = _card(path, weights, told, head_dim)
+    weights, config = read_weights(path, allow_pickle), _config(path.with_name("config.json"))
+    card = _card(path, weights, config, head_dim)
     width, _, heads = card["size"]
     if width % heads:
         raise UserError(
@@ -80,7 +82,7 @@ def load_timm(
         model, size = MODELS.get(card["model"]), Size(*card["size"])
         _check_shapes(shapes_of(lambda: model.build(size, **card["options"])), weights)
         net = model.build(size, **card["options"])
-        for name, values in zip(BUFFERS, (told.get("mean"), told.get("std")), strict=True):
+        for name, values in zip(BUFFERS, (config.get("mean"), config.get("std")), strict=True):
             if values:
                 net.get_buffer(name).copy_(torch.tensor(values).view(-1, 1, 1))
         net.load_state_dict(dict(weights))
@@ -91,17 +93,25 @@ def load_timm(
 
 
 def timm_card(path: Path) -> dict[str, Any]:
-    """The card alone, see :func:`load_timm`."""
+    """Return the card only; see :func:`load_timm`."""
     return _card(path, read_weights(path, False), _config(path.with_name("config.json")), None)
 
 
 def adopted(net: nn.Module, own: Any, path: str | Path) -> Any:
-    """``own``, a network of the same family and size for other images and classes, with the weights of ``net``.
+    """Load the weights of a network into another one of its family and size, for other images and classes.
 
-    Positions are interpolated as timm does it; the head stays fresh where it has another number of classes.
+    Positions are interpolated as in timm. The head stays untrained if the number of classes differs.
+
+    Args:
+        net: the trained network.
+        own: the network for the new images and classes; it is changed.
+        path: of the checkpoint, for error messages.
+
+    Returns:
+        ``own``.
 
     Raises:
-        UserError: if its patches or channels are others.
+        UserError: if the networks differ in patches or channels.
     """
     from timm.layers import resample_abs_pos_embed
 
@@ -118,43 +128,43 @@ def adopted(net: nn.Module, own: Any, path: str | Path) -> Any:
 
 
 def _config(path: Path) -> dict[str, Any]:
-    """What the hub says of a checkpoint, all on one level."""
+    """Read the ``config.json`` of a checkpoint with all entries on one level; empty if there is none."""
     try:
-        told = json.loads(path.read_text(encoding="utf-8"))
-        return {**told, **told.get("pretrained_cfg", {})}
-    except (OSError, ValueError, TypeError, AttributeError, RecursionError):  # none, or another program's
+        config = json.loads(path.read_text(encoding="utf-8"))
+        return {**config, **config.get("pretrained_cfg", {})}
+    except (OSError, ValueError, TypeError, AttributeError, RecursionError):  # missing, or of another program
         return {}
 
 
-def _card(path: Path, weights: Mapping[str, Tensor], told: Mapping[str, Any], head_dim: int | None) -> dict[str, Any]:
+def _card(path: Path, weights: Mapping[str, Tensor], config: Mapping[str, Any], head_dim: int | None) -> dict[str, Any]:
     try:
-        card = _convnext_card(weights, told) if "stem.0.weight" in weights else _vit_card(weights)
+        card = _convnext_card(weights, config) if "stem.0.weight" in weights else _vit_card(weights)
     except (KeyError, ValueError, IndexError, TypeError) as error:
         raise UserError(
             f"{path}: has no {error}; only timm's ViT, DeiT and ConvNeXt V2 with a head are known"
         ) from error
-    _check_told(path, card["model"], told)
+    _check_variant(path, card["model"], config)
     if card["model"] == "vit":
-        card["size"].append(_heads(path, _head_dim(told, card["size"][0]), head_dim))
+        card["size"].append(_agreed_head_dim(path, _head_dim(config, card["size"][0]), head_dim))
     return card
 
 
-def _check_told(path: Path, model: str, told: Mapping[str, Any]) -> None:
-    """UserError for what is no weight, and so does not show in their shapes, but makes another network of them."""
-    arguments = told.get("model_args")
-    given = {**told, **(arguments if isinstance(arguments, dict) else {})}
-    for name in OTHERWISE:
+def _check_variant(path: Path, model: str, config: Mapping[str, Any]) -> None:
+    """Raise UserError for a variant of timm's that has the same weights but computes something else."""
+    arguments = config.get("model_args")
+    given = {**config, **(arguments if isinstance(arguments, dict) else {})}
+    for name in NOT_IN_WEIGHTS:
         if given.get(name) not in (None, USUAL_POOL[model] if name == "global_pool" else None):
             raise UserError(f"{path}: its config has {name}={given[name]}, another variant than ours; use a usual one")
 
 
-def _heads(path: Path, told: int | None, asked: int | None) -> int:
-    """The channels of a head, by what is known of the checkpoint and what a run asks for."""
-    if None not in (told, asked) and told != asked:
+def _agreed_head_dim(path: Path, known: int | None, asked: int | None) -> int:
+    """Return the channels of a head, from what is known of the checkpoint and what a run asks for."""
+    if None not in (known, asked) and known != asked:
         raise UserError(
-            f"{path}: has heads of {told} channels, this run asks for {asked}; give size=WIDTHxDEPTHx{told}"
+            f"{path}: has heads of {known} channels, this run asks for {asked}; give size=WIDTHxDEPTHx{known}"
         )
-    return told or asked or HEAD_DIM
+    return known or asked or HEAD_DIM
 
 
 def _vit_card(weights: Mapping[str, Tensor]) -> dict[str, Any]:
@@ -165,15 +175,15 @@ def _vit_card(weights: Mapping[str, Tensor]) -> dict[str, Any]:
     return {"model": "vit", "size": size, "options": options | {"patch_size": patch}}
 
 
-def _head_dim(told: Mapping[str, Any], width: int) -> int | None:
-    """By the number of heads that a ``config.json`` tells, or that of the architecture it names, if timm has it."""
+def _head_dim(config: Mapping[str, Any], width: int) -> int | None:
+    """Return the channels of a head by the heads in ``config.json``, or by the architecture that it names."""
     import timm
 
-    arguments = told.get("model_args")
+    arguments = config.get("model_args")
     heads = arguments.get("num_heads") if isinstance(arguments, dict) else None
     if type(heads) is int and heads > 0 and width % heads == 0:
         return width // heads
-    name = told.get("architecture")
+    name = config.get("architecture")
     if not isinstance(name, str) or not timm.is_model(name):
         return None
     with torch.device("meta"):
@@ -181,10 +191,10 @@ def _head_dim(told: Mapping[str, Any], width: int) -> int | None:
     return int(blocks[0].attn.head_dim) if blocks and hasattr(blocks[0], "attn") else None
 
 
-def _convnext_card(weights: Mapping[str, Tensor], told: Mapping[str, Any]) -> dict[str, Any]:
+def _convnext_card(weights: Mapping[str, Tensor], config: Mapping[str, Any]) -> dict[str, Any]:
     classes, width = weights["head.fc.weight"].shape
     _, channels, patch, _ = weights["stem.0.weight"].shape
-    image_size = told.get("input_size", [channels, IMAGE_SIZE])[1]
+    image_size = config.get("input_size", [channels, IMAGE_SIZE])[1]
     options = {"image_size": image_size, "channels": channels, "classes": classes, "patch_size": patch}
     size = [width, _blocks(weights, "stages.2.blocks."), DIVISORS[0]]
     return {"model": "convnext", "size": size, "options": options}
@@ -198,7 +208,7 @@ def _blocks(weights: Mapping[str, Tensor], prefix: str) -> int:
 
 
 def _check_shapes(wanted: Mapping[str, tuple[int, ...]], weights: Mapping[str, Tensor]) -> None:
-    """ValueError, before memory is taken for a network, if its parameters are others."""
+    """Raise ValueError, before any memory is taken for a network, if its parameters differ from the weights."""
     own = {name: shape for name, shape in wanted.items() if name not in BUFFERS}
     given = {name: tuple(tensor.shape) for name, tensor in weights.items() if name not in BUFFERS}
     wrong = sorted(name for name in own.keys() | given.keys() if own.get(name) != given.get(name))

@@ -1,7 +1,7 @@
-"""The weights of timm's networks in files as people save them: nested, averaged, of wrapped networks, pickled.
+"""The weights of timm's networks from files as people save them: nested, averaged, of wrapped networks, pickled.
 
-Reading one runs no code: safetensors, or torch's own files with nothing but weights in them. Of one of these that you
-trust, ``python -m weit_rl.models.timm_weights FILE`` writes safetensors beside it.
+Reading one runs no code from the file: it is safetensors, or a file of torch that holds only weights. For a file of
+torch that you trust, ``python -m weit_rl.models.timm_weights FILE`` writes safetensors beside it.
 """
 
 from __future__ import annotations
@@ -21,30 +21,32 @@ from weit_rl.common.home import expanded
 from weit_rl.common.output import complain, guarded, say
 from weit_rl.storage.atomic_write import write_atomically
 
-NESTED = ("state_dict_ema", "model_ema", "state_dict", "model")  # what the weights lie under in some files, as in timm
-# parts of names, of what a network was wrapped in: DistributedDataParallel, torch.compile, FSDP, checkpointing
+# keys that some files, such as timm's, have the weights under
+NESTED = ("state_dict_ema", "model_ema", "state_dict", "model")
+# parts of names that come from wrappers: DistributedDataParallel, torch.compile, FSDP, checkpointing
 WRAPPERS = {"module", "_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"}
-COUNT = "n_averaged"  # that torch's AveragedModel has beside the weights
-FILES = ("model.safetensors", "pytorch_model.bin")  # of a folder of the hub
-CLASSIFIERS = {f"{head}.{kind}" for head in ("head", "head.fc") for kind in ("weight", "bias")}  # maybe beside the rest
+COUNT = "n_averaged"  # a counter that torch's AveragedModel saves beside the weights
+FILES = ("model.safetensors", "pytorch_model.bin")  # in a folder of the hub
+# these may lie outside the network's prefix
+CLASSIFIERS = {f"{head}.{kind}" for head in ("head", "head.fc") for kind in ("weight", "bias")}
 EMBEDDINGS = ("patch_embed.proj.weight", "stem.0.weight")
 
 
 def write_safetensors(path: str | Path, new: str | Path | None = None) -> Path:
     """Write the weights of a ``*.pth``, ``*.pt`` or ``*.bin`` as safetensors, under timm's own names.
 
-    The file is a pickle: torch reads nothing but tensors and ``argparse.Namespace`` out of it, and versions of torch
-    have had holes there; only for files you trust.
+    The file is a pickle. torch reads only tensors and ``argparse.Namespace`` from it, but versions of torch had
+    security holes there. So use it for files you trust only.
 
     Args:
-        path: of the file.
-        new: of the file to write (default: beside it, where ``source=`` finds it).
+        path: the file to read.
+        new: the file to write (default: beside it, where ``source=`` finds it).
 
     Returns:
-        The path that was written.
+        The path of the new file.
 
     Raises:
-        UserError: if the file cannot be read, holds no weights, or the new one is there already.
+        UserError: if the file cannot be read or has no weights, or if the new file exists already.
     """
     from safetensors.torch import save
 
@@ -60,12 +62,12 @@ def write_safetensors(path: str | Path, new: str | Path | None = None) -> Path:
 
 
 def _converted(path: Path) -> Path:
-    """Name the safetensors file of a pickle."""
+    """Return the path of the safetensors file beside a pickle."""
     return path.with_name(FILES[0]) if path.name in FILES else path.with_suffix(".safetensors")
 
 
 def read_weights(path: Path, allow_pickle: bool) -> dict[str, Tensor]:
-    """Read a checkpoint's weights by timm's own names, whatever they lie in or were wrapped in; see ``load_timm``."""
+    """Read a checkpoint's weights by timm's own names, without nesting and wrappers; see ``load_timm``."""
     from safetensors.torch import load_file
 
     if path.suffix != ".safetensors" and not allow_pickle:
@@ -77,10 +79,12 @@ def read_weights(path: Path, allow_pickle: bool) -> dict[str, Tensor]:
         if path.suffix == ".safetensors":
             weights: Any = load_file(path)
         else:
-            with torch.serialization.safe_globals([Namespace]):  # the options of a training, beside its weights
+            with torch.serialization.safe_globals([Namespace]):  # the options of a training run, beside its weights
                 weights = dict(torch.load(path, map_location="cpu", weights_only=True))
-    except Exception as error:  # whatever torch and safetensors raise for a file that is cut short, pickled, no tensors
-        if type(error).__name__ == "UnpicklingError":  # by its name: the module that can run code is imported nowhere
+    except Exception as error:  # anything that torch and safetensors raise for damaged or other files
+        if (
+            type(error).__name__ == "UnpicklingError"
+        ):  # by its name, since its module, which can run code, is never imported
             raise UserError(
                 f"{path}: cannot be read as weights; it is damaged, or holds other objects, such as a whole network, "
                 "which may run code; if you trust it, load it yourself and write one with "
@@ -92,14 +96,14 @@ def read_weights(path: Path, allow_pickle: bool) -> dict[str, Tensor]:
 
 
 def _nested(weights: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Take the innermost of what lies under the usual names, averaged weights first."""
-    for _ in NESTED:  # no deeper, since a file may hold itself
+    """Return the innermost mapping under the usual keys; averaged weights come first."""
+    for _ in NESTED:  # no deeper, since a mapping may contain itself
         weights = next((weights[key] for key in NESTED if isinstance(weights.get(key), Mapping)), weights)
     return weights
 
 
 def _unwrapped(path: Path, weights: Mapping[str, Any]) -> dict[str, Tensor]:
-    """Take the weights of the network itself, by its own names; UserError for several networks in one file."""
+    """Return the weights of the network by its own names; raise UserError for several networks in one file."""
     pairs = [(_own_name(name), tensor) for name, tensor in weights.items() if isinstance(tensor, Tensor)]
     if not pairs:
         held = ", ".join(map(str, weights)) or "nothing"
@@ -121,7 +125,7 @@ def _own_name(name: str) -> str:
 
 
 def _plain(name: str, tensor: Tensor) -> Tensor:
-    """The linear layers of a block of ConvNeXt, which the smaller of timm's networks call 1 x 1 convolutions."""
+    """Flatten the 1 x 1 convolutions of timm's smaller ConvNeXt, which are linear layers in the larger ones."""
     return tensor.flatten(1) if ".mlp.fc" in name and tensor.ndim == 4 else tensor
 
 

@@ -1,8 +1,8 @@
-"""Video: actions from a clip of frames, by a causal transformer over tubelets (ViViT, Arnab et al. 2021).
+"""Actions from a clip of frames, by a causal transformer over tubelets (ViViT, Arnab et al. 2021).
 
-A tubelet is a square patch of a step's stacked frames; those of all steps of the clip are one sequence, in raster order
-and step after step, as Gato's (Reed et al. 2022, arXiv 2205.06175). Behind those of a step comes a linear map of them
-all, so that where something is need not be learned by attention. The last token of a step is the one that is read.
+A tubelet is a square patch of a step's stacked frames. The tubelets of all steps form one sequence, in raster order and
+step after step, as in Gato (Reed et al. 2022, arXiv 2205.06175). After the tubelets of a step comes a token that is a
+linear map of them all, so that positions need not be learned by attention. The head reads the last token of a step.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ from weit_rl.models.decision_transformer import plan as transformer_plan
 from weit_rl.models.policy import Policy
 from weit_rl.models.registry import MODELS, Model
 
-CLIP = 4  # steps; with the frames that each of them stacks, six frames
+CLIP = 4  # steps; with three stacked frames each, they show six frames
 
 
 class Tubelets(nn.Linear):
-    """Cuts pictures into patches, with darkness beside what is no multiple of them, and maps each linearly.
+    """A linear map of the patches of pictures, which are padded with black to a multiple of the patch.
 
     Args:
         picture: channels, height and width.
-        width: numbers that a tubelet becomes.
+        width: length of an embedded tubelet.
     """
 
     def __init__(self, picture: Sequence[int], width: int):
@@ -41,7 +41,7 @@ class Tubelets(nn.Linear):
         super().__init__(channels * self.patch**2, width)
 
     def forward(self, x: Tensor) -> Tensor:
-        """``(B, T, channels, height, width)`` in -1..1 to ``(B, T, tubelets, width)``."""
+        """Map ``(B, T, channels, height, width)`` in -1..1 to ``(B, T, tubelets, width)``."""
         below, beside = self.missing
         x = F.pad(x, (0, beside, 0, below), value=-1.0)
         cut = x.unfold(-2, self.patch, self.patch).unfold(-2, self.patch, self.patch)  # (B, T, C, rows, columns, p, p)
@@ -49,16 +49,16 @@ class Tubelets(nn.Linear):
 
 
 class Video(Policy):
-    """A policy that sees the pictures of the last steps.
+    """A policy that reads the pictures of the last steps.
 
-    A subclass with ``more`` tokens for each step has them behind those of the pictures.
+    A subclass may add ``more`` tokens per step after those of the pictures.
 
     Args:
         size: width and depth.
         observation_dim: channels, height and width of an observation.
-        action_dim: numbers in an action; actions lie in [-1, 1].
-        context: ignored, it is ``CLIP``.
-        options: see :class:`Policy`. It has no tokens of returns or actions: ``rtg`` is ``"latest"`` or ``"none"``,
+        action_dim: length of an action; actions lie in [-1, 1].
+        context: ignored; it is always ``CLIP``.
+        options: see :class:`Policy`. Without tokens of returns and actions, ``rtg`` is ``"latest"`` or ``"none"``, and
             ``past_actions`` and ``positions="episode"`` are refused.
     """
 
@@ -74,38 +74,38 @@ class Video(Policy):
         super().__init__(size, observation_dim, action_dim, CLIP, **options)  # type: ignore[arg-type]
 
     def normaliser(self, observation_dim: Sequence[int]) -> tuple[Tensor, Tensor]:
-        """Of the channels, for bytes."""
+        """Return mean and standard deviation of the channels, for bytes."""
         return byte_scale(observation_dim[0])
 
     def embeddings(self, width: int, observation_dim: Sequence[int]) -> dict[str, nn.Module]:
-        """Of tubelets, of all of them together, of the places of a step's tokens, and of steps."""
+        """Make the embeddings of tubelets, their linear map, the places of tokens in a step, and the steps."""
         tubelets = Tubelets(observation_dim, width)
         readout = nn.Conv1d(width, width, tubelets.count)
         places, times = nn.Embedding(tubelets.count + 1 + self.more, width), nn.Embedding(CLIP, width)
         return {"embed_observation": tubelets, "readout": readout, "embed_place": places, "embed_time": times}
 
     def block(self, size: Size, dropout: float) -> nn.Module:
-        """The decision transformer's."""
+        """Make a block of the decision transformer."""
         return Block(size, dropout)
 
     def embed(self, observations: Tensor) -> Tensor:
-        """``(B, T, tubelets + 1, width)``: the tubelets of each step, and their map."""
+        """Embed the tubelets of each step and their linear map; ``(B, T, tubelets + 1, width)``."""
         return self.with_map(super().embed(observations))
 
     def with_map(self, tubelets: Tensor) -> Tensor:
-        """The tubelets ``(B, T, tubelets, width)`` and behind them their map."""
+        """Append the linear map of the tubelets ``(B, T, tubelets, width)`` to them."""
         mapped = self.readout(tubelets.flatten(0, 1).transpose(1, 2)).transpose(1, 2).unflatten(0, tubelets.shape[:2])
         return torch.cat([tubelets, mapped], dim=2)
 
     def hidden(self, states: Tensor, actions: Tensor, returns: Tensor, timesteps: Tensor) -> Tensor:
-        """The stream at the last token of each step; causal, so it has seen the others of its step and none later."""
+        """Return the stream at the last token of each step, which attends to its whole step and to earlier ones."""
         steps, tokens = states.shape[1:3]
         stream = states + self.embed_place.weight + self.embed_time.weight[:steps, None]
-        return self.through(stream.flatten(1, 2))[:, tokens - 1 :: tokens]
+        return self.run_blocks(stream.flatten(1, 2))[:, tokens - 1 :: tokens]
 
 
 def plan(tile: int) -> Plan:
-    """The plan of the family: the decision transformer's, with tubelets and their map composed like all else."""
+    """Make the plan of the family: the decision transformer's, with tubelets and their map composed, too."""
     own = (
         Rule(r"embed_observation\.weight", "embed", (tile, tile), 1, ("stream", FIXED), 1),
         Rule(r"readout\.weight", "readout", (tile, tile, QUARTER), 1, ("stream", "stream", FIXED), 1),

@@ -22,19 +22,20 @@ def build(
     dropout: float = 0.0,
     drop_path: float = 0.0,
 ) -> nn.Module:
-    """timm's ``VisionTransformer``, classifying by its class token; DeiT-Ti is ``Size(192, 12, head_dim=64)``.
+    """Build timm's ``VisionTransformer``, which classifies by its class token; DeiT-Ti is ``Size(192, 12, 64)``.
 
     Args:
-        size: width is the embedding, depth the number of blocks.
+        size: width of the embedding, and depth, the number of blocks.
         image_size: edge of an image in pixels.
         channels: of an image.
-        classes: numbers put out.
-        patch_size: edge of a patch in pixels, which divides ``image_size`` (default: 4, from 128 pixels on 16).
-        dropout: share of what each branch adds to the stream that is left out in training (default 0).
-        drop_path: how often the last block is left out in training, earlier ones less (default 0).
+        classes: number of outputs.
+        patch_size: edge of a patch in pixels, which divides ``image_size`` (default: 16 for images of 128 pixels or
+            more, else 4).
+        dropout: share of each branch's output that is dropped in training (default 0).
+        drop_path: probability of skipping the last block in training; it falls linearly to 0 for the first (default 0).
 
     Raises:
-        UserError: if patches do not tile the image, or timm is not installed.
+        UserError: if patches do not tile the image, or timm is missing.
     """
     patch = patch_size or (16 if image_size >= 128 else 4)
     if image_size % patch:
@@ -54,10 +55,10 @@ def build(
 
 
 def plan(tile: int) -> Plan:
-    """The plan of the family: block weights are composed from ``tile x tile`` templates, the rest is free.
+    """Make the plan of the family: block weights are composed from ``tile x tile`` templates, the rest is free.
 
-    What some of timm's variants have besides is in it: layer scale, register and distillation tokens, a norm before the
-    blocks or behind the pooling.
+    It also covers the parameters of timm's variants: layer scale, register and distillation tokens, and a norm before
+    the blocks or after the pooling.
     """
     square = (tile, tile)
     return Plan(

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -20,7 +20,8 @@ from weit_rl.data.epochs import Epochs
 from weit_rl.data.images import Images
 from weit_rl.data.images.parts import Part, Unread
 from weit_rl.data.prefetch import Ahead
-from weit_rl.models import MODELS, models_of
+from weit_rl.models import MODELS, models_of, vit
+from weit_rl.models.registry import chosen_options
 from weit_rl.tasks.augmentation import Augment, Recipe
 from weit_rl.tasks.calibration import calibration_error, confusion_matrix, draw_confusion, draw_reliability
 
@@ -48,6 +49,7 @@ class ClassificationConfig(Recipe):
         device: where networks and batches live.
         workers: processes that read and augment images ahead; 0 for none.
         data_images: how many training images there are, the same in every run; None takes all.
+        model_options: further options of the model's constructor, which replace those above.
     """
 
     model: str = "vit"
@@ -61,6 +63,7 @@ class ClassificationConfig(Recipe):
     device: str = "cpu"
     workers: int = 0
     data_images: int | None = None
+    model_options: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Classification:
@@ -98,9 +101,7 @@ class Classification:
             "image_size": self.images.image_size,
             "channels": self.images.channels,
             "classes": len(self.images.classes),
-            "patch_size": self.config.patch_size,
-            "dropout": self.config.dropout,
-            "drop_path": self.config.drop_path,
+            **chosen_options(self.config.model, self.config, vit.build, self.config.model_options),
         }
 
     def build(self, size: Size, seed: int = 0) -> nn.Module:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -19,7 +19,8 @@ from weit_rl.data import Trajectories, Windows
 from weit_rl.data.constant_columns import spans
 from weit_rl.envs.registry import EnvEntry
 from weit_rl.models import MODELS
-from weit_rl.models.policy import BAND
+from weit_rl.models.policy import BAND, Policy
+from weit_rl.models.registry import chosen_options
 from weit_rl.options.choices import DEFAULT
 
 SPLIT_SEED = 0  # the same episodes are held out in every run
@@ -48,6 +49,7 @@ class ControlConfig:
         validation_fraction: share of the episodes held out of training, split before windows are cut.
         data_episodes: how many of the other episodes there are, the same in every run; None takes all.
         best_fraction: share of these that is trained on, the best by their returns.
+        model_options: further options of the model's constructor, which replace those above.
     """
 
     model: str = DEFAULT
@@ -66,6 +68,7 @@ class ControlConfig:
     validation_fraction: float = 0.1
     data_episodes: int | None = None
     best_fraction: float = 1.0
+    model_options: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Control:
@@ -99,17 +102,12 @@ class Control:
     def options(self) -> dict[str, Any]:
         """What the model's constructor needs besides the size (kept in checkpoints)."""
         config = self.config
-        banded = {"attention": config.attention, "band": config.band} if config.attention != "full" else {}
         return {
             "observation_dim": self.trajectories.observation_dim,
             "action_dim": self.trajectories.actions.shape[1],
             "context": config.context,
             "max_steps": self.entry.episode_steps,
-            "rtg": config.rtg,
-            "past_actions": config.past_actions,
-            "positions": config.positions,
-            "dropout": config.dropout,
-            **banded,
+            **chosen_options(config.model, config, Policy, config.model_options),
         }
 
     def build(self, size: Size, seed: int = 0) -> nn.Module:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -19,7 +19,8 @@ from weit_rl.core.composed_network import eval_mode
 from weit_rl.core.plan import Plan
 from weit_rl.data.images import Images
 from weit_rl.data.images.parts import Part, Unread
-from weit_rl.models import MODELS, models_of
+from weit_rl.models import MODELS, dit, models_of
+from weit_rl.models.registry import chosen_options
 from weit_rl.tasks.latents import Latents, Pixels
 from weit_rl.tasks.noise import Noise
 from weit_rl.tasks.pictures import grid_of
@@ -67,6 +68,7 @@ class DiffusionConfig:
         sampling_steps: of the scheduler.
         guidance: how far beyond the network's answer without a label its answer with one is followed.
         data_images: how many training images there are, the same in every run; None takes all.
+        model_options: further options of the model's constructor, which replace those above.
     """
 
     model: str = "dit"
@@ -87,6 +89,7 @@ class DiffusionConfig:
     sampling_steps: int = 50
     guidance: float = 1.5
     data_images: int | None = None
+    model_options: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Diffusion:
@@ -132,8 +135,7 @@ class Diffusion:
             "image_size": self.space.shape[1],
             "channels": self.space.shape[0],
             "classes": self.none,
-            "patch_size": self.config.patch_size,
-            "dropout": self.config.dropout,
+            **chosen_options(self.config.model, self.config, dit.build, self.config.model_options),
         }
 
     def build(self, size: Size, seed: int = 0) -> nn.Module:

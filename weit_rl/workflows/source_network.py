@@ -10,6 +10,7 @@ from weit_rl.common.home import expanded
 from weit_rl.common.sizes import Size
 from weit_rl.core.bank_match import check_same
 from weit_rl.core.normaliser import renewed
+from weit_rl.models import MODELS
 from weit_rl.models.timm_checkpoint import adopted, load_timm, timm_card, timm_file
 from weit_rl.storage.tensor_file import read_card
 from weit_rl.tasks import Task
@@ -49,7 +50,8 @@ def _checkpoint(place: Path) -> Path:
 
 
 def _same_options(path: str, card: dict[str, Any], mine: dict[str, Any]) -> None:
-    made, wanted = ({**{key: c.get(key) for key in mine}, **c["options"], **BESIDE} for c in (card, mine))
+    usual = MODELS.get(mine["model"]).options()  # an older card lacks options that came later
+    made, wanted = ({**{key: c.get(key) for key in mine}, **usual, **c["options"], **BESIDE} for c in (card, mine))
     if made != wanted:
         other = [key for key in {**made, **wanted} if made.get(key) != wanted.get(key)]
         have, asked = (", ".join(f"{key}={c.get(key)}" for key in other) for c in (made, wanted))

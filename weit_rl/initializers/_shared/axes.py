@@ -1,8 +1,8 @@
-"""What lies along each axis of each weight: methods that treat an axis as one thing everywhere ask here.
+"""The axes of a network's weights, for methods that treat an axis alike in all weights that share it.
 
-The convention, by names alone: an axis that some parameter outside the blocks has (the residual stream) is one and the
-same in the whole network; one that only blocks have (heads, hidden) is each block's own. Where the first axis of a
-weight is fused (q, k, v), its parts differ, and whatever reads the axis reads its last part (v).
+An axis is identified by its name. If a parameter outside the blocks has the axis (the residual stream), the whole
+network shares it. If only blocks have it (heads, hidden), every block has its own. Where the first axis of a weight is
+fused (q, k, v), its parts differ, and other weights read its last part (v).
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from weit_rl.core.plan import FIXED, Layout, Slot
 
 @dataclass(frozen=True)
 class Axis:
-    """An axis that sizes change.
+    """An axis whose length depends on the size.
 
     Attributes:
-        name: as the rules call it.
-        blocks: the list of blocks whose own it is (``"blocks."``), or ``""`` for one of the whole network.
-        length: its entries.
-        layers: number of blocks; 1 for one of the whole network.
-        parts: fused parts along it; 1 for one of the whole network.
+        name: its name in the rules.
+        blocks: prefix of the list of blocks that it belongs to (``"blocks."``), or ``""`` for the whole network.
+        length: number of entries.
+        layers: number of blocks; 1 for an axis of the whole network.
+        parts: number of fused parts along it; 1 for an axis of the whole network.
     """
 
     name: str
@@ -32,12 +32,12 @@ class Axis:
 
     @property
     def key(self) -> str:
-        """A name of its own among all axes of a network."""
+        """Return a name that is unique among all axes of a network."""
         return self.blocks + self.name
 
 
 def axes_of(layout: Layout) -> dict[str, tuple[Axis | None, ...]]:
-    """The axes of every slot in the order of its rule, None for a fixed one."""
+    """Return the axes of every slot in the order of its rule; None stands for a fixed axis."""
     shared = {name for slot in layout.values() if not slot.stacked for name in slot.rule.axes}
 
     def axis(slot: Slot, index: int, name: str) -> Axis | None:
@@ -55,5 +55,5 @@ def axes_of(layout: Layout) -> dict[str, tuple[Axis | None, ...]]:
 
 
 def blocks_of(slot: Slot) -> str:
-    """The list of blocks a stacked slot lies in, as its names begin (``"blocks."``)."""
+    """Return the prefix of the list of blocks that a stacked slot lies in (``"blocks."``)."""
     return slot.name.partition("*")[0]

@@ -1,4 +1,4 @@
-"""Which way a target lies from its source, and refusing the ways a method is not defined for."""
+"""Directions from a source to a target (wider, deeper ...), and the refusal of those that a method does not have."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from weit_rl.core.plan import FIXED, Layout, Plan
 
 
 def widths(layout: Layout) -> dict[str, int]:
-    """The length of every axis that a size changes, by its name."""
+    """Return the length of every axis that depends on the size, by its name."""
     return {
         axis: length
         for slot in layout.values()
@@ -19,32 +19,35 @@ def widths(layout: Layout) -> dict[str, int]:
 
 
 def depth(layout: Layout) -> int:
-    """The number of blocks of the deepest list."""
+    """Return the number of blocks of the deepest list."""
     return max((len(slot.names) for slot in layout.values() if slot.stacked), default=1)
 
 
 def refuse(method: str, source: nn.Module, target: nn.Module, plan: Plan, *, wider: bool = True, narrower: bool = True,
            deeper: bool = True, shallower: bool = True) -> None:  # fmt: skip
-    """NotDefined where the target lies in a direction that is False.
+    """Raise NotDefined if the target lies in a direction that is False.
 
     Args:
-        method: its name, for the message.
+        method: name of the method, for the message.
         source: a plain network.
         target: a plain network of the same family.
         plan: of both.
-        wider: whether an axis of the target may be longer than the source's; the other three likewise.
+        wider: whether an axis of the target may be longer than the source's (default True).
+        narrower: whether one may be shorter (default True).
+        deeper: whether the target may have more blocks (default True).
+        shallower: whether it may have fewer (default True).
     """
     old, new = plan.layout(source), plan.layout(target)
     before, after = widths(old), widths(new)
-    is_so = {
+    lies = {
         "wider": any(after[axis] > before[axis] for axis in after),
         "narrower": any(after[axis] < before[axis] for axis in after),
         "deeper": depth(new) > depth(old),
         "shallower": depth(new) < depth(old),
     }
     allowed = {"wider": wider, "narrower": narrower, "deeper": deeper, "shallower": shallower}
-    for way, wrong in is_so.items():
-        if wrong and not allowed[way]:
+    for way, is_so in lies.items():
+        if is_so and not allowed[way]:
             raise NotDefined(
                 f"init={method}: not defined for a target {way} than its source; choose another init or source"
             )

@@ -1,4 +1,4 @@
-"""The maps of LiGO: from the weights of a network to those of a wider and deeper one, linear in the weights."""
+"""The maps of LiGO: linear maps from the weights of a network to those of a wider and deeper one."""
 
 from __future__ import annotations
 
@@ -12,29 +12,29 @@ from weit_rl.core.resize import shares
 from weit_rl.core.stacked_weights import weights_of
 from weit_rl.initializers._shared.axes import Axis, axes_of
 
-NOISE = 0.01  # on the depth mix: small beside the 1 of the copied block
+NOISE = 0.01  # standard deviation on the depth mix, where the copied block has weight 1
 
 
 class Growth(nn.Module):
-    """Maps along every axis and over depth; called, it gives the target's weights, differentiable in the maps alone.
+    """Trainable maps along every axis and over depth; calling them returns the target's weights.
 
-    A grown axis keeps its old entries and adds combinations of them, ``M = [I; C]``. Whatever has entries along the
-    axis goes through ``M``: outputs, biases, norms, embeddings. What sums over it goes through ``R M D`` instead, where
-    R holds fixed positive shares r and D divides entry i by ``sum_j r_j M_ji^2``: no change for C = 0, and where every
-    new entry copies an old one the copies of an entry get shares that sum to 1. Without D a doubled axis would double
-    every sum over it; without unequal shares copies would stay equal in training. So the start, copies in turn, keeps
-    the function at integer ratios.
+    A grown axis keeps its old entries and adds combinations of them, ``M = [I; C]``. All tensors with entries along the
+    axis go through ``M``: outputs, biases, norms, embeddings. A weight that sums over the axis goes through ``R M D``.
+    R holds fixed positive shares r, and D divides entry i by ``sum_j r_j M_ji^2``. For C = 0 that changes nothing.
+    Where new entries copy old ones, the copies of an entry get shares that sum to 1. Without D, a doubled axis would
+    double every sum over it. Without unequal shares, copies would stay equal in training. At the start new entries copy
+    the old ones in turn, so the function is kept at integer ratios.
 
     Args:
         source: a plain network with its weights.
         target: a plain network, nowhere narrower or shallower.
-        plan: of both.
-        seed: draws the shares and the noise of the depth mix.
+        plan: the plan of both.
+        seed: of the shares and the noise of the depth mix.
 
     Attributes:
         new: the target's layout.
-        combinations: by axis, C: ``(layers, parts, new - old, old)``; an axis that does not grow has none.
-        mixes: by slot, the depth mix ``(split, new depth, old depth)``.
+        combinations: C of every axis that grows, by its key, ``(layers, parts, new - old, old)``.
+        mixes: the depth mix of every slot, ``(split, new depth, old depth)``.
     """
 
     def __init__(self, source: nn.Module, target: nn.Module, plan: Plan, seed: int = 0):
@@ -43,7 +43,7 @@ class Growth(nn.Module):
         self.trained, self._axes = weights_of(source, plan), axes_of(self.new)
         like, generator = next(iter(self.trained.values())), seeded("ligo", seed)
         combinations, mixes = {}, {}
-        self._shares: dict[str, Tensor] = {}  # fixed and drawn from the seed, so not in the state
+        self._shares: dict[str, Tensor] = {}  # fixed and drawn from the seed, so not in the state dict
         for key, slot in self.new.items():
             if slot.stacked:
                 mixes[key] = _stacking(len(old[key].names), slot, generator).to(like)
@@ -56,7 +56,7 @@ class Growth(nn.Module):
         self.combinations, self.mixes = Parameters(combinations), Parameters(mixes)
 
     def forward(self) -> dict[str, Tensor]:
-        """Every slot's weights in the target, stacked ``(layers, split, *part)``."""
+        """Compute the target's weights by slot, stacked ``(layers, split, *part)``."""
         return {key: self._grow(key, slot) for key, slot in self.new.items()}
 
     def _grow(self, key: str, slot: Slot) -> Tensor:
@@ -66,13 +66,13 @@ class Growth(nn.Module):
         for index, axis in enumerate(self._axes[key]):
             if axis is not None and axis.key in self.combinations:
                 parts = slot.rule.split if index == 0 else 1
-                own = self.combinations[axis.key][:, -parts:]  # one part: the last, which the axis carries on
+                own = self.combinations[axis.key][:, -parts:]  # a single part: the last, which other weights read
                 x = _widen(x, own, index + 2, self._shares[key] if index == slot.rule.fan_in else None)
         return x
 
 
 def _widen(x: Tensor, combinations: Tensor, dim: int, weights: Tensor | None = None) -> Tensor:
-    """``M x`` along ``dim``, or ``R M D x`` with the shares of an axis that is summed over."""
+    """Return ``M x`` along ``dim``, or ``R M D x`` with the shares of an axis that is summed over."""
     x = x.movedim(dim, 2)
     flat = x.flatten(3) if x.ndim > 3 else x.unsqueeze(3)  # (layers, split, old, the rest)
     if weights is not None:
@@ -85,13 +85,13 @@ def _widen(x: Tensor, combinations: Tensor, dim: int, weights: Tensor | None = N
 
 
 def _copies(old: int, axis: Axis) -> Tensor:
-    """New entries copy the old ones in turn; whole heads are copied, since heads divide both lengths."""
+    """Make C so that new entries copy the old ones in turn; whole heads are copied, since they divide both lengths."""
     copies = torch.eye(old)[torch.arange(old, axis.length) % old]
     return copies.repeat(axis.layers, axis.parts, 1, 1)
 
 
 def _stacking(old: int, slot: Slot, generator: torch.Generator) -> Tensor:
-    """Block l is block l mod ``old``; with a little of the others if it is deeper. Rows sum to 1."""
+    """Make the depth mix: block l copies block l mod ``old``, with noise if the target is deeper. Rows sum to 1."""
     new = len(slot.names)
     start = torch.eye(old)[torch.arange(new) % old].repeat(slot.rule.split, 1, 1)
     if new == old:

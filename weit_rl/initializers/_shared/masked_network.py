@@ -1,8 +1,8 @@
-"""A network run as if some of its channels, heads, neurons and blocks were missing, wholly or in part.
+"""A network that runs with masks on its channels, heads, neurons and blocks.
 
-A mask acts where its axis is read, once: on the weights that sum over the axis and on the statistics of a LayerNorm
-over it. A block that is missing hands its input on. So with masks of 0 and 1 the masked network computes exactly what
-the sliced one does, and between them every change is gradual.
+A mask acts where its axis is read: on the weights that sum over the axis, and on the statistics of a LayerNorm over it.
+A masked block passes its input on. So with masks of 0 and 1 the masked network computes exactly what the sliced one
+does, and masks in between change the function gradually.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from weit_rl.initializers._shared.axes import Axis, axes_of, blocks_of
 
 
 class MaskedLayerNorm(nn.LayerNorm):
-    """A LayerNorm whose mean and variance count every entry by its mask, the buffer ``keep``.
+    """A LayerNorm whose mean and variance weigh every entry by its mask, the buffer ``keep``.
 
     Args:
-        norm: whose parameters it has; over one axis, the last, or that of the norm's ``channel_dim``.
+        norm: the LayerNorm whose parameters it takes, over the last axis or the norm's ``channel_dim``.
     """
 
     keep: Tensor
@@ -35,7 +35,7 @@ class MaskedLayerNorm(nn.LayerNorm):
         self.register_buffer("keep", torch.ones(self.normalized_shape))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Entries whose mask is 0 come out as numbers that nothing reads."""
+        """Normalise ``x``; the outputs of entries whose mask is 0 are meaningless, and no weight reads them."""
         x, share = x.movedim(self.channel_dim, -1), self.keep / self.keep.sum()
         centred = x - (x * share).sum(-1, keepdim=True)
         x = centred * torch.rsqrt((centred**2 * share).sum(-1, keepdim=True) + self.eps)
@@ -44,21 +44,22 @@ class MaskedLayerNorm(nn.LayerNorm):
 
 
 class MaskedNetwork:
-    """Runs a network with masks on its axes and blocks.
+    """A network with masks on its axes and blocks.
 
-    Masks go by name: an axis's own key (``"stream"``, ``(1, entries)``; ``"blocks.heads"``, ``(layers, entries)``), or
-    that of a list of blocks (``"blocks."``, ``(1, layers)``). What has none is kept.
+    A mask is named after its axis (``"stream"``, ``(1, entries)``, or ``"blocks.heads"``, ``(layers, entries)``) or its
+    list of blocks (``"blocks."``, ``(1, layers)``). An axis or list without a mask is kept whole.
 
     Args:
-        net: gives shapes and buffers. Its blocks take the stream as first argument and return it alone. A module with
-            statistics over an axis other than a LayerNorm has a ``masked()``, which makes one with a buffer ``keep``.
-        plan: of ``net``. The axis of a LayerNorm is that of its parameters; of one without any it is the whole
-            network's axis of its length.
+        net: a network of the shapes and buffers. Its blocks take the stream as first argument and return only the
+            stream. A module other than a LayerNorm that computes statistics over an axis has a method ``masked()``,
+            which returns a module with a buffer ``keep``.
+        plan: the plan of ``net``. The axis of a LayerNorm is that of its parameters. Without parameters it is the axis
+            of the whole network that has its length.
 
     Attributes:
         net: a copy without weights.
-        layout: of ``net``.
-        axes: of ``net``, by slot.
+        layout: the layout of ``net``.
+        axes: the axes of ``net``, by slot.
     """
 
     def __init__(self, net: nn.Module, plan: Plan):
@@ -73,7 +74,7 @@ class MaskedNetwork:
         self.net = skeleton(self.net)
 
     def run(self, weights: Mapping[str, Tensor], masks: Mapping[str, Tensor]) -> Any:
-        """A callable: the network with these stacked weights and these masks."""
+        """Return a callable that runs the network with these stacked weights and masks."""
         tensors = unstack(self.masked(weights, masks), self.layout)
         for buffer, (key, row) in self._norms.items():
             if key in masks:
@@ -89,7 +90,7 @@ class MaskedNetwork:
         return run
 
     def masked(self, weights: Mapping[str, Tensor], masks: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Every slot, multiplied along the axis it sums over by that axis's mask."""
+        """Multiply every slot by the mask of the axis that it sums over."""
         out = dict(weights)
         for key, slot in self.layout.items():
             index = slot.rule.fan_in
@@ -99,7 +100,7 @@ class MaskedNetwork:
         return out
 
     def _masked_norms(self) -> Any:
-        """Replaces every norm over a named axis; yields its buffer, the axis's key, the row of the mask."""
+        """Replace every norm over a named axis; yield its buffer, the axis's key and the row of the mask."""
         for name, module in list(self.net.named_modules()):
             masked = MaskedLayerNorm(module) if isinstance(module, nn.LayerNorm) else _masked(module)
             axis, row = (None, 0) if masked is None else self._axis_of(name, module)
@@ -117,7 +118,7 @@ class MaskedNetwork:
         return next((axis for axis in shared if (axis.length,) == norm.normalized_shape), None), 0
 
     def _masked_blocks(self) -> Any:
-        """Hooks every block; yields its buffer, the key of its list and its place there."""
+        """Hook every block; yield its buffer, the key of its list and its index there."""
         names = {}
         for slot in self.layout.values():
             blocks = blocks_of(slot)
@@ -140,13 +141,13 @@ def slices(
     target: Layout,
     kept: Mapping[str, Tensor],
 ) -> dict[str, Tensor]:
-    """The stacked weights of what is left of a network.
+    """Slice the stacked weights of a network to those of a smaller one.
 
     Args:
         weights: of the whole network, by slot.
         axes: of the whole network, by slot.
-        target: the layout of what is left.
-        kept: by the names of masks, the indices that stay, of the shapes of masks; what has none stays.
+        target: the layout of the smaller network.
+        kept: the indices that stay, by the names and in the shapes of masks. An axis without an entry stays whole.
     """
     left = {}
     for key, slot in target.items():
@@ -159,7 +160,7 @@ def slices(
 
 
 def along(values: Tensor, ndim: int, dim: int) -> Tensor:
-    """``(layers or 1, entries)`` in the shape that meets a stacked tensor along its layers and ``dim``."""
+    """Reshape ``(layers or 1, entries)`` to broadcast along the layers and ``dim`` of a stacked tensor."""
     shape = [1] * ndim
     shape[0], shape[dim] = values.shape
     return values.view(shape)

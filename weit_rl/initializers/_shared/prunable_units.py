@@ -1,4 +1,4 @@
-"""What structured pruning may remove, and by what it ranks before anything is trained."""
+"""The units that structured pruning may remove, and their scores before training."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from weit_rl.core.resize import layer_map
 from weit_rl.initializers._shared.axes import Axis, blocks_of
 from weit_rl.initializers._shared.masked_network import MaskedNetwork
 
-START, SPREAD = 2.0, 1.0  # mean and standard deviation of the first scores: nearly all masks are near 1
+START, SPREAD = 2.0, 1.0  # mean and standard deviation of the first scores, at which nearly all masks are near 1
 
 
 @dataclass(frozen=True)
-class Kind:
-    """Units of one kind, of which the target has fewer.
+class UnitKind:
+    """A kind of units, of which the target has fewer than the source.
 
     Attributes:
-        count: units that stay, in each layer.
-        size: entries of a unit.
-        scores: where they begin, ``(layers, units)``.
+        count: number of units that stay in each layer.
+        size: number of entries in a unit.
+        scores: the first scores, ``(layers, units)``.
     """
 
     count: int
@@ -31,28 +31,28 @@ class Kind:
     scores: Tensor
 
 
-def kinds_of(
+def unit_kinds(
     network: MaskedNetwork, weights: Mapping[str, Tensor], target: Layout, head_dim: int
-) -> Iterator[tuple[str, Kind]]:
-    """Every kind by the name of its mask.
+) -> Iterator[tuple[str, UnitKind]]:
+    """Yield every kind of units with the name of its mask.
 
-    Scores begin in an order that is sensible without any step: units of an axis by the norms of all weights along it
-    (their product, which rescaling a neuron does not change), evenly spaced blocks before the others.
+    The first scores rank units well without training. Units of an axis are ranked by the product of the norms of all
+    weights along it, which rescaling a neuron does not change. Evenly spaced blocks come before the others.
     """
     for key, slot in target.items():
         depth = len(network.layout[key].names)
         if slot.stacked and len(slot.names) < depth:
             even = torch.zeros(1, depth).to(weights[key])
             even[0, layer_map(depth, len(slot.names))] = 1
-            yield blocks_of(slot), Kind(len(slot.names), 1, _spread(even))
+            yield blocks_of(slot), UnitKind(len(slot.names), 1, _spread(even))
         for axis, length in zip(network.axes[key], slot.part, strict=True):
             if axis is not None and length < axis.length:
                 size = head_dim if axis.name == HEADS else 1
-                yield axis.key, Kind(length // size, size, _spread(_norms(network, weights, axis, size)))
+                yield axis.key, UnitKind(length // size, size, _spread(_norms(network, weights, axis, size)))
 
 
 def _norms(network: MaskedNetwork, weights: Mapping[str, Tensor], axis: Axis, size: int) -> Tensor:
-    """``(layers, units)``: the sum of the log norms of all matrices along an axis."""
+    """Sum the log norms of all matrices along an axis; ``(layers, units)``."""
     total = torch.zeros(axis.layers, axis.length // size).to(next(iter(weights.values())))
     for key, axes in network.axes.items():
         for dim, other in enumerate(axes, start=2):

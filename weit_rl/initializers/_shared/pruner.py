@@ -1,4 +1,4 @@
-"""What structured pruning trains: a network's weights, the scores of its masks, and the multipliers of its shape."""
+"""The module that structured pruning trains: weights, scores of masks, and multipliers of the shape."""
 
 from __future__ import annotations
 
@@ -16,32 +16,32 @@ from weit_rl.core.stacked_weights import weights_of
 from weit_rl.initializers._shared import hard_concrete
 from weit_rl.initializers._shared.domains import domain_weights
 from weit_rl.initializers._shared.masked_network import MaskedNetwork, slices
-from weit_rl.initializers._shared.prunable_units import kinds_of
+from weit_rl.initializers._shared.prunable_units import unit_kinds
 
-RAMP = 0.2  # of the steps, over which the sparsity asked for rises from 0 to the target's
-LIMIT = 6.0  # how far from 0 scores may go
-SECOND = 100.0  # where the squares' multipliers begin
-DOMAINS_EVERY = 10  # steps between two changes of the domains' weights
+RAMP = 0.2  # share of the steps over which the wanted sparsity rises from 0 to the target's
+LIMIT = 6.0  # largest absolute score
+SECOND = 100.0  # first value of the multipliers of the squares
+DOMAINS_EVERY = 10  # steps between two updates of the domains' weights
 
 
 class Pruner(nn.Module):
-    """A network on its way to the shape of a smaller one.
+    """A network that is pruned to the shape of a smaller one.
 
-    The penalty is in units of the source's own loss, so that its rates mean the same on every task.
+    The penalty is in units of the source's loss, so that its rates suit every task.
 
     Args:
         source: a plain network with its weights.
         target: a plain network, nowhere wider or deeper.
-        plan: of both.
-        head_dim: channels of a head.
+        plan: the plan of both.
+        head_dim: channels of an attention head.
         domains: ``loss(net, step)`` of each domain, one or more.
-        seed: draws the masks.
+        seed: of the masks (default 0).
 
     Attributes:
-        weights: by slot, the source's.
-        scores: by the name of a mask, ``(layers, units)``.
-        first: by the name of a mask, the multipliers of ``sparsity - target``, one for each layer.
-        second: those of its square.
+        weights: the source's, by slot.
+        scores: ``(layers, units)``, by the name of the mask.
+        first: the multipliers of ``sparsity - target``, one per layer, by the name of the mask.
+        second: the multipliers of its square, likewise.
     """
 
     proportions: Tensor
@@ -59,7 +59,7 @@ class Pruner(nn.Module):
         self._network, self._target, self._seed = MaskedNetwork(source, plan), plan.layout(target), seed
         self._network.net.train(target.training)
         self.weights = Parameters({key: weight.clone() for key, weight in weights_of(source, plan).items()})
-        self.kinds = dict(kinds_of(self._network, self.weights, self._target, head_dim))
+        self.kinds = dict(unit_kinds(self._network, self.weights, self._target, head_dim))
         self.scores = Parameters({key: kind.scores for key, kind in self.kinds.items()})
         self.first = Parameters({key: torch.zeros_like(scores[:, 0]) for key, scores in self.scores.items()})
         self.second = Parameters({key: torch.full_like(scores[:, 0], SECOND) for key, scores in self.scores.items()})
@@ -68,10 +68,10 @@ class Pruner(nn.Module):
         self.register_buffer("proportions", torch.full((len(domains),), 1 / len(domains)))
 
     def loss(self, step: int, steps: int) -> Tensor:
-        """The task's loss under drawn masks, plus the penalty on the shape."""
+        """Compute the task's loss under drawn masks, plus the penalty on the shape."""
         with torch.no_grad():
             for scores in self.scores.values():
-                scores.clamp_(-LIMIT, LIMIT)  # further out neither gradients nor draws would bring them back
+                scores.clamp_(-LIMIT, LIMIT)  # from further out neither gradients nor draws bring them back
         generator = seeded(f"masks of step {step}", self._seed)
         masks = {key: hard_concrete.sample(scores, generator) for key, scores in self.scores.items()}
         losses = torch.stack([domain(self.run(masks), step) for domain in self._domains])
@@ -81,15 +81,15 @@ class Pruner(nn.Module):
         return task + self._references.mean().item() * self.penalty(min(1.0, step / (RAMP * steps)))
 
     def run(self, masks: Mapping[str, Tensor]) -> Any:
-        """A callable: the network under these masks, one for each unit."""
+        """Return a callable that runs the network under these masks, one per unit."""
         return self._network.run(self.weights, self._entries(masks))
 
     def sparsity(self) -> dict[str, Tensor]:
-        """The expected share of units that are masked, for each kind and layer."""
-        return {key: 1 - hard_concrete.kept(scores).mean(-1) for key, scores in self.scores.items()}
+        """Return the expected share of masked units, for each kind and layer."""
+        return {key: 1 - hard_concrete.probability_kept(scores).mean(-1) for key, scores in self.scores.items()}
 
     def penalty(self, ramp: float) -> Tensor:
-        """The Lagrangian of all kinds, with ``ramp`` of the target's sparsity asked for."""
+        """Compute the Lagrangian of all kinds; ``ramp`` is the share of the target's sparsity that is wanted now."""
         total = torch.zeros(())
         for key, sparsity in self.sparsity().items():
             gap = sparsity - ramp * (1 - self.kinds[key].count / self.scores[key].shape[1])
@@ -98,11 +98,11 @@ class Pruner(nn.Module):
 
     @torch.no_grad()
     def sliced(self, fold: bool) -> dict[str, Tensor]:
-        """The target's stacked weights: the units of the highest scores.
+        """Cut to the units of the highest scores; return the target's stacked weights.
 
         Args:
-            fold: whether the masks of what stays, where they are not 1, go into the weights: right after training
-                with them, not before. (Those of blocks cannot.)
+            fold: whether the masks of the units that stay are multiplied into the weights. That is right after
+                training with masks, not before. Masks of blocks cannot be folded.
         """
         scores, top = dict(self.scores), {}
         for key, kind in self.kinds.items():

@@ -1,6 +1,6 @@
-"""What scalers a new size starts from: the trained ones, or less of what they know (the ablation of FINE).
+"""The scalers that a new size starts from: the trained ones, or controls with less information (the ablation of FINE).
 
-All but ``trained`` are controls. Templates and free parameters are the bank's in each of them.
+Templates and free parameters are the bank's in each of them.
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ from weit_rl.common.registry import Registry
 from weit_rl.common.seeds import seeded
 from weit_rl.core.bank import TemplateBank
 from weit_rl.core.plan import Layout
-from weit_rl.initializers.tleg import line
+from weit_rl.initializers._shared.depth_scalers import line
 
 Start = Callable[[Tensor, torch.Generator], Tensor]
-"""The trained scalers of a slot, ``(layers, split, N, *grid)``, to those that are started from."""
+"""Maps the trained scalers of a slot, ``(layers, split, N, *grid)``, to the scalers to start from."""
 
 STARTS: Registry[Start] = Registry("scalers")
 
 
 def on_a_line(x: Tensor, generator: torch.Generator) -> Tensor:
-    """Every block on the least-squares line through all of them."""
+    """Project every block onto the least-squares line through all blocks."""
     seen, wanted = line(len(x), len(x))
     return torch.tensordot((wanted @ torch.linalg.pinv(seen)).to(x), x, dims=1)
 
@@ -35,13 +35,13 @@ STARTS.add("random", lambda x, generator: torch.randn(x.shape, generator=generat
 
 
 def with_start(bank: TemplateBank, layout: Layout, kind: str, seed: int) -> TemplateBank:
-    """The bank with the scalers of its own network replaced.
+    """Replace the scalers of a bank's own network.
 
     Args:
-        bank: pre-trained.
+        bank: a pre-trained bank; it is not changed.
         layout: of its own network.
         kind: a name in ``STARTS``.
-        seed: of random ones.
+        seed: of random scalers.
     """
     start, generator, source = STARTS.get(kind), seeded("scaler start", seed), dict(bank.source)
     for key, slot in layout.items():

@@ -1,0 +1,37 @@
+"""The head of a body, or a data set, that a bank never saw: fitted in closed form before anything is trained."""
+
+from __future__ import annotations
+
+import copy
+
+from torch import Tensor, nn
+
+from weit_rl.core.bank_bodies import OWN, with_parts
+from weit_rl.core.composed_network import WeiT
+from weit_rl.core.plan import HEAD, Layout, stack
+from weit_rl.fitting.head import Loss, fit_head
+from weit_rl.initializers.registry import Context, Source
+
+
+def with_fitted_head(source: Source, context: Context) -> Source:
+    """Fit the head of the bank's own network to a new body; return the source as it is for a known one."""
+    bank = source.bank
+    if bank is None or not bank.card.get("untrained_body"):
+        return source
+    net, layout = copy.deepcopy(source.net), context.plan.layout(source.net)
+    fit_head(net, layout, context.loss)
+    heads = {OWN + key: x for key, x in _stacked_heads(net, layout).items()}
+    return Source(net, with_parts(bank, heads))
+
+
+def fit_composed_head(net: WeiT, loss: Loss) -> None:
+    """Fit the head of a composed network in place, as :func:`weit_rl.fitting.head.fit_head` does a plain one's."""
+    plain = net.materialize()
+    fit_head(plain, net.layout, loss)
+    net.load_own({**net.own(), **_stacked_heads(plain, net.layout)})
+
+
+def _stacked_heads(net: nn.Module, layout: Layout) -> dict[str, Tensor]:
+    """Return the parameters of role ``head`` of a plain network by slot."""
+    heads = {key: slot for key, slot in layout.items() if slot.rule.role == HEAD}
+    return stack({name: p.detach() for name, p in net.named_parameters()}, heads)
