@@ -14,20 +14,24 @@ from sphinx.cmd.build import build_main
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 sys.path[:0] = [str(HERE), str(ROOT)]
-KEPT = {".md", ".png", ".svg", ".py", ".yaml", ".csv", ""}  # kinds of files that pages are made of and link to
+KEPT = {".md", ".png", ".svg", ".gif", ".py", ".yaml", ".csv", ""}  # kinds of files that pages are made of and link to
 LEFT_OUT = {"build", "dist", "runs", "assets", "__pycache__", "banks", "recorded", "sources", "cells", "trials", "logs"}
 
 
 def stage(source: Path) -> None:
     """A copy of the repository's pages and of what they show and link to, and the made pages beside them."""
-    from pages import pages
+    from pages import homes, pages, with_options
 
     shutil.copytree(ROOT, source, ignore=lambda folder, names: left_out(Path(folder), names, source.parent))
     first = source / "docs" / "index.md"  # of the site, and so not below docs
     links = re.sub(r"\]\((?=[\w.])", "](docs/", first.read_text(encoding="utf-8"))
     (source / "index.md").write_text(links.replace("](docs/../", "]("), encoding="utf-8")
     first.unlink()
-    for name, text in pages().items():
+    shown = homes(source)
+    for page in shown.values():
+        path = source / f"{page}.md"
+        path.write_text(with_options(path.read_text(encoding="utf-8")), encoding="utf-8")
+    for name, text in pages(shown).items():
         (source / name).parent.mkdir(exist_ok=True)
         (source / f"{name}.md").write_text(text, encoding="utf-8")
 

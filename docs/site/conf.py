@@ -15,8 +15,9 @@ author = "the weit_rl authors"
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "mathml"]
 
 # Pages are where they are in the repository, so that a link works there as well as here.
-include_patterns = ["index.md", "README.md", "CHANGELOG.md", "CONTRIBUTING.md", "docs/**.md", "benchmarks/**.md"]
+include_patterns = ["index.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "docs/**.md", "benchmarks/**.md"]
 include_patterns += ["verbs/**.md", "api/**.md"]
+exclude_patterns = ["docs/_*"]
 
 myst_enable_extensions = ["dollarmath"]
 myst_heading_anchors = 3
@@ -39,10 +40,12 @@ html_title = "weit_rl"
 html_static_path = ["style.css"]
 html_css_files = ["style.css"]
 html_show_sourcelink = False
-html_sidebars = {"index": [], "docs/theory": [], "docs/scaling": []}  # they have no pages below them
+templates_path = ["templates"]
+html_sidebars = {"**": ["sidebar-pages.html"]}
 html_math_renderer = "mathml"
 html_theme_options = {
-    "header_links_before_dropdown": 8,
+    "navbar_center": [],  # the sidebar has all pages
+    "search_bar_text": "Search these pages",
     "navigation_with_keys": False,
     "show_toc_level": 2,
     "secondary_sidebar_items": ["page-toc"],
