@@ -134,8 +134,8 @@ See what policies of several sizes do, and make every picture again:
 python docs/gallery.py --out {relative(out, ROOT / "docs")}
 ```
 
-The first pictures show policies made from the banks that ship, without a gradient step. Below each frame are the step and the return so
-far.
+The first pictures show policies made from the banks that ship, without a gradient step. Below each frame are the step
+and the return so far.
 
 """
     page = out.with_suffix(".md")

@@ -2,8 +2,8 @@
 
     python docs/picture.py [--runs DIR] [--out docs/picture.gif]
 
-trains the sizes tiny, small and base of HalfCheetah as ``weit_rl.train`` does by default (300 scaler steps, 300 steps of
-the plain network; five minutes on one core) and plays one episode with each. Runs that are already in DIR are used.
+trains the sizes tiny, small and base of HalfCheetah as ``weit_rl.train`` does by default (300 scaler steps, 300 steps
+of the plain network; five minutes on one core) and plays one episode with each. Runs that are in DIR are used.
 """
 
 from __future__ import annotations

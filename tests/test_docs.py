@@ -32,8 +32,8 @@ COMMANDS = [
     )
 ]
 SITE = ROOT / "docs" / "site"
-SECTIONS = ["Start", "Train a size", "Your data", "Your network", "Stable-Baselines3", "Images", "Deploy", "Make a bank"]
-SECTIONS += ["Extend", "Method and theory", "Results", "Reference"]
+SECTIONS = ["Start", "Train a size", "Your data", "Your network", "Stable-Baselines3", "Images", "Deploy"]
+SECTIONS += ["Make a bank", "Extend", "Method and theory", "Results", "Reference"]
 VERBS = {"train": "train", "pretrain": "pretrain", "evaluate": "evaluate", "collect": "record", "export": "deploy"}
 VERBS |= {"benchmark": "benchmark", "vision_train": "images"}  # a command's options -> the page that shows them
 ELSEWHERE = {"deploy.md", "share_banks.md"}  # whose snippets need files: test_export.py and test_hub.py run them

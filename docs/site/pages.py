@@ -13,7 +13,6 @@ import weit_rl
 from weit_rl.options.command import VISION_MODES, config_name
 from weit_rl.options.option_table import Option, config_text, options
 
-
 OPTIONS = re.compile(r"<!-- options: (\w+) -->")  # in a page: the place of a command's table
 
 
