@@ -15,9 +15,6 @@ import numpy as np
 import pytest
 
 from weit_rl.common.registry import Registry
-from weit_rl.data.formats import FORMATS
-from weit_rl.data.images import SOURCES
-from weit_rl.envs.registry import ENVS
 from weit_rl.options.command import compose
 from weit_rl.options.option_table import options
 
@@ -41,9 +38,12 @@ ELSEWHERE = {"deploy.md", "share_banks.md"}  # whose snippets need files: test_e
 
 @pytest.fixture
 def registries(monkeypatch):
-    """What is added to any registry is gone after the test; those that fill themselves when asked are full before."""
-    ENVS.load(), FORMATS.load(), SOURCES.load()
+    """Undo additions to any registry after the test; all are loaded before, since each is loaded only once."""
+    for path in [*(ROOT / "weit_rl").rglob("registry.py"), ROOT / "envs" / "registry.py"]:
+        name = ".".join(path.relative_to(ROOT).with_suffix("").parts)
+        importlib.import_module(name if name.startswith("weit_rl.") else f"weit_rl.{name}")
     for registry in [thing for thing in gc.get_objects() if type(thing) is Registry]:
+        registry.load()
         monkeypatch.setattr(registry, "_things", dict(registry._things))
 
 
