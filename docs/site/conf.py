@@ -55,7 +55,7 @@ html_theme_options = {
 
 
 def prepared(app, name, source):
-    """What pages need that are written for a repository: a title, and no links to folders."""
+    """Give a page a title if it has none, and remove links to folders."""
     here = Path(app.env.doc2path(name)).parent
     text = re.sub(
         r"\[([^\]]*)\]\(([\w./-]+)\)", lambda link: link[1] if (here / link[2]).is_dir() else link[0], source[0]
@@ -65,7 +65,7 @@ def prepared(app, name, source):
 
 
 def without_fields(app, what, name, obj, skip, options):
-    """The fields of a named tuple are told by the class's docstring."""
+    """Skip the fields of a named tuple: the class's docstring has them."""
     return skip or str(getattr(obj, "__doc__", "")).startswith("Alias for field number")
 
 
