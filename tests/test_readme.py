@@ -6,8 +6,10 @@ from importlib.metadata import metadata
 from pathlib import Path
 
 import pytest
+import yaml
 from PIL import Image
 
+import weit_rl
 from weit_rl.common.sizes import LADDER
 from weit_rl.envs.registry import ENVS
 from weit_rl.initializers import INITIALIZERS
@@ -94,6 +96,13 @@ def test_extras_and_targets_exist():
     assert set(re.findall(r"\.\[(\w+)\]", PAGES["install"])) == told == shown | {"test", "docs"} <= set(extras)
     targets = set(re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     assert {"demo", "test", "check", "docs"} <= set(re.findall(r"make (\w+)", README)) & targets
+
+
+def test_the_citation_is_of_this_version():
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    assert (
+        citation["version"] == weit_rl.__version__ and citation["license"] == metadata("weit_rl")["License-Expression"]
+    )
 
 
 LINKS = [
