@@ -100,9 +100,8 @@ def test_extras_and_targets_exist():
 
 def test_the_citation_is_of_this_version():
     citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
-    assert (
-        citation["version"] == weit_rl.__version__ and citation["license"] == metadata("weit_rl")["License-Expression"]
-    )
+    assert citation["version"] == weit_rl.__version__
+    assert citation["license"] == metadata("weit_rl")["License-Expression"]
 
 
 LINKS = [

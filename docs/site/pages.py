@@ -148,7 +148,13 @@ def module_page(name: str, inside: dict[str, str]) -> str:
     lines = [f"# {name}\n", "```{eval-rst}", f".. automodule:: {name}", *members, "```\n"]
     if inside:
         rows = [f"| [{module}]({module}.md) | {prose(about)} |" for module, about in inside.items()]
-        lines += ["## Modules\n", "| module | what it is |\n|---|---|", *rows, "", toctree(list(inside))]
+        lines += [
+            "## Modules\n",
+            "| module | what it is |\n|---|---|",
+            *rows,
+            "",
+            toctree([f"{module.rpartition('.')[2]} <{module}>" for module in inside]),
+        ]
     return "\n".join(lines)
 
 
