@@ -31,8 +31,8 @@ COMMANDS = [
 SITE = ROOT / "docs" / "site"
 SECTIONS = ["Start", "Train a size", "Your data", "Your network", "Stable-Baselines3", "Images", "Deploy"]
 SECTIONS += ["Make a bank", "Extend", "Method and theory", "Results", "Reference"]
-VERBS = {"train": "train", "pretrain": "pretrain", "evaluate": "evaluate", "collect": "record", "export": "deploy"}
-VERBS |= {"benchmark": "benchmark", "vision_train": "images"}  # a command's options -> the page that shows them
+SHOWN_ON = {"train": "train", "pretrain": "pretrain", "evaluate": "evaluate", "collect": "record", "export": "deploy"}
+SHOWN_ON |= {"benchmark": "benchmark", "vision_train": "images"}  # a command's options -> the page that shows them
 ELSEWHERE = {"deploy.md", "share_banks.md"}  # whose snippets need files: test_export.py and test_hub.py run them
 
 
@@ -124,7 +124,7 @@ def place_of_options(stem):
 def test_every_option_of_every_command_has_its_row(site):
     stems = [path.stem for path in (ROOT / "configs").glob("*.yaml")]
     assert len(stems) > 10
-    assert {place_of_options(stem) for stem in VERBS} == {f"docs/{page}.html" for page in VERBS.values()}
+    assert {place_of_options(stem) for stem in SHOWN_ON} == {f"docs/{page}.html" for page in SHOWN_ON.values()}
     for stem in stems:
         rows = re.findall(r"<tr.*?</tr>", (site / place_of_options(stem)).read_text(), re.DOTALL)
         told = {html.unescape(" ".join(re.sub(r"<[^>]+>", "", row).split())) for row in rows}
