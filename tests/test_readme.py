@@ -104,6 +104,15 @@ def test_the_citation_is_of_this_version():
     assert citation["license"] == metadata("weit_rl")["License-Expression"]
 
 
+def test_scripts_that_are_shown_exist():
+    texts = [*ROOT_PAGES.values(), *(text for name, text in PAGES.items() if not name.startswith("_"))]
+    shown = {path for text in texts for path in re.findall(r"python\s+((?:[\w-]+/)+[\w-]+\.py)", text)}
+    modules = {name for text in texts for name in re.findall(r"python\s+-m\s+((?:benchmarks|tests)\.[\w.]+)", text)}
+    shown |= {f"{name.replace('.', '/')}.py" for name in modules}
+    assert len(shown) > 20
+    assert not [path for path in shown if not (ROOT / path).exists()]
+
+
 LINKS = [
     pytest.param(path, id=f"{name}-{path}")
     for name, text in ROOT_PAGES.items()
