@@ -46,7 +46,7 @@ def pose(model, bends):
 
 
 def picture(name, distance, elevation, bends):
-    """One body on a plain floor, ``(HEIGHT, WIDTH, 3)``."""
+    """Draw one body on a plain floor: ``(HEIGHT, WIDTH, 3)``."""
     import mujoco
 
     env = env_entry(name).make()
@@ -65,7 +65,7 @@ def picture(name, distance, elevation, bends):
 
 
 def sheet():
-    """All of them with their names, as an image."""
+    """Put all bodies with their names into one image."""
     from PIL import Image, ImageDraw
 
     columns, height = max(len(row[-1]) for row in ROWS.values()), HEIGHT + CAPTION

@@ -105,7 +105,7 @@ def resizing():
 
 
 def stages():
-    """What is trained in each stage."""
+    """Draw which parts are trained in each stage."""
     boxes = {
         "pre-training": "templates\nscalers of the full size\nfree parameters",
         "a new size": "scalers resized from\nthe bank's, no step",

@@ -128,8 +128,14 @@ def main(out: Path) -> Path:
         sections = [act(name, Path(folder), out) for name in ACTING] + [learn(Path(folder), out), known(out)]
     head = f"""# Gallery
 
-Made by `python docs/gallery.py --out {relative(out, ROOT / "docs")}`. The first pictures show policies of several sizes
-made from the banks that ship, without a single gradient step; below each frame are the step and the return so far.
+See what policies of several sizes do, and make every picture again:
+
+```bash
+python docs/gallery.py --out {relative(out, ROOT / "docs")}
+```
+
+The first pictures show policies made from the banks that ship, without a gradient step. Below each frame are the step
+and the return so far.
 
 """
     page = out.with_suffix(".md")

@@ -24,7 +24,7 @@ LINES = {  # columns, and how they are drawn
 
 
 def sweeps(text):
-    """Of every heading its axis, the values on it, and by column the cells with the exponent behind them."""
+    """Yield for every heading: its axis, the values on it, and by column the cells and their exponent."""
     for part in text.split("\n## ")[1:]:
         rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in part.splitlines() if line.startswith("|")]
         names, _, *cells = rows
@@ -33,7 +33,7 @@ def sweeps(text):
 
 
 def draw(axes, title, values, columns):
-    """One sweep, both axes logarithmic, with the fitted exponents."""
+    """Draw one sweep with logarithmic axes and the fitted exponents."""
     for name, style in LINES.items():
         *cells, exponent = columns[name]
         axes.loglog(values, [float(cell) for cell in cells], style, label=f"{name}: {float(exponent) + 0.0:.2f}", ms=4)

@@ -1,4 +1,4 @@
-"""An episode of an exported policy: ONNX Runtime, NumPy and Gymnasium, without torch.
+"""Play an episode with an exported policy: ONNX Runtime, NumPy and Gymnasium, without torch.
 
 python -m weit_rl.export env=HalfCheetah limit=1MB out=policy.onnx
 python examples/onnx_episode.py policy.onnx [SEED]

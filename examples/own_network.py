@@ -1,4 +1,4 @@
-"""A network of one's own: templates trained with one size, then only the scalers of another size.
+"""Compose a network of your own: train templates with one size, then only the scalers of another size.
 
 python examples/own_network.py
 """
@@ -11,7 +11,7 @@ from weit_rl.training.loop import Recipe, fit
 
 
 class ResidualMLP(nn.Module):
-    """Any network will do; its blocks lie in a list, so that their templates are shared."""
+    """A network whose blocks lie in a list, so that they share their templates."""
 
     def __init__(self, width: int, depth: int):
         super().__init__()
@@ -30,7 +30,7 @@ class ResidualMLP(nn.Module):
 
 
 def loss_of(net: nn.Module, step: int) -> Tensor:
-    """Regression of a wave; the batch depends on the step alone, so that a run can be repeated."""
+    """Return the error of a wave's regression. The batch depends on the step alone, so a run can be repeated."""
     x = 4 * torch.rand(128, 2, generator=torch.Generator().manual_seed(step)) - 2
     return ((net(x) - torch.sin(2 * x[:, :1]) * torch.cos(x[:, 1:])) ** 2).mean()
 

@@ -1,4 +1,4 @@
-"""Reading a run folder: its scores, its metrics, and its policy acting step by step.
+"""Read a run folder: its scores, its metrics, and its policy, which acts step by step.
 
 python examples/read_a_run.py [RUN]       (default: the newest folder in runs/)
 """

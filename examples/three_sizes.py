@@ -1,4 +1,4 @@
-"""One bank at three sizes: what each size needs of its own, and what it returns before any training.
+"""Make three sizes from one bank: print what each size needs of its own, and its return before any training.
 
 python examples/three_sizes.py            (any option of weit_rl.train, such as bank=PATH data=PATH)
 """

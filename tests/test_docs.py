@@ -15,9 +15,6 @@ import numpy as np
 import pytest
 
 from weit_rl.common.registry import Registry
-from weit_rl.data.formats import FORMATS
-from weit_rl.data.images import SOURCES
-from weit_rl.envs.registry import ENVS
 from weit_rl.options.command import compose
 from weit_rl.options.option_table import options
 
@@ -27,17 +24,26 @@ PYTHON = {name: found for name, text in PAGES.items() if (found := re.findall(r"
 COMMANDS = [
     pytest.param(verb, rest, id=f"{name}-{verb}")
     for name, text in PAGES.items()
-    for verb, rest in re.findall(r"^(?: {4})?(?:OMP_NUM_THREADS=1 )?python -m weit_rl\.(\w+)(.*)$", text, re.MULTILINE)
+    for verb, rest in re.findall(
+        r"^(?: {4})?(?:OMP_NUM_THREADS=1 )?python -m weit_rl\.(\w+)((?: .*)?)$", text, re.MULTILINE
+    )
 ]
 SITE = ROOT / "docs" / "site"
-ELSEWHERE = {"deploy.md"}  # whose snippets need files: test_export.py and test_hub.py run them
+SECTIONS = ["Start", "Train a size", "Your data", "Your network", "Stable-Baselines3", "Images", "Deploy"]
+SECTIONS += ["Make a bank", "Extend", "Method and theory", "Results", "Reference"]
+SHOWN_ON = {"train": "train", "pretrain": "pretrain", "evaluate": "evaluate", "collect": "record", "export": "deploy"}
+SHOWN_ON |= {"benchmark": "benchmark", "vision_train": "images"}  # a command's options -> the page that shows them
+ELSEWHERE = {"deploy.md", "share_banks.md"}  # whose snippets need files: test_export.py and test_hub.py run them
 
 
 @pytest.fixture
 def registries(monkeypatch):
-    """What is added to any registry is gone after the test; those that fill themselves when asked are full before."""
-    ENVS.load(), FORMATS.load(), SOURCES.load()
+    """Undo additions to any registry after the test; all are loaded before, since each is loaded only once."""
+    for path in [*(ROOT / "weit_rl").rglob("registry.py"), ROOT / "envs" / "registry.py"]:
+        name = ".".join(path.relative_to(ROOT).with_suffix("").parts)
+        importlib.import_module(name if name.startswith("weit_rl.") else f"weit_rl.{name}")
     for registry in [thing for thing in gc.get_objects() if type(thing) is Registry]:
+        registry.load()
         monkeypatch.setattr(registry, "_things", dict(registry._things))
 
 
@@ -80,6 +86,14 @@ def test_commands_have_options_that_exist(verb, rest):
     assert compose(verb, shlex.split(rest, comments=True))
 
 
+@pytest.mark.parametrize("page", sorted(name for name in PAGES if not name.startswith("_")))
+def test_a_page_begins_with_what_it_helps_to_do_and_a_command(page):
+    title, _, rest = PAGES[page].partition("\n\n")
+    head = rest.partition("\n## ")[0]
+    assert re.fullmatch(r"# [^\n]+", title) and not rest.startswith(("```", "|", "#"))
+    assert re.search(r"^```(bash|python)\n", head, re.MULTILINE), "no command that works before the first section"
+
+
 @pytest.fixture(scope="module")
 def site(tmp_path_factory):
     """The folder of the built site."""
@@ -100,15 +114,33 @@ def test_every_link_of_the_site_leads_somewhere_and_nothing_is_loaded_from_elsew
         assert not re.search(r'<(?:script|img)[^>]* src="http|<link[^>]* rel="stylesheet"[^>]* href="http', text), path
 
 
+def place_of_options(stem):
+    """The page of the site with the options of a file: one of docs/ that asks for them, or one made for them alone."""
+    asking = [name for name, text in PAGES.items() if f"<!-- options: {stem} -->" in text]
+    assert len(asking) <= 1
+    return f"docs/{asking[0].removesuffix('.md')}.html" if asking else f"verbs/{stem}.html"
+
+
 def test_every_option_of_every_command_has_its_row(site):
     stems = [path.stem for path in (ROOT / "configs").glob("*.yaml")]
     assert len(stems) > 10
+    assert {place_of_options(stem) for stem in SHOWN_ON} == {f"docs/{page}.html" for page in SHOWN_ON.values()}
     for stem in stems:
-        rows = re.findall(r"<tr.*?</tr>", (site / "verbs" / f"{stem}.html").read_text(), re.DOTALL)
+        rows = re.findall(r"<tr.*?</tr>", (site / place_of_options(stem)).read_text(), re.DOTALL)
         told = {html.unescape(" ".join(re.sub(r"<[^>]+>", "", row).split())) for row in rows}
         for option in options(stem).values():
             help = " ".join(option.help.removeprefix(f"[{option.kind}] ").split())
             assert any(row.startswith(f"{option.key} {option.kind} ") and row.endswith(help) for row in told), option
+
+
+def test_the_sidebar_of_every_page_leads_to_all_pages_by_what_a_user_wants_to_do(site):
+    shown = {page.removesuffix(".md") for page in PAGES if "/" not in page and not page.startswith(("_", "index"))}
+    for page in ("index", "docs/train", "api/weit_rl.core.plan", "CHANGELOG"):
+        sidebar = (site / f"{page}.html").read_text().split('<nav class="bd-docs-nav', 1)[1].split("</nav>", 1)[0]
+        assert re.findall(r'class="caption-text">([^<]+)<', sidebar) == SECTIONS
+        linked = set(re.findall(r'href="(?:\.\./)*(?:docs/)?(\w+)\.html"', sidebar))
+        assert shown - {page.removeprefix("docs/")} <= linked
+        assert 'class="bd-search' in (site / f"{page}.html").read_text()
 
 
 def test_every_module_has_its_page_and_formulas_are_drawn_by_the_browser(site):

@@ -1,4 +1,4 @@
-"""docs/gallery.md shows pictures that are there, with commands that exist."""
+"""docs/gallery.md shows pictures that are there, with commands that exist, and so does README's moving picture."""
 
 import os
 import re
@@ -13,7 +13,7 @@ from weit_rl.options.command import compose
 
 DOCS = Path(__file__).parents[1] / "docs"
 PAGE = (DOCS / "gallery.md").read_text()
-COMMANDS = re.findall(r"^    python -m weit_rl\.(\w+) (.*)$", PAGE, re.MULTILINE)
+COMMANDS = re.findall(r"^(?: {4})?python -m weit_rl\.(\w+) (.*)$", PAGE, re.MULTILINE)
 PICTURES = [DOCS / path for path in re.findall(r"!\[.*?\]\((.*?)\)", PAGE)]
 
 
@@ -28,9 +28,10 @@ def test_the_pictures_are_there_and_small():
     assert set((DOCS / "gallery").iterdir()) <= set(PICTURES)
 
 
-def test_without_a_renderer_it_says_what_to_install_and_makes_nothing(tmp_path):
-    words = [sys.executable, str(DOCS / "gallery.py"), "--out", str(tmp_path / "out")]
+@pytest.mark.parametrize("options", [["gallery.py"], ["picture.py", "--runs", "runs"]], ids=" ".join)
+def test_without_a_renderer_it_says_what_to_install_and_makes_nothing(options, tmp_path):
+    words = [sys.executable, str(DOCS / options[0]), *options[1:], "--out", str(tmp_path / "out")]
     environment = {**os.environ, "MUJOCO_GL": "no-such-renderer"}
-    done = subprocess.run(words, env=environment, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(words, env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=120)
     assert done.returncode == 2 and done.stderr.count("\n") == 1
     assert "apt-get install libosmesa6" in done.stderr and not list(tmp_path.iterdir())

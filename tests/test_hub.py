@@ -78,9 +78,9 @@ def test_a_bank_goes_up_and_comes_back(cache, tiny_bank, tiny_data, tmp_path):
 def test_the_snippet_of_the_page_shares_a_bank(cache, tiny_bank, tmp_path, monkeypatch):
     shutil.copytree(tiny_bank.parent, tmp_path / "runs" / "bank")
     monkeypatch.chdir(tmp_path)
-    text = (Path(__file__).parents[1] / "docs" / "deploy.md").read_text()
+    text = (Path(__file__).parents[1] / "docs" / "share_banks.md").read_text()
     snippet = next(found for found in re.findall(r"```python\n(.*?)```", text, re.DOTALL) if "hub" in found)
-    exec(compile(snippet, "deploy.md", "exec"), names := {})
+    exec(compile(snippet, "share_banks.md", "exec"), names := {})
     assert same(names["bank"], TemplateBank.load(tiny_bank)) and (tmp_path / "folder" / "bank.json").exists()
 
 

@@ -15,8 +15,9 @@ author = "the weit_rl authors"
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "mathml"]
 
 # Pages are where they are in the repository, so that a link works there as well as here.
-include_patterns = ["index.md", "README.md", "CHANGELOG.md", "CONTRIBUTING.md", "docs/**.md", "benchmarks/**.md"]
+include_patterns = ["index.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "docs/**.md", "benchmarks/**.md"]
 include_patterns += ["verbs/**.md", "api/**.md"]
+exclude_patterns = ["docs/_*"]
 
 myst_enable_extensions = ["dollarmath"]
 myst_heading_anchors = 3
@@ -39,10 +40,12 @@ html_title = "weit_rl"
 html_static_path = ["style.css"]
 html_css_files = ["style.css"]
 html_show_sourcelink = False
-html_sidebars = {"index": [], "docs/theory": [], "docs/scaling": []}  # they have no pages below them
+templates_path = ["templates"]
+html_sidebars = {"**": ["sidebar-pages.html"]}
 html_math_renderer = "mathml"
 html_theme_options = {
-    "header_links_before_dropdown": 8,
+    "navbar_center": [],  # the sidebar has all pages
+    "search_bar_text": "Search these pages",
     "navigation_with_keys": False,
     "show_toc_level": 2,
     "secondary_sidebar_items": ["page-toc"],
@@ -52,7 +55,7 @@ html_theme_options = {
 
 
 def prepared(app, name, source):
-    """What pages need that are written for a repository: a title, and no links to folders."""
+    """Give a page a title if it has none, and remove links to folders."""
     here = Path(app.env.doc2path(name)).parent
     text = re.sub(
         r"\[([^\]]*)\]\(([\w./-]+)\)", lambda link: link[1] if (here / link[2]).is_dir() else link[0], source[0]
@@ -62,7 +65,7 @@ def prepared(app, name, source):
 
 
 def without_fields(app, what, name, obj, skip, options):
-    """The fields of a named tuple are told by the class's docstring."""
+    """Skip the fields of a named tuple: the class's docstring has them."""
     return skip or str(getattr(obj, "__doc__", "")).startswith("Alias for field number")
 
 

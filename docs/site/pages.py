@@ -13,19 +13,44 @@ import weit_rl
 from weit_rl.options.command import VISION_MODES, config_name
 from weit_rl.options.option_table import Option, config_text, options
 
-
-def pages() -> dict[str, str]:
-    """Markdown by its path in the site, without the suffix."""
-    return {**verb_pages(), **api_pages()}
+OPTIONS = re.compile(r"<!-- options: (\w+) -->")  # in a page: the place of a command's table
 
 
-def verb_pages() -> dict[str, str]:
-    """One page for each file of options, and the list of them."""
+def pages(shown: dict[str, str]) -> dict[str, str]:
+    """Make the pages that have no Markdown of their own.
+
+    Args:
+        shown: the page that has a command's options already, by file of options.
+
+    Returns:
+        Markdown by its path in the site, without the suffix.
+    """
+    return {**verb_pages(shown), **api_pages()}
+
+
+def homes(source: Path) -> dict[str, str]:
+    """Find the pages below ``source/docs`` that have a place for options: file of options -> page, without suffix."""
+    found = {}
+    for path in sorted((source / "docs").rglob("*.md")):
+        for stem in OPTIONS.findall(path.read_text(encoding="utf-8")):
+            found[stem] = path.relative_to(source).with_suffix("").as_posix()
+    return found
+
+
+def with_options(text: str) -> str:
+    """Put the tables of options into the places of a page."""
+    return OPTIONS.sub(lambda place: option_table(place[1]), text)
+
+
+def verb_pages(shown: dict[str, str]) -> dict[str, str]:
+    """Make one page for each file of options that no page shows, and the list of all."""
     folder = resources.files("weit_rl.configs")
     stems = sorted(file.name[:-5] for file in folder.iterdir() if file.name.endswith(".yaml"))
     stems.sort(key=lambda stem: stem.startswith("vision_"))
-    made = {f"verbs/{stem}": verb_page(stem) for stem in stems}
-    rows = [f"| [`{call(stem).removeprefix('python -m ')}`]({stem}.md) | {prose(about(stem))} |" for stem in stems]
+    own = [stem for stem in stems if stem not in shown]
+    made = {f"verbs/{stem}": verb_page(stem) for stem in own}
+    places = {stem: f"../{shown[stem]}.md#all-options" if stem in shown else f"{stem}.md" for stem in stems}
+    rows = [f"| [`{call(stem).removeprefix('python -m ')}`]({places[stem]}) | {prose(about(stem))} |" for stem in stems]
     made["verbs/index"] = "\n".join(
         [
             "# Commands\n",
@@ -35,7 +60,7 @@ def verb_pages() -> dict[str, str]:
             "| command | what it does |\n|---|---|",
             *rows,
             "",
-            toctree(stems),
+            toctree(own),
         ]
     )
     return made
@@ -43,10 +68,14 @@ def verb_pages() -> dict[str, str]:
 
 def verb_page(stem: str) -> str:
     """What a command does, and a table of its options."""
-    rows = [option_row(option) for option in options(stem).values()]
-    head = "| option | type | default | what it is |\n|---|---|---|---|"
     usage = f"    {call(stem)} [option=value ...]\n"
-    return "\n".join([f"# {title(stem)}\n", usage, prose(about(stem)), "", head, *rows])
+    return "\n".join([f"# {title(stem)}\n", usage, prose(about(stem)), "", option_table(stem)])
+
+
+def option_table(stem: str) -> str:
+    """A row for each option of a command."""
+    rows = [option_row(option) for option in options(stem).values()]
+    return "\n".join(["| option | type | default | what it is |\n|---|---|---|---|", *rows])
 
 
 def option_row(option: Option) -> str:
@@ -93,7 +122,7 @@ def api_pages() -> dict[str, str]:
     about = {"weit_rl": "", **dict(modules(weit_rl.__path__, "weit_rl"))}
     inside = {name: sorted(module for module in about if module.rpartition(".")[0] == name) for name in about}
     made = {f"api/{name}": module_page(name, {module: about[module] for module in inside[name]}) for name in about}
-    public = ", ".join(f"{{py:obj}}`{name} <weit_rl.{home}.{name}>`" for name, home in sorted(weit_rl._HOMES.items()))
+    public = ", ".join(f"{{py:obj}}`{name} <weit_rl.{home}.{name}>`" for name, home in sorted(weit_rl._MODULES.items()))
     head = f"# API reference\n\n`from weit_rl import ...` gives {public}. Everything else is in its module.\n"
     made["api/index"] = made.pop("api/weit_rl").replace("# weit_rl\n", head, 1)
     return made
@@ -119,7 +148,13 @@ def module_page(name: str, inside: dict[str, str]) -> str:
     lines = [f"# {name}\n", "```{eval-rst}", f".. automodule:: {name}", *members, "```\n"]
     if inside:
         rows = [f"| [{module}]({module}.md) | {prose(about)} |" for module, about in inside.items()]
-        lines += ["## Modules\n", "| module | what it is |\n|---|---|", *rows, "", toctree(list(inside))]
+        lines += [
+            "## Modules\n",
+            "| module | what it is |\n|---|---|",
+            *rows,
+            "",
+            toctree([f"{module.rpartition('.')[2]} <{module}>" for module in inside]),
+        ]
     return "\n".join(lines)
 
 
