@@ -134,7 +134,7 @@ def test_what_is_read_apart_is_what_is_read_here(tiny_data, minari_folder, tmp_p
 
 
 def test_data_that_ship_are_read_here(monkeypatch):
-    monkeypatch.setattr("weit_rl.data.formats.read_isolated", lambda *_: pytest.fail("in a process of its own"))
+    monkeypatch.setattr("weit_rl.data.episode_files.read_isolated", lambda *_: pytest.fail("in a process of its own"))
     assert load_trajectories("random", env_entry("HalfCheetah")).episodes
 
 

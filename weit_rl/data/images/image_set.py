@@ -12,17 +12,17 @@ import numpy as np
 from weit_rl.common.errors import UserError
 from weit_rl.common.home import home
 from weit_rl.common.registry import unknown
-from weit_rl.data.images.decode import Reading
+from weit_rl.data.images.decode import ImageReader
 from weit_rl.data.images.parts import Part, Unread
-from weit_rl.data.images.registry import SOURCES, Read, Source
+from weit_rl.data.images.registry import SOURCES, ImageSource, LabelledImages
 from weit_rl.data.images.set_warnings import listed, warn_line
 
 DEFAULT = "digits"
-FAINT = 17  # levels of 256, below which all of a set is hard to see: of 12 bits in 16 are 16
-COUNTED = 4096  # images at a time, of which pixels are counted
-SPLIT_SEED = 0  # the same images are held out in every run
-TEST, HELD_OUT = 0.2, 0.1  # shares of each class, where a source has no such parts
-MOST_HELD_OUT = 10_000  # images that are taken away from the training to choose by
+FAINT = 17  # grey levels of 256; a set with fewer is hard to see (12 bits stored in 16 have 16)
+COUNTED = 4096  # images per chunk when pixels are counted
+SPLIT_SEED = 0  # fixed, so that every run holds out the same images
+TEST, HELD_OUT = 0.2, 0.1  # shares of each class, if a source has no such parts
+MOST_HELD_OUT = 10_000  # images taken from the training part for model selection
 
 
 @dataclass(frozen=True)
@@ -32,11 +32,11 @@ class Images:
     Attributes:
         name: of the set.
         classes: the names of the labels, in their order.
-        train: what is trained on.
-        held_out: by which networks are chosen.
-        test: by which they are judged.
+        train: images for training.
+        held_out: images for model selection.
+        test: images for the final score.
         licence: what is known of the images' licence.
-        shifts: whether an image that is shifted shows the same (default True).
+        shifts: True if a shifted image keeps its label (default True).
     """
 
     name: str
@@ -49,25 +49,25 @@ class Images:
 
     @property
     def channels(self) -> int:
-        """Of an image, 1 or 3."""
+        """Return the channels of an image, 1 or 3."""
         return self.train.shape[0]
 
     @property
     def image_size(self) -> int:
-        """Edge in pixels."""
+        """Return the edge of an image in pixels."""
         return self.train.shape[1]
 
     def statistics(self) -> tuple[np.ndarray, np.ndarray]:
-        """Mean and deviation of the training images' channels, ``(channels, 1, 1)`` each, pixels in [0, 1].
+        """Return mean and deviation of the training images' channels, ``(channels, 1, 1)`` each, for pixels in [0, 1].
 
-        Where these are not in memory, of a sample of them. That of a channel that is one value throughout is 1.
+        If the images are not in memory, a sample of them is used. The deviation of a constant channel is 1.
         """
         return self._statistics
 
     @cached_property
     def _statistics(self) -> tuple[np.ndarray, np.ndarray]:
         pixels, counts = self.train.sample().pixels, np.zeros((self.channels, 256), np.int64)
-        for first in range(0, len(pixels), COUNTED):  # exact, and without a float copy of all
+        for first in range(0, len(pixels), COUNTED):  # exact, without a float copy of all images
             for channel, some in enumerate(pixels[first : first + COUNTED].transpose(1, 0, 2, 3)):
                 counts[channel] += np.bincount(some.reshape(-1), minlength=256)
         values, shares = np.arange(256) / 255, counts / counts[0].sum()
@@ -77,7 +77,7 @@ class Images:
         return tuple(x.astype(np.float32)[:, None, None] for x in (mean, std))  # type: ignore[return-value]
 
     def drawn(self, count: int) -> Images:
-        """So many training images drawn at random; a smaller draw lies within a larger one.
+        """Draw ``count`` training images at random; a larger draw contains every smaller one.
 
         Raises:
             UserError: if there are fewer.
@@ -99,31 +99,31 @@ def load_images(
     """Read a set of labelled images.
 
     Args:
-        data: ``digits`` (default, scikit-learn's), a folder or a .zip in ImageFolder's layout, of images or
-            of sounds (``speech.py``), the name of a torchvision data set such as ``CIFAR10``, or ``hf:NAME`` of the
-            Hugging Face hub.
-        image_size: edge in pixels that all are brought to, the shorter edge scaled and the middle cut out (default: as
-            they are, and all must be squares of one size).
-        channels: 1 or 3, that all are brought to (default: as they are, and all must have the same).
-        skip_corrupt: leave images out that cannot be read (default: refuse the set, naming the first; of a part that
-            is decoded when it is needed, refuse the batch).
+        data: ``digits`` (default, scikit-learn's), a folder or a .zip in ImageFolder's layout, of images or of sounds
+            (``speech.py``), the name of a torchvision data set such as ``CIFAR10``, or ``hf:NAME`` of the Hugging Face
+            hub.
+        image_size: edge in pixels to resize to: the shorter edge is scaled and the middle cropped (default: no
+            resizing, and all images must be squares of one size).
+        channels: 1 or 3, to convert to (default: no conversion, and all images must have the same number).
+        skip_corrupt: leave out images that cannot be read (default: refuse the set and name the first; in a part that
+            is decoded on demand, refuse the batch).
         root: the folder of torchvision's data sets (default: ``weit_rl/images`` in the user's cache).
-        download: whether a set that is not there may be downloaded (default False).
+        download: whether a missing set may be downloaded (default False).
 
     Raises:
-        UserError: if there is no such set, a library for it is missing, it cannot be read, has no class folders, or
+        UserError: if there is no such set, a library for it is missing, it cannot be read, has no class folders, or has
             images of several shapes.
     """
-    how = Reading(image_size, channels, skip_corrupt, Path(root) if root else _cache(), download)
-    read = _source(str(data)).read(str(data), how)
-    _tell_missing(str(data), read)
-    _tell_faint(str(data), read.parts["train"])
+    reader = ImageReader(image_size, channels, skip_corrupt, Path(root) if root else _cache(), download)
+    read = _source(str(data)).read(str(data), reader)
+    _warn_of_missing_classes(str(data), read)
+    _warn_if_faint(str(data), read.parts["train"])
     parts = _split(str(data), dict(read.parts))
     return Images(name_of(str(data)), tuple(read.classes), licence=read.licence, shifts=read.shifts, **parts)
 
 
-def _tell_missing(data: str, read: Read) -> None:
-    """A line for each part that has no image of some classes: these are not learned there, or not judged."""
+def _warn_of_missing_classes(data: str, read: LabelledImages) -> None:
+    """Warn of each part that has no image of some classes, since these are not trained or not evaluated there."""
     for name, part in read.parts.items():
         counts = np.bincount(part.labels, minlength=len(read.classes))
         missing = [read.classes[label] for label in np.flatnonzero(counts == 0).tolist()]
@@ -131,16 +131,16 @@ def _tell_missing(data: str, read: Read) -> None:
             warn_line(f"data {data}: {name} has no image of {listed(missing)}")
 
 
-def _tell_faint(data: str, part: Part | Unread) -> None:
-    """A line for images that are black as good as all over, such as those of 12 bits in files of 16, or masks."""
+def _warn_if_faint(data: str, part: Part | Unread) -> None:
+    """Warn of images that are nearly black all over, such as 12-bit images in 16-bit files, or masks."""
     if isinstance(part, Part) and len(part):
         low, high = int(part.pixels.min()), int(part.pixels.max())
         if high - low < FAINT:
             warn_line(f"data {data}: all pixels lie from {low} to {high} of 255; save the images with their full range")
 
 
-def _source(data: str) -> Source:
-    """The one that has a set of this name, before any that takes it for a path."""
+def _source(data: str) -> ImageSource:
+    """Return the source of a set: first one that has this name, then one that takes it as a path."""
     sources = [SOURCES.get(name) for name in SOURCES.names()]
     able = [source for source in sources if source.accepts(data)]
     if not able:
@@ -149,7 +149,7 @@ def _source(data: str) -> Source:
 
 
 def _split(data: str, parts: dict[str, Part | Unread]) -> dict[str, Part | Unread]:
-    """All three parts; one that is missing is taken from the training images."""
+    """Return all three parts; a missing part is taken from the training images."""
     if not len(parts["train"]):
         raise UserError(f"data {data}: no image is left for train; give every class a few more")
     for name, share, most in (("test", TEST, 1.0), ("held_out", HELD_OUT, MOST_HELD_OUT / len(parts["train"]))):
@@ -167,7 +167,7 @@ def _split(data: str, parts: dict[str, Part | Unread]) -> dict[str, Part | Unrea
 
 
 def _of_each_class(labels: np.ndarray, share: float) -> np.ndarray:
-    """A mask of so many of each class, rounded, but at least one of two or more."""
+    """Return a mask of a share of each class, rounded, but at least one image of a class of two or more."""
     rng, mask = np.random.default_rng(SPLIT_SEED), np.zeros(len(labels), bool)
     for label in np.unique(labels):
         places = rng.permutation(np.flatnonzero(labels == label))
@@ -176,7 +176,7 @@ def _of_each_class(labels: np.ndarray, share: float) -> np.ndarray:
 
 
 def name_of(data: str) -> str:
-    """What a set is called: its own name, or that of its folder or archive; UserError if there is no such set."""
+    """Return the name of a set, or of its folder or archive; raise UserError if there is no such set."""
     _source(data)
     return data if data.startswith("hf:") else Path(data).stem
 
