@@ -20,7 +20,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from weit_rl.agents.online import ALGORITHMS, environments
-from weit_rl.agents.recording import agent_actor, play, summary
+from weit_rl.agents.recording import AgentActor, play, summary
 from weit_rl.common.seeds import VALIDATION
 from weit_rl.comparison.runs import finish_training
 from weit_rl.comparison.statistics import mean
@@ -63,7 +63,7 @@ def theirs(seed: int, folder: Path) -> Curve:
         for part in range(PARTS + 1):
             if part:
                 agent.learn(STEPS // PARTS, reset_num_timesteps=False, log_interval=1000)
-            episodes = play(agent_actor(agent, deterministic=True), entry, range(first, first + EPISODES))
+            episodes = play(AgentActor(agent, deterministic=True), entry, range(first, first + EPISODES))
             points.append((agent.num_timesteps, summary(episodes)["return_mean"]))
         write_atomically(path, json.dumps(points).encode())
     return [(int(step), float(value)) for step, value in json.loads(path.read_text())]

@@ -14,7 +14,7 @@ from typing import Any
 from stable_baselines3 import PPO, SAC
 
 from weit_rl.agents.online import environments
-from weit_rl.agents.recording import agent_actor, play, summary
+from weit_rl.agents.recording import AgentActor, play, summary
 from weit_rl.agents.resizing import resized, seen_by
 from weit_rl.comparison.tables import Table
 from weit_rl.envs.registry import EnvEntry, env_entry
@@ -38,7 +38,7 @@ def trained(name: str, folder: Path) -> Any:
 
 def score(agent: Any, entry: EnvEntry) -> str:
     """Return of the mean action on episodes that nothing else uses."""
-    episodes = play(agent_actor(agent, deterministic=True), entry, range(FIRST_SEED, FIRST_SEED + EPISODES))
+    episodes = play(AgentActor(agent, deterministic=True), entry, range(FIRST_SEED, FIRST_SEED + EPISODES))
     return "{return_mean:,.0f} +- {return_std:,.0f}".format(**summary(episodes))
 
 

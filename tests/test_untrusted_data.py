@@ -11,7 +11,8 @@ import pytest
 from conftest import write_hdf5
 from little_memory import refuses
 
-from weit_rl.agents.recording import Episode, write_minari
+from weit_rl.agents.minari_writing import write_minari
+from weit_rl.agents.recording import PlayedEpisode
 from weit_rl.common.errors import UserError
 from weit_rl.data import isolated_reading as isolated
 from weit_rl.data import load_trajectories
@@ -119,7 +120,7 @@ def test_what_is_read_apart_is_what_is_read_here(tiny_data, minari_folder, tmp_p
     from weit_rl.data.formats import FORMATS
 
     frames, states = np.arange(3 * 8 * 8 * 3, dtype=np.uint8).reshape(3, 3, 8, 8), np.ones((3, 17), np.float32)
-    seen = Episode(0, frames, np.zeros((2, 6), np.float32), np.ones(2, np.float32), False, states)
+    seen = PlayedEpisode(0, frames, np.zeros((2, 6), np.float32), np.ones(2, np.float32), False, states)
     entry = replace(env_entry("HalfCheetah"), pixels=8)
     write_minari(tmp_path / "seen", entry, [seen], {"dataset_id": "weit_rl/halfcheetah/seen-v0"})
     for name, path in (("d4rl", tiny_data), ("minari", minari_folder[0]), ("minari", tmp_path / "seen")):

@@ -5,7 +5,8 @@ A set has three parts: ``train``, ``held_out`` and ``test``. Training and model 
 larger than ``decode.MOST_BYTES``. If a source does not divide its images, every run divides them in the same way.
 """
 
-from weit_rl.data.images.image_set import Images, load_images, name_of
+from weit_rl.data.images.image_set import Images
+from weit_rl.data.images.loading import load_images, name_of
 from weit_rl.data.images.registry import SOURCES
 
 __all__ = ["SOURCES", "Images", "load_images", "name_of"]

@@ -7,14 +7,14 @@ from PIL import Image
 
 from weit_rl.data.images.decode import ImageReader
 from weit_rl.data.images.parts import LazyImage
-from weit_rl.data.images.registry import SOURCES, ImageSource, LabelledImages, missing
+from weit_rl.data.images.registry import SOURCES, ImageSource, SourceParts, missing
 
 NAME = "digits"
 LICENCE = "CC BY 4.0 (Alpaydin and Kaynak 1998, Optical Recognition of Handwritten Digits, UCI, doi 10.24432/C50P49)"
 WHITE = 16  # the largest pixel value
 
 
-def read(data: str, reader: ImageReader) -> LabelledImages:
+def read(data: str, reader: ImageReader) -> SourceParts:
     """Read all digits as training images; the set has no other parts."""
     try:
         from sklearn.datasets import load_digits
@@ -26,7 +26,7 @@ def read(data: str, reader: ImageReader) -> LabelledImages:
         LazyImage(f"image {NAME} {i}", int(label), lambda i=i: Image.fromarray(pictures[i]))  # type: ignore[misc]
         for i, label in enumerate(digits.target)
     ]
-    return LabelledImages({"train": reader.part(items)}, [str(digit) for digit in range(10)], LICENCE)
+    return SourceParts({"train": reader.part(items)}, [str(digit) for digit in range(10)], LICENCE)
 
 
 SOURCES.add(NAME, ImageSource(lambda: [NAME], lambda data: data == NAME, read))

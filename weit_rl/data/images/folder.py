@@ -22,7 +22,7 @@ from weit_rl.common.home import expanded
 from weit_rl.data.images.decode import PICTURE_FORMATS, ImageReader
 from weit_rl.data.images.layout import FileKind, Files, FolderContent, InnerPath, check_classes, tree_of
 from weit_rl.data.images.parts import LazyImage
-from weit_rl.data.images.registry import SOURCES, ImageSource, LabelledImages
+from weit_rl.data.images.registry import SOURCES, ImageSource, SourceParts
 
 MOST_FILE = 64 * 2**20  # bytes per file in an archive
 LICENCE = "not known (files of the user)"
@@ -48,7 +48,7 @@ def holds(data: str, kind: FileKind) -> bool:
         return False
 
 
-def read(data: str, reader: ImageReader, kind: FileKind = IMAGES) -> LabelledImages:
+def read(data: str, reader: ImageReader, kind: FileKind = IMAGES) -> SourceParts:
     """Read the files of a folder or an archive as images; class names are sorted, as in torchvision."""
     path = expanded(data)
     if not path.exists():
@@ -65,7 +65,7 @@ def read(data: str, reader: ImageReader, kind: FileKind = IMAGES) -> LabelledIma
         )
 
     parts = {part: reader.part([item(*member) for member in members]) for part, members in tree.items()}
-    return LabelledImages(parts, classes, LICENCE)
+    return SourceParts(parts, classes, LICENCE)
 
 
 def _open(file: str | Callable[[], Any], kind: FileKind, reader: ImageReader) -> Image.Image:

@@ -10,7 +10,7 @@ from typing import Any
 from weit_rl.common.errors import UserError
 from weit_rl.data.images.decode import ImageReader
 from weit_rl.data.images.parts import LazyImage
-from weit_rl.data.images.registry import SOURCES, ImageSource, LabelledImages, missing
+from weit_rl.data.images.registry import SOURCES, ImageSource, SourceParts, missing
 from weit_rl.data.images.set_warnings import listed, warn_line
 
 PREFIX = "hf:"
@@ -18,7 +18,7 @@ SAFE = 4  # the first version of datasets that never runs a set's code
 PARTS = {"train": "train", "validation": "held_out", "valid": "held_out", "val": "held_out", "test": "test"}
 
 
-def read(data: str, reader: ImageReader) -> LabelledImages:
+def read(data: str, reader: ImageReader) -> SourceParts:
     """Read the splits of a set; its columns of images and of class labels are found by their types."""
     try:
         import datasets
@@ -45,7 +45,7 @@ def read(data: str, reader: ImageReader) -> LabelledImages:
         raise UserError(f"data={data}: its training images have no labels; choose another data set")
     parts = {part: reader.part(_items(data, part, rows, image, label)) for part, rows in labelled.items()}
     info = splits["train"].info
-    return LabelledImages(parts, splits["train"].features[label].names, getattr(info, "license", "") or "not stated")
+    return SourceParts(parts, splits["train"].features[label].names, getattr(info, "license", "") or "not stated")
 
 
 def _warn_of_others(data: str, splits: list[str], rows: Any, taken: tuple[str, str]) -> None:

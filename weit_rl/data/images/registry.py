@@ -11,7 +11,7 @@ from weit_rl.data.images.decode import ImageReader
 from weit_rl.data.images.parts import Part, Unread
 
 
-class LabelledImages(NamedTuple):
+class SourceParts(NamedTuple):
     """The images that a source returns.
 
     Attributes:
@@ -39,7 +39,7 @@ class ImageSource(NamedTuple):
 
     names: Callable[[], list[str]]
     accepts: Callable[[str], bool]
-    read: Callable[[str, ImageReader], LabelledImages]
+    read: Callable[[str, ImageReader], SourceParts]
     any_path: bool = False
 
 

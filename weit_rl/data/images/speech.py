@@ -25,7 +25,7 @@ from weit_rl.data.images.decode import ImageReader
 from weit_rl.data.images.folder import MOST_FILE, holds
 from weit_rl.data.images.folder import read as read_folder
 from weit_rl.data.images.layout import FileKind
-from weit_rl.data.images.registry import SOURCES, ImageSource, LabelledImages
+from weit_rl.data.images.registry import SOURCES, ImageSource, SourceParts
 
 RATE, RATES = 16_000, (1_000, 384_000)  # samples per second after resampling, and the range accepted before
 EDGE = 64  # default edge of a picture, pixels
@@ -39,7 +39,7 @@ def accepts(data: str) -> bool:
     return holds(data, SOUNDS)
 
 
-def read(data: str, reader: ImageReader) -> LabelledImages:
+def read(data: str, reader: ImageReader) -> SourceParts:
     """Read the sounds of class folders; they are not shifted in training, since another pitch is another sound."""
     return read_folder(data, reader, SOUNDS)._replace(shifts=False)
 

@@ -10,7 +10,7 @@ from typing import Any
 from weit_rl.common.errors import UserError
 from weit_rl.data.images.decode import ImageReader
 from weit_rl.data.images.parts import LazyImage
-from weit_rl.data.images.registry import SOURCES, ImageSource, LabelledImages, missing
+from weit_rl.data.images.registry import SOURCES, ImageSource, SourceParts, missing
 
 BY_FLAG = {"train": {"train": True}, "test": {"train": False}}
 BY_SPLIT = {"train": {"split": "train"}, "test": {"split": "test"}}
@@ -34,7 +34,7 @@ SETS: dict[str, tuple[dict[str, dict[str, Any]], str]] = {  # arguments of each 
 NO_DOWNLOAD = ("ImageNet",)
 
 
-def read(data: str, reader: ImageReader) -> LabelledImages:
+def read(data: str, reader: ImageReader) -> SourceParts:
     """Read the set's own parts."""
     arguments, licence = SETS[data]
     try:
@@ -43,7 +43,7 @@ def read(data: str, reader: ImageReader) -> LabelledImages:
         raise missing(data, "torchvision", error) from error
     parts = {part: _open(getattr(datasets, data), data, reader, words) for part, words in arguments.items()}
     items = {part: _items(data, part, dataset) for part, dataset in parts.items()}
-    return LabelledImages(
+    return SourceParts(
         {part: reader.part(own) for part, own in items.items()}, _classes(parts["train"], items["train"]), licence
     )
 
