@@ -5,6 +5,7 @@ import sys
 import traceback
 from importlib import import_module
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import torch
@@ -17,6 +18,7 @@ PACKAGES = {  # kind of plug-in -> package of its registry, registry, group of e
     "task": ("weit_rl.tasks", "registry:TASKS", "weit_rl.tasks"),
     "initializer": ("weit_rl.initializers", "registry:INITIALIZERS", "weit_rl.initializers"),
     "constraint": ("weit_rl.core.constraints", "registry:CONSTRAINTS", "weit_rl.constraints"),
+    "export_format": ("weit_rl.deploy", "registry:FORMATS", "weit_rl.export_formats"),
     "launcher": ("weit_rl.comparison.launchers", "registry:LAUNCHERS", "weit_rl.launchers"),
 }
 
@@ -86,6 +88,12 @@ def constraint(name, registry, folder):
         one.shared(4, (2, 2), 1.0, torch.Generator().manual_seed(0)) for one in (own, registry.get("kronecker"))
     )
     assert torch.equal(drawn, 2 * usual)
+
+
+def export_format(name, registry, folder):
+    kind = registry.get(config("export", "run=anywhere", f"format={name}").format)
+    written = kind.write(SimpleNamespace(inputs={"observation": None, "time": None}))
+    assert kind.suffix == ".names" and kind.step(written, 1)({}) == {"names": ["observation", "time"]}
 
 
 def launcher(name, registry, folder):
