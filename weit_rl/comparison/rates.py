@@ -6,21 +6,18 @@ be too large for a wide one. The rate with the best mean over both is chosen.
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Sequence
 from dataclasses import replace
-from io import StringIO
 from pathlib import Path
 from statistics import mean
 
 from weit_rl.comparison.cell import Row, run_cell
+from weit_rl.comparison.csv_file import read_csv, write_csv
 from weit_rl.comparison.grid import Cell
 from weit_rl.comparison.launchers import Job
 from weit_rl.comparison.methods import METHODS
-from weit_rl.comparison.results import damaged
 from weit_rl.comparison.sources import Sources
 from weit_rl.comparison.tables import Table
-from weit_rl.storage.atomic_write import write_atomically
 from weit_rl.tasks import Measure
 from weit_rl.training.run_folder import RunFolder
 
@@ -85,22 +82,12 @@ def validated(method: str, size: str, rate: float | None, sources: Sources, fold
 
 def write_rates(folder: Path, rows: Sequence[Row]) -> None:
     """Write the trials to the folder."""
-    text = StringIO()
-    writer = csv.DictWriter(text, FIELDS, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(sorted(rows, key=lambda row: (row["method"], row["rate"])))
-    write_atomically(folder / FILE, text.getvalue().encode())
+    write_csv(folder / FILE, FIELDS, sorted(rows, key=lambda row: (row["method"], row["rate"])))
 
 
 def read_rates(folder: Path) -> list[Row]:
     """Read the trials so far."""
-    if not (folder / FILE).exists():
-        return []
-    try:
-        with (folder / FILE).open(newline="", encoding="utf-8") as file:
-            return [_typed(row) for row in csv.DictReader(file)]
-    except (ValueError, KeyError, TypeError, csv.Error) as error:
-        raise damaged(folder / FILE, error) from error
+    return read_csv(folder / FILE, _typed)
 
 
 def _typed(row: Row) -> Row:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import csv
 import json
 from collections.abc import Sequence
 from dataclasses import asdict
-from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from weit_rl.common.errors import UserError
 from weit_rl.comparison.cell import Row, fields_of, measured
+from weit_rl.comparison.csv_file import read_csv, write_csv
 from weit_rl.comparison.grid import Cell, Grid
 from weit_rl.storage.atomic_write import cannot_write, write_atomically
 from weit_rl.storage.folder_lock import holds_nothing, locked
@@ -70,11 +69,7 @@ class Results:
         """Add the row of a finished cell, and write the table."""
         self.rows.append(_typed(row, self.kind))
         self.rows.sort(key=lambda row: (row["budget"], row["method"], row["width"], row["depth"], row["seed"]))
-        text = StringIO()
-        writer = csv.DictWriter(text, fields_of(self.kind), extrasaction="ignore", lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(self.rows)
-        write_atomically(self.folder / RESULTS, text.getvalue().encode())
+        write_csv(self.folder / RESULTS, fields_of(self.kind), self.rows)
 
     def write_json(self, facts: dict[str, Any]) -> None:
         """Write rows and conditions to one file."""
@@ -86,14 +81,7 @@ class Results:
 
 def read(path: Path, kind: Kind) -> list[Row]:
     """Read the rows of a results.csv with typed numbers; return none if there is no such file."""
-    if not path.exists():
-        return []
-    try:
-        with path.open(newline="", encoding="utf-8") as file:
-            rows = [_typed(row, kind) for row in csv.DictReader(file)]
-    except (ValueError, KeyError, TypeError, csv.Error) as error:
-        raise damaged(path, error) from error
-    return _each_once(path, rows)
+    return _each_once(path, read_csv(path, lambda row: _typed(row, kind)))
 
 
 def _each_once(path: Path, rows: Sequence[Row]) -> list[Row]:
@@ -105,12 +93,6 @@ def _each_once(path: Path, rows: Sequence[Row]) -> list[Row]:
             cell = f"{method} at {size}, seed {seed}, {budget} steps"
             raise UserError(f"{path}: holds two different rows of one cell ({cell}); remove one of them")
     return list(found.values())
-
-
-def damaged(path: Path, error: Exception) -> UserError:
-    """Return the error for a table that holds something else."""
-    reason = " ".join(f"{type(error).__name__}: {error}".split())[:100]
-    return UserError(f"{path}: was damaged ({reason}); restore it, or remove it to make its rows again")
 
 
 def key_of(row: Row) -> tuple[str, str, int, int]:

@@ -6,11 +6,9 @@ directly, since Hydra's sweeper for it needs ``@hydra.main``, and a version belo
 
 from __future__ import annotations
 
-import csv
 import random
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
-from io import StringIO
 from math import inf
 from pathlib import Path
 from statistics import mean
@@ -19,13 +17,12 @@ from typing import Any
 from weit_rl.common.errors import UserError
 from weit_rl.common.registry import unknown
 from weit_rl.comparison.cell import remove_run
+from weit_rl.comparison.csv_file import damaged, read_csv, write_csv
 from weit_rl.comparison.launchers import Job
 from weit_rl.comparison.rates import EPISODES, ROUNDS, SEED, STEPS, logged, validated
-from weit_rl.comparison.results import damaged
 from weit_rl.comparison.sources import JUDGE, OURS, Sources
 from weit_rl.comparison.tables import Table
 from weit_rl.core.size_sampler import RULES
-from weit_rl.storage.atomic_write import write_atomically
 from weit_rl.tasks import Measure
 
 METHOD, SIZES = "weit", tuple(sizes[0] for sizes in ROUNDS)  # sizes that no comparison reports
@@ -140,11 +137,8 @@ class Sweep:
 
     def write(self) -> None:
         """Write the finished trials as a table, which the report reads without Optuna."""
-        text = StringIO()
-        writer = csv.DictWriter(text, FIELDS, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows({"trial": t.number, **t.params, "value": t.value} for t in self.finished())
-        write_atomically(self.folder / FILE, text.getvalue().encode())
+        rows = ({"trial": t.number, **t.params, "value": t.value} for t in self.finished())
+        write_csv(self.folder / FILE, FIELDS, rows)
         for trial in self.finished():
             remove_run(self.place(f"trial{trial.number}"))
 
@@ -176,14 +170,12 @@ def reached(params: tuple[tuple[str, Any], ...], sources: Sources, folder: Path)
 
 def read_sweep(folder: Path) -> list[dict[str, Any]]:
     """Read the trials so far."""
-    if not (folder / FILE).exists():
-        return []
-    try:
-        with (folder / FILE).open(newline="", encoding="utf-8") as file:
-            return [{**{name: str(row[name]) for name in FIELDS}, "value": float(row["value"])}
-                    for row in csv.DictReader(file)]  # fmt: skip
-    except (ValueError, KeyError, TypeError, csv.Error) as error:
-        raise damaged(folder / FILE, error) from error
+    return read_csv(folder / FILE, _typed)
+
+
+def _typed(row: dict[str, Any]) -> dict[str, Any]:
+    """Convert the value to a number; raise ValueError or KeyError for an incomplete row."""
+    return {**{name: str(row[name]) for name in FIELDS}, "value": float(row["value"])}
 
 
 def sweep_table(rows: list[dict[str, Any]], measure: Measure) -> Table:

@@ -114,7 +114,7 @@ def run_on_slurm(
 
 @contextlib.contextmanager
 def sigint_restored() -> Iterator[None]:
-    """Let processes started inside receive SIGINT, by which submitit cancels them, even if a shell's ``&`` blocks it."""
+    """Let processes started inside receive SIGINT, by which submitit cancels them, even after a shell's ``&``."""
     ignored = signal.getsignal(signal.SIGINT) == signal.SIG_IGN
     if not ignored or threading.current_thread() is not threading.main_thread():
         yield
