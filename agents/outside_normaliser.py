@@ -42,12 +42,12 @@ def check_normalised_once(start: str) -> None:
     outside = outside_normaliser(algorithm.env)
     if outside is None:
         return
-    said = f"{outside}: {start} has a normaliser of its own, so observations are normalised twice"
+    line = f"{outside}: {start} has a normaliser of its own, so observations are normalised twice"
     if algorithm.num_timesteps:  # a saved agent
-        warnings.warn(f"{said}; train a new agent without it", stacklevel=2)
+        warnings.warn(f"{line}; train a new agent without it", stacklevel=2)
         return
     instead = "VecNormalize(env, norm_obs=False)" if outside.startswith("Vec") else "the environment without it"
-    raise UserError(f'{said}; use {instead}, or body="new" with bank=, which learns an embedding of its own')
+    raise UserError(f'{line}; use {instead}, or body="new" with bank=, which learns an embedding of its own')
 
 
 def _algorithm() -> BaseAlgorithm | None:

@@ -174,8 +174,10 @@ class EnvEntry:
         try:
             observation, _ = env.reset(seed=0)
             if observation.shape != env.observation_space.shape:
-                given, said = observation.shape, env.observation_space.shape
-                raise UserError(f"env {self.name}: its observations have shape {given}, its space {said}; correct it")
+                given, declared = observation.shape, env.observation_space.shape
+                raise UserError(
+                    f"env {self.name}: its observations have shape {given}, its space {declared}; correct it"
+                )
             env.step(np.zeros(env.action_space.shape or (), np.float32))
         finally:
             env.close()

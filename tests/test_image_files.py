@@ -171,7 +171,7 @@ def test_an_empty_class_folder_is_named(place, tmp_path):
         (place / "owl").mkdir()
     images, lines = told(path)
     assert images.classes == ("cat", "dog")
-    assert lines == ["data SET: no images in labels (2 .txt), owl: no class or part is made of that"]
+    assert lines == ["data SET: no images in labels (2 .txt), owl; these folders become no class or part"]
 
 
 def test_files_between_the_images_are_counted_and_named(place):

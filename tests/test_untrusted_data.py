@@ -37,13 +37,13 @@ def npz(path, name, header, data=b""):
 def test_an_npz_that_claims_terabytes(tmp_path):
     header = {"descr": "<f4", "fortran_order": False, "shape": (TERA,)}
     path = npz(tmp_path / "x.npz", "rewards", header, bytes(64))
-    refuses(read_episodes, path, says=r"rewards.npy says that it holds more than it does")
+    refuses(read_episodes, path, says=r"rewards.npy declares more bytes than it holds")
     bomb = {"descr": "<f4", "fortran_order": False, "shape": (2**28,)}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(limits, "FREE", 0)
         patch.setattr(limits, "RATIO", 10)
         npz(path, "rewards", bomb, bytes(2**22))
-        refuses(read_episodes, path, says="it says that it holds more than such a file can")
+        refuses(read_episodes, path, says="it declares more bytes than such a file can hold")
     npz(path, "rewards", {"descr": "|O", "fortran_order": False, "shape": (1,)}, b"cos\nsystem\n(S'false'\ntR.")
     refuses(read_episodes, path, says="pickled objects are not loaded")
 
@@ -79,7 +79,7 @@ def virtual(file, name):
 
 @pytest.mark.parametrize(
     ("make", "says"),
-    [(claimed, "it says that it holds 68,000,000,000,"), (outside, "observations lies in another file"),
+    [(claimed, "it declares 68,000,000,000,"), (outside, "observations lies in another file"),
      (virtual, "observations lies in another file"), (linked, "observations lies in another file")],
 )  # fmt: skip
 def test_hdf5_that_claims_terabytes_or_leads_elsewhere(make, says, tmp_path):
@@ -91,7 +91,7 @@ def test_hdf5_that_claims_terabytes_or_leads_elsewhere(make, says, tmp_path):
 
 @pytest.mark.parametrize(
     ("code", "says"),
-    [("os.kill(os.getpid(), signal.SIGSEGV)", "ended by SIGSEGV"), ("os._exit(3)", "reading it failed in the process"),
+    [("os.kill(os.getpid(), signal.SIGSEGV)", "ended by SIGSEGV"), ("os._exit(3)", "reading it failed in a separate process"),
      ("print('x')", "reading it failed"), ("print('[' * 100000)", "reading it failed"), ("print('{}')", "failed"),
      ("print('{\"info\": {}, \"arrays\": [[\"|O\", [3]]]}')", "no arrays of numbers"),
      ("print('{\"info\": {}, \"arrays\": [[\"<f8\", [1000000000000]], [\"<f8\", [1]], [\"<f8\", [1]]]}')", "more than"),

@@ -100,7 +100,7 @@ def _policy(cfg: Any, run: RecordedRun) -> tuple[str, Any]:
 def _check(cfg: Any, runs: Mapping[str, RecordedRun], one_env: bool) -> None:
     envs = ", ".join(dict.fromkeys(run.entry.name for run in runs.values()))
     if cfg.run is not None or cfg.video:
-        raise UserError("compare: goes without run and video=true, which are of a single run")
+        raise UserError("compare: leave out run and video=true, which need a single run")
     if cfg.fresh and not one_env:
         raise UserError(f"fresh=true: these runs are of several environments ({envs}); leave it out to compare scores")
     if not cfg.fresh and cfg.checkpoint not in CHECKPOINTS:

@@ -87,8 +87,8 @@ def cost(rows: Sequence[Row], source_flops: float, measure: Measure) -> bytes:
         for budget in sorted({row["budget"] for row in rows if row["method"] == method}):
             cells = [row for row in rows if row["method"] == method and row["budget"] == budget]
             seeds = len({row["seed"] for row in cells})
-            begun = source_flops if any(row["source"] for row in cells) else 0.0
-            total = begun + sum(row["flops"] for row in cells) / seeds
+            pretraining = source_flops if any(row["source"] for row in cells) else 0.0
+            total = pretraining + sum(row["flops"] for row in cells) / seeds
             if total:  # a logarithmic axis has no zero
                 points.append((total, sum(row["value"] for row in cells) / len(cells)))
         if points:

@@ -30,13 +30,13 @@ def finish(verb: str, folder: Path, words: Sequence[str]) -> Path:
     """
     work, result = VERBS[verb]
     if not (folder / result).exists():
-        begun = (folder / CONFIG).exists()
-        if not begun and folder.exists():  # stopped before its config was written
+        started = (folder / CONFIG).exists()
+        if not started and folder.exists():  # stopped before its config was written
             locked(folder).release()  # raises if the process is only believed dead
             shutil.rmtree(folder, ignore_errors=True)
         again = [word for word in words if word.startswith(("task=", "env=gym:"))]  # the user trusts their modules
         try:
-            work(compose(verb, [*again, f"resume={folder}"] if begun else [*words, f"run_dir={folder}"]))
+            work(compose(verb, [*again, f"resume={folder}"] if started else [*words, f"run_dir={folder}"]))
         except UserError:
             if not (folder / result).exists():  # otherwise another process, believed dead, has just finished it
                 raise

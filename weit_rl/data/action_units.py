@@ -55,15 +55,15 @@ class RecordedUnits:
 
     @classmethod
     def _of_actions(cls, acts: dict[str, SpaceBox], made: RecordedEnv, entry: EnvEntry, path: Path) -> RecordedUnits:
-        said, own = next(iter(acts.values())), entry.raw_spaces[1]
+        stated, own = next(iter(acts.values())), entry.raw_spaces[1]
         ours = boxes_of_space(own)[""]
-        if len(acts) == 1 and said.shape == ours.shape:
-            if _alike(said, ours):
-                return cls(said, scaled=False)
-            if said.is_bounded:
-                return cls(said, scaled=True)
+        if len(acts) == 1 and stated.shape == ours.shape:
+            if _alike(stated, ours):
+                return cls(stated, scaled=False)
+            if stated.is_bounded:
+                return cls(stated, scaled=True)
             if "ClipAction" in made.wrappers and "RescaleAction" not in made.wrappers:
-                return cls(said, scaled=False, clips=True)  # into the environment's own bounds
+                return cls(stated, scaled=False, clips=True)  # into the environment's own bounds
         raise UserError(
             f"data {path}: its action space is {_text(acts)}, and {entry.name}'s {_text({'': ours})}, so its actions "
             f"cannot be brought to [-1, 1]; use data of {entry.name}"
@@ -79,7 +79,7 @@ class RecordedUnits:
             if self.actions is None and _looks_scaled(actions, entry.action_box):
                 notice(
                     path,
-                    f" does not say its action space; its actions reach from -1 to 1, and {entry.name}'s lie in "
+                    f" does not state its action space; its actions reach from -1 to 1, and {entry.name}'s lie in "
                     f"{entry.action_box}; if a wrapper scaled them, name its bounds there (action_low, action_high)",
                 )
             unit = entry.action_box.unit(actions)
@@ -100,11 +100,11 @@ def _looks_scaled(actions: np.ndarray, box: ActionBox) -> bool:
     return bool(further and actions.size and actions.min() == -1 and actions.max() == 1)
 
 
-def _parsed(said: Any, kind: str, path: Path) -> dict[str, SpaceBox]:
+def _parsed(stated: Any, kind: str, path: Path) -> dict[str, SpaceBox]:
     try:
-        return {} if said is None else parse_space(said)
+        return {} if stated is None else parse_space(stated)
     except ValueError as error:
-        notice(path, f" names an {kind} space that is not understood, so it counts for nothing ({str(error)[:80]})")
+        notice(path, f" names an {kind} space that cannot be parsed and is ignored ({str(error)[:80]})")
         return {}
 
 
@@ -118,12 +118,12 @@ def _check_observations(seen: dict[str, SpaceBox], entry: EnvEntry, path: Path) 
         )
     if sum(sizes.values()) != sum(wanted.values()):
         return  # the sizes of the arrays are checked elsewhere
-    said, own = (SpaceBox((0,), *_ends(space)) for space in (seen, ours))
-    both = np.isfinite([said.low, said.high, own.low, own.high]).all(axis=0)
-    if (_away(said, own) & both).any():
+    stated, own = (SpaceBox((0,), *_ends(space)) for space in (seen, ours))
+    both = np.isfinite([stated.low, stated.high, own.low, own.high]).all(axis=0)
+    if (_away(stated, own) & both).any():
         notice(
             path,
-            f" says that its observations lie in {said}, and {entry.name}'s lie in {own}; check whether a wrapper "
+            f" states that its observations lie in {stated}, and {entry.name}'s lie in {own}; check whether a wrapper "
             "scaled them",
         )
 

@@ -47,4 +47,6 @@ def _piece(laid: Episode, span: slice, behind: int) -> Episode:
 
 def _note(steps: int, left_out: bool) -> str:
     what = "left out" if left_out else "taken as an episode that was cut off"
-    return f"{'the last step is' if steps == 1 else f'the last {steps} steps are'} behind every marked end, and {what}"
+    return (
+        f"{'the last step is' if steps == 1 else f'the last {steps} steps are'} after the last marked end, and {what}"
+    )

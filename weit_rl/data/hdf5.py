@@ -33,4 +33,4 @@ def check_hdf5(file: Any, path: Path) -> None:
     if elsewhere := file.id.links.visit(leads_away, info=True) or file.visititems(lies_elsewhere):
         raise ValueError(f"{elsewhere} lies in another file")
     if claimed > most_bytes(path):
-        raise ValueError(f"it says that it holds {claimed:,} bytes, which cannot be")
+        raise ValueError(f"it declares {claimed:,} bytes, more than such a file can hold")

@@ -85,7 +85,7 @@ def _ended(process: subprocess.Popen) -> int:
 def _crashed(path: Path, code: int, error: Exception) -> UserError:
     why = f"ended by {signal.Signals(-code).name}" if code < 0 else str(error)
     return UserError(
-        f"data {path}: reading it failed in the process set apart for it ({why}); it is damaged, or made to do harm: "
+        f"data {path}: reading it failed in a separate process ({why}); it is damaged or malicious: "
         "record or download it again"
     )
 
@@ -102,8 +102,8 @@ def main() -> None:
             read, info = one.read(Path(path))
             episodes = [Episode(*episode) for episode in read]
         except Exception as error:  # an unexpected error must not be lost with the process
-            told = str(error) if isinstance(error, UserError) else f"data {path}: {type(error).__name__}: {error}"
-            pipe.write(json.dumps({"error": " ".join(told.split())}).encode() + b"\n")
+            message = str(error) if isinstance(error, UserError) else f"data {path}: {type(error).__name__}: {error}"
+            pipe.write(json.dumps({"error": " ".join(message.split())}).encode() + b"\n")
             return
         states = all(episode.states is not None for episode in episodes)
         arrays = [np.ascontiguousarray(array) for episode in episodes for array in episode[: 4 if states else 3]]

@@ -105,9 +105,9 @@ def read_set(data: str, entry: EnvEntry) -> tuple[list[Episode], dict[str, Any]]
     units = RecordedUnits.of(info, made, entry, path)
     for note in (*notes, *_too_long(episodes, entry)):
         notice(path, f": {note}")
-    said = {"action_space": None if units.actions is None else str(units.actions), "scaled": units.scaled}
+    units_info = {"action_space": None if units.actions is None else str(units.actions), "scaled": units.scaled}
     unit = [episode._replace(actions=units.unit(episode.actions, entry, path)) for episode in episodes]
-    return unit, info | said | {"path": str(path)}
+    return unit, info | units_info | {"path": str(path)}
 
 
 def _laid_flat(episode: Episode, entry: EnvEntry) -> Episode:
@@ -176,10 +176,11 @@ def _check_environment(episodes: list[Episode], info: dict[str, Any], entry: Env
     for index, name in enumerate(("observation", "action")):
         for shape in {(e.observations, e.actions)[index].shape[1:] for e in episodes} - {entry.shapes[index]}:
             have, wanted = ("x".join(map(str, one)) for one in (shape, entry.shapes[index]))
-            said = f" (it was recorded in {info['env_id']})" if info.get("env_id") else ""
+            recorded = f" (it was recorded in {info['env_id']})" if info.get("env_id") else ""
             drawn = ", which collect mode=render makes" if entry.pixels and not index else ""
             raise UserError(
-                f"data {path}: {name} size {have}, but {entry.name} has {wanted}{said}; use data of {entry.name}{drawn}"
+                f"data {path}: {name} size {have}, but {entry.name} has {wanted}{recorded}; "
+                f"use data of {entry.name}{drawn}"
             )
     made_in = str(info.get("env_id") or entry.gym_id)
     if made_in.rsplit("-v", 1)[0].lower() != entry.gym_id.rsplit("-v", 1)[0].lower():

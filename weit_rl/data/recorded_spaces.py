@@ -59,36 +59,36 @@ def stated_spaces(names: Mapping[str, Any], actions: int) -> dict[str, Any]:
     Returns:
         ``action_space``, ``observation_space`` and ``env_spec``, as far as they are stated.
     """
-    said: dict[str, Any] = {name: _text(names[name]) for name in TEXTS if name in names}
+    stated: dict[str, Any] = {name: _text(names[name]) for name in TEXTS if name in names}
     numbers = {name: np.asarray(one, np.float64) for name, one in names.items() if name in SPACES and _is_numbers(one)}
     sizes = {name: one.size for name, one in numbers.items()}
     pairs = [pair for pair in BOUNDS if set(pair) <= set(numbers)]
     pairs += [("low", "high")] if sizes.get("low") == sizes.get("high") == actions else []
     ends = [(numbers[low], numbers[high]) for low, high in pairs]
     ends += [(-numbers["max_action"], numbers["max_action"])] if "max_action" in numbers else []
-    return ({"action_space": _box(*ends[0], actions)} if ends else {}) | said
+    return ({"action_space": _box(*ends[0], actions)} if ends else {}) | stated
 
 
 def _is_numbers(value: Any) -> bool:
     return np.asarray(value).dtype.kind in "fiu" and np.size(value) > 0
 
 
-def parse_space(said: Any) -> dict[str, SpaceBox]:
+def parse_space(stated: Any) -> dict[str, SpaceBox]:
     """Parse a space that a set states into its boxes by name; the name of a single box is empty.
 
     Args:
-        said: Minari's JSON as text or parsed, or the text in which Gymnasium prints a Box.
+        stated: Minari's JSON as text or parsed, or the text in which Gymnasium prints a Box.
 
     Raises:
         ValueError: if it is none of these, or holds a space that is no Box.
     """
     try:
-        said = (
-            (json.loads(said) if said.lstrip().startswith("{") else _parse_text(said))
-            if isinstance(said, str)
-            else said
+        stated = (
+            (json.loads(stated) if stated.lstrip().startswith("{") else _parse_text(stated))
+            if isinstance(stated, str)
+            else stated
         )
-        return dict(parts(_boxes(said)))
+        return dict(parts(_boxes(stated)))
     except (KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ValueError(f"no space ({error})") from error
 
@@ -98,16 +98,16 @@ def boxes_of_space(space: Any) -> dict[str, SpaceBox]:
     return {name: SpaceBox(box.shape, box.low.ravel(), box.high.ravel()) for name, box in parts(space)}
 
 
-def _boxes(said: Mapping[str, Any]) -> Any:
-    kind, inner = said["type"], said.get("subspaces")
+def _boxes(stated: Mapping[str, Any]) -> Any:
+    kind, inner = stated["type"], stated.get("subspaces")
     if kind == "Dict":
         return {key: _boxes(one) for key, one in dict(inner or {}).items()}
     if kind == "Tuple":
         return tuple(_boxes(one) for one in inner or ())
     if kind != "Box":
         raise ValueError(f"{kind} is no box of numbers")
-    low, high = (np.array(said[end], np.float64).ravel() for end in ("low", "high"))
-    shape = tuple(int(edge) for edge in said["shape"])
+    low, high = (np.array(stated[end], np.float64).ravel() for end in ("low", "high"))
+    shape = tuple(int(edge) for edge in stated["shape"])
     if not len(low) == len(high) == math.prod(shape):
         raise ValueError("bounds and shape of a box differ")
     return SpaceBox(shape, low, high)

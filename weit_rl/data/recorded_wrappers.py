@@ -48,13 +48,13 @@ def recorded_env(spec: Any, entry: EnvEntry) -> RecordedEnv:
     """Read a set's ``env_spec``, Gymnasium's JSON, without importing anything that it names."""
     if spec is None:
         return RecordedEnv("")
-    said, own = _read(spec), _read(_own_spec(entry))
+    stated, own = _read(spec), _read(_own_spec(entry))
     have = [(_name(one), _text(one.get("kwargs"))) for one in own["additional_wrappers"]]
-    extra = [one for one in said["additional_wrappers"] if (_name(one), _text(one.get("kwargs"))) not in have]
-    keys = {key for key in {**said["kwargs"], **own["kwargs"]} if key not in DRAWING}
-    differ = sorted(key for key in keys if _text(said["kwargs"].get(key)) != _text(own["kwargs"].get(key)))
-    same = said["id"] == own["id"]
-    return RecordedEnv(said["id"], tuple(_name(one) for one in extra), tuple(differ) if same else ())
+    extra = [one for one in stated["additional_wrappers"] if (_name(one), _text(one.get("kwargs"))) not in have]
+    keys = {key for key in {**stated["kwargs"], **own["kwargs"]} if key not in DRAWING}
+    differ = sorted(key for key in keys if _text(stated["kwargs"].get(key)) != _text(own["kwargs"].get(key)))
+    same = stated["id"] == own["id"]
+    return RecordedEnv(stated["id"], tuple(_name(one) for one in extra), tuple(differ) if same else ())
 
 
 def check_recorded(made: RecordedEnv, entry: EnvEntry, path: Path) -> None:
@@ -67,7 +67,9 @@ def check_recorded(made: RecordedEnv, entry: EnvEntry, path: Path) -> None:
             )
     known = {*HARMLESS, *(name for names in CHANGED.values() for name in names)}
     if unknown := [name for name in made.wrappers if name not in known]:
-        notice(path, f" was recorded through {', '.join(unknown)}, which {entry.name} has not; check what it changes")
+        notice(
+            path, f" was recorded through {', '.join(unknown)}, which {entry.name} does not have; check what it changes"
+        )
     if made.settings:
         notice(path, f" was recorded in {made.env_id} with other settings than here: {', '.join(made.settings)}")
 
@@ -84,14 +86,14 @@ def _own_spec(entry: EnvEntry) -> Any:
 def _read(spec: Any) -> dict[str, Any]:
     """Return ``id``, ``kwargs`` and ``additional_wrappers`` of a spec, empty if they are missing."""
     try:
-        said = json.loads(spec) if isinstance(spec, str) else spec
+        stated = json.loads(spec) if isinstance(spec, str) else spec
     except (ValueError, RecursionError):
-        said = None
-    said = said if isinstance(said, dict) else {}
-    wrappers, kwargs = said.get("additional_wrappers"), said.get("kwargs")
+        stated = None
+    stated = stated if isinstance(stated, dict) else {}
+    wrappers, kwargs = stated.get("additional_wrappers"), stated.get("kwargs")
     wrappers = [one for one in wrappers if isinstance(one, dict)] if isinstance(wrappers, list | tuple) else []
     return {
-        "id": str(said.get("id", "")),
+        "id": str(stated.get("id", "")),
         "kwargs": kwargs if isinstance(kwargs, dict) else {},
         "additional_wrappers": wrappers,
     }

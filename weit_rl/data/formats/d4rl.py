@@ -56,8 +56,8 @@ def read(path: Path) -> tuple[list[Episode], dict[str, Any]]:
     episodes, notes = cut_episodes(Episode(*(arrays[name] for name in ARRAYS[:3])), arrays, str(path))
     if len(arrays["rewards"]) and not any(name in IDS or arrays[name].any() for name in MARKS if name in arrays):
         notes = [f"no end of an episode is marked, so its {len(arrays['rewards'])} steps are taken as one"]
-    said = stated_spaces({**info, **arrays}, arrays["actions"].shape[1])
-    return episodes, info | said | {"notes": notes}
+    spaces = stated_spaces({**info, **arrays}, arrays["actions"].shape[1])
+    return episodes, info | spaces | {"notes": notes}
 
 
 def _instead(file: Any) -> tuple[str, ...]:

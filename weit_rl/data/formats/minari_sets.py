@@ -85,7 +85,7 @@ def _episodes(episode: Any, about: dict[str, Any], folder: Path) -> tuple[list[E
     pieces, _ = cut_episodes(laid, ends, where)
     if len(pieces[0].rewards) < len(rewards):
         return pieces, [
-            f"episode {episode.id} goes on behind its end at step {len(pieces[0].rewards)}, and is cut there"
+            f"episode {episode.id} continues after its end at step {len(pieces[0].rewards)}, and is cut there"
         ]
     states = (episode.infos or {}).get(STATES)
     if not isinstance(states, np.ndarray) or states.dtype.kind not in "fiub":

@@ -58,10 +58,10 @@ def read(path: Path) -> tuple[list[Episode], dict[str, Any]]:
 def _spaces(loaded: list[dict[str, Any]], pieces: list[tuple[list[Episode], list[str]]], path: Path) -> dict[str, Any]:
     """Return the spaces that the files state; all files must state the same."""
     sizes = [episodes[0].actions.shape[1] if episodes else 0 for episodes, _ in pieces]
-    said = [stated_spaces(arrays, size) for arrays, size in zip(loaded, sizes, strict=True)]
-    if any(one != said[0] for one in said):
-        raise UserError(f"data {path}: its files say that they were recorded in different spaces; give each as a set")
-    return said[0] if said else {}
+    stated = [stated_spaces(arrays, size) for arrays, size in zip(loaded, sizes, strict=True)]
+    if any(one != stated[0] for one in stated):
+        raise UserError(f"data {path}: its files state different spaces; give each file as a data set of its own")
+    return stated[0] if stated else {}
 
 
 def _natural(path: Path) -> list[Any]:
@@ -76,7 +76,7 @@ def _arrays(path: Path) -> dict[str, Any]:
             members = {entry.filename.removesuffix(".npy"): entry for entry in archive.infolist()}
             members = {name: entry for name, entry in members.items() if name in wanted}
             if sum(entry.file_size for entry in members.values()) > most_bytes(path):
-                raise ValueError("it says that it holds more than such a file can")
+                raise ValueError("it declares more bytes than such a file can hold")
             pickled = [name for name in SPACES if name in members and _header(archive, members[name])[1].hasobject]
             arrays = {name: _array(archive, entry) for name, entry in members.items() if name not in pickled}
         # inside the try block, since a damaged text array fails only when it becomes a str
@@ -103,7 +103,7 @@ def _array(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> np.ndarray:
     if dtype.hasobject:
         raise ValueError("pickled objects are not loaded, only arrays of numbers")
     if dtype.itemsize * math.prod(shape) > entry.file_size:
-        raise ValueError(f"{entry.filename} says that it holds more than it does")
+        raise ValueError(f"{entry.filename} declares more bytes than it holds")
     with archive.open(entry) as file:
         return npy.read_array(file, allow_pickle=False)
 

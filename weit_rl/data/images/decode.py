@@ -32,7 +32,7 @@ class ImageReader:
     skip_corrupt: bool = False
     root: Path = Path()
     download: bool = False
-    said: set[str] = field(default_factory=set, compare=False)
+    warned: set[str] = field(default_factory=set, compare=False)
 
     def __post_init__(self) -> None:
         if self.channels not in (None, *MODES):
@@ -95,8 +95,8 @@ class ImageReader:
 
     def _warn_of_frames(self, where: str, image: Image.Image) -> None:
         """Warn once that only the first frame of a picture is used."""
-        if getattr(image, "is_animated", False) and "frames" not in self.said:
-            self.said.add("frames")
+        if getattr(image, "is_animated", False) and "frames" not in self.warned:
+            self.warned.add("frames")
             warn_line(f"{where}: takes only the first of its frames or pages, and so for others like it")
 
     def _some(self, items: Sequence[LazyImage]) -> Part:

@@ -5,6 +5,7 @@ The library keeps what it has downloaded. Naming such a set asks for the downloa
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from weit_rl.common.errors import UserError
@@ -74,8 +75,13 @@ def _columns(data: str, rows: Any) -> tuple[str, str]:
 
 def _items(data: str, part: str, rows: Any, image: str, label: str) -> list[LazyImage]:
     return [
-        LazyImage(f"image {data} {part} {i}", int(y), lambda i=i: rows[i][image]) for i, y in enumerate(rows[label])
-    ]  # type: ignore[misc]
+        LazyImage(f"image {data} {part} {i}", int(y), partial(_image, rows, i, image))
+        for i, y in enumerate(rows[label])
+    ]
+
+
+def _image(rows: Any, index: int, column: str) -> Any:
+    return rows[index][column]
 
 
 SOURCES.add("huggingface", ImageSource(lambda: [f"{PREFIX}NAME"], lambda data: data.startswith(PREFIX), read))

@@ -136,7 +136,7 @@ def _warn_of_lost_files(data: str, content: FolderContent, above: InnerPath, div
     named = {folder: others for folder, others in inside.items() if depth(folder) <= 0}
     if named:
         names = listed("/".join(path) + (f" ({_counted(held)})" if held else "") for path, held in named.items())
-        warn_line(f"data {data}: no {kind.noun}s in {names}: no class or part is made of that")
+        warn_line(f"data {data}: no {kind.noun}s in {names}; these folders become no class or part")
     told = {path for others in named.values() for path in others}
     lost = [path for path in content.others if path not in told and (depth(path) > 0 or _alike(path, kind))]
     if lost:

@@ -5,6 +5,7 @@ Some of them (CIFAR) are pickled; torchvision compares their checksums with its 
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from weit_rl.common.errors import UserError
@@ -72,8 +73,12 @@ def _items(data: str, part: str, dataset: Any) -> list[LazyImage]:
     if labels is None:  # lists of pairs of a path and a label
         labels = [label for _, label in getattr(dataset, "_samples", None) or dataset.samples]
     return [
-        LazyImage(f"image {data} {part} {i}", int(label), lambda i=i: dataset[i][0]) for i, label in enumerate(labels)
-    ]  # type: ignore[misc]
+        LazyImage(f"image {data} {part} {i}", int(label), partial(_image, dataset, i)) for i, label in enumerate(labels)
+    ]
+
+
+def _image(dataset: Any, index: int) -> Any:
+    return dataset[index][0]
 
 
 def _classes(dataset: Any, items: list[LazyImage]) -> list[str]:
