@@ -1,4 +1,4 @@
-"""The bounds of a Box of actions, for policies whose means lie inside of them."""
+"""Bounds of a Box of actions, for policies whose mean actions lie inside them."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from weit_rl.common.errors import UserError
 
 
 class Squash(nn.Module):
-    """From all numbers into the bounds of a Box.
+    """A layer that maps all numbers into the bounds of a Box.
 
-    An action whose bounds say nothing of its size, the ends of float32 or twice the same number, passes as it is.
+    An action whose bounds do not show its scale (the limits of float32, or twice the same number) passes unchanged.
     Stable-Baselines3 clips it.
 
     Args:
@@ -23,7 +23,7 @@ class Squash(nn.Module):
 
     Attributes:
         middle: ``(act,)``, of the bounds.
-        reach: ``(act,)``, half the way from one bound to the other; 1 for an action that passes.
+        reach: ``(act,)``, half the distance between the bounds; 1 for an action that passes unchanged.
     """
 
     middle: Tensor
@@ -40,19 +40,19 @@ class Squash(nn.Module):
         self.is_unit = bool(says.all() and (self.middle == 0).all() and (self.reach == 1).all())
 
     def forward(self, x: Tensor) -> Tensor:
-        """``(B, act) -> (B, act)``."""
+        """Map ``(B, act)`` to ``(B, act)`` inside the bounds."""
         squashed = torch.tanh(x)
         return squashed if self.is_unit else torch.where(self.inside, self.middle + self.reach * squashed, x)
 
 
 def usable(box: spaces.Box) -> Tensor:
-    """``(act,)`` booleans: whether bounds are apart, and near enough for float32 to square their distance."""
+    """Return ``(act,)`` booleans: True if the bounds differ, and float32 can square their distance."""
     reach = torch.from_numpy(_middle_and_reach(box)[1]).flatten()
     return (reach > 0) & reach.float().square().isfinite()
 
 
 def check_scaled(space: spaces.Space, name: str) -> None:
-    """UserError for a Box that an algorithm cannot scale to [-1, 1], where it would act with NaN."""
+    """Raise UserError for a Box that an algorithm cannot scale to [-1, 1]; it would act with NaN."""
     if isinstance(space, spaces.Box) and not bool(usable(space).all()):
         number = int(torch.nonzero(~usable(space))[0])
         low, high = (cast(np.ndarray, bound).flatten()[number] for bound in (space.low, space.high))
@@ -63,5 +63,5 @@ def check_scaled(space: spaces.Space, name: str) -> None:
 
 
 def _middle_and_reach(box: spaces.Box) -> tuple[np.ndarray, np.ndarray]:
-    low, high = (bound.astype(np.float64) / 2 for bound in (box.low, box.high))  # halves: their sum stays finite
+    low, high = (bound.astype(np.float64) / 2 for bound in (box.low, box.high))  # halved to keep sums finite
     return low + high, high - low

@@ -1,4 +1,4 @@
-"""What an actor's network is given of an observation: pictures, or numbers in a row."""
+"""The input of an actor's network, derived from the observation space: pictures, or a vector of numbers."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from stable_baselines3.common.torch_layers import BaseFeaturesExtractor, Combine
 
 from weit_rl.common.errors import UserError
 
-ENCODED = (spaces.Box, spaces.Discrete, spaces.MultiDiscrete, spaces.MultiBinary)  # by Stable-Baselines3, as numbers
-COLOURS = 4  # the most channels of a single picture
-FAR = 1e10  # a layer norm squares what it is given, and float32 ends at 3e38
-PLAIN = (FlattenExtractor, CombinedExtractor)  # they lay numbers in a row
+ENCODED = (spaces.Box, spaces.Discrete, spaces.MultiDiscrete, spaces.MultiBinary)  # Stable-Baselines3 makes numbers
+COLOURS = 4  # largest number of channels in a single picture
+FAR = 1e10  # largest input of a network: layer norm squares it, and float32 ends at 3e38
+PLAIN = (FlattenExtractor, CombinedExtractor)  # extractors that only concatenate numbers
 
 
 @dataclass(frozen=True)
 class ActorInput:
-    """What enters a network.
+    """The input of an actor's network.
 
     Attributes:
         space: of the observations.
-        shape: numbers in a row; of pictures ``[channels, 1, 1]``.
-        scale: what pictures are multiplied by first, which networks see from 0 to 255.
-        front: the features extractor before the network; None where observations enter as they are.
-        own: whether these are the environment's own numbers, which a bank may know.
+        shape: number of values, or ``[channels, 1, 1]`` of pictures.
+        scale: factor for pictures, since networks expect values from 0 to 255.
+        front: the features extractor before the network; None if observations enter unchanged.
+        own: True if the values are the environment's own, which a bank may know.
     """
 
     space: spaces.Space
@@ -38,15 +38,16 @@ class ActorInput:
 
     @classmethod
     def of(cls, space: spaces.Space, scaled_here: bool, kind: type, options: dict[str, Any]) -> ActorInput:
-        """What enters where a features extractor is asked for.
+        """Return the input of a network for a space and a features extractor.
 
         Args:
             space: a Box, Discrete, MultiDiscrete or MultiBinary, or a Dict of these.
             scaled_here: Stable-Baselines3's ``normalize_images``: whether it divides pictures by 255.
-            kind: class of the features extractor. What is usual for the space leaves pictures and flat Boxes alone.
+            kind: class of the features extractor. The default extractor of a space leaves pictures and flat Boxes
+                unchanged.
             options: its keyword arguments.
         """
-        if is_picture(space, scaled_here) and kind is NatureCNN:  # which is the critics' alone
+        if is_picture(space, scaled_here) and kind is NatureCNN:  # which only critics use
             return cls(space, [space.shape[0], 1, 1], _picture_scale(space, scaled_here))  # type: ignore[index,arg-type]
         if kind is FlattenExtractor and isinstance(space, spaces.Box) and len(space.shape) == 1:
             return cls(space, space.shape[0])
@@ -56,24 +57,24 @@ class ActorInput:
 
     @property
     def far(self) -> bool:
-        """Whether the space names bounds so far that what lies there would be infinite in a network."""
+        """Return True if the space has finite bounds so large that such values would become infinite in a network."""
         parts = self.space.spaces.values() if isinstance(self.space, spaces.Dict) else [self.space]
         bounds = [np.abs(bound) for part in parts if isinstance(part, spaces.Box) for bound in (part.low, part.high)]
         return any(bool((np.isfinite(bound) & (bound > FAR)).any()) for bound in bounds)
 
     @property
     def pictures(self) -> bool:
-        """Whether a network for pictures is needed."""
+        """Return True if a network for pictures is needed."""
         return isinstance(self.shape, list)
 
 
 def is_picture(space: spaces.Space, scaled_here: bool) -> bool:
-    """Whether a space holds pictures: bytes, or any Box of three axes that Stable-Baselines3 shall not scale."""
+    """Return True if a space holds pictures: bytes, or any Box of three axes that Stable-Baselines3 does not scale."""
     return is_image_space(space, normalized_image=not scaled_here)
 
 
 def usual_extractor(space: spaces.Space, scaled_here: bool) -> type[BaseFeaturesExtractor]:
-    """What Stable-Baselines3's own policies read a space with.
+    """Return the features extractor that Stable-Baselines3's own policies use for a space.
 
     Raises:
         UserError: for a space that none of them reads, or pictures with their channels last.
@@ -95,6 +96,6 @@ def usual_extractor(space: spaces.Space, scaled_here: bool) -> type[BaseFeatures
 
 
 def _picture_scale(space: spaces.Box, scaled_here: bool) -> float:
-    """255 for what has been divided by that, here or beforehand."""
+    """Return 255 for pictures that were divided by 255, here or beforehand."""
     beforehand = bool((space.low == 0).all() and (space.high == 1).all())
     return 255.0 if scaled_here or beforehand else 1.0

@@ -1,4 +1,4 @@
-"""The networks inside an actor: composed from a bank, taken from a checkpoint, or fresh; without their action heads."""
+"""Networks of an actor without their action heads: composed from a bank, loaded from a checkpoint, or untrained."""
 
 from __future__ import annotations
 
@@ -21,23 +21,23 @@ from weit_rl.models import MODELS
 from weit_rl.models.shipped_banks import named_bank
 from weit_rl.training.checkpoint import load_network
 
-TILE = 16  # of a network that no bank is given for
-FAMILIES = {False: ("mlp",), True: ("conv", "convnext_policy")}  # for pictures or not; the first where no bank says
-Shape = tuple[int | list[int], int]  # of what is seen, pictures as [channels, 1, 1], and numbers in an action
+TILE = 16  # edge of a tile if no bank is given
+FAMILIES = {False: ("mlp",), True: ("conv", "convnext_policy")}  # models by pictures; the first one without a bank
+Shape = tuple[int | list[int], int]  # size of observations, [channels, 1, 1] for pictures, and of actions
 AUTO, NEW = "auto", "new"
 
 
 def fresh(model: str, size: Size, observation_dim: int | list[int], action_dim: int, **options: Any) -> Any:
-    """A plain policy of a family, untrained; without an option it takes no return."""
+    """Make an untrained plain policy of a model; by default it is not conditioned on a return."""
     spaces = {"observation_dim": observation_dim, "action_dim": max(1, action_dim)}
     return MODELS.get(model).make(size, **spaces, **{"rtg": "none", **options})
 
 
 def load(bank: str | Path, models: tuple[str, ...] = FAMILIES[False]) -> TemplateBank:
-    """The bank of a path, or the one that ships for an environment.
+    """Load the bank of a path, or the one that ships for an environment.
 
     Raises:
-        UserError: if there is none, or it is one of another family.
+        UserError: if there is none, or it is of another model.
     """
     found = TemplateBank.load(expanded(named_bank(str(bank), models[0])))
     _refuse_others(f"bank={bank}", model_of(found.card), models)
@@ -45,16 +45,16 @@ def load(bank: str | Path, models: tuple[str, ...] = FAMILIES[False]) -> Templat
 
 
 def known_body(bank: TemplateBank, asked: str, shape: Shape, named: str = "") -> str:
-    """The name of the bank's body that is meant, or ``"new"``.
+    """Return the name of the matching body in the bank, or ``"new"``.
 
     Args:
         bank: of one body or several.
-        asked: a body's name, ``"new"``, or ``"auto"``: the one that sees and does as many numbers.
-        shape: how many these are.
-        named: which of those that are alike is meant, as the name of the bank that ships for it.
+        asked: a body's name, ``"new"``, or ``"auto"``: the body with equal numbers of observations and actions.
+        shape: these numbers.
+        named: preferred name among several bodies of equal size, such as the name of the bank that ships for it.
 
     Raises:
-        UserError: for one it has not, or where several are as large.
+        UserError: for a body that the bank does not have, or if several have the same size.
     """
     sizes = sizes_of(bank)
     if asked == AUTO:
@@ -72,9 +72,10 @@ def known_body(bank: TemplateBank, asked: str, shape: Shape, named: str = "") ->
 
 
 def composed(bank: TemplateBank, shape: Shape, size: Size, body: str) -> tuple[WeiT, Any]:
-    """A policy of that size and body from the bank, without its head; and the whole, with it.
+    """Compose a policy of a size and body from the bank, without its head; and the whole policy, with it.
 
-    The policy asks for one return throughout, which makes its last scale and shift constant: they go into ``norm_out``.
+    The policy is conditioned on one constant return. Its last scale and shift are then constant too, and are folded
+    into ``norm_out``.
     """
     model, rtg = MODELS.get(model_of(bank.card)), bank.card.get("config", {}).get("rtg", "latest")
     plan = model.plan(TILE).with_tiles(bank.tiles)
@@ -95,10 +96,10 @@ def composed(bank: TemplateBank, shape: Shape, size: Size, body: str) -> tuple[W
 def trained(
     checkpoint: str | Path, shape: Shape, models: tuple[str, ...] = FAMILIES[False]
 ) -> tuple[Size, nn.Module, Any]:
-    """The size of a checkpoint's network, the network without its head, and the whole.
+    """Load a checkpoint: the size of its network, the network without its head, and the whole network.
 
     Raises:
-        UserError: if it is of another family or for another body.
+        UserError: if it is of another model, or for another body.
     """
     path = expanded(checkpoint)
     whole, card = load_network(path / "checkpoints" / "last.safetensors" if path.is_dir() else path)
@@ -118,7 +119,7 @@ def trained(
 
 @torch.no_grad()
 def fold_return(policy: Any, free: Any) -> None:
-    """Put what the policy's target return does to its last hidden state into the free ``norm_out`` of another one."""
+    """Fold the effect of the policy's target return on its last hidden state into another policy's ``norm_out``."""
     if policy.rtg == "latest":
         scale, shift = policy.modulate((policy.target_return / policy.return_scale).reshape(1)).chunk(2)
         weight, bias = (free[f"norm_out.{name}"] for name in ("weight", "bias"))

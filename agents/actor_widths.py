@@ -1,4 +1,4 @@
-"""Widths of an actor's hidden layers, times a factor, and the tiles that divide them."""
+"""Widths of an actor's hidden layers times a factor, and tiles that divide them."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from collections.abc import Sequence
 
 from weit_rl.common.errors import UserError
 
-LONGEST = 16  # channels in a tile
+LONGEST = 16  # largest edge of a tile, channels
 
 
 def widths_times(old: Sequence[int], factor: float) -> list[int]:
-    """Those of a resized actor.
+    """Return the widths of a resized actor.
 
     Raises:
-        UserError: naming the nearest factors that make whole numbers of channels.
+        UserError: if they are not whole numbers; it names the nearest factors that are possible.
     """
     new = [round(width * factor) for width in old]
     for width, whole in zip(old, new, strict=True):
@@ -29,5 +29,5 @@ def widths_times(old: Sequence[int], factor: float) -> list[int]:
 
 
 def tile_edge(old: int, new: int) -> int:
-    """The longest edge of a tile that divides two widths."""
+    """Return the longest edge of a tile that divides both widths."""
     return max(edge for edge in range(1, LONGEST + 1) if old % edge == new % edge == 0)

@@ -1,4 +1,4 @@
-"""Behaviour policies, trained with Stable-Baselines3; a stopped training goes on from its last snapshot."""
+"""Training of behaviour policies with Stable-Baselines3; a stopped training continues from its last snapshot."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ PROGRESS = "progress.csv"
 
 @dataclass(frozen=True)
 class BehaviourConfig:
-    """How one behaviour policy is trained.
+    """The options of training one behaviour policy.
 
     Attributes:
-        algorithm: ``SAC``, ``PPO`` (stable-baselines3) or ``TQC`` (sb3-contrib). PPO sees observations and rewards
+        algorithm: ``SAC``, ``PPO`` (stable-baselines3) or ``TQC`` (sb3-contrib). PPO gets observations and rewards
             scaled by their running statistics.
-        steps: environment steps in all.
+        steps: environment steps in total.
         n_envs: environments stepped side by side.
-        seed: seed of networks, exploration and environments.
+        seed: of networks, exploration and environments.
         snapshot_every: environment steps between two snapshots.
         hyperparameters: keyword arguments of the algorithm's constructor.
     """
@@ -47,12 +47,12 @@ class BehaviourConfig:
 
 
 def make_behaviour(config: BehaviourConfig, make_env: Callable[[], Any], n_envs: int | None = None) -> Any:
-    """Build the untrained Stable-Baselines3 agent (with its vectorised environment).
+    """Build the untrained Stable-Baselines3 agent with its vectorised environment.
 
     Args:
-        config: how it is trained.
+        config: options of the training.
         make_env: makes an environment.
-        n_envs: environments of an agent that only acts (default: as many as it is trained with).
+        n_envs: number of environments of an agent that is only rolled out (default: as in training).
 
     Raises:
         UserError: if the algorithm is unknown or refuses its hyperparameters.
@@ -71,7 +71,7 @@ def make_behaviour(config: BehaviourConfig, make_env: Callable[[], Any], n_envs:
         if config.algorithm == "PPO":
             envs, options = scaled(envs, options)
         return known[config.algorithm]("MlpPolicy", envs, **options)
-    except Exception as error:  # whatever Stable-Baselines3 and torch raise: nothing else is new here
+    except Exception as error:  # Stable-Baselines3 and torch raise many kinds; only the hyperparameters are new here
         reason = " ".join(f"{type(error).__name__}: {error}".split())
         raise UserError(
             f"hyperparameters={config.hyperparameters}: {config.algorithm} refuses them ({reason}); correct them"
@@ -81,12 +81,12 @@ def make_behaviour(config: BehaviourConfig, make_env: Callable[[], Any], n_envs:
 def train_behaviour(
     config: BehaviourConfig, make_env: Callable[[], Any], folder: Path, name: str = "of the behaviour policy"
 ) -> Path:
-    """Train (or go on training) and write ``snapshot_<steps>.safetensors`` files into ``folder``.
+    """Train, or continue training, and write ``snapshot_<steps>.safetensors`` files into ``folder``.
 
-    A stopped training goes on from its last snapshot when called again with the same arguments.
+    A stopped training continues from its last snapshot if this is called again with the same arguments.
 
     Args:
-        config: how it is trained.
+        config: options of the training.
         make_env: makes an environment.
         folder: for the snapshots.
         name: of the environment, for errors.
@@ -97,7 +97,7 @@ def train_behaviour(
     agent = make_behaviour(config, make_env)
     folder.mkdir(parents=True, exist_ok=True)
     if load_training_state(agent, folder / STATE):
-        _keep_snapshot(agent, folder)  # killed between the two
+        _keep_snapshot(agent, folder)  # missing if the process was killed between writing the two
     with Progress(config.steps, f"{config.algorithm} training", agent.num_timesteps) as bar:
         _train(agent, config, folder, bar, CrashWatch(name))
     return folder
@@ -108,7 +108,7 @@ def _train(agent: Any, config: BehaviourConfig, folder: Path, bar: Progress, wat
 
     def show(*_: Any) -> bool:
         bar.update(agent.num_timesteps)
-        return True  # go on
+        return True  # continue the training
 
     statistics = [NewStatistics()] if config.algorithm == "PPO" else []
     callbacks = CallbackList([*statistics, watch, ConvertCallback(show)])
@@ -125,7 +125,7 @@ def _train(agent: Any, config: BehaviourConfig, folder: Path, bar: Progress, wat
 
 
 def _keep_snapshot(agent: Any, folder: Path) -> None:
-    """The snapshot of a state; one that is there is not made again."""
+    """Write the snapshot of the current state, unless it exists."""
     path = folder / f"snapshot_{agent.num_timesteps:08d}.safetensors"
     if not path.exists():
         save_snapshot(agent, path)

@@ -1,4 +1,4 @@
-"""What an agent that takes another one's place goes on with: its experience, its counters, its optimizers' moments."""
+"""Transfer of training from one agent to another: replay buffer, counters, and moments of the optimizers."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ COUNTERS = (
     *("num_timesteps", "_total_timesteps", "_num_timesteps_at_start", "_current_progress_remaining"),
     *("_episode_num", "_n_updates", "_stats_window_size"),
 )
-BUFFERS = ("ep_info_buffer", "ep_success_buffer")  # of the last episodes
+BUFFERS = ("ep_info_buffer", "ep_success_buffer")  # statistics of the last episodes
 
 
 def carry_training(old: Any, new: Any) -> None:
-    """Let a new agent of Stable-Baselines3 go on where an old one is, by ``learn(..., reset_num_timesteps=False)``.
+    """Let a new agent of Stable-Baselines3 continue an old one's training by ``learn(..., reset_num_timesteps=False)``.
 
     Args:
-        old: the agent whose place is taken.
-        new: of the same class and environment; parameters of another shape begin without moments. The replay buffer
-            is the old agent's own, not a copy.
+        old: the agent that is replaced.
+        new: an agent of the same class and environment. Parameters of another shape begin without moments. Both agents
+            share the old one's replay buffer.
     """
     for name in COUNTERS:
         setattr(new, name, getattr(old, name))
@@ -37,7 +37,7 @@ def carry_training(old: Any, new: Any) -> None:
 
 
 def _optimizers(agent: Any) -> Iterator[torch.optim.Optimizer]:
-    """Those an algorithm has: of the whole policy, or of actor, critics and entropy."""
+    """Return the optimizers of an agent: of the whole policy, or of actor, critics and entropy."""
     places = (agent.policy, getattr(agent, "actor", None), getattr(agent, "critic", None))
     found = [*(getattr(place, "optimizer", None) for place in places), getattr(agent, "ent_coef_optimizer", None)]
     return (optimizer for optimizer in found if optimizer is not None)

@@ -1,4 +1,4 @@
-"""One episode at a glance: a grid of its frames as a picture, and a short animation."""
+"""Pictures of one episode: a grid of its frames, and a short animation."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ import numpy as np
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-SIDE = 160  # pixels, about the height of a kept frame
-FRAMES, COLUMNS, CAPTION, GAP = 12, 4, 16, 2  # of a sheet; a caption and a gap in pixels
-COLOURS = 96  # of a sheet's palette: a frame has few, and the file becomes a third as large
-MOVING, EVERY = 100, 2  # frames of an animation, and steps between two of them
+SIDE = 160  # approximate height of a kept frame, pixels
+FRAMES, COLUMNS, CAPTION, GAP = 12, 4, 16, 2  # of a sheet; height of a caption and width of a gap in pixels
+COLOURS = 96  # in the palette: frames have few colours, and the file becomes a third as large
+MOVING, EVERY = 100, 2  # frames in an animation, and environment steps between two of them
 
 
 @dataclass
 class Film:
-    """Small frames of one episode with what had happened before each.
+    """Small frames of one episode, with the step and the return at each.
 
     Attributes:
         frames: ``(height, width, 3)`` bytes each.
         steps: environment steps done before each frame.
         returns: sum of the rewards before each frame.
-        fps: frames a second at which it moves as in life.
+        fps: frames per second in real time.
     """
 
     fps: float = 30
@@ -34,7 +34,7 @@ class Film:
     returns: list[float] = field(default_factory=list)
 
     def add(self, frame: np.ndarray, step: int, earned: float) -> None:
-        """Keep a frame of any size."""
+        """Add a frame of any size, reduced."""
         from PIL import Image
 
         small = Image.fromarray(frame).reduce(max(1, round(frame.shape[0] / SIDE)))
@@ -43,17 +43,17 @@ class Film:
         self.returns.append(earned)
 
     def spread(self, count: int) -> list[int]:
-        """Indices of at most ``count`` frames, evenly from the first to the last."""
+        """Return the indices of at most ``count`` frames, evenly spaced from the first to the last."""
         return np.unique(np.linspace(0, len(self.frames) - 1, count).round().astype(int)).tolist()
 
 
 def contact_sheet(film: Film, count: int = FRAMES, columns: int = COLUMNS) -> bytes:
-    """A PNG of evenly spaced frames, each with its step and the return so far.
+    """Draw a PNG of evenly spaced frames, each with its step and the return so far.
 
     Args:
         film: at least one frame.
-        count: frames of the sheet (default 12); a shorter film has fewer.
-        columns: frames beside each other (default 4).
+        count: frames in the sheet (default 12); a shorter film has fewer.
+        columns: frames per row (default 4).
     """
     from PIL import Image, ImageDraw
 
@@ -72,12 +72,12 @@ def contact_sheet(film: Film, count: int = FRAMES, columns: int = COLUMNS) -> by
 
 
 def animation(film: Film, count: int = MOVING, every: int = EVERY) -> bytes:
-    """An endless GIF of how the episode begins, as fast as in life.
+    """Draw an endless GIF of the beginning of the episode, in real time.
 
     Args:
         film: at least one frame.
-        count: frames of the animation (default 100); a shorter film has fewer.
-        every: steps between two of them (default 2).
+        count: frames in the animation (default 100); a shorter film has fewer.
+        every: environment steps between two frames (default 2).
     """
     from PIL import Image
 

@@ -1,4 +1,4 @@
-"""``"WeiTPolicy"`` of sb3-contrib's algorithms beside TQC, and one line for those that cannot have it."""
+"""``"WeiTPolicy"`` for sb3-contrib's algorithms other than TQC, and an error line for those that cannot use it."""
 
 from __future__ import annotations
 
@@ -11,28 +11,30 @@ from sb3_contrib.crossq.policies import CrossQPolicy
 from sb3_contrib.qrdqn.policies import QRDQNPolicy
 from torch import nn
 
-from weit_rl.agents.sb3_policies import NAME, Chooser, OffPolicy, OnPolicy, RolloutActor, WeiTPolicy
+from weit_rl.agents.policy_families import RolloutActor, SquashedActor, ValuePolicy
+from weit_rl.agents.sb3_policies import OnPolicy
+from weit_rl.agents.weit_policy import NAME, WeiTPolicy
 from weit_rl.common.errors import UserError
 
 
 class TRPOWeiT(OnPolicy):
-    """Of TRPO."""
+    """The policy of TRPO."""
 
     def named_parameters(self, *args: Any, **kwargs: Any) -> Iterator[tuple[str, nn.Parameter]]:
-        """What is trained: TRPO differentiates all it is given, and a bank's templates are frozen."""
+        """Yield only trained parameters: TRPO differentiates all it gets, and a bank's templates are frozen."""
         return (pair for pair in super().named_parameters(*args, **kwargs) if pair[1].requires_grad)
 
 
 class MaskablePPOWeiT(RolloutActor, MaskableActorCriticPolicy):  # type: ignore[misc]  # as OnPolicy
-    """Of MaskablePPO, whose actions are choices."""
+    """The policy of MaskablePPO, whose actions are choices."""
 
 
-class QRDQNWeiT(Chooser, QRDQNPolicy):
-    """Of QR-DQN: the network of quantiles."""
+class QRDQNWeiT(ValuePolicy, QRDQNPolicy):
+    """The policy of QR-DQN: its network of quantiles."""
 
 
-class CrossQWeiT(OffPolicy, CrossQPolicy):
-    """Of CrossQ. Its batch normalisation is the critics'; the actor has the layer normalisation of the bank's."""
+class CrossQWeiT(SquashedActor, CrossQPolicy):
+    """The policy of CrossQ. Critics have its batch normalisation, the actor has the bank's layer normalisation."""
 
     critic_layers: ClassVar[Any] = {"qf": [1024, 1024]}
     adam: ClassVar[dict[str, Any]] = {"betas": (0.5, 0.999)}
@@ -40,7 +42,7 @@ class CrossQWeiT(OffPolicy, CrossQPolicy):
 
 
 class Refusal:
-    """A policy that is not to be had."""
+    """A policy that cannot be made; its constructor raises UserError."""
 
     instead: ClassVar[str]
 
@@ -49,7 +51,7 @@ class Refusal:
 
 
 class RecurrentRefusal(Refusal):
-    """Of RecurrentPPO."""
+    """The refusal of RecurrentPPO."""
 
     instead = (
         "RecurrentPPO puts an LSTM between an actor's layers and its head, which no bank has; use PPO with "
@@ -58,7 +60,7 @@ class RecurrentRefusal(Refusal):
 
 
 class RandomSearchRefusal(Refusal):
-    """Of ARS."""
+    """The refusal of ARS."""
 
     instead = "ARS searches at random in all weights, which suits linear policies; use PPO or TRPO"
 

@@ -1,4 +1,4 @@
-"""Counting the episodes that fail while an agent of Stable-Baselines3 learns."""
+"""A count of failed episodes while an agent of Stable-Baselines3 is trained."""
 
 from __future__ import annotations
 
@@ -6,21 +6,21 @@ from stable_baselines3.common.callbacks import BaseCallback
 
 from weit_rl.envs.crashes import check_few
 
-FEW = 10  # episodes that are too few to judge an environment by
+FEW = 10  # episodes before an environment is judged
 
 
 class CrashWatch(BaseCallback):
-    """Stops a training in which the simulation fails in most episodes: it would learn to make it fail.
+    """A callback that stops a training in which the simulation fails in most episodes, since that would be learned.
 
     Args:
         name: of the environment.
 
     Attributes:
-        episodes: that have ended.
-        failed: how many of these ended since the simulation failed.
+        episodes: number of episodes that have ended.
+        failed: number of these in which the simulation failed.
 
     Raises:
-        UserError: from the tenth episode on, when most have failed.
+        UserError: from the tenth episode on, if most have failed.
     """
 
     def __init__(self, name: str):

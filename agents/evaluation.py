@@ -1,4 +1,4 @@
-"""Returns of a sequence policy in the real environment: all episodes at once, one batched forward a step."""
+"""Evaluation of a sequence policy in the real environment: all episodes at once, one batched forward per step."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from weit_rl.envs.registry import EnvEntry
 
 
 class History:
-    """The last steps of several episodes that began together, as the network wants them.
+    """The windows of several episodes that began together, as the network takes them.
 
     Args:
-        net: its buffers hold the target return.
+        net: a policy; its buffers hold the target return.
         observations: ``(episodes, observation_dim)`` at reset, or pictures.
-        max_steps: the longest episode.
+        max_steps: longest episode, in steps.
     """
 
     def __init__(self, net: Any, observations: np.ndarray, max_steps: int):
@@ -30,24 +30,24 @@ class History:
         device = net.target_return.device
         self.context: int = net.context
         seen = torch.as_tensor(observations, device=device)
-        self.observations = deque([seen], maxlen=net.context)  # pictures of whole episodes would be gigabytes
+        self.observations = deque([seen], maxlen=net.context)  # whole episodes of pictures would take gigabytes
         self.actions = torch.zeros(episodes, max_steps + 1, net.action_dim, device=device)
         self.returns_to_go = torch.full((episodes, max_steps + 1), float(net.target_return), device=device)
 
     def act(self, rows: Tensor) -> Tensor:
-        """``(rows, action_dim)`` for the rows still running."""
+        """Return the actions ``(rows, action_dim)`` of the running rows."""
         actions: Tensor = self.net.act(*self.window(rows))
         return actions
 
     def window(self, rows: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """The network's arguments for the rows still running, at most ``context`` steps."""
+        """Return the network's arguments for the running rows, at most ``context`` steps."""
         low = max(0, self.t + 1 - self.context)
         times = torch.arange(low, self.t + 1, device=rows.device).expand(len(rows), -1)
         act, rtg = (part[rows, low : self.t + 1] for part in (self.actions, self.returns_to_go))
         return torch.stack([seen[rows] for seen in self.observations], dim=1), act, rtg, times
 
     def push(self, rows: Tensor, actions: Tensor, observations: np.ndarray, rewards: np.ndarray) -> None:
-        """Take in what the rows did and saw."""
+        """Append the actions of the running rows, and the observations and rewards after them."""
         earned = torch.as_tensor(one_each("rewards", rewards, len(rows))).to(actions)
         self.actions[rows, self.t] = actions
         self.returns_to_go[rows, self.t + 1] = self.returns_to_go[rows, self.t] - earned
@@ -57,11 +57,11 @@ class History:
         self.observations.append(seen)
 
 
-class Kept:
+class KeyValueMemory:
     """What a policy keeps of several episodes that began together, if it acts without windows (``keeps_past``).
 
     Args:
-        net: its buffers hold the target return.
+        net: a policy; its buffers hold the target return.
         observations: ``(episodes, observation_dim)`` at reset.
     """
 
@@ -74,7 +74,7 @@ class Kept:
         self.past = net.nothing(count)
 
     def act(self, rows: Tensor) -> Tensor:
-        """``(rows, action_dim)`` for the rows still running; what was kept of the others is dropped.
+        """Return the actions ``(rows, action_dim)`` of the running rows, and drop the memory of all others.
 
         Raises:
             UserError: for rows that were dropped before, or in another order.
@@ -91,16 +91,16 @@ class Kept:
         return actions
 
     def push(self, rows: Tensor, actions: Tensor, observations: np.ndarray, rewards: np.ndarray) -> None:
-        """Take in what the rows did and saw."""
+        """Take in the actions of the running rows, and the observations and rewards after them."""
         self.t += 1
         self.actions[rows] = actions
         self.returns_to_go[rows] -= torch.as_tensor(one_each("rewards", rewards, len(rows))).to(actions)
         self.seen[rows] = torch.as_tensor(observations).to(self.seen)
 
 
-def memory_of(net: Any, observations: np.ndarray) -> History | Kept:
-    """What is remembered of episodes that begin with these observations."""
-    return Kept(net, observations) if net.keeps_past else History(net, observations, net.max_steps)
+def memory_of(net: Any, observations: np.ndarray) -> History | KeyValueMemory:
+    """Return the memory that a policy needs, for episodes that begin with these observations."""
+    return KeyValueMemory(net, observations) if net.keeps_past else History(net, observations, net.max_steps)
 
 
 @torch.no_grad()
@@ -111,14 +111,14 @@ def rollout(
     on_step: Callable[[int, np.ndarray], None] = lambda t, returns: None,
     failed: list[int] | None = None,
 ) -> np.ndarray:
-    """Play one episode in each environment.
+    """Roll a policy out for one episode in each environment.
 
     Args:
-        net: a plain policy; it is given its last ``context`` steps.
-        envs: gymnasium environments of one kind, actions in [-1, 1].
+        net: a plain policy; it gets its last ``context`` steps.
+        envs: gymnasium environments of one kind, with actions in [-1, 1].
         seeds: the reset seed of each.
         on_step: called before each step with the number of steps done and the returns so far (videos, progress).
-        failed: takes the seeds of episodes that ended since their simulation failed (default None: nobody asks).
+        failed: a list to which the seeds of failed episodes are appended (default None: not recorded).
 
     Returns:
         ``(len(envs),)`` undiscounted returns.
@@ -143,14 +143,14 @@ def rollout(
 def episode_returns(
     net: nn.Module, entry: EnvEntry, episodes: int, seed: int, failed: list[int] | None = None
 ) -> np.ndarray:
-    """The undiscounted return of every episode.
+    """Return the undiscounted return of every episode.
 
     Args:
         net: a plain policy.
         entry: the environment's registry row.
-        episodes: how many.
+        episodes: number of episodes.
         seed: the first episode's reset seed; the others follow.
-        failed: takes the seeds of episodes whose simulation failed (default None: nobody asks).
+        failed: a list to which the seeds of failed episodes are appended (default None: not recorded).
     """
     envs = [entry.make() for _ in range(episodes)]
     try:
@@ -162,19 +162,19 @@ def episode_returns(
 
 
 def evaluate(net: nn.Module, entry: EnvEntry, episodes: int, seed: int) -> dict[str, Any]:
-    """Mean, spread and score of the returns (see :func:`episode_returns` for the arguments)."""
+    """Return mean, spread and score of the returns (see :func:`episode_returns` for the arguments)."""
     failed: list[int] = []
     returns = episode_returns(net, entry, episodes, seed, failed)
     return summary(returns, entry, len(failed))
 
 
 def summary(returns: np.ndarray, entry: EnvEntry, failed: int = 0) -> dict[str, Any]:
-    """What a report says of the returns of some episodes; the score is None without reference returns.
+    """Summarise the returns of some episodes for a report; the score is None without reference returns.
 
     Args:
-        returns: of all episodes; one that failed counts with what it had earned.
+        returns: of all episodes; a failed episode counts with its return until then.
         entry: the environment.
-        failed: how many of them ended since their simulation failed (default 0).
+        failed: number of episodes in which the simulation failed (default 0).
     """
     return {
         "return_mean": float(returns.mean()),

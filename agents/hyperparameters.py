@@ -1,4 +1,4 @@
-"""Keyword arguments of Stable-Baselines3's algorithms, as they come from a command's words."""
+"""Keyword arguments of Stable-Baselines3's algorithms, as a command's options give them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import copy
 import inspect
 from typing import Any
 
-UNSET: dict[str, tuple[Any, str]] = {  # what is None by default, so that its kind does not tell
+UNSET: dict[str, tuple[Any, str]] = {  # arguments whose default, None, does not show their type
     "policy_kwargs": (dict, "a mapping"),
     "replay_buffer_kwargs": (dict, "a mapping"),
     "tensorboard_log": (str, "a text"),
@@ -15,7 +15,7 @@ UNSET: dict[str, tuple[Any, str]] = {  # what is None by default, so that its ki
 
 
 def checked(algorithm: type, options: dict[str, Any], n_envs: int) -> dict[str, Any]:
-    """A copy of the options, into which Stable-Baselines3 may write.
+    """Check the options, and return a copy that Stable-Baselines3 may modify.
 
     Args:
         algorithm: a class of Stable-Baselines3.
@@ -23,7 +23,7 @@ def checked(algorithm: type, options: dict[str, Any], n_envs: int) -> dict[str, 
         n_envs: environments stepped side by side.
 
     Raises:
-        TypeError, ValueError: for what the algorithm would stumble over in the middle of the training only.
+        TypeError, ValueError: for an option that would fail only in the middle of the training.
     """
     options = copy.deepcopy(options)
     defaults = {name: parameter.default for name, parameter in inspect.signature(algorithm).parameters.items()}
@@ -47,7 +47,7 @@ def _check_kind(name: str, value: Any, default: Any) -> None:
 
 
 def _train_freq(value: Any, n_envs: int) -> Any:
-    """With its unit a tuple, which YAML does not have."""
+    """Return the frequency and its unit as a tuple, which YAML does not have."""
     frequency, unit = value if isinstance(value, list | tuple) and len(value) == 2 else (value, "step")
     if isinstance(frequency, int) and frequency < 1:
         raise ValueError("train_freq must be 1 or more")

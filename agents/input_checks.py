@@ -1,4 +1,4 @@
-"""Whether what an agent is given goes together: observations, memory, rewards and starts of the same environments."""
+"""Checks that observations, memory, rewards and episode starts given to an agent belong to the same environments."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from weit_rl.models.multimodal import Multimodal
 
 
 def observed(observation: Any, net: Any) -> tuple[np.ndarray, bool]:
-    """Observations as rows ``(n, ...)`` float32, and whether it was a single one.
+    """Return observations as rows ``(n, ...)`` float32, and whether there was a single observation.
 
     Raises:
-        UserError: for what is no array of finite numbers, or of a shape that the policy does not see.
+        UserError: if they are no array of finite numbers, or their shape is not the policy's.
     """
     rows = numbers("observation", observation)
     mean = net.observation_mean
@@ -31,11 +31,11 @@ def observed(observation: Any, net: Any) -> tuple[np.ndarray, bool]:
 
 
 def check_memory(state: Any, like: Any) -> None:
-    """UserError unless a state is the memory of as many environments, for the same policy.
+    """Raise UserError unless a state is the memory of as many environments, for the same policy.
 
     Args:
-        state: what was passed on.
-        like: the memory of the rows that are there now, as their episodes begin.
+        state: the state that the caller passed on.
+        like: the memory of the current rows at the beginning of an episode.
     """
     if not isinstance(state, tuple) or len(state) not in (len(like) - 1, len(like)):
         raise UserError("state: not a memory; pass on what the last predict returned, or None")
@@ -49,7 +49,7 @@ def check_memory(state: Any, like: Any) -> None:
 
 
 def one_each(what: str, given: Any, rows: int) -> np.ndarray:
-    """``(rows,)``, from as many or from ``(rows, 1)``; UserError for others."""
+    """Return ``(rows,)`` from an array of that shape or ``(rows, 1)``; raise UserError for others."""
     found = np.asarray(given)
     if found.size != rows or found.ndim > 2 or found.shape[:1] not in ((rows,), ()):
         raise UserError(f"{what}: of shape {found.shape}, there are {rows} observations; give one for each")
@@ -57,7 +57,7 @@ def one_each(what: str, given: Any, rows: int) -> np.ndarray:
 
 
 def numbers(what: str, given: Any) -> np.ndarray:
-    """An array of finite float32; UserError for anything else."""
+    """Convert to an array of finite float32; raise UserError for anything else."""
     try:
         with np.errstate(over="ignore"):
             found = np.asarray(given, np.float32)

@@ -1,4 +1,4 @@
-"""The levels of a behaviour data set: which snapshot each one is, its recording and its measurement."""
+"""Levels of a behaviour data set: the choice of their snapshots, their recording and their measurement."""
 
 from __future__ import annotations
 
@@ -21,16 +21,17 @@ from weit_rl.storage.atomic_write import write_atomically
 from weit_rl.storage.json_file import read_json
 
 LEVELS = ("expert", "medium", "random")
-# First environment seeds, apart from those that weit_rl/common/seeds.py sets aside for validation, test and comparison.
+# First environment seeds; weit_rl/common/seeds.py has those of validation, test and comparison.
 SELECTION_SEED, EVALUATION_SEED, RECORDING_SEED = 4_000_000, 5_000_000, 6_000_000
-LEVEL_SEEDS = 100_000  # recording seeds set aside for one level
+LEVEL_SEEDS = 100_000  # number of recording seeds reserved for one level
 ACTING = "even episodes follow the policy's mean action, odd ones sample from the policy"
 
 
 def choose(returns: dict[int, float]) -> dict[str, int]:
-    """Level -> environment steps of its snapshot, 0 for random actions.
+    """Choose the environment steps of each level's snapshot, 0 for random actions.
 
-    Medium is the one nearest to halfway between the worst snapshot and the best: the first beyond it may be an expert.
+    Medium is the snapshot nearest to halfway between the worst and the best. The first one above halfway may be an
+    expert already.
 
     Args:
         returns: environment steps -> selection return of that snapshot, in the order of training.
@@ -42,15 +43,15 @@ def choose(returns: dict[int, float]) -> dict[str, int]:
 
 
 class LevelRecorder:
-    """Chooses among the snapshots of one training, and records and measures levels.
+    """The snapshots of one training, from which levels are chosen, recorded and measured.
 
     Args:
-        entry: the environment; where it is seen in pictures, so are the recordings, but not by the policy.
-        config: how the behaviour policy is trained.
+        entry: the environment; if it shows pictures, recordings hold pictures, while the policy sees states.
+        config: options of the behaviour policy's training.
         run_dir: holds ``behaviour/``; ``selection.json`` and ``data/<level>/`` are written here.
-        selection_episodes: episodes each snapshot is chosen by.
-        evaluation_episodes: episodes each chosen policy is measured on, for each way of acting.
-        dataset_id: name of the sets in Minari, to which the level is added, and below ``data/`` their folder (default
+        selection_episodes: episodes for choosing among snapshots.
+        evaluation_episodes: episodes for measuring each chosen policy, for each way of acting.
+        dataset_id: Minari name of the sets; the level is added to it, and it names the folder below ``data/`` (default
             None: ``weit_rl/ENV/LEVEL-v0``, and ``data/LEVEL``).
 
     Raises:
@@ -74,7 +75,7 @@ class LevelRecorder:
         self.agent = make_behaviour(config, self.acting.make, n_envs=1)
 
     def selection_returns(self) -> dict[int, float]:
-        """Environment steps -> mean deterministic return, for every snapshot; kept in ``selection.json``."""
+        """Return environment steps -> mean deterministic return of every snapshot, stored in ``selection.json``."""
         path = self.run_dir / "selection.json"
         stored = read_json(path) if path.exists() else {}
         returns = {int(k): None if v is None else float(v) for k, v in stored.items()}
@@ -94,7 +95,7 @@ class LevelRecorder:
         return good
 
     def _selection_return(self, act: Act) -> tuple[float | None, str]:
-        """The mean return of a snapshot, None where an episode failed: it may have earned more than a whole one."""
+        """Return the mean return of a snapshot; None if an episode failed, since a failed one may earn more."""
         episodes, count = play(act, self.acting, self.selection_seeds), len(self.selection_seeds)
         if len(episodes) < count:
             return None, f"{count - len(episodes)} of {count} selection episodes failed, so it is not chosen"
@@ -102,15 +103,15 @@ class LevelRecorder:
         return value, f"selection return {value:.0f}"
 
     def record(self, level: str, steps: int, episodes: int) -> None:
-        """Record and measure one level, unless that was done before.
+        """Record and measure one level, unless that is done.
 
-        Even episodes follow the policy's mean action, odd ones sample from it: the data shows how to come back to
-        the best path, not only that path. The measurement uses seeds of its own.
+        Even episodes follow the policy's mean action, odd ones sample from the policy. So the data show how to return
+        to the best path, not only that path. The measurement uses other seeds.
 
         Args:
-            level: its name, and the folder's.
+            level: name of the level and of the folder.
             steps: environment steps of the snapshot, 0 for random actions.
-            episodes: how many to record.
+            episodes: number of episodes to record.
         """
         folder = self._folder(level)
         if folder.exists():
@@ -132,7 +133,7 @@ class LevelRecorder:
         say(f"{level}: {counted(recorded)}, return {recorded['return_mean']:.0f}, in {folder}")
 
     def report(self, level: str) -> dict[str, Any]:
-        """``path``, ``steps``, ``returns`` and ``score`` (of its episodes; may be None) of a recorded level."""
+        """Return ``path``, ``steps``, ``returns`` and ``score`` of a recorded level; the score may be None."""
         folder = self._folder(level)
         metadata = read_json(folder / "data" / "metadata.json")
         returns, steps = metadata["returns"], metadata["environment_steps"]
@@ -143,7 +144,7 @@ class LevelRecorder:
         return self.run_dir / "data" / (level_id(self.dataset_id, level) or level)
 
     def _rollout(self) -> int:
-        """Steps of each environment between two looks at the number of them all: the last may overshoot so far."""
+        """Return the steps of each environment between two checks of their total: the largest possible overshoot."""
         frequency, unit = getattr(self.agent, "train_freq", (1, None))
         steps = frequency * (self.entry.episode_steps if unit and unit.value == "episode" else 1)
         return max(steps, getattr(self.agent, "n_steps", 1))

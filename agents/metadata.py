@@ -1,4 +1,4 @@
-"""What a recorded data set says of itself."""
+"""Metadata of a recorded data set."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ def describe(
     returns: dict[str, Any],
     dataset_id: str | None = None,
 ) -> dict[str, Any]:
-    """Minari's metadata of a recording.
+    """Return Minari's metadata of a recording.
 
     Args:
         entry: the environment.
         name: of the level or agent.
-        description: a line.
-        algorithm: that trained it.
+        description: one line.
+        algorithm: that trained the policy.
         returns: of its episodes, by kind of measurement.
         dataset_id: the set's name in Minari (default: ``weit_rl/ENV/NAME-v0``).
     """
@@ -49,5 +49,5 @@ def describe(
 
 
 def _word(text: str) -> str:
-    """As part of a name in Minari."""
+    """Convert a text to a part of a name in Minari."""
     return re.sub("[^A-Za-z0-9_-]+", "-", text)

@@ -1,4 +1,4 @@
-"""Optimisers of agents that were saved while composed networks listed a placeholder for each of their weights."""
+"""Loading of optimiser states from agents saved while composed networks listed a placeholder for each weight."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from weit_rl.core.composed_network import WeiT
 
 
 def read_older_optimizers(policy: nn.Module) -> None:
-    """Let the optimisers of a policy read such states, too: without the numbers of placeholders."""
+    """Let the optimisers of a policy load such states too, by removing the numbers of placeholders."""
     for net in [module for module in policy.modules() if isinstance(module, WeiT)]:
         for part in policy.modules():
             optimizer: Any = part.__dict__.get("optimizer")
@@ -22,7 +22,7 @@ def read_older_optimizers(policy: nn.Module) -> None:
 
 
 def _place(optimizer: torch.optim.Optimizer, net: WeiT) -> int | None:
-    """Where placeholders lay: behind the bank's templates, before what is the network's own."""
+    """Return the position of the placeholders: after the bank's templates, before the network's own parameters."""
     parameters = optimizer.param_groups[0]["params"]
     own = {id(parameter) for parameter in net.own().values()}
     return next((place for place, parameter in enumerate(parameters) if id(parameter) in own), None)
@@ -33,7 +33,7 @@ class _Renumbered:
         self.first, self.end = first, first + count
 
     def __call__(self, optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> dict[str, Any] | None:
-        """The state as it would be saved now; None, which leaves it as it is, for one that has no placeholders."""
+        """Return the state in today's numbering, or None, which leaves it unchanged, if it has no placeholders."""
         now = len(optimizer.param_groups[0]["params"])
         group, *others = state["param_groups"]
         if len(group["params"]) <= now and max(state["state"], default=0) < now:

@@ -1,4 +1,4 @@
-"""Going on online, with a Stable-Baselines3 algorithm, from a network that offline data have trained."""
+"""Online training with a Stable-Baselines3 algorithm, from a network that was trained on offline data."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv, VecMonitor
 from torch import nn
 
 from weit_rl.agents.hyperparameters import checked
-from weit_rl.agents.sb3_policies import NAME
+from weit_rl.agents.weit_policy import NAME
 from weit_rl.common.errors import UserError
 from weit_rl.common.registry import unknown
 from weit_rl.common.seeds import training_seed
@@ -28,14 +28,14 @@ ALGORITHMS = {
     "ppo": stable_baselines3.PPO,
     "a2c": stable_baselines3.A2C,
 }
-DETERMINISTIC = ("td3", "ddpg")  # their actors have no spread of their own to explore with
-NOISE = 0.1  # standard deviation of what they explore with, of actions in [-1, 1]; that of TD3's authors
+DETERMINISTIC = ("td3", "ddpg")  # algorithms whose actors do not explore by themselves
+NOISE = 0.1  # standard deviation of their exploration noise on actions in [-1, 1], as in the TD3 paper
 
 
 def make_online(
     agent: str, entry: EnvEntry, n_envs: int, seed: int, options: dict[str, Any], untrained: bool = False, **start: str
 ) -> Any:
-    """An agent of Stable-Baselines3 with ``WeiTPolicy``.
+    """Make an agent of Stable-Baselines3 with ``WeiTPolicy``.
 
     Args:
         agent: a name in ``ALGORITHMS``.
@@ -44,11 +44,11 @@ def make_online(
         seed: of networks, exploration and environments.
         options: keyword arguments of the algorithm; its ``policy_kwargs`` too. ``action_noise`` is a number, the
             standard deviation of normal noise on actions in [-1, 1] (default 0.1 for TD3 and DDPG, else none).
-        untrained: whether the actor explores as Stable-Baselines3's does, since it cannot act yet (default False).
-        start: what its actor begins as, ``checkpoint=PATH`` or another of ``WeiTPolicy``'s options.
+        untrained: whether the actor is untrained and explores as Stable-Baselines3's does (default False).
+        start: the start of its actor, ``checkpoint=PATH`` or another option of ``WeiTPolicy``.
 
     Raises:
-        UserError: for another name, or options that the algorithm refuses.
+        UserError: for an unknown name, or options that the algorithm refuses.
     """
     if agent not in ALGORITHMS:
         raise unknown("agent", agent, list(ALGORITHMS))
@@ -61,7 +61,7 @@ def make_online(
         return ALGORITHMS[agent](NAME, environments(entry, n_envs), **words)
     except UserError:
         raise
-    except Exception as error:  # whatever Stable-Baselines3 and torch raise: nothing else is new here
+    except Exception as error:  # Stable-Baselines3 and torch raise many kinds; only the options are new here
         reason = " ".join(f"{type(error).__name__}: {error}".split())
         raise UserError(f"agent_options={options}: {agent} refuses them ({reason}); correct them") from error
 
@@ -73,20 +73,20 @@ def _noise(spread: Any, actions: int) -> NormalActionNoise:
 
 
 def environments(entry: EnvEntry, count: int) -> VecMonitor:
-    """So many environments side by side in this process, their episodes' returns noted."""
+    """Make ``count`` environments side by side in this process, with a record of their episodes' returns."""
     return VecMonitor(DummyVecEnv([entry.make] * count))
 
 
 class Learning(BaseCallback):
-    """Keeps the actor's mean action as it is at first, while the critics learn, and tells how far the training is.
+    """A callback that freezes the actor's mean action during the critics' warm-up, and shows progress.
 
-    A trained actor would follow critics that know nothing yet. What it explores with (``log_std``) and the weight of
-    its entropy learn from the first step on.
+    A trained actor would follow critics that are still untrained. Its exploration (``log_std``) and the weight of its
+    entropy are trained from the first step on.
 
     Args:
-        warm_up: environment steps in which the mean action stays as it is.
+        warm_up: environment steps in which the mean action is frozen.
         show: called with the number of environment steps done.
-        stopped: tells, in other numbers than 0, that learning is to end (default: never).
+        stopped: returns another number than 0 to end the training (default: never).
     """
 
     def __init__(self, warm_up: int, show: Callable[[int], None], stopped: Callable[[], int] = lambda: 0):
@@ -103,20 +103,20 @@ class Learning(BaseCallback):
         return not self.stopped()
 
     def let(self, learn: bool) -> None:
-        """Whether the mean action learns."""
+        """Train the mean action, or freeze it."""
         for module in actor_of(self.model).values():
             module.requires_grad_(learn)
 
 
 def actor_of(agent: Any) -> dict[str, nn.Module]:
-    """The actor's layers, ``trunk``, and the ``head`` on them."""
+    """Return the actor's layers, ``trunk``, and the ``head`` on them."""
     if hasattr(agent.policy, "actor"):
         return {"trunk": agent.actor.features_extractor, "head": _linear(agent.actor.mu)}
     return {"trunk": agent.policy.pi_features_extractor, "head": _linear(agent.policy.action_net)}
 
 
 def copy_actor(agent: Any, net: Any) -> None:
-    """Write an agent's actor into a policy of ``model=mlp`` with ``rtg="none"``, which acts as its mean does."""
+    """Write an agent's actor into a policy of ``model=mlp`` with ``rtg="none"``, which then acts by its mean."""
     actor = actor_of(agent)
     state = {**actor["trunk"].net.state_dict()}  # type: ignore[union-attr,operator]
     state |= {f"head.{name}": tensor for name, tensor in actor["head"].state_dict().items()}

@@ -1,4 +1,4 @@
-"""Environments that normalise observations, around an actor whose bank or checkpoint does it too."""
+"""Checks for environments that normalise observations, while the actor's bank or checkpoint does too."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper, VecNormalize
 
 from weit_rl.common.errors import UserError
 
-_seen: weakref.WeakKeyDictionary[BaseAlgorithm, int] = weakref.WeakKeyDictionary()  # the id of its environment
+_seen: weakref.WeakKeyDictionary[BaseAlgorithm, int] = weakref.WeakKeyDictionary()  # algorithm -> id of its environment
 
 
 def outside_normaliser(env: VecEnv) -> str | None:
-    """The wrapper that normalises what an environment shows; None where there is none."""
+    """Return the name of the wrapper that normalises an environment's observations, or None."""
     inner: Any = env
     while isinstance(inner, VecEnvWrapper):
         if isinstance(inner, VecNormalize) and inner.norm_obs:
@@ -27,13 +27,13 @@ def outside_normaliser(env: VecEnv) -> str | None:
 
 
 def check_normalised_once(start: str) -> None:
-    """Look whether the algorithm that makes or trains a policy right now has such an environment; once for each.
+    """Check that the environment of the algorithm that is running does not normalise too; once per environment.
 
     Args:
-        start: what brings a normaliser of its own, ``bank=...`` or ``checkpoint=...``.
+        start: the option that brings a normaliser, ``bank=...`` or ``checkpoint=...``.
 
     Raises:
-        UserError: if it has. An agent that learned in such an environment gives a warning.
+        UserError: if it does. For an agent that was trained in such an environment, this is a warning.
     """
     algorithm = _algorithm()
     if algorithm is None or algorithm.env is None or _seen.get(algorithm) == id(algorithm.env):
@@ -42,16 +42,16 @@ def check_normalised_once(start: str) -> None:
     outside = outside_normaliser(algorithm.env)
     if outside is None:
         return
-    said = f"{outside}: {start} has a normaliser of its own, so observations are normalised twice"
-    if algorithm.num_timesteps:  # a saved one
-        warnings.warn(f"{said}; an agent made anew does without", stacklevel=2)
+    line = f"{outside}: {start} has a normaliser of its own, so observations are normalised twice"
+    if algorithm.num_timesteps:  # a saved agent
+        warnings.warn(f"{line}; train a new agent without it", stacklevel=2)
         return
     instead = "VecNormalize(env, norm_obs=False)" if outside.startswith("Vec") else "the environment without it"
-    raise UserError(f'{said}; use {instead}, or body="new" with bank=, which learns an embedding of its own')
+    raise UserError(f'{line}; use {instead}, or body="new" with bank=, which learns an embedding of its own')
 
 
 def _algorithm() -> BaseAlgorithm | None:
-    """The algorithm whose method is running: a policy is given spaces only, never the environment."""
+    """Find the algorithm whose method is running: a policy gets spaces only, never the environment."""
     frame = inspect.currentframe()
     while frame is not None:
         owner = frame.f_locals.get("self")

@@ -1,4 +1,4 @@
-"""Recorded episodes seen in pictures: they are played again, step for step, in front of a camera."""
+"""Recorded episodes in pictures: they are simulated again, step by step, in front of a camera."""
 
 from __future__ import annotations
 
@@ -11,29 +11,30 @@ from typing import Any
 
 import numpy as np
 
-from weit_rl.agents.recording import Episode, write_minari
+from weit_rl.agents.minari_writing import write_minari
+from weit_rl.agents.recording import PlayedEpisode
 from weit_rl.common.errors import UserError
 from weit_rl.common.output import say
 from weit_rl.envs.camera import camera_of, renderer
 from weit_rl.envs.registry import EnvEntry
 from weit_rl.storage.atomic_write import check_space
 
-TOLERANCE = 1e-3  # of an observation: simulators are deterministic, but for rounding where actions are rescaled
+TOLERANCE = 1e-3  # relative, for rounding of rescaled actions; apart from that, simulators are deterministic
 
 
 class Replay:
-    """Plays episodes again and hands them on with single frames as observations, one at a time.
+    """A replay of episodes that yields them with frames as observations, one at a time.
 
     Args:
         entry: the environment, seen in pictures.
-        what: the episodes are called in error messages.
+        what: name of the episodes in error messages.
 
     Raises:
-        UserError: if nothing here can render.
+        UserError: if no renderer works here.
 
     Attributes:
-        frames: drawn so far.
-        seconds: that took, simulation included.
+        frames: number of frames drawn so far.
+        seconds: time that this took, simulation included.
     """
 
     def __init__(self, entry: EnvEntry, what: str):
@@ -41,11 +42,11 @@ class Replay:
         self.entry, self.what = entry, what
         self.frames, self.seconds = 0, 0.0
 
-    def __call__(self, episodes: Iterable[Episode]) -> Iterator[Episode]:
-        """The same episodes, with ``(T + 1, 3, edge, edge)`` uint8 observations, and their states beside these.
+    def __call__(self, episodes: Iterable[PlayedEpisode]) -> Iterator[PlayedEpisode]:
+        """Yield the same episodes with ``(T + 1, 3, edge, edge)`` uint8 observations, and with their states.
 
         Raises:
-            UserError: if one goes another way than recorded.
+            UserError: if an episode diverges from its recording.
         """
         env = self.entry.states.make()
         for episode in episodes:
@@ -57,11 +58,11 @@ class Replay:
         env.close()
 
     def speed(self) -> str:
-        """How fast it was, as text."""
+        """Describe the speed of drawing."""
         size, rate = f"{self.entry.pixels} x {self.entry.pixels}", self.frames / max(self.seconds, 1e-9)
         return f"{self.frames} frames of {size} with {renderer()}, simulated and drawn {rate:.0f} a second"
 
-    def _drawn(self, env: Any, episode: Episode) -> Episode:
+    def _drawn(self, env: Any, episode: PlayedEpisode) -> PlayedEpisode:
         observation, _ = env.reset(seed=episode.seed)
         camera = camera_of(self.entry.name, env.unwrapped, self.entry.pixels or 0)
         pictures, states = [camera.picture(env.unwrapped)], [observation]
@@ -79,9 +80,9 @@ class Replay:
         seen, beside = np.stack(pictures), np.stack(states)
         return replace(episode, observations=seen, states=beside, terminated=bool(episode.terminated or terminated))
 
-    def _compare(self, observation: np.ndarray, episode: Episode, step: int) -> None:
+    def _compare(self, observation: np.ndarray, episode: PlayedEpisode, step: int) -> None:
         if step == len(episode.observations):
-            return  # some formats do not keep the last one
+            return  # some formats do not store the last observation
         away = np.abs(observation - episode.observations[step]).max()
         if not away <= TOLERANCE * (1 + np.abs(observation).max()):
             raise UserError(
@@ -90,15 +91,15 @@ class Replay:
             )
 
 
-def bytes_of(entry: EnvEntry, episodes: Sequence[Episode]) -> int:
-    """What writing episodes takes on disk at most: a full disk would end the process, in HDF5's library."""
+def bytes_of(entry: EnvEntry, episodes: Sequence[PlayedEpisode]) -> int:
+    """Return the most that writing episodes takes on disk, since a full disk would end the process inside HDF5."""
     row = sum(space.dtype.itemsize * math.prod(space.shape) for space in entry.own_spaces) + 32
     steps = sum(len(episode.rewards) + 1 for episode in episodes)
-    return 3 * row * steps + 2**16 * len(episodes) + 2**20  # as Minari writes them, and their compressed copy
+    return 3 * row * steps + 2**16 * len(episodes) + 2**20  # Minari's file and its compressed copy
 
 
-def write_episodes(folder: Path, entry: EnvEntry, episodes: Sequence[Episode], metadata: dict[str, Any]) -> None:
-    """Write episodes that were played by states as :func:`write_minari` does, in pictures where ``entry`` says so.
+def write_episodes(folder: Path, entry: EnvEntry, episodes: Sequence[PlayedEpisode], metadata: dict[str, Any]) -> None:
+    """Write episodes that were played by states as :func:`write_minari` does, in pictures if ``entry`` shows pictures.
 
     Raises:
         UserError: as :class:`Replay` and :func:`write_minari` do, or if the disk has too little space; then nothing is

@@ -1,7 +1,7 @@
-"""Observations and rewards scaled by their running statistics, for PPO.
+"""Scaling of observations and rewards by their running statistics, for PPO.
 
-The statistics of observations are buffers of the policy, so a snapshot of it acts without anything beside it; those of
-rewards serve the training alone.
+The statistics of observations are buffers of the policy, so a snapshot of it is complete. Those of rewards are needed
+in training only.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from stable_baselines3.common.vec_env import VecNormalize
 from torch import Tensor
 
 CLIP = 10.0  # standard deviations, as in VecNormalize
-ROUNDING = 4 * torch.finfo(torch.float32).eps  # of its mean: what an entry may deviate by and be constant all the same
-LEAST = 1e-18  # standard deviation whose square float32 still divides by
-OLD = 1e-8  # added to every variance by agents from before constants had a scale of 1
+ROUNDING = 4 * torch.finfo(torch.float32).eps  # deviation relative to the mean below which an entry is constant
+LEAST = 1e-18  # smallest standard deviation whose square float32 can divide by
+OLD = 1e-8  # added to every variance in older agents, whose constant entries had no scale of 1
 
 
 class ScaledObservations(BaseFeaturesExtractor):
-    """Observations less their mean, over their standard deviation, clipped; over 1 where they have not moved yet.
+    """A layer that subtracts the mean, divides by the standard deviation and clips; constant entries are divided by 1.
 
     Args:
         observation_space: of flat observations ``(obs,)``.
@@ -43,12 +43,12 @@ class ScaledObservations(BaseFeaturesExtractor):
         self.register_load_state_dict_pre_hook(_as_old_ones)
 
     def forward(self, observations: Tensor) -> Tensor:
-        """``(batch, obs)`` in, ``(batch, obs)`` out."""
+        """Scale ``(batch, obs)``."""
         scaled = (observations - self.mean.float()) / (self.variance.float() + self.added.float()).sqrt()
         return scaled.clamp(-CLIP, CLIP)
 
     def take_in(self, observations: Tensor) -> None:
-        """Bring ``(steps, obs)`` into the statistics (parallel form of Welford's update)."""
+        """Update the statistics with ``(steps, obs)`` by the parallel form of Welford's algorithm."""
         seen = observations.double()
         new, both = len(seen), self.count + len(seen)
         apart = seen.mean(0) - self.mean
@@ -65,9 +65,9 @@ def _as_old_ones(module: Any, state: dict[str, Tensor], prefix: str, *_: Any) ->
 
 
 class NewStatistics(BaseCallback):
-    """Takes in what a rollout saw once PPO has learned from it, so that it learns of each as it was acted."""
+    """A callback that updates the statistics after PPO has learned from a rollout, so that it learns as it acted."""
 
-    model: Any  # of an algorithm that learns from rollouts
+    model: Any  # an algorithm that learns from rollouts
     seen: Tensor | None = None
 
     def _on_step(self) -> bool:
@@ -78,7 +78,7 @@ class NewStatistics(BaseCallback):
 
     def _on_rollout_start(self) -> None:
         if self.seen is not None:
-            for module in self.model.policy.modules():  # the critic may have its own
+            for module in self.model.policy.modules():  # the critic may have its own layer
                 if isinstance(module, ScaledObservations):
                     module.take_in(self.seen)
             self.seen = None
@@ -87,7 +87,7 @@ class NewStatistics(BaseCallback):
 
 
 def scaled(envs: Any, options: dict[str, Any]) -> tuple[VecNormalize, dict[str, Any]]:
-    """The environments with scaled rewards, and the algorithm's options with scaled observations."""
+    """Return the environments with scaled rewards, and the algorithm's options with scaled observations."""
     policy = {"features_extractor_class": ScaledObservations} | options.get("policy_kwargs", {})
     gamma = options.get("gamma", 0.99)
     return VecNormalize(envs, norm_obs=False, gamma=gamma), options | {"policy_kwargs": policy}

@@ -1,4 +1,4 @@
-"""Agents that Stable-Baselines3 saved: loading one, and how it acts in an environment."""
+"""Loading of agents that Stable-Baselines3 saved, and their actions in an environment."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from weit_rl.common.home import expanded
 from weit_rl.envs.action_box import ActionBox
 from weit_rl.envs.registry import EnvEntry
 
-# What acting does not need is not unpickled: an older Python's functions and a replay buffer's size are a nuisance.
+# Not needed for acting, so not unpickled: functions of an older Python fail, and a replay buffer takes memory.
 LEFT_OUT: dict[str, Any] = {
     **dict.fromkeys(("action_noise", "ep_info_buffer", "ep_success_buffer", "clip_range_vf", "lr_schedule")),
     **dict.fromkeys(("_last_obs", "_last_original_obs", "_last_episode_starts")),
@@ -31,14 +31,14 @@ LEFT_OUT: dict[str, Any] = {
 
 
 def load_agent(path: Path, algorithm: str, entry: EnvEntry) -> Any:
-    """The agent, of which some parts are unpickled; who calls this has been told that the file can be trusted.
+    """Load an agent, which unpickles parts of it; the caller must trust the file.
 
     Raises:
         UserError: if it cannot be loaded, does not fit the environment, or acts in other bounds.
     """
     settings = read_settings(path)
     check_sizes(settings, path, entry)
-    # Spaces of the older gym can only be unpickled where that is installed.
+    # Spaces of the older gym can only be unpickled if gym is installed.
     older = {name: space for name, space in zip(SPACES, entry.own_spaces, strict=True) if _is_older(settings[name])}
     kind = getattr(importlib.import_module(ALGORITHMS[algorithm].package), algorithm)
     left_out = {key: value for key, value in LEFT_OUT.items() if key in settings}
@@ -46,7 +46,7 @@ def load_agent(path: Path, algorithm: str, entry: EnvEntry) -> Any:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             agent = kind.load(path, device="cpu", custom_objects=left_out | older)
-    except Exception as error:  # whatever unpickling and torch raise
+    except Exception as error:  # unpickling and torch raise many kinds
         reason = " ".join(f"{type(error).__name__}: {error}".split())[:300]
         raise UserError(
             f"agent={path}: {algorithm} cannot load it ({reason}); save it again with the version installed here"
@@ -56,12 +56,12 @@ def load_agent(path: Path, algorithm: str, entry: EnvEntry) -> Any:
 
 
 def actor(agent: Any, deterministic: bool, normalise: Callable[[np.ndarray], np.ndarray]) -> Act:
-    """Its actions in [-1, 1], from observations as the environment gives them."""
+    """Return a policy with the agent's actions in [-1, 1], from the environment's observations."""
     return AgentActor(agent, deterministic, normalise, ActionBox.of(agent.action_space).unit)
 
 
 def normaliser(path: str | None, entry: EnvEntry) -> Callable[[np.ndarray], np.ndarray]:
-    """What a pickled VecNormalize does to observations; nothing without one.
+    """Return the function by which a pickled VecNormalize changes observations; without one it changes nothing.
 
     Raises:
         UserError: if it cannot be loaded, is something else, or is of another size.
@@ -74,7 +74,7 @@ def normaliser(path: str | None, entry: EnvEntry) -> Callable[[np.ndarray], np.n
         loaded = VecNormalize.load(str(expanded(path)), DummyVecEnv([entry.make]))
         loaded.normalize_obs(np.zeros((1, entry.sizes[0]), np.float32))
         return loaded.normalize_obs  # type: ignore[return-value]
-    except Exception as error:  # whatever unpickling raises, and what is no VecNormalize
+    except Exception as error:  # unpickling raises many kinds, and the object may be no VecNormalize
         reason = " ".join(f"{type(error).__name__}: {error}".split())[:300]
         raise UserError(f"vec_normalize={path}: no VecNormalize of {entry.name} ({reason}); give its file") from error
 

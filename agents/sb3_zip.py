@@ -1,4 +1,4 @@
-"""What the zip of a Stable-Baselines3 agent says of itself, read without loading anything that could run code."""
+"""Settings in the zip of a Stable-Baselines3 agent, read without loading anything that could run code."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from typing import Any, NamedTuple
 from weit_rl.common.errors import UserError
 from weit_rl.envs.registry import EnvEntry
 
-Settings = Mapping[str, Any]  # of the zip's JSON; what is pickled there stays text
+Settings = Mapping[str, Any]  # the zip's JSON; pickles in it stay text
 
 
 class Algorithm(NamedTuple):
-    """Where an algorithm is from, and how its zips are recognised: the module of its policies, and a mark."""
+    """The package of an algorithm, and two ways to recognise its zips: the module of its policies, and a mark."""
 
     package: str
     policies: str
@@ -23,13 +23,13 @@ class Algorithm(NamedTuple):
 
 
 def _is_ddpg(settings: Settings) -> bool:
-    """DDPG is a TD3 without its two tricks."""
+    """Return True for DDPG, which is TD3 without its two tricks."""
     return settings.get("target_noise_clip") == 0 and settings.get("policy_delay") == 1
 
 
 PACKAGES = ("stable_baselines3", "sb3_contrib", "weit_rl")
-QUANTILES = "top_quantiles_to_drop_per_net"  # of TQC, which is a SAC for the rest
-WEIT_POLICIES = "weit_rl.agents.sb3_policies"  # of any of them
+QUANTILES = "top_quantiles_to_drop_per_net"  # only TQC has this; otherwise its settings are SAC's
+WEIT_POLICIES = "weit_rl.agents.sb3_policies"  # module of WeiTPolicy, for all algorithms
 ALGORITHMS = {
     "SAC": Algorithm(
         "stable_baselines3", "stable_baselines3.sac.policies", lambda s: "target_entropy" in s and QUANTILES not in s
@@ -40,7 +40,7 @@ ALGORITHMS = {
     ),
     "DDPG": Algorithm("stable_baselines3", "stable_baselines3.td3.policies", _is_ddpg),
     "PPO": Algorithm("stable_baselines3", "stable_baselines3.common.policies", lambda s: "clip_range" in s),
-    "A2C": Algorithm(  # TRPO, with these policies too, has cg_damping
+    "A2C": Algorithm(  # TRPO has the same policies, and cg_damping
         "stable_baselines3",
         "stable_baselines3.common.policies",
         lambda s: "gae_lambda" in s and not {"clip_range", "cg_damping"} & set(s),
@@ -51,13 +51,13 @@ SPACES = ("observation_space", "action_space")
 
 
 def zip_at(path: Path) -> Path:
-    """The file that ``agent.save(path)`` wrote: Stable-Baselines3 puts ``.zip`` behind a name without an ending."""
+    """Return the file that ``agent.save(path)`` wrote: Stable-Baselines3 adds ``.zip`` to a name without a suffix."""
     zipped = Path(f"{path}.zip")
     return zipped if not path.is_file() and zipped.is_file() else path
 
 
 def read_settings(path: Path) -> Settings:
-    """The JSON in the zip of an agent, in which nothing is unpickled.
+    """Read the JSON in the zip of an agent; nothing is unpickled.
 
     Raises:
         UserError: if there is no such file, or it is no such zip.
@@ -72,7 +72,7 @@ def read_settings(path: Path) -> Settings:
         return settings | {name: dict(value) for name, value in named.items()}
     except OSError as error:
         raise UserError(f"agent={path}: cannot read ({error.strerror}); give the .zip of an agent") from error
-    except Exception as error:  # no zip, cut short, another zip, other JSON
+    except Exception as error:  # no zip, cut short, another kind of zip, other JSON
         reason = " ".join(f"{type(error).__name__}: {error}".split())
         raise UserError(
             f"agent={path}: not a whole Stable-Baselines3 agent ({reason}); give a file that its save() wrote"
@@ -80,15 +80,15 @@ def read_settings(path: Path) -> Settings:
 
 
 def algorithm_of(settings: Settings, path: Path, asked: str | None) -> str:
-    """The algorithm that saved an agent.
+    """Return the algorithm that saved an agent.
 
     Args:
         settings: of its zip.
         path: for error messages.
-        asked: what it is said to be; None takes what the file says.
+        asked: the algorithm that the user named; None trusts the file.
 
     Raises:
-        UserError: if the file says something else, or nothing and nothing is asked.
+        UserError: if the file contradicts the user, or names none while the user named none.
     """
     if asked is not None and asked not in ALGORITHMS:
         raise UserError(f"algorithm={asked}: unknown, choose one of {', '.join(ALGORITHMS)}, or none: the file says it")
@@ -105,7 +105,7 @@ def algorithm_of(settings: Settings, path: Path, asked: str | None) -> str:
 
 
 def check_sizes(settings: Settings, path: Path, entry: EnvEntry) -> None:
-    """UserError if the agent sees or does something else than the environment, as far as its zip says."""
+    """Raise UserError if the zip shows that observations or actions differ in size from the environment's."""
     for name, size in zip(SPACES, entry.sizes, strict=True):
         shape = settings[name].get("_shape", settings[name].get("shape"))
         if shape != [size]:

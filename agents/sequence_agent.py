@@ -1,4 +1,4 @@
-"""A trained policy network behind Stable-Baselines3's ``predict(observation, state, episode_start)``."""
+"""A trained sequence policy behind Stable-Baselines3's ``predict(observation, state, episode_start)``."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from weit_rl.training.checkpoint import load_network
 
 
 class Memory(NamedTuple):
-    """What an agent remembers of each of n environments, at most ``context`` steps, the oldest first.
+    """The memory of an agent for each of n environments, at most ``context`` steps, the oldest first.
 
     Attributes:
-        observations: ``(n, context, obs)`` float32; of pictures ``(n, context, channels, height, width)``.
+        observations: ``(n, context, obs)`` float32; pictures ``(n, context, channels, height, width)``.
         actions: ``(n, context, act)`` float32.
         returns_to_go: ``(n, context)`` float32, raw reward units.
         time: ``(n,)`` int64, steps of the episode that are done.
@@ -38,28 +38,29 @@ class Memory(NamedTuple):
 
 
 class SequenceAgent:
-    """Acts with a plain policy of any model; use it where Stable-Baselines3 takes a model, as in ``evaluate_policy``.
+    """An agent with a plain policy of any model, for functions that take a model, such as ``evaluate_policy``.
 
-    A policy that is told the return still to be earned must know the rewards, which ``predict`` is not given. In
-    environments wrapped by :meth:`watch` it knows them; elsewhere it takes the return to be earned in equal parts.
+    A policy that is conditioned on the return-to-go needs the rewards, which ``predict`` does not get. In environments
+    wrapped by :meth:`watch` it knows them. Elsewhere it assumes that the return is earned in equal parts.
 
     Args:
         net: the policy; its buffers hold normaliser and target return.
-        box: bounds of the actions of its environments (default None: -1 and 1); :meth:`watch` reads them there.
+        box: bounds of the actions of its environments (default None: -1 and 1); :meth:`watch` sets them.
     """
 
     def __init__(self, net: Any, box: ActionBox | None = None):
         self.net, self.box = net.eval(), box
-        self.rewards: np.ndarray | None = None  # of the last step, where they are known
+        self.rewards: np.ndarray | None = None  # of the last step, if they are known
 
     @classmethod
     def load(cls, path: str | Path, checkpoint: str = "best", env: str | None = None) -> SequenceAgent:
-        """The policy of a run's folder, or of a checkpoint's file; it acts in the units of its environment's actions.
+        """Load the policy of a run's folder, or of a checkpoint file; it acts in its environment's own units.
 
         Args:
             path: the folder or the file.
-            checkpoint: of the folder.
-            env: the environment, where the file names one whose module would be imported: it says that you trust it.
+            checkpoint: name of a checkpoint in the folder.
+            env: the environment, if the file names one whose module would be imported; giving it means that you trust
+                it.
 
         Raises:
             UserError: if there is none, or it is not to be trusted.
@@ -70,12 +71,12 @@ class SequenceAgent:
         return cls(net, entry_of_file(card.get("env"), str(file), env).action_box)
 
     def watch(self, env: VecEnv) -> VecEnv:
-        """The same environments; their rewards, and the bounds of their actions, are known to this agent.
+        """Wrap environments so that this agent knows their rewards and the bounds of their actions.
 
-        Rewards are those of the environments themselves, also where a VecNormalize scales them.
+        The rewards are the environments' own, even if a VecNormalize scales them.
 
         Raises:
-            UserError: for environments that normalise observations, as the policy does, or bounds that are no bounds.
+            UserError: for environments that normalise observations, as the policy does, or without finite bounds.
         """
         if outside := outside_normaliser(env):
             raise UserError(
@@ -97,19 +98,20 @@ class SequenceAgent:
         episode_start: np.ndarray | None = None,
         deterministic: bool = True,
     ) -> tuple[np.ndarray, Memory]:
-        """Actions, and what to pass on with the next observation.
+        """Return actions, and the state to pass on with the next observation.
 
         Args:
             observation: ``(n, obs)``, or ``(obs,)`` of a single environment; pictures alike.
-            state: what the last call returned, of the same rows (default None: all episodes begin).
-            episode_start: ``(n,)`` booleans, where an episode begins (default: none does).
-            deterministic: ignored, its actions always are.
+            state: returned by the last call, of the same rows (default None: all episodes begin).
+            episode_start: ``(n,)`` booleans, True if an episode begins (default: none begins).
+            deterministic: ignored, since actions always are.
 
         Returns:
-            ``(n, act)`` float32 within the bounds (or ``(act,)``), and the memory, which holds them in [-1, 1].
+            ``(n, act)`` float32 within the bounds (or ``(act,)``), and the memory, which holds actions in [-1, 1].
 
         Raises:
-            UserError: for observations of another size or not finite, or a state, rewards or episode starts of others.
+            UserError: for observations of another size or not finite, or a state, rewards or episode starts of other
+                rows.
         """
         rows, single = observed(observation, self.net)
         rewards, self.rewards = self.rewards, None  # of this step alone
@@ -144,7 +146,7 @@ class SequenceAgent:
         return self.net(*inputs)[rows, last].cpu().numpy(), ()
 
     def _times(self, memory: Memory) -> np.ndarray:
-        """``(n, context)`` steps of the episode that the window holds."""
+        """Return the steps of the episode in the window, ``(n, context)``."""
         first = np.maximum(0, memory.time + 1 - self.net.context)
         return first[:, None] + np.arange(self.net.context)
 
@@ -156,7 +158,7 @@ class SequenceAgent:
         return Memory(seen, actions, returns, np.zeros(count, int))
 
     def _later(self, memory: Memory, rewards: np.ndarray | None) -> Memory:
-        """One step on, with room for the newest; a memory that is full forgets its oldest step."""
+        """Return the memory one step later, with a free place for the newest step; a full one drops its oldest step."""
         full = memory.time >= self.net.context - 1
         windows = (memory.observations, memory.actions, memory.returns_to_go)
         seen, acted, returns = (np.where(_like(full, part), np.roll(part, -1, axis=1), part) for part in windows)

@@ -1,7 +1,7 @@
-"""A behaviour policy in files: snapshots, and the state from which a stopped training goes on.
+"""Files of a behaviour policy: snapshots, and the state from which a stopped training continues.
 
-A snapshot holds the policy's tensors only, with a checksum, so reading one runs no code (an SB3 zip holds pickles).
-The newest state of optimisers and replay buffer lies beside them and lets a stopped training go on.
+A snapshot holds the policy's tensors only, with a checksum, so reading one runs no code (an SB3 zip holds pickles). The
+newest state of optimisers and replay buffer is stored beside them, so that a stopped training can continue.
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ SNAPSHOT, TRAINING = "weit_rl snapshot 1", "weit_rl behaviour training 1"
 
 
 def save_snapshot(agent: Any, path: Path) -> None:
-    """Write the policy's tensors and the number of environment steps behind them (atomically, with a checksum)."""
+    """Write the policy's tensors and its number of environment steps (atomically, with a checksum)."""
     write_tensors(path, agent.policy.state_dict(), {"format": SNAPSHOT, "steps": agent.num_timesteps})
 
 
 def load_snapshot(agent: Any, path: Path) -> Any:
-    """Put a snapshot's tensors into an agent made by :func:`make_behaviour`; UserError if it is damaged."""
+    """Load a snapshot into an agent made by :func:`make_behaviour`; raise UserError if it is damaged."""
     with _reading(path, SNAPSHOT) as (tensors, _):
         agent.policy.load_state_dict(tensors)
     return agent
 
 
 def save_training_state(agent: Any, path: Path) -> None:
-    """Write networks, optimisers, replay buffer, counters: all to go on from; the state before this one is kept."""
+    """Write networks, optimisers, replay buffer and counters, and keep the state before this one."""
     tensors: dict[str, torch.Tensor] = {f"policy.{k}": v for k, v in agent.policy.state_dict().items()}
     for name, optimizer in _optimizers(agent).items():
         tensors |= flatten_optimizer(optimizer, name)
@@ -53,12 +53,12 @@ def save_training_state(agent: Any, path: Path) -> None:
 
 
 def load_training_state(agent: Any, path: Path) -> bool:
-    """The inverse of :func:`save_training_state`, from the newest state that is whole; False if there is none.
+    """Load the newest complete state of :func:`save_training_state`; return False if there is none.
 
-    Simulators and generators are not in it: what is drawn from here on has a seed of its own, not the first one again.
+    States of simulators and generators are not stored: random numbers continue with another seed.
 
     Raises:
-        UserError: if all that is there is damaged.
+        UserError: if all stored states are damaged.
     """
     with _explained(path):
         place = newest(path)
@@ -86,7 +86,7 @@ def load_training_state(agent: Any, path: Path) -> bool:
 
 
 _BUFFER = ("observations", "next_observations", "actions", "rewards", "dones", "timeouts")
-_REWARDS = ("mean", "var", "count")  # what scales the rewards of PPO
+_REWARDS = ("mean", "var", "count")  # statistics that scale the rewards of PPO
 
 
 def _optimizers(agent: Any) -> dict[str, torch.optim.Optimizer]:
@@ -98,18 +98,18 @@ def _optimizers(agent: Any) -> dict[str, torch.optim.Optimizer]:
 
 
 def _replay(agent: Any) -> Any:
-    """The replay buffer; None for an algorithm that learns from fresh steps alone."""
+    """Return the replay buffer; None for an algorithm that learns from rollouts only."""
     return getattr(agent, "replay_buffer", None)
 
 
 def _entropy(agent: Any) -> Any:
-    """The learned entropy coefficient; None where it is a fixed number, or there is none."""
+    """Return the learned entropy coefficient; None if it is a constant, or there is none."""
     return getattr(agent, "log_ent_coef", None)
 
 
 @contextmanager
 def _reading(path: Path, kind: str) -> Iterator[tuple[dict[str, torch.Tensor], Card]]:
-    """The tensors and the card of a file; what goes wrong with them becomes one line."""
+    """Yield the tensors and the card of a file; turn errors into one line."""
     with _explained(path):
         tensors, card = read_tensors(path)
         if card.get("format") != kind:

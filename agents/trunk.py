@@ -1,4 +1,4 @@
-"""An actor's layers made from a template bank: what Stable-Baselines3 calls a features extractor."""
+"""An actor's layers made from a template bank: a features extractor in Stable-Baselines3's terms."""
 
 from __future__ import annotations
 
@@ -32,18 +32,18 @@ MODES = ("dense", "scalers")
 
 
 @dataclass(frozen=True)
-class Start:
-    """What an actor's layers begin as.
+class ActorStart:
+    """The start of an actor's layers.
 
     Attributes:
-        bank: path of a bank of ``model=mlp`` (of pictures ``conv`` or ``convnext_policy``), or the environment whose
-            bank ships; None for fresh weights.
-        checkpoint: a network of such a model instead, the folder of the run that trained it or its file.
+        bank: path of a bank of ``model=mlp`` (for pictures ``conv`` or ``convnext_policy``), or the environment whose
+            bank ships; None for untrained weights.
+        checkpoint: a network of such a model instead: the folder of the run that trained it, or its file.
         size: a name of the ladder or ``WIDTHxDEPTH``.
-        mode: ``"dense"``, a plain network of which everything is trained, or ``"scalers"``, where templates are frozen.
-        body: whose observations and actions these are: one of those the bank was pre-trained on, by name, whose
-            embedding, normaliser and head are taken; ``"new"``, another one, which gets fresh ones; ``"auto"``: the one
-            of the bank's with as many observations and actions, a new one if there is none.
+        mode: ``"dense"``, a plain network in which everything is trained, or ``"scalers"``, with frozen templates.
+        body: the body whose observations and actions these are. By its name in the bank, its embedding, normaliser and
+            head are used; ``"new"`` gets untrained ones; ``"auto"`` is the bank's body with equal numbers of
+            observations and actions, or a new one.
     """
 
     bank: str | Path | None = None
@@ -64,15 +64,15 @@ class Start:
 
     @property
     def named(self) -> str:
-        """What it begins as, in the words it was given."""
+        """Return the option that sets the start, for messages."""
         return f"checkpoint={self.checkpoint}" if self.checkpoint is not None else f"bank={self.bank}"
 
     def trunk(self, entering: ActorInput, actions: spaces.Space) -> tuple[Trunk, nn.Linear | None]:
-        """The layers for these spaces, and the bank's action head, if it is one for this body.
+        """Return the layers for these spaces, and the bank's action head, if the bank has one for this body.
 
         Args:
-            entering: what enters the network.
-            actions: of any kind; no bank has a head for a choice, which counts 0 numbers here.
+            entering: the input of the network.
+            actions: of any kind; no bank has a head for choices, which count 0 numbers here.
         """
         size, models = Size.parse(self.size), FAMILIES[entering.pictures]
         shape = entering.shape, math.prod(actions.shape) if isinstance(actions, spaces.Box) else 0
@@ -92,12 +92,12 @@ class Start:
 
 
 class Trunk(BaseFeaturesExtractor):
-    """Observations to the last hidden state of a policy, on which an algorithm puts a head of its own.
+    """A features extractor from observations to the last hidden state of a policy; the algorithm adds a head.
 
     Args:
-        entering: what enters the network, and what stands before it.
+        entering: the input of the network.
         net: a policy without its head, plain or composed.
-        size: of it.
+        size: of the network.
     """
 
     def __init__(self, entering: ActorInput, net: nn.Module, size: Size):
@@ -115,25 +115,25 @@ class Trunk(BaseFeaturesExtractor):
             return getattr(front, name)
 
     def apply(self, fn: Any) -> Trunk:
-        """Leave the network as it is: PPO and A2C draw orthogonal weights by this call, after the networks are made."""
+        """Leave the network unchanged: PPO and A2C call this after it is made, to draw orthogonal weights."""
         if self.front is not None:
             self.front.apply(fn)
         return self
 
     def forward(self, observations: Any) -> Tensor:
-        """``(B, ...)`` observations, of a Dict by name, to ``(B, width)``."""
+        """Map ``(B, ...)`` observations, of a Dict by name, to ``(B, width)``."""
         seen = observations if self.front is None else self.front(observations)
         if self.far:
             seen = seen.clamp(-FAR, FAR)
         if isinstance(self.net, MLP):
             return self.net.features(seen)
         states = seen.unsqueeze(1) * self.scale
-        nothing = states.new_zeros(states.shape[0], 1)  # not len(), which a trace would keep as a number
+        nothing = states.new_zeros(states.shape[0], 1)  # not len(), which a trace would store as a constant
         return self.net(states, states, nothing, nothing, head=False)[:, 0]
 
     @property
     def length(self) -> Tensor:
-        """The usual length of a last hidden state, which a layer norm makes: it grows with the width."""
+        """Return the usual norm of a last hidden state, which layer norm sets; it grows with the width."""
         own = self.net.free if isinstance(self.net, WeiT) else dict(self.net.named_parameters())
         squares = [own[f"norm_out.{name}"].detach().square().sum() for name in ("weight", "bias")]
         return (squares[0] + squares[1]).sqrt()

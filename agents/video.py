@@ -1,4 +1,4 @@
-"""One episode as an mp4."""
+"""A video of one episode, as mp4."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ env.close()
 
 
 def choose_renderer(entry: EnvEntry) -> None:
-    """Set MUJOCO_GL to a renderer that draws the environment; UserError, with one advice, where there is none."""
+    """Set MUJOCO_GL to a renderer that draws the environment; raise UserError, with advice, if there is none."""
     try:
         os.environ["MUJOCO_GL"] = working_renderer("video=true", PROBE, entry.name)
     except UserError:
-        env = entry.states.make()  # only now: a simulator chooses its renderer when it is imported
+        env = entry.states.make()  # after the attempt, since a simulator chooses its renderer on import
         by_mujoco = is_mujoco(env.unwrapped)
         env.close()
         if by_mujoco:
@@ -41,7 +41,7 @@ def choose_renderer(entry: EnvEntry) -> None:
 
 
 def record_video(net: nn.Module, entry: EnvEntry, seed: int, path: Path) -> Film:
-    """Play one episode, write every frame, and return them small.
+    """Play one episode, write every frame, and return small frames.
 
     Args:
         net: a plain sequence policy.
@@ -50,7 +50,7 @@ def record_video(net: nn.Module, entry: EnvEntry, seed: int, path: Path) -> Film
         path: the mp4 to write.
 
     Raises:
-        UserError: saying what to install or set where rendering does not work.
+        UserError: if rendering does not work; it says what to install or set.
     """
     import imageio.v2 as imageio
 

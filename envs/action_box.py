@@ -1,4 +1,4 @@
-"""The bounds of an environment's actions, and the way from [-1, 1], where policies act, into them and back."""
+"""Bounds of an environment's actions, and the conversion between these bounds and [-1, 1], where policies act."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 class ActionBox:
     """Bounds of an environment's own actions.
 
-    Data on disk are in these units; everything inside the program is in [-1, 1]. Three places go from one to the
-    other: ``load_trajectories``, ``write_minari`` and the environment that ``EnvEntry.make`` makes. Where the bounds
-    are -1 and 1, actions pass untouched.
+    Data on disk are in these units; everything inside the program is in [-1, 1]. Three places convert between the two:
+    ``load_trajectories``, ``write_minari`` and the environment that ``EnvEntry.make`` makes. If the bounds are -1 and
+    1, actions pass unchanged.
 
     Attributes:
         low: ``(act,)`` float32.
@@ -29,29 +29,29 @@ class ActionBox:
 
     @classmethod
     def of(cls, space: spaces.Box) -> ActionBox:
-        """The bounds of a flat Gymnasium box."""
+        """Return the bounds of a flat Gymnasium box."""
         return cls(space.low.astype(np.float32), space.high.astype(np.float32))
 
     @property
     def is_unit(self) -> bool:
-        """Whether the bounds are -1 and 1."""
+        """Return True if the bounds are -1 and 1."""
         return bool((self.low == -1).all() and (self.high == 1).all())
 
     @property
     def is_bounded(self) -> bool:
-        """Whether there is a middle to measure from: all bounds are apart, by a number that float32 has."""
-        with np.errstate(over="ignore", invalid="ignore"):  # the ends of float32 are no bounds
+        """Return True if every action has a finite range that is larger than 0 and that float32 can represent."""
+        with np.errstate(over="ignore", invalid="ignore"):  # the limits of float32 do not count as bounds
             return bool(np.isfinite(self.high - self.low).all() and (self.low < self.high).all())
 
     def own(self, actions: np.ndarray) -> np.ndarray:
-        """From [-1, 1] into the bounds, which rounding must not leave."""
+        """Convert actions from [-1, 1] to the bounds, and clip rounding errors."""
         if self.is_unit:
             return actions
         middle, half = self._middle_and_half()
         return np.clip(middle + half * actions, self.low, self.high)
 
     def unit(self, actions: np.ndarray) -> np.ndarray:
-        """From the bounds into [-1, 1]; what lies outside of them stays outside."""
+        """Convert actions from the bounds to [-1, 1]; actions outside the bounds stay outside."""
         if self.is_unit:
             return actions
         middle, half = self._middle_and_half()

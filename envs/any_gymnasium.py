@@ -1,4 +1,4 @@
-"""Any environment that is registered with Gymnasium, as ``gym:ID``; ``gym:MODULE:ID`` imports a module first."""
+"""Any environment that is registered with Gymnasium: ``gym:ID``, or ``gym:MODULE:ID`` to import a module first."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from weit_rl.common.errors import UserError
 from weit_rl.envs.mujoco_warnings import watch_mujoco
-from weit_rl.envs.registry import OPEN, EnvEntry
+from weit_rl.envs.registry import ENV_FAMILIES, EnvEntry
 
 if TYPE_CHECKING:
     import gymnasium
@@ -18,10 +18,10 @@ PREFIX = "gym"
 
 @functools.cache
 def entry_of(name: str) -> EnvEntry:
-    """The entry of ``gym:ID``.
+    """Return the entry of ``gym:ID``.
 
     Raises:
-        UserError: if Gymnasium knows no such id, or its episodes have no longest length.
+        UserError: if Gymnasium does not know the id, or its episodes have no maximum length.
     """
     import gymnasium
 
@@ -30,7 +30,7 @@ def entry_of(name: str) -> EnvEntry:
         if module:
             importlib.import_module(module)
         spec = gymnasium.spec(gym_id)
-    except Exception as error:  # gymnasium.error.Error, and whatever the module raises
+    except Exception as error:  # gymnasium.error.Error, and anything that the module raises
         look = "python -c 'import gymnasium; gymnasium.pprint_registry()' lists the ids"
         raise UserError(f"env {name}: {_line(error)}; {look}") from error
     if spec.max_episode_steps is None:
@@ -45,14 +45,14 @@ def make(gym_id: str, **kwargs: Any) -> gymnasium.Env:
     """Make one environment by its Gymnasium id.
 
     Raises:
-        UserError: when it cannot be made, most often because its simulator is missing.
+        UserError: if it cannot be made, most often because its simulator is missing.
     """
     try:
         import gymnasium
 
         watch_mujoco()
         return gymnasium.make(gym_id, **kwargs)
-    except Exception as error:  # whatever other people's constructors raise
+    except Exception as error:  # constructors of other projects raise anything
         raise UserError(f"env {PREFIX}:{gym_id}: cannot be made ({_line(error)}); install what it needs") from error
 
 
@@ -60,4 +60,4 @@ def _line(error: Exception) -> str:
     return " ".join(str(error).split())[:300] or type(error).__name__
 
 
-OPEN.add(PREFIX, entry_of)
+ENV_FAMILIES.add(PREFIX, entry_of)

@@ -1,4 +1,4 @@
-"""Bodies of other sizes by their names, ``HalfCheetah:limbs=0.75:torso=1.25``."""
+"""Bodies of other sizes by their names, such as ``HalfCheetah:limbs=0.75:torso=1.25``."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from dataclasses import dataclass
 from typing import Any
 
 from weit_rl.common.errors import UserError
-from weit_rl.envs.body_parameters import BODIES, number_of
-from weit_rl.envs.registry import ENVS, OPEN, EnvEntry
+from weit_rl.envs.body_parameters import BODIES, parse_value
+from weit_rl.envs.registry import ENV_FAMILIES, ENVS, EnvEntry
 
 
 @dataclass(frozen=True)
 class Body:
-    """A body: which one, and how it differs.
+    """A body of one environment, described by its differences from the original.
 
     Attributes:
         env: the original's name.
-        values: parameter -> value, without those that are the original's, in the order of the alphabet.
+        values: parameter -> value, only where it differs from the original, in alphabetical order.
     """
 
     env: str
@@ -27,17 +27,17 @@ class Body:
 
     @classmethod
     def of(cls, env: str, values: Mapping[str, Any]) -> Body:
-        """The body of an environment with these values, numbers or texts.
+        """Return the body of an environment with these values, numbers or texts.
 
         Raises:
-            UserError: for a parameter that it does not have, or a value out of range.
+            UserError: for a parameter that the environment does not have, or a value out of range.
         """
-        numbers = {parameter: number_of(env, parameter, values[parameter]) for parameter in sorted(values)}
+        numbers = {parameter: parse_value(env, parameter, values[parameter]) for parameter in sorted(values)}
         return cls(env, {name: n for name, n in numbers.items() if n != BODIES[env][name].default})
 
     @classmethod
     def parse(cls, name: str) -> Body:
-        """The body of a name such as ``HalfCheetah:torso=1.25``, in any order; UserError if there is none."""
+        """Parse a name such as ``HalfCheetah:torso=1.25``, parameters in any order; raise UserError if it is wrong."""
         env, *words = name.split(":")
         values: dict[str, str] = {}
         for word in words:
@@ -49,33 +49,33 @@ class Body:
 
     @classmethod
     def of_id(cls, gym_id: str) -> Body:
-        """The body of an id that :attr:`gym_id` gave."""
+        """Return the body of an id made by :attr:`gym_id`."""
         return cls.parse(re.sub(r"-([a-z]+)([\d.]+)", r":\1=\2", gym_id.removesuffix("-v5")))
 
     @property
     def name(self) -> str:
-        """The one name of this body; the original's own where nothing differs."""
+        """Return the unique name of this body; it is the original's name if nothing differs."""
         return ":".join([self.env, *(f"{parameter}={value:g}" for parameter, value in self.values.items())])
 
     @property
     def gym_id(self) -> str:
-        """The name in the letters that Gymnasium allows."""
+        """Return the name in the characters that Gymnasium allows in an id."""
         return f"{self.name.replace(':', '-').replace('=', '')}-v5"
 
     def value(self, parameter: str) -> float:
-        """Of a parameter, the original's where it does not differ."""
+        """Return the value of a parameter, the original's if it does not differ."""
         return self.values.get(parameter, BODIES[self.env][parameter].default)
 
 
 def with_body(env: str, given: Mapping[str, float | None]) -> str:
-    """The name of an environment with the body that options describe.
+    """Add a body that options describe to the name of an environment.
 
     Args:
-        env: environment by name, which may describe a body itself.
-        given: parameter -> value; None is not given.
+        env: name of an environment, which may describe a body itself.
+        given: parameter -> value; None means that the option is not given.
 
     Raises:
-        UserError: for an environment without other bodies, or what is no body of it.
+        UserError: if the environment has no other bodies, or has no such body.
     """
     values = {parameter: value for parameter, value in given.items() if value is not None}
     if env.partition(":")[0] in BODIES:
@@ -88,7 +88,7 @@ def with_body(env: str, given: Mapping[str, float | None]) -> str:
 
 @functools.cache
 def entry_of(name: str) -> EnvEntry:
-    """The entry of a body by its name: the original's own where nothing differs."""
+    """Return the entry of a body by its name; it is the original's entry if nothing differs."""
     body = Body.parse(name)
     original = ENVS.get(body.env)
     if not body.values:
@@ -97,4 +97,4 @@ def entry_of(name: str) -> EnvEntry:
 
 
 for _env in BODIES:
-    OPEN.add(_env, entry_of)
+    ENV_FAMILIES.add(_env, entry_of)

@@ -1,4 +1,4 @@
-"""Other bodies out of Gymnasium's own, by MuJoCo's model editing: lengths, and how many parts there are."""
+"""Other bodies made from Gymnasium's own by MuJoCo's model editing: lengths, and numbers of parts."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ import numpy as np
 from weit_rl.envs.bodies import Body
 from weit_rl.envs.body_heights import ROOT, stance
 
-SPINE_RANGE = 0.5  # rad to either side; everything else about a joint of the spine is the rear hip's
+SPINE_RANGE = 0.5  # rad to either side; a joint of the spine copies the rear hip in everything else
 
 
 def build(asset: str, body: Body) -> tuple[Any, float]:
-    """The compiled model of a body.
+    """Compile the model of a body.
 
-    Lengths along a part change, thicknesses do not; masses follow from the geometry as the file says, joints and
-    motors keep their numbers. The body starts as high above the floor as the original.
+    Lengths along a part change, thicknesses do not. Masses follow from the geometry; joints and motors keep their
+    numbers. The lowest point of the body starts as high above the floor as the original's.
 
     Args:
         asset: the original's XML file.
-        body: how it differs.
+        body: the body to build.
 
     Returns:
-        An ``mjModel``, and how high its root stands, times the original's.
+        An ``mjModel``, and the height of its root as a multiple of the original's.
     """
     import mujoco
 
@@ -42,7 +42,7 @@ def build(asset: str, body: Body) -> tuple[Any, float]:
 
 
 def _scale(body: Any, own: float, limbs: float) -> None:
-    """Stretch a body and what hangs on it; what is fixed to the torso, without a joint, belongs to the torso."""
+    """Stretch a body and its children; a child without a joint is fixed to the torso and belongs to it."""
     for geom in body.geoms:
         geom.pos, geom.fromto = geom.pos * own, geom.fromto * own
         sphere = geom.type.name == "mjGEOM_SPHERE"
@@ -55,7 +55,7 @@ def _scale(body: Any, own: float, limbs: float) -> None:
 
 
 def _links(spec: Any, number: int) -> None:
-    """A chain of so many links behind the second, all of them copies of the third."""
+    """Make a chain of ``number`` links: after the second, all links are copies of the third."""
     link, last = spec.body("back"), spec.body("mid")
     for i in range(3, number + 1):
         last = last.add_frame().attach_body(link, "", f"_{i}")
@@ -63,7 +63,7 @@ def _links(spec: Any, number: int) -> None:
 
 
 def _legs(spec: Any, number: int) -> None:
-    """Copies of the first leg, which stands at 45 degrees, in mirror symmetry about the way forward."""
+    """Place copies of the first leg, which stands at 45 degrees, in mirror symmetry about the forward axis."""
     originals = list(spec.body(ROOT).bodies)
     for i in range(number):
         half = (math.pi * (2 * i + 1) / number - math.pi / 4) / 2
@@ -74,10 +74,10 @@ def _legs(spec: Any, number: int) -> None:
 
 
 def _segments(spec: Any, number: int) -> None:
-    """Cut the trunk: the root keeps the front, the others follow it, and the hind leg hangs on the last one."""
+    """Cut the trunk into segments: the root is the front segment, and the hind leg hangs on the last one."""
     trunk, leg, last = spec.geom(ROOT), spec.body("bthigh"), spec.body(ROOT)
     length = (trunk.fromto[3] - trunk.fromto[0]) / number
-    start = trunk.fromto[3] - length  # where the next one begins, seen from the one before it
+    start = trunk.fromto[3] - length  # begin of the next segment, in the frame of the one before it
     trunk.fromto = [start, 0, 0, *trunk.fromto[3:]]
     for i in range(2, number + 1):
         last = last.add_body(name=f"{ROOT}_{i}", pos=[start, 0, 0])
@@ -89,7 +89,7 @@ def _segments(spec: Any, number: int) -> None:
 
 
 def _spine(spec: Any, body: Any, name: str) -> None:
-    """A hinge with a motor, as strong and as stiff as the rear hip."""
+    """Add a hinge with a motor, as strong and as stiff as the rear hip."""
     hip, motor = spec.joint("bthigh"), spec.actuator("bthigh")
     limits = [-SPINE_RANGE, SPINE_RANGE]
     body.add_joint(name=name, axis=hip.axis, range=limits, stiffness=hip.stiffness, damping=hip.damping)
@@ -102,14 +102,14 @@ EDITS = {"links": _links, "legs": _legs, "segments": _segments}
 def _raise(root: Any, by: float) -> None:
     root.pos = np.add(root.pos, [0, 0, by])
     for joint in root.joints:
-        if joint.ref:  # a slide whose position is the height itself
+        if joint.ref:  # a slide joint whose position is the height itself
             joint.ref += by
 
 
 def _compiled(spec: Any) -> Any:
     import mujoco
 
-    total = spec.compiler.settotalmass  # a compiled model can be given it without the warning that it is deprecated
+    total = spec.compiler.settotalmass  # set after compiling, since the compiler warns that the option is deprecated
     spec.compiler.settotalmass = -1
     model = spec.compile()
     if total > 0:

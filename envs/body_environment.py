@@ -1,4 +1,4 @@
-"""Gymnasium's own environments with other bodies, as long as these can stand."""
+"""Gymnasium's own environments with other bodies, refused if a body cannot stand."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from weit_rl.envs.registry import ENVS
 if TYPE_CHECKING:
     import gymnasium
 
-SETTLE = {  # steps without actions that no episode may end in; a body on one or two feet begins to fall then
+SETTLE = {  # steps without actions in which no episode may end; later a body on one or two feet falls anyway
     "HalfCheetah": 60,
     "Hopper": 30,
     "Walker2d": 30,
@@ -32,10 +32,10 @@ SETTLE = {  # steps without actions that no episode may end in; a body on one or
 
 
 def make(gym_id: str, **kwargs: Any) -> gymnasium.Env:
-    """Make the environment of a body by its id, ``HalfCheetah-limbs0.75-v5``.
+    """Make the environment of a body by its id, such as ``HalfCheetah-limbs0.75-v5``.
 
     Raises:
-        UserError: when the simulator is missing, or the body cannot stand.
+        UserError: if the simulator is missing, or the body cannot stand.
     """
     gymnasium_mujoco.load_simulator(gym_id)
     import gymnasium
@@ -49,7 +49,7 @@ def make(gym_id: str, **kwargs: Any) -> gymnasium.Env:
 
 
 def body_env(name: str, **kwargs: Any) -> gymnasium.Env:
-    """Gymnasium's environment of the original, with another model; heights of its rules grow with the body."""
+    """Make Gymnasium's environment of the original with another model; its height limits grow with the body."""
     import mujoco
 
     original, built, rules = _parts(name)
@@ -62,14 +62,15 @@ def body_env(name: str, **kwargs: Any) -> gymnasium.Env:
             return model, mujoco.MjData(model)
 
         def __reduce__(self) -> tuple[Any, ...]:
-            return functools.partial(body_env, name, **kwargs), ()  # made anew, as Gymnasium's own are
+            # Unpickled by making it again, as Gymnasium's own environments are.
+            return functools.partial(body_env, name, **kwargs), ()
 
     return BodyEnv(**{**rules, **kwargs})
 
 
 @functools.cache
 def _parts(name: str) -> tuple[Any, Any, dict[str, Any]]:
-    """The original's class, the model of the body and the arguments that follow from its height."""
+    """Return the original's class, the model of the body, and the constructor arguments that depend on its height."""
     import gymnasium
 
     body = Body.parse(name)
@@ -82,15 +83,15 @@ def _parts(name: str) -> tuple[Any, Any, dict[str, Any]]:
 
 
 def check_stands(body: Body) -> None:
-    """Look whether limbs reach below the torso, and what happens without actions.
+    """Check that the limbs reach below the torso, and that the body survives some steps without actions.
 
     Raises:
-        UserError: if they do not, the simulation breaks, or the episode ends.
+        UserError: if they do not, the simulation is unstable, or the episode ends.
     """
     env: Any = body_env(body.name)
     env.reset(seed=0)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # what MuJoCo says of an unstable one is said below
+        warnings.simplefilter("ignore")  # an unstable simulation is reported below
         ended = any(env.step(np.zeros(env.model.nu))[2] for _ in range(SETTLE[body.env]))
     reasons = {
         "its limbs do not reach below its torso": not lifts_torso(env.model),

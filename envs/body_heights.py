@@ -1,4 +1,4 @@
-"""How high the parts of a body are above the floor."""
+"""Heights of the parts of a body above the floor."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ from typing import Any
 
 import numpy as np
 
-ROOT = "torso"  # what all the bodies call their first part
+ROOT = "torso"  # name of the first part in all bodies
 
 
 def stance(model: Any) -> tuple[float, float]:
-    """Heights of the root and of the lowest point, m, in the first pose with all joints inside their limits."""
+    """Return the heights of the root and of the lowest point, m, in the first pose with all joints within limits."""
     data = _posed(model)
     return float(data.body(ROOT).xpos[2]), lowest(model, data)
 
 
 def lifts_torso(model: Any) -> bool:
-    """Whether limbs reach below the torso in the first pose, or with all joints at one of their ends."""
+    """Return True if limbs reach below the torso in the first pose, or with all joints at one of their limits."""
     torso = model.body_weldid[model.geom_bodyid] == model.body(ROOT).id
     limbs = (model.geom_bodyid > 0) & ~torso
     heights = [_bottoms(model, _posed(model, end)) for end in (None, 0, 1)]
@@ -24,7 +24,7 @@ def lifts_torso(model: Any) -> bool:
 
 
 def lowest(model: Any, data: Any) -> float:
-    """Height of the lowest point of a body of spheres and capsules, m."""
+    """Return the height of the lowest point of a body of spheres and capsules, m."""
     return float(_bottoms(model, data)[model.geom_bodyid > 0].min())
 
 

@@ -1,4 +1,4 @@
-"""In what the bodies of Gymnasium's environments may differ: parameter by parameter, with ranges."""
+"""Parameters in which the bodies of Gymnasium's environments may differ, with their ranges."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from weit_rl.common.registry import unknown
 
 @dataclass(frozen=True)
 class Parameter:
-    """One thing in which a body may differ from the original.
+    """One property in which a body may differ from the original.
 
     Attributes:
-        about: what it is.
-        default: the original's; an integer where only whole numbers make sense.
+        about: a description.
+        default: the original's value; an integer if only whole numbers make sense.
         least: smallest value.
         most: largest value.
     """
@@ -27,7 +27,7 @@ class Parameter:
 
     @property
     def wanted(self) -> str:
-        """What a value must be."""
+        """Describe the allowed values."""
         kind = "whole number" if isinstance(self.default, int) else "number"
         return f"a {kind} from {self.least:g} to {self.most:g}"
 
@@ -57,14 +57,14 @@ BODIES: dict[str, dict[str, Parameter]] = {
         "links": Parameter("links, a motor between every two", 3, 2, 12),
     },
 }
-DECIMALS = 4  # of a length that are kept, so that a name says all there is
+DECIMALS = 4  # kept in a length, so that a name describes the body exactly
 
 
-def number_of(env: str, parameter: str, value: Any) -> float:
-    """A parameter of an environment's body as a number, given one or a text.
+def parse_value(env: str, parameter: str, value: Any) -> float:
+    """Convert a parameter of an environment's body, a number or a text, to a number.
 
     Raises:
-        UserError: for a parameter that it does not have, or a value out of range.
+        UserError: for a parameter that the environment does not have, or a value out of range.
     """
     known = BODIES[env]
     if parameter not in known:

@@ -1,7 +1,8 @@
 """Small pictures of a MuJoCo simulation, drawn as fast as a software renderer can.
 
-Shadows, multisampling and the many faces of round bodies are what it spends its time on: 64 x 64 pixels of HalfCheetah
-come 17 times a second with MuJoCo's own settings, and some thousand times with these, alike but for shadow and sky.
+Such a renderer spends most of its time on shadows, multisampling and the faces of round bodies. It draws HalfCheetah in
+64 x 64 pixels 17 times per second with MuJoCo's settings, and over a thousand times with the settings here. The
+pictures differ only in shadow and sky.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from weit_rl.common.errors import UserError
-from weit_rl.envs.floor import follow, place
+from weit_rl.envs.floor import move_floors, viewpoint
 from weit_rl.envs.rendering import load_triton_first, working_renderer
 
 PROBE = """
@@ -27,21 +28,21 @@ context = importlib.import_module("mujoco." + os.environ["MUJOCO_GL"]).GLContext
 context.make_current()
 mujoco.MjrContext(mujoco.MjModel.from_xml_string("<mujoco/>"), 50)
 """
-FACES = {"numslices": 8, "numstacks": 4, "numquads": 1}  # of a round body and of a plane; MuJoCo's own: 28, 16, 4
+FACES = {"numslices": 8, "numstacks": 4, "numquads": 1}  # of round bodies and planes; MuJoCo's defaults: 28, 16, 4
 LEFT_OUT = ("SHADOW", "REFLECTION", "SKYBOX", "HAZE", "FOG")
-TRACK = "track"  # the camera that follows the body, in Gymnasium's models
+TRACK = "track"  # name of the camera that follows the body in Gymnasium's models
 MAX_GEOMS = 2000
 
 
 @functools.cache
 def renderer() -> str:
-    """The value of MUJOCO_GL that works here, which is set from now on; UserError if there is none."""
+    """Find the value of MUJOCO_GL that works here, and set it; raise UserError if there is none."""
     os.environ["MUJOCO_GL"] = working_renderer("pixels", PROBE)
     return os.environ["MUJOCO_GL"]
 
 
 class Camera:
-    """Draws any simulation of one model; all environments of a kind share one.
+    """A camera for all simulations of one model; all environments of a kind share it.
 
     Args:
         env: an environment with a MuJoCo ``model`` and ``data``.
@@ -52,7 +53,7 @@ class Camera:
         import mujoco
 
         load_triton_first()
-        model = copy.deepcopy(env.model)  # what is changed here is not the environment's own
+        model = copy.deepcopy(env.model)  # the environment's own model stays as it is
         model.vis.quality.shadowsize = model.vis.quality.offsamples = 0
         model.vis.global_.offwidth = model.vis.global_.offheight = edge
         for name, number in FACES.items():
@@ -70,36 +71,36 @@ class Camera:
         self.pixels = np.empty((edge, edge, 3), np.uint8)
 
     def picture(self, env: Any) -> np.ndarray:
-        """``(3, edge, edge)`` uint8 of an environment as it is now."""
+        """Draw an environment as it is now, ``(3, edge, edge)`` uint8."""
         import mujoco
 
-        self.screen.make_current()  # a video may be drawn in between
+        self.screen.make_current()  # recording a video may have made another context current
         everything = mujoco.mjtCatBit.mjCAT_ALL.value
         mujoco.mjv_updateScene(env.model, env.data, self.option, None, self.view, everything, self.scene)
-        follow(self.scene, env.model, self.home)
+        move_floors(self.scene, env.model, self.home)
         mujoco.mjr_render(self.frame, self.scene, self.context)
         mujoco.mjr_readPixels(self.pixels, None, self.frame, self.context)
         return np.ascontiguousarray(self.pixels[::-1].transpose(2, 0, 1))
 
     def _home(self, model: Any) -> np.ndarray:
-        """``(3,)``: where the camera is while the body is where the model puts it."""
+        """Return the position of the camera while the body is at its initial place, ``(3,)``."""
         import mujoco
 
         data = mujoco.MjData(model)
         mujoco.mj_forward(model, data)
         everything = mujoco.mjtCatBit.mjCAT_ALL.value
         mujoco.mjv_updateScene(model, data, self.option, None, self.view, everything, self.scene)
-        return place(self.scene)
+        return viewpoint(self.scene)
 
 
 _CAMERAS: dict[tuple[int, str, int], Camera] = {}
 
 
 def camera_of(name: str, env: Any, edge: int) -> Camera:
-    """The one camera of this process for all environments of a name; a forked process cannot draw with its parent's.
+    """Return this process's camera for all environments of a name; a forked process cannot draw with its parent's.
 
     Raises:
-        UserError: where nothing can render, or something else than MuJoCo simulates.
+        UserError: if no renderer works, or the simulator is not MuJoCo.
     """
     key = (os.getpid(), name, edge)
     if key not in _CAMERAS:
@@ -117,13 +118,13 @@ def is_mujoco(env: Any) -> bool:
 
 
 def check_drawable(name: str, env: Any) -> None:
-    """UserError where something else than MuJoCo simulates."""
+    """Raise UserError if the simulator of an environment is not MuJoCo."""
     if not is_mujoco(env):
         raise UserError(f"env {name}: pictures are drawn by MuJoCo, which does not simulate this; leave pixels out")
 
 
 def _check_process(name: str) -> None:
-    """UserError in a forked process whose parent has drawn: without the driver's threads it would wait for ever."""
+    """Raise UserError in a forked process whose parent has drawn: without the driver's threads it would hang."""
     if renderer() != "osmesa" and any(process != os.getpid() for process, *_ in _CAMERAS):
         raise UserError(
             f"env {name}: a process that is forked from one that has drawn pictures cannot draw with {renderer()}; "
@@ -132,14 +133,14 @@ def _check_process(name: str) -> None:
 
 
 def _free(screen: Any) -> None:
-    """At the end of Python others may have shut the display already, and a context that outlives it would complain."""
+    """Free a context at the end of Python, and ignore errors, since the display may be closed already."""
     with contextlib.suppress(Exception):
         screen.free()
     screen._context = None
 
 
 def _view(env: Any) -> Any:
-    """The camera that follows the body, else the model's first, else the free one as the environment sets it."""
+    """Return the camera that follows the body, else the model's first, else a free one set as the environment does."""
     import mujoco
 
     view, model = mujoco.MjvCamera(), env.model

@@ -1,4 +1,4 @@
-"""The environments that a config names: by ``env``, ``body`` and ``pixels``, one of them or several."""
+"""The environments that a config names by ``env``, ``body`` and ``pixels``, one or several."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from weit_rl.envs.pixels import split_pixels, with_pixels
 
 
 def name_env(cfg: Any) -> None:
-    """Let ``cfg.env`` say what ``cfg.body`` and ``cfg.pixels`` do: from here on these are parts of a name."""
+    """Write the options ``cfg.body`` and ``cfg.pixels`` into the name in ``cfg.env``, and reset them."""
     if isinstance(cfg.env, str):
         env, edge = split_pixels(cfg.env)
         cfg.env = with_pixels(with_body(env, cfg.body), cfg.pixels or edge or False)
     elif any(value is not None for value in cfg.body.values()):
         raise UserError(
-            f"env={list(cfg.env)}: body.* is of a single one; write names such as Hopper:torso=1.25 instead"
+            f"env={list(cfg.env)}: body.* needs a single environment; write names such as Hopper:torso=1.25 instead"
         )
     else:
         cfg.env = [with_pixels(split_pixels(env)[0], cfg.pixels or split_pixels(env)[1] or False) for env in cfg.env]
@@ -26,7 +26,7 @@ def name_env(cfg: Any) -> None:
 
 
 def bodies(cfg: Any) -> list[Any]:
-    """The config of each body: of several, each has its own data, or the same level."""
+    """Return the config of each body; several bodies have a data set each, or share a level."""
     if isinstance(cfg.env, str):
         return [cfg]
     from omegaconf import OmegaConf

@@ -1,4 +1,4 @@
-"""Simulations that fail inside an episode: which errors say so, and how many such episodes a result may hold."""
+"""Failed simulations: the errors that show one, and the largest share of failed episodes in a result."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import numpy as np
 from weit_rl.common.errors import UserError
 
 ADVICE = "repair the environment, or use another one"
-# What an error in somebody's code, a missing library or a full disk raises. All other exceptions are the simulator's:
+# Exceptions of wrong code, missing libraries or a full disk. All other exceptions come from the simulator:
 # ArithmeticError, ValueError (numpy.linalg.LinAlgError, "math domain error"), RuntimeError (dm_control's PhysicsError),
 # and classes that a simulator defines, such as mujoco.FatalError.
-MISTAKES = (
+PROGRAM_ERRORS = (
     *(AssertionError, AttributeError, BufferError, EOFError, ImportError, LookupError, MemoryError, NameError),
     *(NotImplementedError, OSError, RecursionError, StopIteration, SyntaxError, TypeError, Warning),
 )
@@ -22,14 +22,14 @@ class BadAction(UserError, ValueError):
     """An action that an environment cannot take: of another shape, or not finite."""
 
 
-def is_mistake(error: Exception) -> bool:
-    """Return True for an error of a program or its caller, which is raised as it is; False for a failed simulation."""
+def is_program_error(error: Exception) -> bool:
+    """Return True for an error of a program or its caller, which is raised unchanged; False for a failed simulation."""
     from gymnasium.error import Error
 
-    return isinstance(error, (*MISTAKES, UserError, Error))
+    return isinstance(error, (*PROGRAM_ERRORS, UserError, Error))
 
 
-def reason_of(error: Exception) -> str:
+def one_line(error: Exception) -> str:
     """Describe an error in one line of at most 200 characters."""
     return " ".join(f"{type(error).__name__}: {error}".split())[:200]
 
@@ -46,7 +46,7 @@ def one_number(reward: Any, name: str) -> float:
 
 
 def check_few(name: str, failed: int, episodes: int, advice: str = ADVICE) -> None:
-    """UserError where the simulation failed in most episodes: what they earned measures nothing."""
+    """Raise UserError if the simulation failed in most episodes, since their returns then measure nothing."""
     if 2 * failed > episodes:
         raise UserError(
             f"env {name}: the simulation failed in {failed} of {episodes} episodes, so what they earned measures "

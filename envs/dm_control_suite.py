@@ -1,4 +1,4 @@
-"""The tasks of the DeepMind control suite, as ``dmc/DOMAIN-TASK``; observations in the order dm_control gives them."""
+"""The tasks of the DeepMind control suite as ``dmc/DOMAIN-TASK``, with observations in dm_control's order."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from weit_rl.envs.registry import ENVS, EnvEntry
 if TYPE_CHECKING:
     import gymnasium
 
-TASKS = {  # dm_control.suite.ALL_TASKS, which to ask would import the simulator
+TASKS = {  # a copy of dm_control.suite.ALL_TASKS, since reading that imports the simulator
     "acrobot": "swingup swingup_sparse",
     "ball_in_cup": "catch",
     "cartpole": "balance balance_sparse swingup swingup_sparse two_poles three_poles",
@@ -39,7 +39,7 @@ def make(gym_id: str, **kwargs: Any) -> gymnasium.Env:
     """Make the task ``dmc/DOMAIN-TASK``.
 
     Raises:
-        UserError: when dm_control is missing or does not import.
+        UserError: if dm_control is missing or does not import.
     """
     load_suite(gym_id)
     import gymnasium
@@ -52,7 +52,7 @@ def make(gym_id: str, **kwargs: Any) -> gymnasium.Env:
 
 
 def suite_env(**kwargs: Any) -> gymnasium.Env:
-    """A task as a ``gymnasium.Env``, which is imported only here."""
+    """Make a task as a ``gymnasium.Env``; its class is imported only here."""
     from weit_rl.envs.wrappers.suite_env import SuiteEnv
 
     return SuiteEnv(**kwargs)

@@ -1,4 +1,4 @@
-"""The spaces a policy here can have: flat float32 observations, and one bounded vector of numbers as the action."""
+"""Checks and flattening of spaces: flat float32 observations, and one bounded vector of numbers as the action."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ def parts(node: Any, name: str = "") -> Iterator[tuple[str, Any]]:
     A Dict is walked by its sorted keys, as Gymnasium flattens it; a Tuple in its order.
 
     Args:
-        node: a box or an array; or a mapping or tuple of such, nested as deep as it may be.
+        node: a box or an array; or a mapping or tuple of them, nested to any depth.
         name: of the node itself (default: none).
 
     Yields:
-        Name, ``"goal/position"`` of nested ones, and box or array of each part.
+        The name of each part, ``"goal/position"`` for nested ones, and its box or array.
     """
     if isinstance(node, Mapping):
         inner = [(str(key), node[key]) for key in sorted(node, key=str)]
@@ -39,10 +39,10 @@ def parts(node: Any, name: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def check_spaces(env: gymnasium.Env, name: str) -> ActionBox:
-    """The bounds of the environment's actions.
+    """Check the spaces of an environment, and return the bounds of its actions.
 
     Raises:
-        UserError: if observations are no box of numbers, nor a Dict of such, or actions no flat, bounded one of real
+        UserError: if observations are no Box of numbers nor a Dict of them, or actions no flat, bounded Box of real
             numbers.
     """
     for kind, space in {"observations": env.observation_space, "actions": env.action_space}.items():
@@ -65,17 +65,17 @@ def check_spaces(env: gymnasium.Env, name: str) -> ActionBox:
 
 
 def flat_box(space: Space) -> Box:
-    """The float32 vector that observations of a space, a box of any shape or a Dict of them, are seen as."""
+    """Return the space of flattened float32 observations, for a Box of any shape or a Dict of them."""
     from gymnasium import spaces
 
     boxes: list[Any] = [box for _, box in parts(space)]
-    # Gymnasium's own DtypeObservation warns about the precision of infinite bounds on every environment.
+    # Not Gymnasium's DtypeObservation: it warns about the precision of infinite bounds for every environment.
     low, high = (np.concatenate([getattr(b, end).astype(np.float32).ravel() for b in boxes]) for end in ("low", "high"))
     return spaces.Box(low, high, dtype=np.float32)
 
 
 def flattened(observation: Any) -> np.ndarray:
-    """One observation as a float32 vector of its own: an environment may write over what it gave."""
+    """Copy one observation to a float32 vector, since an environment may overwrite the array that it returned."""
     if isinstance(observation, Mapping | tuple):
         return np.concatenate([np.asarray(part, np.float32).ravel() for _, part in parts(observation)])
     return np.array(observation, np.float32).ravel()

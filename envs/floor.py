@@ -1,4 +1,4 @@
-"""Floors that are drawn wherever the body is, as they are in the simulation."""
+"""Floors that are drawn wherever the body is, as they are simulated."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ PLANE = 0  # MuJoCo's mjGEOM_PLANE
 
 @contextmanager
 def endless_floor(env: Any) -> Iterator[None]:
-    """Inside, MuJoCo's floors are drawn without an end, as the simulation has them: a fast body soon runs off others.
+    """Draw MuJoCo's floors without an end inside this context, since a fast body soon leaves a finite one.
 
-    Outside they are what they were: a policy that sees pictures was trained with them.
+    Outside it, floors stay as they are: a policy that sees pictures was trained with them.
     """
     model: Any = getattr(env.unwrapped, "model", None)
     if not hasattr(model, "geom_type"):
@@ -25,7 +25,7 @@ def endless_floor(env: Any) -> Iterator[None]:
     for floor in np.flatnonzero(model.geom_type == PLANE):
         material, half = model.geom_matid[floor], model.geom_size[floor, :2]
         if (half > 0).all() and material >= 0 and not model.mat_texuniform[material]:
-            model.mat_texrepeat[material] /= 2 * half  # of a floor without an end, it is for a metre
+            model.mat_texrepeat[material] /= 2 * half  # an endless floor counts repeats per metre
         half[:] = 0
     try:
         yield
@@ -33,31 +33,31 @@ def endless_floor(env: Any) -> Iterator[None]:
         model.geom_size[:], model.mat_texrepeat[:] = size, repeats
 
 
-def place(scene: Any) -> np.ndarray:
-    """``(3,)``: where a scene is looked at from."""
+def viewpoint(scene: Any) -> np.ndarray:
+    """Return the position from which a scene is seen, ``(3,)``."""
     return np.mean([camera.pos for camera in scene.camera], axis=0)
 
 
-def follow(scene: Any, model: Any, home: np.ndarray) -> None:
+def move_floors(scene: Any, model: Any, home: np.ndarray) -> None:
     """Move the floors of a scene along with the camera, by whole periods of their pattern.
 
-    A fast body soon runs off what is drawn of a floor, and then its height is not to be seen. A floor that MuJoCo draws
-    without an end would do as well, but takes the software renderer ten times as long.
+    A fast body soon leaves the drawn part of a floor, and then its height cannot be seen. A floor without an end would
+    do as well, but takes the software renderer ten times as long.
 
     Args:
-        scene: that is going to be drawn.
+        scene: the scene to draw.
         model: of the simulation.
-        home: where the camera was when the floors were where they belong.
+        home: position of the camera while the floors are in place.
     """
-    moved = place(scene) - home
+    moved = viewpoint(scene) - home
     for shown in scene.geoms[: scene.ngeom]:
         if shown.type == PLANE and (shown.size[:2] > 0).all():
-            periods, axes = pattern(model, shown.objid), shown.mat[:, :2].T
+            periods, axes = pattern_period(model, shown.objid), shown.mat[:, :2].T
             shown.pos += (np.round(axes @ moved / periods) * periods) @ axes
 
 
-def pattern(model: Any, floor: int) -> np.ndarray:
-    """``(2,)``: after how many metres the pattern of a floor comes again along its axes; 1 where it has none."""
+def pattern_period(model: Any, floor: int) -> np.ndarray:
+    """Return the period of a floor's pattern along its two axes, m, ``(2,)``; 1 without a pattern."""
     material = model.geom_matid[floor]
     if material < 0:
         return np.ones(2)

@@ -30,10 +30,10 @@ EPISODE_STEPS = {
 
 
 def make(gym_id: str, **kwargs: Any) -> gymnasium.Env:
-    """Make one environment by its Gymnasium id; pictures follow the body where the model has a camera that does.
+    """Make one environment by its Gymnasium id; pictures follow the body if the model has such a camera.
 
     Raises:
-        UserError: when the simulator is missing.
+        UserError: if the simulator is missing.
     """
     load_simulator(gym_id)
     import gymnasium
@@ -42,22 +42,22 @@ def make(gym_id: str, **kwargs: Any) -> gymnasium.Env:
     env = gymnasium.make(gym_id, **kwargs)
     if "render_mode" in kwargs:
         body: Any = env.unwrapped
-        if not kwargs.keys() & {"camera_id", "camera_name"}:  # left alone, Gymnasium looks from where it stands
+        if not kwargs.keys() & {"camera_id", "camera_name"}:  # by default, Gymnasium's camera stands still
             track = mujoco.mj_name2id(body.model, mujoco.mjtObj.mjOBJ_CAMERA, "track")
-            body.mujoco_renderer.camera_id = track  # -1, the free camera, where there is none
+            body.mujoco_renderer.camera_id = track  # -1, the free camera, if there is none
         quality = body.model.vis.quality
         quality.shadowsize = quality.offsamples = 0  # software rendering spends most of its time on these
     return env
 
 
 def load_simulator(gym_id: str) -> None:
-    """Import the simulator and hear its warnings; UserError when it, or the renderer that was asked for, is missing."""
+    """Import the simulator and receive its warnings; raise UserError if it or the requested renderer is missing."""
     try:
         importlib.import_module("gymnasium")
         importlib.import_module("mujoco")
     except ImportError as error:
         raise UserError(f"env {gym_id}: {error.name} is missing; pip install 'gymnasium[mujoco]' 'mujoco<4'") from error
-    except (AttributeError, RuntimeError) as error:  # how PyOpenGL and MuJoCo say that it is not there
+    except (AttributeError, RuntimeError) as error:  # raised by PyOpenGL and MuJoCo for a missing renderer
         asked = f"MUJOCO_GL={os.environ.get('MUJOCO_GL')}"
         raise UserError(f"env {gym_id}: {asked} does not work here; unset it, or {LIBRARIES}") from error
     watch_mujoco()

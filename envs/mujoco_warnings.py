@@ -1,4 +1,4 @@
-"""What MuJoCo says while it simulates: to Python's warnings instead of a file in the working directory."""
+"""MuJoCo's warnings, passed to Python's warnings instead of a file in the working directory."""
 
 from __future__ import annotations
 
@@ -7,30 +7,30 @@ import warnings
 
 from weit_rl.common.output import complain
 
-unstable = 0  # how often it has said that a simulation is
+unstable = 0  # number of warnings of an unstable simulation so far
 
 
 def watch_mujoco() -> None:
-    """Hear MuJoCo's warnings from now on."""
+    """Receive MuJoCo's warnings from now on."""
     import mujoco
 
     mujoco.set_mju_user_warning(on_warning)
 
 
 def watch_loaded() -> None:
-    """Hear MuJoCo's warnings from now on, if anything here has imported it."""
+    """Receive MuJoCo's warnings from now on, if it has been imported."""
     if sys.modules.get("mujoco") is not None:
         watch_mujoco()
 
 
 def on_warning(message: str) -> None:
-    """Pass one on, unless it is about how a body that comes with the simulator was written down."""
-    # Gymnasium's HalfCheetah says this each time; without a handler it also leaves MUJOCO_LOG.TXT behind.
+    """Pass a warning on, unless it is about a deprecated option in the model file of Gymnasium's own body."""
+    # Gymnasium's HalfCheetah causes this warning each time, and without a handler a file MUJOCO_LOG.TXT.
     global unstable
     if "'settotalmass' is deprecated" in message:
         return
     unstable += "unstable" in message
     try:
         warnings.warn(f"MuJoCo: {message}", RuntimeWarning, stacklevel=2)
-    except RuntimeWarning as warning:  # warnings are errors here, but an exception inside C ends the process
+    except RuntimeWarning as warning:  # warnings may be errors, but an exception inside C ends the process
         complain(str(warning))

@@ -1,6 +1,6 @@
-"""Environments seen in pictures by their names, ``HalfCheetah:pixels=64``: the last three frames, uint8.
+"""Environments seen in pictures, by names such as ``HalfCheetah:pixels=64``: the last three frames, uint8.
 
-``HalfCheetah:pixels=64+state`` gives the state as well, for models that see both.
+``HalfCheetah:pixels=64+state`` adds the state, for models that see both.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ if TYPE_CHECKING:
     from gymnasium.spaces import Box
 
 WORD, BESIDE = ":pixels=", "+state"
-EDGE, EDGES = 64, (16, 512)  # of a picture where nobody says another; the least and the most
-STACK = 3  # frames an observation holds: one shows no velocity, two no acceleration
+EDGE, EDGES = 64, (16, 512)  # default edge of a picture, and the allowed range, pixels
+STACK = 3  # frames in an observation: one shows no velocity, two show no acceleration
 
 
 def split_pixels(name: str) -> tuple[str, int | None]:
-    """An environment's name without its last part, and the edge of its pictures, pixels (None: it is seen by states).
+    """Split an environment's name into the name without pictures and the edge of the pictures (None: it shows states).
 
     Raises:
-        UserError: for an edge that is no number, or out of range.
+        UserError: if the edge is no number, or out of range.
     """
     env, word, text = name.removesuffix(BESIDE).partition(WORD)
     if word and not (text.isdecimal() and EDGES[0] <= int(text) <= EDGES[1]):
@@ -33,7 +33,7 @@ def split_pixels(name: str) -> tuple[str, int | None]:
 
 
 def with_pixels(env: str, asked: bool | int) -> str:
-    """The name of an environment seen as an option asks: an edge in pixels, True for 64; False changes nothing."""
+    """Add pictures to the name of an environment: an edge in pixels, True for 64; False changes nothing."""
     if asked is False:
         return env
     name = f"{split_pixels(env)[0]}{WORD}{EDGE if asked is True else asked}"
@@ -42,7 +42,7 @@ def with_pixels(env: str, asked: bool | int) -> str:
 
 
 def frames(edge: int) -> Box:
-    """The space of one frame, colours first, as data sets store them."""
+    """Return the space of one frame, colours first, as data sets store it."""
     from gymnasium import spaces
 
     return spaces.Box(0, 255, (3, edge, edge), np.uint8)

@@ -1,4 +1,4 @@
-"""What pictures need: libraries that must be in memory first, and a renderer that works here."""
+"""Preparation of rendering: libraries that must be loaded first, and a renderer that works on this machine."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ HELP = "{what}: nothing here can render ({error}); " + LIBRARIES
 
 
 def load_triton_first() -> None:
-    """Import triton, where it is installed (torch's CUDA builds bring it, and load it when an optimiser is made).
+    """Import triton if it is installed (torch's CUDA builds bring it, and load it when an optimiser is made).
 
-    A software renderer (Mesa's) and triton each bring an LLVM of their own: triton's, loaded after the renderer's, ends
-    the process with a segmentation fault. The other order works. Where the renderer's is in memory already, triton is
-    from now on not to be found, which torch and the compose operator are ready for.
+    Mesa's software renderer and triton each bring their own LLVM. If triton is loaded after the renderer, the process
+    ends with a segmentation fault; the other order works. If the renderer is in memory already, triton is hidden from
+    now on. torch and the compose operator work without it.
     """
     if "mujoco.osmesa" in sys.modules:
         sys.modules.setdefault("triton", None)  # type: ignore[arg-type]
@@ -32,40 +32,40 @@ def load_triton_first() -> None:
 
 
 def check_draws(what: str, probe: str, *words: str) -> None:
-    """UserError, with what the environment itself says, where a script that draws in it fails.
+    """Raise UserError, with the environment's own message, if a script that draws in it fails.
 
-    For environments that draw without MuJoCo: they know what they need, such as pygame.
+    This is for environments that draw without MuJoCo, by a library such as pygame.
 
     Args:
-        what: that was asked for, for the error message.
+        what: the option that asks for drawing, for the error message.
         probe: the script.
         words: its arguments.
     """
     done = subprocess.run([sys.executable, "-c", probe, *words], capture_output=True, text=True)
     if done.returncode:
-        reason = _last_line(done)
+        reason = _last_error_line(done)
         advice = "" if "install" in reason else "; install what its render() needs, or leave video out"
         raise UserError(f"{what}: {words[0]} draws no pictures ({reason}){advice}")
 
 
-def _last_line(done: subprocess.CompletedProcess[str]) -> str:
-    """What a script that failed said last, without the class of its error."""
+def _last_error_line(done: subprocess.CompletedProcess[str]) -> str:
+    """Return the last line that a failed script printed, without the class of its error."""
     line = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
     return re.sub(r"^[\w.]+: ", "", line)
 
 
 def working_renderer(what: str, probe: str, *words: str) -> str:
-    """The first value of MUJOCO_GL with which a script ends well here; the user's own, if there is one.
+    """Return the first value of MUJOCO_GL with which a script succeeds; only the user's value, if there is one.
 
-    Tried in a process of its own: a renderer may fail in C, or leave tracebacks behind when Python ends.
+    The script runs in a separate process: a renderer may fail in C, or leave tracebacks behind when Python ends.
 
     Args:
-        what: that was asked for, for the error message.
+        what: the option that asks for drawing, for the error message.
         probe: the script, which draws something.
         words: its arguments.
 
     Raises:
-        UserError: saying what to install or set where nothing works.
+        UserError: if no renderer works; it says what to install or set.
     """
     choices = ["glfw", "egl", "osmesa"] if os.environ.get("DISPLAY") else ["egl", "osmesa"]
     if asked := os.environ.get("MUJOCO_GL"):

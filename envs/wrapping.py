@@ -1,4 +1,4 @@
-"""Put environments into the wrappers of this project; Gymnasium is imported when one is made."""
+"""Functions that put environments into this project's wrappers; Gymnasium is imported when one is called."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ if TYPE_CHECKING:
 
 
 def ends_at_crash(env: gymnasium.Env, name: str) -> gymnasium.Env:
-    """End episodes, as failed (``terminated``), in a step that the environment's simulator does not survive.
+    """End an episode as failed (``terminated``) in a step in which the simulation fails.
 
-    That is one that raises an error (see ``crashes.MISTAKES`` for those that are raised as they are), gives an
-    observation or a reward that is no number, or in which MuJoCo finds the simulation unstable: left alone it would put
-    the body back to where it began and go on. The last observation comes once more, with a reward of 0 and the reason
-    as ``info["crashed"]``. A failure in the first step of an episode is a UserError: nothing was simulated.
+    A step fails if it raises an error (``crashes.PROGRAM_ERRORS`` are raised unchanged), if its observation or reward
+    is not finite, or if MuJoCo finds the simulation unstable; MuJoCo alone would reset the body and continue. The step
+    then returns the last observation again, with a reward of 0 and the reason as ``info["crashed"]``. A failure in the
+    first step of an episode raises UserError, since nothing was simulated.
 
     Args:
-        env: acts and is seen as policies here want it.
+        env: an environment with the observations and actions of policies here.
         name: of the environment, for messages.
     """
     from weit_rl.envs.wrappers.ends_at_crash import EndsAtCrash
@@ -28,15 +28,15 @@ def ends_at_crash(env: gymnasium.Env, name: str) -> gymnasium.Env:
     return EndsAtCrash(env, name)
 
 
-def flat_float32(env: gymnasium.Env) -> gymnasium.Env:
-    """Show observations, a box of any shape or a Dict of them, as float32 vectors."""
+def flatten_observations(env: gymnasium.Env) -> gymnasium.Env:
+    """Show observations, a Box of any shape or a Dict of them, as float32 vectors."""
     from weit_rl.envs.wrappers.flat_observations import FlatObservations
 
     return FlatObservations(env)
 
 
-def unit_actions(env: gymnasium.Env, box: ActionBox) -> gymnasium.Env:
-    """Let an environment whose actions lie in ``box`` act in [-1, 1]; return it as it is where it does."""
+def rescale_actions(env: gymnasium.Env, box: ActionBox) -> gymnasium.Env:
+    """Let an environment with actions in ``box`` act in [-1, 1]; return it unchanged if it does already."""
     if box.is_unit:
         return env
     from weit_rl.envs.wrappers.unit_actions import UnitActions
@@ -44,10 +44,10 @@ def unit_actions(env: gymnasium.Env, box: ActionBox) -> gymnasium.Env:
     return UnitActions(env)
 
 
-def seen_in_pictures(env: gymnasium.Env, name: str, edge: int) -> gymnasium.Env:
-    """Show ``(9, edge, edge)`` uint8 observations, the newest frame last; at first all are the same.
+def show_pictures(env: gymnasium.Env, name: str, edge: int) -> gymnasium.Env:
+    """Show ``(9, edge, edge)`` uint8 observations, the newest frame last; after a reset all frames are the same.
 
-    This is what Stable-Baselines3's and CleanRL's convolutional policies take.
+    This is the format of Stable-Baselines3's and CleanRL's convolutional policies.
     """
     from gymnasium.wrappers import FrameStackObservation
 
@@ -56,10 +56,10 @@ def seen_in_pictures(env: gymnasium.Env, name: str, edge: int) -> gymnasium.Env:
     return JoinedFrames(FrameStackObservation(Pictures(env, name, edge), STACK))
 
 
-def seen_in_both(env: gymnasium.Env, name: str, edge: int) -> gymnasium.Env:
+def show_pictures_and_state(env: gymnasium.Env, name: str, edge: int) -> gymnasium.Env:
     """Show ``(state + 9 * edge * edge,)`` float32 observations of an environment of flat states.
 
-    The state comes first, then the bytes of what :func:`seen_in_pictures` gives, flat.
+    The state comes first, then the flattened bytes of :func:`show_pictures`.
     """
     from gymnasium.wrappers import FrameStackObservation
 

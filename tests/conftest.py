@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 import torch
 
-from weit_rl.agents.recording import Episode, write_minari
+from weit_rl.agents.minari_writing import write_minari
+from weit_rl.agents.recording import PlayedEpisode
 from weit_rl.common.errors import UserError
 from weit_rl.common.sizes import Size
 from weit_rl.data import Trajectories
@@ -153,7 +154,7 @@ def minari_folder(tmp_path_factory):
     for i in range(made.episodes):
         one = made.subset([i])
         seen = np.concatenate([one.observations, one.observations[-1:]])
-        episodes.append(Episode(i, seen, one.actions, one.rewards, terminated=i == 1))
+        episodes.append(PlayedEpisode(i, seen, one.actions, one.rewards, terminated=i == 1))
     folder = tmp_path_factory.mktemp("sets") / "mine"
     metadata = {"dataset_id": "weit_rl/halfcheetah/mine-v0", "level": "mine", "env_id": "HalfCheetah-v5"}
     write_minari(folder, env_entry("HalfCheetah"), episodes, metadata)

@@ -12,7 +12,8 @@ from short_episodes import SHORT, TINY
 
 from weit_rl.agents.behaviour import BehaviourConfig, make_behaviour, train_behaviour
 from weit_rl.agents.levels import LevelRecorder, choose
-from weit_rl.agents.recording import AgentActor, play, random_actor, write_minari
+from weit_rl.agents.minari_writing import write_minari
+from weit_rl.agents.recording import AgentActor, play, random_actor
 from weit_rl.agents.snapshots import load_snapshot, load_training_state, save_training_state
 from weit_rl.collect import main
 from weit_rl.data import load_trajectories

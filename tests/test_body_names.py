@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from shared_envs import refusal
 
-from weit_rl.agents.recording import Episode, write_minari
+from weit_rl.agents.minari_writing import write_minari
+from weit_rl.agents.recording import PlayedEpisode
 from weit_rl.collect import main as collect
 from weit_rl.common.errors import UserError
 from weit_rl.comparison.benchmark_run import Comparison, benchmark
@@ -128,7 +129,9 @@ def test_data_say_which_body_recorded_them(tmp_path):
     entry = env_entry("HalfCheetah:torso=1.25")
     steps = np.zeros((6, 17), np.float32), np.zeros((5, 6), np.float32), np.zeros(5, np.float32)
     folder = tmp_path / "data"
-    write_minari(folder, entry, [Episode(0, *steps, terminated=False)], {"dataset_id": "x-v0", "env_id": entry.gym_id})
+    write_minari(
+        folder, entry, [PlayedEpisode(0, *steps, terminated=False)], {"dataset_id": "x-v0", "env_id": entry.gym_id}
+    )
     assert load_trajectories(folder, entry).episodes == 1
     with pytest.warns(UserWarning, match=r"recorded in HalfCheetah-torso1.25-v5, not in HalfCheetah-v5"):
         load_trajectories(folder, env_entry("HalfCheetah"))

@@ -9,7 +9,8 @@ import pytest
 from short_episodes import SHORT, TINY, WORDS, add_short, refused
 
 from weit_rl.agents.behaviour import BehaviourConfig, make_behaviour
-from weit_rl.agents.recording import play, random_actor, write_minari
+from weit_rl.agents.minari_writing import write_minari
+from weit_rl.agents.recording import play, random_actor
 from weit_rl.agents.snapshots import load_snapshot, load_training_state
 from weit_rl.collect import main
 from weit_rl.common.errors import UserError

@@ -112,7 +112,7 @@ def test_bad_comparisons_are_one_line(refused, tiny_run, copy, tmp_path, tiny_ba
     assert "is no JSON file of weit_rl.train" in says(tiny_run, damaged)
     assert "several environments (HalfCheetah, Hopper)" in says(tiny_run, hop, words=["fresh=true"])
     assert "compare by score only, and body has none (Ant:legs=6 has" in says(tiny_run, body)
-    assert "goes without run and video=true" in says(tiny_run, other, words=["video=true"])
+    assert "leave out run and video=true" in says(tiny_run, other, words=["video=true"])
     assert "has none of that name (it has best, last, start)" in says(
         tiny_run, other, words=["checkpoint=bst", "fresh=true"]
     )

@@ -11,8 +11,8 @@ from weit_rl.common.errors import Interrupted, UserError
 from weit_rl.comparison import rates, runs
 from weit_rl.comparison.cell import cell_words, fields_of
 from weit_rl.comparison.grid import PROFILES, Cell, Grid
-from weit_rl.comparison.launchers import Place
-from weit_rl.comparison.launchers.local import in_parallel
+from weit_rl.comparison.launchers import JobSettings
+from weit_rl.comparison.launchers.local import run_in_processes
 from weit_rl.comparison.methods import METHODS
 from weit_rl.comparison.results import read
 from weit_rl.comparison.sources import Sources, sampled
@@ -100,7 +100,7 @@ def test_a_small_comparison(tiny_data, tmp_path, capsys):
     assert done["weit", 0]["flops"] > 0 == done["scratch", 0]["flops"]  # it looks for the best start
     assert not list((tmp_path / "b" / "cells").iterdir())
     text = (tmp_path / "b" / "README.md").read_text()
-    assert "weit less the other" in text and "![curves](curves.png)" in text
+    assert "weit minus the other method" in text and "![curves](curves.png)" in text
 
     before = (tmp_path / "b" / "results.csv").read_bytes()
     kept = "".join(
@@ -183,10 +183,10 @@ def double(x):
 
 def test_jobs_in_processes_keep_what_they_print_and_stop_at_an_error(tmp_path):
     jobs = {str(x): (double, (x,)) for x in (1, 2)}
-    assert dict(in_parallel(jobs, Place(2, 1, tmp_path))) == {"1": 2, "2": 4}
+    assert dict(run_in_processes(jobs, JobSettings(2, 1, tmp_path))) == {"1": 2, "2": 4}
     assert (tmp_path / "2.txt").read_text() == "doubling 2\n"
     with pytest.raises(UserError, match="13: thirteen"):
-        list(in_parallel({"13": (double, (13,))}, Place(2, 1, tmp_path)))
+        list(run_in_processes({"13": (double, (13,))}, JobSettings(2, 1, tmp_path)))
 
 
 def stop(x):
@@ -195,7 +195,7 @@ def stop(x):
 
 def test_a_stop_ends_the_processes_and_says_how_to_go_on(tiny_data, tmp_path, monkeypatch):
     with pytest.raises(UserError, match="a process was killed"):  # it must not take the next job
-        list(in_parallel(dict.fromkeys("abc", (stop, (1,))), Place(2, 1, tmp_path)))
+        list(run_in_processes(dict.fromkeys("abc", (stop, (1,))), JobSettings(2, 1, tmp_path)))
 
     def interrupted(*arguments):
         raise KeyboardInterrupt

@@ -145,7 +145,7 @@ def test_without_a_mark_of_a_step_a_file_is_one_episode(marks, tmp_path):
 def test_steps_behind_the_last_end_are_named(write, tmp_path):
     content = arrays(terminals=ENDED & (np.arange(17) < 16), timeouts=np.zeros(17, bool))
     with pytest.warns(
-        UserWarning, match="the last 3 steps are behind every marked end, and taken as an episode that was"
+        UserWarning, match="the last 3 steps are after the last marked end, and taken as an episode that was"
     ):
         assert same(load_trajectories(write(tmp_path, content), HALFCHEETAH))
 
@@ -172,6 +172,6 @@ def test_episodes_longer_than_the_environments_are_named(write, ends, says, tmp_
 
 
 def test_a_note_names_a_file_of_a_folder_and_a_single_file_once(tmp_path):
-    path, marks = npz(tmp_path, arrays(dones=np.arange(sum(LENGTHS)) == 2)), "behind every marked end"
+    path, marks = npz(tmp_path, arrays(dones=np.arange(sum(LENGTHS)) == 2)), "after the last marked end"
     single, folder = (read_episodes(one)[1]["notes"] for one in (path, path.parent))
     assert marks in single[0] and path.name not in single[0] and folder == [f"{path.name}: {single[0]}"]

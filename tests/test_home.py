@@ -10,7 +10,7 @@ import pytest
 
 from weit_rl.common.errors import UserError
 from weit_rl.common.home import expanded, home
-from weit_rl.data.images.image_set import _cache
+from weit_rl.data.images.loading import _cache
 from weit_rl.data.readers import find_data
 from weit_rl.envs.registry import env_entry
 from weit_rl.options.command import compose

@@ -13,7 +13,7 @@ from test_images import Rows, picture, refuse, tree, write
 
 from weit_rl.common.errors import UserError
 from weit_rl.data.images import load_images
-from weit_rl.data.images.decode import Reading
+from weit_rl.data.images.decode import ImageReader
 from weit_rl.data.images.picture_files import are_pictures, pixels_of
 
 SHAPE = [[0, 0, 0, 0], [0, 1, 1, 0], [0, 1, 0, 0], [0, 0, 0, 0]]  # what is drawn, the rest is transparent
@@ -54,7 +54,7 @@ def told(data, **options):
 @pytest.mark.parametrize("mode", ["RGBA", "LA", "La", "RGBa"])
 def test_what_lies_in_the_alpha_channel_is_seen(colour, ground, mode):
     image = drawn(colour, "LA" if mode == "La" else "RGBA").convert(mode)
-    seen = Reading().array(image)
+    seen = ImageReader().array(image)
     assert len(seen) == (1 if mode[0] == "L" else 3)
     assert all(np.array_equal(channel, np.where(SHAPE, colour, ground)) for channel in seen)
 
@@ -62,7 +62,7 @@ def test_what_lies_in_the_alpha_channel_is_seen(colour, ground, mode):
 @pytest.mark.parametrize("kind", ["PNG", "WEBP", "TIFF", "GIF"])
 def test_transparency_of_files_is_seen(kind):
     image = opened(drawn(0), kind, **({"lossless": True} if kind == "WEBP" else {}))
-    assert np.array_equal(Reading(channels=1).array(image)[0], np.where(SHAPE, 0, 255))
+    assert np.array_equal(ImageReader(channels=1).array(image)[0], np.where(SHAPE, 0, 255))
 
 
 @pytest.mark.parametrize("levels", [np.uint8, np.uint16])
@@ -73,10 +73,12 @@ def test_a_value_that_a_file_calls_transparent_is(levels):
         *([Image.fromarray(np.stack(3 * [values], -1))] if levels is np.uint8 else []),
     ):
         clear = 3 * (50,) if image.mode == "RGB" else int(values.max())
-        assert np.array_equal(Reading(channels=1).array(opened(image, transparency=clear))[0], np.where(SHAPE, 0, 255))
+        assert np.array_equal(
+            ImageReader(channels=1).array(opened(image, transparency=clear))[0], np.where(SHAPE, 0, 255)
+        )
     palette = Image.fromarray(np.array(SHAPE, np.uint8)).convert("P")
     palette.putpalette([9, 9, 9, 40, 40, 40])
-    seen = Reading(channels=1).array(opened(palette, transparency=b"\x00\xff"))[0]
+    seen = ImageReader(channels=1).array(opened(palette, transparency=b"\x00\xff"))[0]
     assert np.array_equal(seen, np.where(SHAPE, 40, 255))
 
 
@@ -85,11 +87,11 @@ def test_pictures_without_transparency_are_as_ever(mode):
     image = Image.open(io.BytesIO(picture(3))).convert(mode)
     for channels, wanted in ((1, "L"), (3, "RGB")):
         plain = np.asarray(image.convert(wanted)).reshape(10, 10, channels).transpose(2, 0, 1)
-        assert np.array_equal(Reading(channels=channels).array(image), plain)
+        assert np.array_equal(ImageReader(channels=channels).array(image), plain)
 
 
 def test_a_picture_that_is_transparent_everywhere_is_white():
-    assert (Reading().array(Image.new("RGBA", (4, 4), (0, 0, 0, 0))) == 255).all()
+    assert (ImageReader().array(Image.new("RGBA", (4, 4), (0, 0, 0, 0))) == 255).all()
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "TIFF", "WEBP"])
@@ -99,7 +101,7 @@ def test_pictures_stand_upright(kind, orientation):
     pixels[:8, 8:] = 200  # the upper right quarter
     exif = Image.Exif()
     exif[0x0112] = orientation
-    seen = Reading(channels=1).array(opened(Image.fromarray(pixels), kind, exif=exif))[0]
+    seen = ImageReader(channels=1).array(opened(Image.fromarray(pixels), kind, exif=exif))[0]
     lit = {(y, x) for y in (0, 1) for x in (0, 1) if seen[8 * y + 4, 8 * x + 4] > 100}
     expected = {1: (0, 1), 2: (0, 0), 3: (1, 0), 4: (1, 1), 5: (1, 0), 6: (1, 1), 7: (0, 1), 8: (0, 0)}
     assert lit == {expected[orientation]}
@@ -111,7 +113,7 @@ def test_a_damaged_exif_says_nothing():
         image = opened(Image.fromarray(pixels), "PNG", exif=damage)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            assert np.array_equal(Reading().array(image)[0], pixels)
+            assert np.array_equal(ImageReader().array(image)[0], pixels)
 
 
 def tiff_of_12_bits(values):
@@ -126,7 +128,7 @@ def tiff_of_12_bits(values):
 def test_numbers_of_12_bits_fill_8_and_small_ones_of_32_are_refused(place):
     values = np.array([[0, 1000], [3000, 4095]])
     image = Image.open(io.BytesIO(tiff_of_12_bits(values)))
-    assert Reading().array(image)[0].tolist() == np.rint(values / 4095 * 255).tolist()
+    assert ImageReader().array(image)[0].tolist() == np.rint(values / 4095 * 255).tolist()
     small = saved(Image.fromarray(np.arange(100, dtype=np.int32).reshape(10, 10)), "TIFF")
     refuse("x.tif: cannot be read .*32 bits, and small enough for 8", write(place, tree() | {"train/cat/x.tif": small}))
 
@@ -139,7 +141,7 @@ def test_of_frames_the_first_is_taken_and_that_is_said(kind, tmp_path):
     files = {f"{part}/{name}/{i}.{suffix}": file for part in ("train", "test") for name in "ab" for i in range(4)}
     images, lines = told(write(tmp_path / "set", files), channels=1)
     assert images.train.pixels.mean() < 150 and len(lines) == 1
-    assert f"SET: test/a/0.{suffix}: of its frames or pages the first is taken" in lines[0]
+    assert f"SET: test/a/0.{suffix}: takes only the first of its frames or pages" in lines[0]
 
 
 def test_a_class_of_pictures_that_cannot_be_read_is_refused(place):
@@ -169,7 +171,7 @@ def test_an_empty_class_folder_is_named(place, tmp_path):
         (place / "owl").mkdir()
     images, lines = told(path)
     assert images.classes == ("cat", "dog")
-    assert lines == ["data SET: no images in labels (2 .txt), owl: no class or part is made of that"]
+    assert lines == ["data SET: no images in labels (2 .txt), owl; these folders become no class or part"]
 
 
 def test_files_between_the_images_are_counted_and_named(place):

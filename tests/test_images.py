@@ -284,7 +284,7 @@ def test_nothing_that_can_be_read_is_one_line(tmp_path):
 
 def test_statistics_are_counted_in_pieces(monkeypatch):
     whole = load_images("digits")
-    monkeypatch.setattr("weit_rl.data.images.COUNTED", 100)
+    monkeypatch.setattr("weit_rl.data.images.image_set.COUNTED", 100)
     pieces = load_images("digits")
     assert all(np.array_equal(a, b) for a, b in zip(whole.statistics(), pieces.statistics(), strict=True))
     assert whole.statistics()[0] == pytest.approx(whole.train.sample().pixels.mean() / 255)

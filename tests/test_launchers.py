@@ -13,7 +13,7 @@ import pytest
 from weit_rl.benchmark import main as benchmark
 from weit_rl.common.errors import UserError
 from weit_rl.comparison import runs
-from weit_rl.comparison.launchers import LAUNCHERS, Place, launcher_of, work
+from weit_rl.comparison.launchers import LAUNCHERS, JobSettings, launcher_of, work
 from weit_rl.comparison.results import read
 from weit_rl.options.command import compose
 from weit_rl.storage.folder_lock import Occupied, locked
@@ -70,7 +70,7 @@ def launched(request, python_path, monkeypatch, tmp_path):
         if name == "submitit":
             monkeypatch.setattr("submitit.core.core.Job._results_timeout_s", 1)  # 15, for slow file servers
         words = [f"launcher={name}", f"launcher_options={OPTIONS[name] | options}"]
-        return launcher_of(compose("benchmark", words))(jobs, Place(2, 1, tmp_path / "logs"))
+        return launcher_of(compose("benchmark", words))(jobs, JobSettings(2, 1, tmp_path / "logs"))
 
     return launch
 
@@ -147,7 +147,7 @@ def test_a_cluster_that_does_not_answer_is_one_line(name, refused, monkeypatch):
 
 @pytest.mark.parametrize("name", ["ray", "submitit"])
 def test_a_package_that_is_missing_is_one_line(refused, monkeypatch, name):
-    monkeypatch.setattr("weit_rl.comparison.launchers.find_spec", lambda package: None)
+    monkeypatch.setattr("weit_rl.comparison.launchers.registry.find_spec", lambda package: None)
     extra = LAUNCHERS.get(name).extra
     assert f"launcher={name} needs {name}: pip install 'weit_rl[{extra}]'" in refused("benchmark", f"launcher={name}")
 
@@ -155,12 +155,12 @@ def test_a_package_that_is_missing_is_one_line(refused, monkeypatch, name):
 def test_the_run_folder_of_one_that_was_given_up_as_dead_is_waited_for(tmp_path, monkeypatch):
     lock = locked(tmp_path)
     threading.Timer(0.5, lock.release).start()
-    assert work.patiently((lambda: bool(locked(tmp_path)), ())) is True
+    assert work.wait_for_lock((lambda: bool(locked(tmp_path)), ())) is True
     monkeypatch.setattr(work, "PATIENCE", 0.1)
     (tmp_path / "again").mkdir()
     lock = locked(tmp_path / "again")
     with pytest.raises(Occupied):  # and it is not removed, though there is no run in it yet
-        work.patiently((runs.finish, ("train", tmp_path / "again", ())))
+        work.wait_for_lock((runs.finish, ("train", tmp_path / "again", ())))
     lock.release()
 
 

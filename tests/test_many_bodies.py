@@ -150,7 +150,7 @@ def test_bodies_are_trained_in_turn(data):
         ("env=[HalfCheetah,HalfCheetah]", "name each body once"),
         ("data=[expert,expert,expert]", "give one set for each of the 2 bodies"),
         ("data=experts", "experts"),
-        ("body.torso=1.25", "body.* is of a single one"),
+        ("body.torso=1.25", "body.* needs a single environment"),
         ("data_weights=[1,2]", "data_weights"),
         ("env=[HalfCheetah,Hoper]", "Hoper"),
     ],

@@ -14,7 +14,8 @@ from stable_baselines3 import PPO
 from typer.testing import CliRunner
 
 from weit_rl.agents.metadata import describe
-from weit_rl.agents.recording import play, random_actor, write_minari
+from weit_rl.agents.minari_writing import write_minari
+from weit_rl.agents.recording import play, random_actor
 from weit_rl.collect import main
 from weit_rl.common.errors import UserError
 from weit_rl.data import load_trajectories

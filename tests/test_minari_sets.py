@@ -115,7 +115,7 @@ def test_ends_of_a_set_longer_than_others_stay_in_order(form, tmp_path):
 
 def test_an_episode_that_goes_on_behind_its_end_is_cut(form, tmp_path):
     folder, seen = written("Rows-v0", tmp_path, lengths=[8], ends=[3], data_format=form)
-    with pytest.warns(UserWarning, match="episode 0 goes on behind its end at step 4, and is cut there"):
+    with pytest.warns(UserWarning, match="episode 0 continues after its end at step 4, and is cut there"):
         read = load_trajectories(folder, env_entry("gym:Rows-v0"))
     assert read.lengths.tolist() == [4, 4] and np.array_equal(read.observations, seen)
 

@@ -15,7 +15,7 @@ import weit_rl.envs.camera
 from weit_rl.common.errors import UserError
 from weit_rl.envs import rendering
 from weit_rl.envs.camera import camera_of
-from weit_rl.envs.dm_control_suite import _forget_opengl
+from weit_rl.envs.dm_control_loading import forget_opengl
 from weit_rl.envs.pixels import with_pixels
 from weit_rl.envs.registry import env_entry
 
@@ -116,7 +116,7 @@ def test_without_a_renderer_there_is_one_clear_line(monkeypatch, refused):
 def test_a_failed_renderer_leaves_nothing_that_keeps_others_from_working(monkeypatch):
     monkeypatch.setenv("PYOPENGL_PLATFORM", "egl")
     monkeypatch.setitem(sys.modules, "OpenGL.fake", sys)
-    _forget_opengl()
+    forget_opengl()
     assert "OpenGL.fake" not in sys.modules
 
 

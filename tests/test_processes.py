@@ -10,8 +10,8 @@ import pytest
 
 from weit_rl.collect import main as collect
 from weit_rl.common.errors import UserError
-from weit_rl.comparison.launchers import Place
-from weit_rl.comparison.launchers.local import in_parallel
+from weit_rl.comparison.launchers import JobSettings
+from weit_rl.comparison.launchers.local import run_in_processes
 from weit_rl.options.command import command
 from weit_rl.storage.folder_lock import locked
 
@@ -52,19 +52,19 @@ def die(number):
 
 def test_a_worker_that_dies_is_one_line(tmp_path):
     with pytest.raises(UserError, match=r"a process was killed, .*; what is finished is kept, go on with the same"):
-        list(in_parallel({"a": (die, (1,)), "b": (die, (2,))}, Place(2, 1, tmp_path)))
+        list(run_in_processes({"a": (die, (1,)), "b": (die, (2,))}, JobSettings(2, 1, tmp_path)))
 
 
 ORPHANS = """
 import os, sys, time
 from pathlib import Path
-from weit_rl.comparison.launchers import Place
-from weit_rl.comparison.launchers.local import in_parallel
+from weit_rl.comparison.launchers import JobSettings
+from weit_rl.comparison.launchers.local import run_in_processes
 def work(name):
     (Path(sys.argv[1]) / name).write_text(str(os.getpid()))
     time.sleep(120)
 if __name__ == "__main__":
-    list(in_parallel({name: (work, (name,)) for name in ("a", "b")}, Place(2, 1, Path(sys.argv[1]))))
+    list(run_in_processes({name: (work, (name,)) for name in ("a", "b")}, JobSettings(2, 1, Path(sys.argv[1]))))
 """
 
 

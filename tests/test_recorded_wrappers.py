@@ -217,7 +217,7 @@ def test_sets_that_say_nothing_are_in_the_environments_units(kind, tmp_path):
 def test_a_set_that_says_nothing_and_stops_at_1_is_a_warning(kind, tmp_path):
     there = arrays(2)
     there["actions"] = np.clip(there["actions"], -1, 1)
-    with pytest.warns(UserWarning, match="does not say its action space; .*action_low") as told:
+    with pytest.warns(UserWarning, match="does not state its action space; .*action_low") as told:
         read = load_trajectories(write(kind, tmp_path, there, {}), PENDULUM)
     assert abs(read.actions).max() == 0.5 and len(told) == 1 and "in [-2, 2]; if" in str(told[0].message)
     with warnings.catch_warnings():
@@ -240,7 +240,7 @@ def test_actions_outside_the_space_that_is_said_are_refused(kind, tmp_path):
 
 @pytest.mark.parametrize("text", ["Box(low, high)", '{"type": "Box"}', '{"type": "Discrete", "n": 3}', "[" * 9999, ""])
 def test_a_space_that_is_not_understood_is_a_warning(text, tmp_path):
-    with pytest.warns(UserWarning, match="names an action space that is not understood"):
+    with pytest.warns(UserWarning, match="names an action space that cannot be parsed"):
         read = load_trajectories(write("npz", tmp_path, arrays(2), {"action_space": text}), PENDULUM)
     assert abs(read.actions).max() <= 1
 

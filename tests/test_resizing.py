@@ -6,7 +6,8 @@ import torch
 from stable_baselines3 import A2C, DQN, PPO, SAC, TD3
 from test_sb3_policies import Cheetah, Sides
 
-from weit_rl.agents.resizing import Layers, imitation, resized, seen_by
+from weit_rl.agents.actor_layers import ActorLayers
+from weit_rl.agents.resizing import imitation, resized, seen_by
 from weit_rl.common.errors import UserError
 
 KINDS = {"PPO": PPO, "A2C": A2C, "SAC": SAC, "TD3": TD3}
@@ -31,7 +32,7 @@ def test_a_wider_agent_acts_as_before_without_a_step(name, factor):
     agent = make(name)
     wide = resized(agent, factor, STATES, steps=0)
     assert np.allclose(act(wide), act(agent), atol=1e-5)
-    assert [layer.out_features for layer in Layers.of(wide).hidden] == [32 * factor, 64 * factor]
+    assert [layer.out_features for layer in ActorLayers.of(wide).hidden] == [32 * factor, 64 * factor]
     assert wide.gamma == 0.9 and wide.policy_kwargs["net_arch"]["pi"] == [32 * factor, 64 * factor]
 
 
@@ -39,12 +40,12 @@ def test_a_wider_agent_acts_as_before_without_a_step(name, factor):
 def test_a_narrower_agent_is_fitted_then_trained(name):
     agent = make(name)
     with torch.no_grad():  # a fresh actor hardly does anything
-        for head in Layers.of(agent).heads:
+        for head in ActorLayers.of(agent).heads:
             head.weight.normal_(0, 0.3)
     slim, trained = (resized(agent, 0.5, STATES, steps=steps) for steps in (0, 200))
     errors = [np.square(act(one) - act(agent)).mean() for one in (slim, trained)]
     assert errors[1] < errors[0] < 0.5 * np.var(act(agent), axis=0).mean()
-    assert [layer.out_features for layer in Layers.of(slim).hidden] == [16, 32]
+    assert [layer.out_features for layer in ActorLayers.of(slim).hidden] == [16, 32]
 
 
 @pytest.mark.parametrize("name", KINDS)
@@ -62,8 +63,8 @@ def test_a_resized_agent_keeps_its_critics_learns_and_saves(name, tmp_path):
 
 def test_training_comes_nearer():
     agent = make("SAC")
-    teacher, states = Layers.of(agent), torch.from_numpy(STATES)
-    students = [Layers.of(resized(agent, 0.5, STATES, steps=steps)) for steps in (0, 50, 300)]
+    teacher, states = ActorLayers.of(agent), torch.from_numpy(STATES)
+    students = [ActorLayers.of(resized(agent, 0.5, STATES, steps=steps)) for steps in (0, 50, 300)]
     errors = [imitation(teacher, student, states, 9).item() for student in students]
     assert errors[2] < errors[1] < errors[0]
 

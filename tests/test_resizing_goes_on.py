@@ -9,8 +9,9 @@ from stable_baselines3.common.logger import configure
 from test_resizing import KINDS, STATES, act, make
 from test_sb3_policies import Cheetah
 
+from weit_rl.agents.actor_layers import ActorLayers
 from weit_rl.agents.actor_widths import tile_edge, widths_times
-from weit_rl.agents.resizing import Layers, resized
+from weit_rl.agents.resizing import resized
 from weit_rl.common.errors import UserError
 
 
@@ -74,7 +75,7 @@ def test_a_logger_of_ones_own_stays(tmp_path):
 def test_the_usual_widths_can_be_doubled_and_halved(kind, factor, widths):
     agent = kind("MlpPolicy", Cheetah(), seed=0, device="cpu", buffer_size=100)
     new = resized(agent, factor, STATES, steps=0)
-    assert [layer.out_features for layer in Layers.of(new).hidden] == widths
+    assert [layer.out_features for layer in ActorLayers.of(new).hidden] == widths
     if factor == 2:
         np.testing.assert_allclose(act(new), act(agent), atol=1e-5)
 

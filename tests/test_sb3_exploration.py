@@ -6,7 +6,7 @@ import torch
 from sb3_contrib import CrossQ
 from test_sb3_policies import BODY, NAMES, STATES, Hopper, bank_policy, make
 
-from weit_rl.agents.sb3_policies import LOG_STD
+from weit_rl.agents.weit_policy import LOG_STD
 
 SDE = {name: NAMES[name] for name in ("PPO", "A2C", "SAC", "TQC")}
 

@@ -12,7 +12,8 @@ from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 
 from weit_rl.agents.actor_networks import load, trained
-from weit_rl.agents.sb3_policies import LOG_STD, POLICIES
+from weit_rl.agents.sb3_policies import POLICIES
+from weit_rl.agents.weit_policy import LOG_STD
 from weit_rl.common.errors import UserError
 from weit_rl.common.sizes import Size
 from weit_rl.core.network_from_bank import network_of_size

@@ -10,11 +10,11 @@ from weit_rl.comparison.cell import fields_of
 from weit_rl.comparison.figures import all_figures, profiles
 from weit_rl.comparison.results import read
 from weit_rl.comparison.statistics import difference, interquartile_mean, mean, mean_steps_to, profile, steps_to
-from weit_rl.comparison.tables import Reference, all_tables
+from weit_rl.comparison.tables import ReferenceScore, all_tables
 from weit_rl.tasks import Measure, kind_named
 
 CONTROL = kind_named("control")
-DATA = Reference(150, "the data's return")
+DATA = ReferenceScore(150, "the data's return")
 
 
 def row(method, size, seed, budget, value, flops=1e9):
@@ -81,13 +81,13 @@ def test_steps_to_a_return():
 def test_tables_and_pictures():
     rows = made_up()
     tables = {table.title: table for table in all_tables(rows, DATA, CONTROL.measure)}
-    text = tables["weit less the other"].markdown()
+    text = tables["weit minus the other method"].markdown()
     assert "| scratch | tie: 0 (-3 to 3), 6 | ahead: 10 (10 to 10), 6 |" in text and "| bot |  | -150, 1 |" in text
-    text = tables["The method less scratch"].markdown()
+    text = tables["The method minus scratch"].markdown()
     assert "| weit | tie: 0 (-3 to 3), 6 | ahead: 10 (10 to 10), 6 |" in text and "| bot |  | 160, 1 |" in text
     best = tables["Return after 100 steps"].rows
     assert [line[0] for line in best] == ["weit", "scratch", "bot"] and best[2][1:] == ["n/a", "500", ""]
-    title = "Loss on held-out data, in units of 1e-05: the other less weit (ahead: weit has the lower)"
+    title = "Loss on held-out data, in units of 1e-05: the other method minus weit (ahead: weit is lower)"
     assert "| scratch | tie: 0 (-3 to 3), 6 | behind: -10 (-10 to -10), 6 |" in tables[title].markdown()
     assert tables["Not applicable"].rows == [["tleg", "32x3", "not defined"]]
     assert "<td>n/a</td>" in tables["Return after 100 steps"].html()
@@ -98,17 +98,18 @@ def test_tables_and_pictures():
 def test_other_tasks_have_their_own_words_and_digits():
     rows = [{**one, "value": one["value"] and one["value"] / 7} for one in made_up()]
     tables = {
-        t.title: t for t in all_tables(rows, Reference(20.5, "what scratch reaches"), Measure(("top1",), "top-1", 2))
+        t.title: t
+        for t in all_tables(rows, ReferenceScore(20.5, "what scratch reaches"), Measure(("top1",), "top-1", 2))
     }
     assert tables["Top-1 after 100 steps"].rows[0][1:3] == ["21.57", "50.14"]
-    assert "1.43 (1.43 to 1.43), 6" in tables["weit less the other"].markdown()
+    assert "1.43 (1.43 to 1.43), 6" in tables["weit minus the other method"].markdown()
     assert "What scratch reaches is 20.50." in tables["Steps to a top-1"].note
 
 
 def test_a_measure_beside_the_one_that_decides_has_tables_of_results():
     rows = [{**one, "kid": one["value"] and one["value"] / 4000} for one in made_up()]
     measure = Measure(("fid",), "FID", beside=(Measure(("kid",), "KID (x 1000)", 2, less=True, unit=1000),))
-    tables = {t.title: t for t in all_tables(rows, Reference(850, "the FID of scratch"), measure)}
+    tables = {t.title: t for t in all_tables(rows, ReferenceScore(850, "the FID of scratch"), measure)}
     fid, kid = (tables[f"{word} after 100 steps"].rows for word in ("FID", "KID (x 1000)"))
     assert [line[0] for line in fid] == ["weit", "scratch", "bot"] and [line[0] for line in kid][:2] == [
         "scratch",
@@ -120,13 +121,15 @@ def test_a_measure_beside_the_one_that_decides_has_tables_of_results():
 def test_where_less_is_better_ahead_is_below():
     rows = [{**one, "value": one["value"] and 1000 - one["value"]} for one in made_up()]  # ours is 10 below scratch
     measure = Measure(("fid",), "FID", 1, less=True)
-    tables = {t.title: t for t in all_tables(rows, Reference(850, "the FID of scratch"), measure, "By a classifier.")}
-    table = tables["weit less the other"].markdown()
+    tables = {
+        t.title: t for t in all_tables(rows, ReferenceScore(850, "the FID of scratch"), measure, "By a classifier.")
+    }
+    table = tables["weit minus the other method"].markdown()
     assert "| scratch | tie: 0.0 (-3.3 to 3.3), 6 | ahead: -10.0 (-10.0 to -10.0), 6 |" in table
     assert "| bot |  | 150.0, 1 |" in table
     best = tables["FID after 100 steps"]
     assert [line[0] for line in best.rows] == ["weit", "scratch", "bot"]
-    assert best.note.endswith("Less is better. By a classifier.")
+    assert best.note.endswith("Lower is better. By a classifier.")
     steps = {tuple(line[:2]): line[2:] for line in tables["Steps to a FID"].rows}
     assert tables["Steps to a FID"].header[2:] == [
         f"to {share} of the FID of scratch" for share in ("200%", "133%", "111%")
@@ -138,7 +141,7 @@ def test_where_less_is_better_ahead_is_below():
 
 def test_what_is_below_zero_has_no_shares():
     rows = [{**one, "value": one["value"] and -one["value"]} for one in made_up()]
-    reference, measure = Reference(-500, "the data's return"), CONTROL.measure
+    reference, measure = ReferenceScore(-500, "the data's return"), CONTROL.measure
     assert not any(table.title.startswith("Steps to") for table in all_tables(rows, reference, measure))
     assert all_figures(rows, reference, 1e12, measure).keys() == {"curves", "interquartile_means", "cost"}
 

@@ -21,7 +21,7 @@ pytest.importorskip("optuna", reason="needs the extra optuna: pip install 'weit_
 
 
 def searched(*words):
-    return sweep.Space.of(compose("benchmark", [f"sweep.{word}" for word in words]))
+    return sweep.SearchSpace.of(compose("benchmark", [f"sweep.{word}" for word in words]))
 
 
 def study(folder, space):
@@ -75,7 +75,7 @@ def test_a_sweep_looks_at_no_reported_size():
     frozen = yaml.safe_load((Path(__file__).parents[1] / "benchmarks" / "_shared" / "frozen.yaml").read_text())
     assert list(sweep.SIZES) == frozen["tuning"]
     assert set(options("benchmark")) & set(options("vision_benchmark")) >= {
-        f"sweep.{name}" for name in sweep.Space.__dataclass_fields__
+        f"sweep.{name}" for name in sweep.SearchSpace.__dataclass_fields__
     }
 
 

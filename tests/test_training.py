@@ -7,7 +7,8 @@ import pytest
 import torch
 from conftest import TINY_PRETRAIN, TINY_TRAIN
 
-from weit_rl.agents.recording import play, random_actor, write_minari
+from weit_rl.agents.minari_writing import write_minari
+from weit_rl.agents.recording import play, random_actor
 from weit_rl.common.errors import UserError
 from weit_rl.core.bank import TemplateBank
 from weit_rl.core.constraints import CONSTRAINTS

@@ -12,7 +12,7 @@ from weit_rl.common.errors import UserError
 from weit_rl.common.sizes import Size
 from weit_rl.data.images import decode, load_images
 from weit_rl.data.images.parts import Part, Unread
-from weit_rl.data.prefetch import Ahead, in_turn
+from weit_rl.data.prefetch import Prefetcher, prefetched
 from weit_rl.options.command import compose
 from weit_rl.tasks.classification import Classification, ClassificationConfig
 from weit_rl.tasks.diffusion import Diffusion, DiffusionConfig
@@ -114,7 +114,7 @@ def test_a_large_set_needs_a_shape(data, small_memory):
 
 
 def test_what_is_made_ahead_comes_in_turn():
-    made = list(in_turn(lambda number: torch.tensor(number), range(3, 9), 2))
+    made = list(prefetched(lambda number: torch.tensor(number), range(3, 9), 2))
     assert [int(number) for number in made] == [3, 4, 5, 6, 7, 8]
-    ahead = Ahead(lambda step: np.full(3, step), 2)
+    ahead = Prefetcher(lambda step: np.full(3, step), 2)
     assert [int(ahead(step)[0]) for step in (4, 5, 5, 6, 0, 1)] == [4, 5, 5, 6, 0, 1]

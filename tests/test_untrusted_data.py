@@ -11,7 +11,8 @@ import pytest
 from conftest import write_hdf5
 from little_memory import refuses
 
-from weit_rl.agents.recording import Episode, write_minari
+from weit_rl.agents.minari_writing import write_minari
+from weit_rl.agents.recording import PlayedEpisode
 from weit_rl.common.errors import UserError
 from weit_rl.data import isolated_reading as isolated
 from weit_rl.data import load_trajectories
@@ -36,13 +37,13 @@ def npz(path, name, header, data=b""):
 def test_an_npz_that_claims_terabytes(tmp_path):
     header = {"descr": "<f4", "fortran_order": False, "shape": (TERA,)}
     path = npz(tmp_path / "x.npz", "rewards", header, bytes(64))
-    refuses(read_episodes, path, says=r"rewards.npy says that it holds more than it does")
+    refuses(read_episodes, path, says=r"rewards.npy declares more bytes than it holds")
     bomb = {"descr": "<f4", "fortran_order": False, "shape": (2**28,)}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(limits, "FREE", 0)
         patch.setattr(limits, "RATIO", 10)
         npz(path, "rewards", bomb, bytes(2**22))
-        refuses(read_episodes, path, says="it says that it holds more than such a file can")
+        refuses(read_episodes, path, says="it declares more bytes than such a file can hold")
     npz(path, "rewards", {"descr": "|O", "fortran_order": False, "shape": (1,)}, b"cos\nsystem\n(S'false'\ntR.")
     refuses(read_episodes, path, says="pickled objects are not loaded")
 
@@ -78,7 +79,7 @@ def virtual(file, name):
 
 @pytest.mark.parametrize(
     ("make", "says"),
-    [(claimed, "it says that it holds 68,000,000,000,"), (outside, "observations lies in another file"),
+    [(claimed, "it declares 68,000,000,000,"), (outside, "observations lies in another file"),
      (virtual, "observations lies in another file"), (linked, "observations lies in another file")],
 )  # fmt: skip
 def test_hdf5_that_claims_terabytes_or_leads_elsewhere(make, says, tmp_path):
@@ -90,7 +91,7 @@ def test_hdf5_that_claims_terabytes_or_leads_elsewhere(make, says, tmp_path):
 
 @pytest.mark.parametrize(
     ("code", "says"),
-    [("os.kill(os.getpid(), signal.SIGSEGV)", "ended by SIGSEGV"), ("os._exit(3)", "reading it failed in the process"),
+    [("os.kill(os.getpid(), signal.SIGSEGV)", "ended by SIGSEGV"), ("os._exit(3)", "failed in a separate process"),
      ("print('x')", "reading it failed"), ("print('[' * 100000)", "reading it failed"), ("print('{}')", "failed"),
      ("print('{\"info\": {}, \"arrays\": [[\"|O\", [3]]]}')", "no arrays of numbers"),
      ("print('{\"info\": {}, \"arrays\": [[\"<f8\", [1000000000000]], [\"<f8\", [1]], [\"<f8\", [1]]]}')", "more than"),
@@ -119,7 +120,7 @@ def test_what_is_read_apart_is_what_is_read_here(tiny_data, minari_folder, tmp_p
     from weit_rl.data.formats import FORMATS
 
     frames, states = np.arange(3 * 8 * 8 * 3, dtype=np.uint8).reshape(3, 3, 8, 8), np.ones((3, 17), np.float32)
-    seen = Episode(0, frames, np.zeros((2, 6), np.float32), np.ones(2, np.float32), False, states)
+    seen = PlayedEpisode(0, frames, np.zeros((2, 6), np.float32), np.ones(2, np.float32), False, states)
     entry = replace(env_entry("HalfCheetah"), pixels=8)
     write_minari(tmp_path / "seen", entry, [seen], {"dataset_id": "weit_rl/halfcheetah/seen-v0"})
     for name, path in (("d4rl", tiny_data), ("minari", minari_folder[0]), ("minari", tmp_path / "seen")):
@@ -134,7 +135,7 @@ def test_what_is_read_apart_is_what_is_read_here(tiny_data, minari_folder, tmp_p
 
 
 def test_data_that_ship_are_read_here(monkeypatch):
-    monkeypatch.setattr("weit_rl.data.formats.read_isolated", lambda *_: pytest.fail("in a process of its own"))
+    monkeypatch.setattr("weit_rl.data.episode_files.read_isolated", lambda *_: pytest.fail("in a process of its own"))
     assert load_trajectories("random", env_entry("HalfCheetah")).episodes
 
 

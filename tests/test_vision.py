@@ -250,7 +250,7 @@ def test_a_small_comparison_of_drawn_images(tmp_path):
     assert benchmark(compose("benchmark", [*words, *place]))["cells"] == 4
     text = (tmp_path / "b" / "README.md").read_text()
     named = "20 images drawn in 2 steps against 359 test images, by the features of vit 32x1 of digits (accuracy"
-    assert "## FID after 3 steps" in text and text.count(named) == 5 and "Less is better." in text
+    assert "## FID after 3 steps" in text and text.count(named) == 5 and "Lower is better." in text
     header, *rows = (tmp_path / "b" / "results.csv").read_text().splitlines()
     assert header.startswith("method,data,size,width,depth,seed,budget,fid,kid,steps") and ",psnr," in header
     assert all(float(row.split(",")[7]) > 0 for row in rows)
@@ -262,7 +262,7 @@ def test_a_small_comparison_of_drawn_images(tmp_path):
 
     grid = Grid.of(compose("benchmark", [*words, "options={image_size: 16, timesteps: 50}"]))
     sources = Sources(grid, tmp_path, 1)
-    assert sources.needed()[0] == "judge" and f"features={tmp_path / 'judge'}" in sources.judged()
+    assert sources.needed()[0] == "judge" and f"features={tmp_path / 'judge'}" in sources.scoring_words()
     judge = compose("train", sources.judge_words())
     assert (judge.task, judge.image_size, judge.data) == ("classification", 16, "digits")
 

@@ -1,4 +1,4 @@
-"""Gymnasium's wrappers and classes of this package: a spec holds their arguments, and a process may send them another.
+"""Classes of this project's Gymnasium wrappers: their arguments are in the environment's spec, and they can be pickled.
 
-These modules import Gymnasium where they begin, so they are imported only where an environment is made.
+These modules import Gymnasium at the top, so they are imported only when an environment is made.
 """

@@ -1,4 +1,4 @@
-"""An environment whose episodes end where its simulator fails, and that takes no action that means nothing."""
+"""A wrapper that ends episodes when the simulator fails, and refuses invalid actions."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from gymnasium.utils import RecordConstructorArgs
 
 from weit_rl.common.errors import UserError
 from weit_rl.envs import mujoco_warnings
-from weit_rl.envs.crashes import ADVICE, BadAction, is_mistake, one_number, reason_of
+from weit_rl.envs.crashes import ADVICE, BadAction, is_program_error, one_line, one_number
 
-Step = tuple[Any, float, bool, bool, dict[str, Any]]
+StepResult = tuple[Any, float, bool, bool, dict[str, Any]]
 
 
 class EndsAtCrash(gymnasium.Wrapper, RecordConstructorArgs):
-    """Ends an episode in a step that its simulator does not survive; see :func:`weit_rl.envs.wrapping.ends_at_crash`.
+    """A wrapper that ends an episode when the simulation fails; see :func:`weit_rl.envs.wrapping.ends_at_crash`.
 
     Args:
-        env: acts and is seen as policies here want it.
+        env: an environment with the observations and actions of policies here.
         name: of the environment, for messages.
     """
 
@@ -35,27 +35,27 @@ class EndsAtCrash(gymnasium.Wrapper, RecordConstructorArgs):
         mujoco_warnings.watch_loaded()
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
-        """Begin an episode as the environment does; UserError where its simulator fails already."""
+        """Begin an episode as the environment does; raise UserError if its simulator fails."""
         self._running = False
         try:
             self._last, info = self.env.reset(seed=seed, options=options)
         except Exception as error:
-            if is_mistake(error):
+            if is_program_error(error):
                 raise
             raise UserError(
-                f"env {self._name}: the simulation failed in reset ({reason_of(error)}); {ADVICE}"
+                f"env {self._name}: the simulation failed in reset ({one_line(error)}); {ADVICE}"
             ) from error
         if not np.isfinite(self._last).all():
             raise UserError(f"env {self._name}: the observation of reset holds NaN or infinity; {ADVICE}")
         self._seed, self._steps, self._running = seed, 0, True
         return self._last, info
 
-    def step(self, action: Any) -> Step:
-        """Act once; a simulator that fails ends the episode.
+    def step(self, action: Any) -> StepResult:
+        """Act once; end the episode if the simulator fails.
 
         Raises:
-            ResetNeeded: before a reset, and behind a failure; behind another end the environment decides.
-            BadAction: for an action of another shape, or one that holds NaN or infinity.
+            ResetNeeded: before a reset, and after a failure; after any other end, the environment decides.
+            BadAction: for an action of another shape, or one with NaN or infinite numbers.
             UserError: for a failure in the first step of an episode, or a reward that is not one number.
         """
         action = self._checked(action)
@@ -64,9 +64,9 @@ class EndsAtCrash(gymnasium.Wrapper, RecordConstructorArgs):
         try:
             step = self.env.step(action)
         except Exception as error:
-            if is_mistake(error):
+            if is_program_error(error):
                 raise
-            return self._crashed(reason_of(error), error)
+            return self._crashed(one_line(error), error)
         observation, given, terminated, truncated, info = step
         reward = one_number(given, self._name)
         if mujoco_warnings.unstable != unstable:
@@ -89,7 +89,7 @@ class EndsAtCrash(gymnasium.Wrapper, RecordConstructorArgs):
             )
         return given
 
-    def _crashed(self, reason: str, error: Exception | None = None) -> Step:
+    def _crashed(self, reason: str, error: Exception | None = None) -> StepResult:
         self._running = False
         if self._steps == 1:
             of_seed = "" if self._seed is None else f" of seed {self._seed}"

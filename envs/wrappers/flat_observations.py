@@ -1,4 +1,4 @@
-"""An environment that is seen as flat float32 vectors."""
+"""A wrapper that flattens observations to float32 vectors."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from weit_rl.envs.flat_spaces import flat_box, flattened
 
 
 class FlatObservations(gymnasium.ObservationWrapper, RecordConstructorArgs):
-    """Flattens observations to float32.
+    """A wrapper that flattens observations to float32.
 
     Args:
-        env: its observations are a box of any shape, or a Dict of such.
+        env: an environment whose observations are a Box of any shape, or a Dict of them.
     """
 
     def __init__(self, env: gymnasium.Env):

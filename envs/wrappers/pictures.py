@@ -1,4 +1,4 @@
-"""Environments that are seen in small pictures, drawn by the one camera of their kind in this process."""
+"""Wrappers that show environments in small pictures, drawn by this process's camera for their kind."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from weit_rl.envs.pixels import frames
 
 
 class Pictures(gymnasium.ObservationWrapper, RecordConstructorArgs):
-    """Shows one frame, ``(3, edge, edge)`` uint8, instead of the observation.
+    """A wrapper that shows one frame, ``(3, edge, edge)`` uint8, instead of the observation.
+
+    The camera is made when it is first needed, since AsyncVectorEnv makes an environment before it forks.
 
     Args:
-        env: simulated by MuJoCo.
+        env: an environment simulated by MuJoCo.
         name: of the environment.
         edge: of the pictures, pixels.
 
-    The camera is made when it is first needed: AsyncVectorEnv makes an environment before it forks others.
-
     Raises:
-        UserError: if something else than MuJoCo simulates.
+        UserError: if the simulator is not MuJoCo.
     """
 
     def __init__(self, env: gymnasium.Env, name: str, edge: int):
@@ -40,22 +40,22 @@ class Pictures(gymnasium.ObservationWrapper, RecordConstructorArgs):
 
 
 class PicturesBeside(Pictures):
-    """Shows one frame beside the observation, as ``{"state": ..., "pixels": ...}``."""
+    """A wrapper that shows one frame and the observation, as ``{"state": ..., "pixels": ...}``."""
 
     def __init__(self, env: gymnasium.Env, name: str, edge: int):
         super().__init__(env, name, edge)
         self.observation_space = spaces.Dict({"state": env.observation_space, "pixels": frames(edge)})
 
     def observation(self, observation: Any) -> Any:
-        """Draw the simulation as it is now, beside its state."""
+        """Draw the simulation as it is now, and add its state."""
         return {"state": observation, "pixels": super().observation(observation)}
 
 
 class JoinedFrames(gymnasium.ObservationWrapper, RecordConstructorArgs):
-    """Joins stacked frames ``(n, 3, edge, edge)`` to one picture of ``3 * n`` channels.
+    """A wrapper that joins stacked frames ``(n, 3, edge, edge)`` to one picture of ``3 * n`` channels.
 
     Args:
-        env: seen in stacked frames.
+        env: an environment that shows stacked frames.
     """
 
     def __init__(self, env: gymnasium.Env):
@@ -70,10 +70,10 @@ class JoinedFrames(gymnasium.ObservationWrapper, RecordConstructorArgs):
 
 
 class JoinedState(gymnasium.ObservationWrapper, RecordConstructorArgs):
-    """Joins the newest state and the bytes of all stacked frames to one flat float32 vector, the state first.
+    """A wrapper that joins the newest state and the bytes of all stacked frames to a flat float32 vector, state first.
 
     Args:
-        env: seen in stacked states and frames.
+        env: an environment that shows stacked states and frames.
     """
 
     def __init__(self, env: gymnasium.Env):

@@ -12,13 +12,13 @@ from gymnasium.utils import EzPickle
 
 from weit_rl.envs.dm_control_loading import load_suite
 
-NO_BOUND = 1e10  # what dm_control writes where an actuator has none
+NO_BOUND = 1e10  # dm_control's bound of an actuator without bounds
 PICTURE = {"height": 480, "width": 480, "camera_id": 0}
-MOST_SEED = 2**32  # the generator of dm_control's tasks takes smaller ones
+MOST_SEED = 2**32  # seeds of dm_control's generator are smaller
 
 
 class SuiteEnv(gymnasium.Env, EzPickle):
-    """A task of the suite; what is unpickled is made anew, as Gymnasium's own MuJoCo environments are.
+    """A task of the suite; unpickling makes it again, as for Gymnasium's own MuJoCo environments.
 
     Args:
         domain: of the suite.
@@ -41,16 +41,16 @@ class SuiteEnv(gymnasium.Env, EzPickle):
 
     @property
     def model(self) -> Any:
-        """MuJoCo's own, as Gymnasium's environments have it."""
+        """Return MuJoCo's model, as Gymnasium's environments do."""
         return self.control.physics.model.ptr
 
     @property
     def data(self) -> Any:
-        """MuJoCo's own."""
+        """Return MuJoCo's data, as Gymnasium's environments do."""
         return self.control.physics.data.ptr
 
     def reset(self, *, seed: int | None = None, options: Any = None) -> tuple[np.ndarray, dict]:
-        """Begin an episode; a seed starts the task's generator anew, without one it goes on."""
+        """Begin an episode; a seed restarts the task's generator, and without a seed it continues."""
         super().reset(seed=seed)
         if seed is not None:
             self.control.task.random.seed(seed % MOST_SEED)
@@ -58,10 +58,10 @@ class SuiteEnv(gymnasium.Env, EzPickle):
         return self.control.reset().observation["observations"], {}
 
     def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict]:
-        """Act once; an episode that ends by its time keeps the discount 1.
+        """Act once; an episode that ends by its time limit keeps the discount 1.
 
         Raises:
-            ResetNeeded: behind the end of an episode, where dm_control would begin the next one.
+            ResetNeeded: after the end of an episode; dm_control would begin the next one.
         """
         if self.ended:
             raise ResetNeeded("the episode has ended; call reset() before step()")
@@ -71,7 +71,7 @@ class SuiteEnv(gymnasium.Env, EzPickle):
         return now.observation["observations"], float(now.reward), terminated, self.ended and not terminated, {}
 
     def render(self) -> np.ndarray:
-        """``(480, 480, 3)`` uint8 from the task's first camera."""
+        """Draw the view of the task's first camera, ``(480, 480, 3)`` uint8."""
         return self.control.physics.render(**PICTURE)
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""An environment that acts in [-1, 1]."""
+"""A wrapper that lets policies act in [-1, 1]."""
 
 from __future__ import annotations
 
@@ -13,10 +13,12 @@ from weit_rl.envs.action_box import ActionBox
 
 
 class UnitActions(gymnasium.ActionWrapper, RecordConstructorArgs):
-    """Scales actions from [-1, 1] to the environment's own bounds.
+    """A wrapper that scales actions from [-1, 1] to the environment's own bounds.
+
+    Gymnasium's RescaleAction neither clips rounding errors to the bounds nor makes the space float32.
 
     Args:
-        env: its actions are a flat, bounded box.
+        env: an environment whose actions are a flat, bounded Box.
     """
 
     def __init__(self, env: gymnasium.Env):

@@ -22,7 +22,8 @@ from minari.serialization import serialize_space
 from PIL import Image
 from safetensors.torch import save_file
 
-from weit_rl.agents.recording import Episode, write_minari
+from weit_rl.agents.minari_writing import write_minari
+from weit_rl.agents.recording import PlayedEpisode
 from weit_rl.agents.sb3_zip import algorithm_of, check_sizes, read_settings
 from weit_rl.common.sizes import Size
 from weit_rl.comparison.cell import fields_of
@@ -131,7 +132,7 @@ def make_hdf5(folder: Path) -> None:
 
 def make_minari(folder: Path) -> None:
     parts = [task().trajectories.subset([i]) for i in range(2)]
-    episodes = [Episode(i, np.vstack([p.observations, p.observations[-1:]]), p.actions, p.rewards, False)
+    episodes = [PlayedEpisode(i, np.vstack([p.observations, p.observations[-1:]]), p.actions, p.rewards, False)
                 for i, p in enumerate(parts)]  # fmt: skip
     write_minari(folder / "set", env_entry("Reacher"), episodes, {"dataset_id": "x-v0", "env_id": "Reacher-v5"})
 

@@ -1,1 +1,1 @@
-"""Comparing ways to make a network of a new size: cells, sources, results, statistics, tables and plots."""
+"""Comparison of ways to make a network of a new size: cells, sources, results, statistics, tables and plots."""

@@ -1,4 +1,4 @@
-"""Run a comparison, as far as it is not there yet, and report it."""
+"""The run of a comparison: the missing cells are trained, then everything is reported."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from weit_rl.common.home import expanded
 from weit_rl.common.output import say
 from weit_rl.common.registry import unknown
 from weit_rl.comparison import rates
-from weit_rl.comparison.cell import discard, run_cell
+from weit_rl.comparison.cell import remove_run, run_cell
 from weit_rl.comparison.figures import all_figures
 from weit_rl.comparison.grid import Grid
-from weit_rl.comparison.launchers import Job, Place, launcher_of
+from weit_rl.comparison.launchers import Job, JobSettings, launcher_of
 from weit_rl.comparison.page import write_html, write_markdown
 from weit_rl.comparison.results import Results, scored
 from weit_rl.comparison.sources import JUDGE, OURS, Sources
-from weit_rl.comparison.sweep import Space, Sweep, library, read_sweep, sweep_table
-from weit_rl.comparison.tables import Reference, all_tables
+from weit_rl.comparison.sweep import SearchSpace, Sweep, library, read_sweep, sweep_table
+from weit_rl.comparison.tables import ReferenceScore, all_tables
 from weit_rl.data.readers import data_name
 from weit_rl.options.choices import check_numbers
 from weit_rl.options.command import compose
@@ -39,7 +39,7 @@ MODES, REPORTS = ("run", "tune", "sweep", "report"), ("markdown", "html")
 
 
 def benchmark(cfg: Any) -> dict[str, Any]:
-    """Run or go on; returns the path of the report and the number of cells."""
+    """Run a comparison or continue it; return the path of the report and the number of cells."""
     check_numbers(cfg)
     kind_of(cfg).prepare(cfg)
     check_model(cfg)
@@ -55,7 +55,7 @@ def benchmark(cfg: Any) -> dict[str, Any]:
 
 
 class Comparison:
-    """One comparison; the constructor reads and checks everything, calling it does the work.
+    """One comparison: the constructor reads and checks everything, and a call does the work.
 
     Args:
         cfg: the composed config of ``weit_rl.benchmark``.
@@ -64,20 +64,20 @@ class Comparison:
     def __init__(self, cfg: Any):
         self.cfg, self.grid = cfg, Grid.of(cfg)
         self.kind = self.grid.kind
-        self.task = self.kind.make(compose("train", [*self.grid.words(), *self.grid.drawn()]))
+        self.task = self.kind.make(compose("train", [*self.grid.words(), *self.grid.judging_words()]))
         slug = re.sub(r"[^\w-]+", "-", self.task.name)
         self.folder = expanded(cfg.run_dir or f"runs/benchmark-{slug}-{cfg.profile}")
         self.results = Results(self.folder, self.grid)
         self.sources = Sources(self.grid, (self.folder / "sources").absolute(), cfg.threads)
         if self.grid.bank_options:
             PretrainRun(compose("pretrain", self.sources.bank_words(OURS, self.grid.seeds[0])))
-        self.space = Space.of(cfg)
+        self.space = SearchSpace.of(cfg)
         if cfg.workers == 0:
             raise UserError("workers=0: must be 1 or more jobs at a time")
-        self.where = Place(cfg.workers, cfg.threads, self.folder / "logs")
+        self.where = JobSettings(cfg.workers, cfg.threads, self.folder / "logs")
 
     def __call__(self) -> dict[str, Any]:
-        """What the mode says, then the report; whatever works in the folder has it for itself."""
+        """Do what the mode says, then write the report, while holding the folder's lock."""
         if self.cfg.mode == "report":
             return self.report()
         self.launch = launcher_of(self.cfg)
@@ -91,7 +91,7 @@ class Comparison:
             lock.release()
 
     def make(self) -> None:
-        """The trials or cells that are not there yet."""
+        """Run the missing trials or cells."""
         if self.cfg.mode == "tune":
             self.tune()
         if self.cfg.mode == "sweep":
@@ -103,10 +103,10 @@ class Comparison:
                 self.run(seed)
 
     def run(self, seed: int) -> None:
-        """The sources and cells of a seed that are not there yet."""
+        """Run the missing sources and cells of a seed."""
         chosen = rates.best_rates(rates.read_rates(self.folder))
         for cell in filter(self.results.has, self.grid.cells(seed)):
-            discard(self.place(cell.name))  # killed before it was
+            remove_run(self.place(cell.name))  # left by a process that was killed
         cells = {cell.name: cell for cell in self.grid.cells(seed) if not self.results.has(cell)}
         if not cells:
             return
@@ -115,40 +115,40 @@ class Comparison:
             name: (run_cell, (cell, self.sources, self.place(name), chosen.get(cell.method)))
             for name, cell in cells.items()
         }
-        with closing(self.work(jobs, f"seed {seed}: cells")) as done:  # whatever fails here, the others are stopped
+        with closing(self.work(jobs, f"seed {seed}: cells")) as done:  # if this fails, the other jobs are stopped
             for name, row in done:
                 self.results.add(row)
-                discard(self.place(name))
+                remove_run(self.place(name))
 
     def tune(self) -> None:
-        """The trials of every method, round by round, kept in rates.csv."""
+        """Run the trials of every method, round by round, and store them in rates.csv."""
         self.make_sources(self.grid.seeds[0])
         found = rates.read_rates(self.folder)
         for number, sizes in enumerate(rates.ROUNDS, start=1):
             jobs = rates.trials(self.sources, (self.folder / "trials").absolute(), found, sizes)
-            self.check_not_begun({arguments[0] for _, arguments in jobs.values()})
+            self.check_untrained({arguments[0] for _, arguments in jobs.values()})
             with closing(self.work(jobs, f"trials, round {number}")) as done:
                 for name, row in done:
                     found.append(row)
                     rates.write_rates(self.folder, found)
-                    discard(self.folder / "trials" / name)
+                    remove_run(self.folder / "trials" / name)
 
-    def check_not_begun(self, methods: set[Any]) -> None:
-        """UserError for methods that have cells already: later ones would be of another rate."""
-        if begun := sorted(methods & {row["method"] for row in self.results.rows}):
+    def check_untrained(self, methods: set[Any]) -> None:
+        """Raise UserError for methods that have cells already, since later cells would use another rate."""
+        if found := sorted(methods & {row["method"] for row in self.results.rows}):
             raise UserError(
-                f"mode=tune: {', '.join(begun)} were run without it in {self.folder}; choose another run_dir"
+                f"mode=tune: {', '.join(found)} were run without it in {self.folder}; choose another run_dir"
             )
 
     def make_sources(self, seed: int, kinds: Sequence[str] | None = None) -> None:
-        """Banks and networks of a seed; those that the methods need, if no kinds are given."""
+        """Make the banks and networks of a seed: those that the methods need, unless kinds are given."""
         needed = self.sources.needed() if kinds is None else kinds
         jobs: Mapping[str, Job] = {f"source-{kind}-{seed}": (self.sources.make, (kind, seed)) for kind in needed}
         for _ in self.work(jobs, f"seed {seed}: sources"):
             pass
 
     def work(self, jobs: Mapping[str, Job], label: str) -> Generator[tuple[str, Any], None, None]:
-        """Names and results of jobs, with a progress bar."""
+        """Yield names and results of jobs, with a progress bar."""
         if not jobs:
             return
         with Progress(len(jobs), label, unit="jobs") as bar, closing(self.launch(jobs, self.where)) as pairs:
@@ -157,11 +157,11 @@ class Comparison:
                 bar.update(number)
 
     def place(self, name: str) -> Path:
-        """Where the run of a cell lies while it is made."""
+        """Return the folder of a cell's run while it is made."""
         return (self.folder / "cells" / name).absolute()
 
     def report(self) -> dict[str, Any]:
-        """Tables and plots of the rows there are."""
+        """Write tables and plots of the finished rows."""
         trials = rates.read_rates(self.folder)
         tables = all_tables(self.results.rows, self.reference, self.kind.measure, self.judge)
         tables += [rates.rates_table(trials, self.kind.measure)] if trials else []
@@ -182,20 +182,20 @@ class Comparison:
         return {"report": str(path), "cells": len(self.results.rows)}
 
     @property
-    def reference(self) -> Reference:
-        """The data's own result, or what the longest training from scratch reaches."""
+    def reference(self) -> ReferenceScore:
+        """Return the data's own result, or the result of the longest training from scratch."""
         own, word = self.task.reference(), self.kind.measure.word
         if own is not None:
-            return Reference(float(own[self.task.measure]), f"the data's {word}")
+            return ReferenceScore(float(own[self.task.measure]), f"the data's {word}")
         cells = [row for row in scored(self.results.rows) if row["method"] == "scratch"]
         longest = max((row["budget"] for row in cells), default=0)
         values = [row["value"] for row in cells if row["budget"] == longest]
         mean = sum(values) / len(values) if values else math.nan
-        return Reference(mean, f"the {word} of {longest} steps from scratch")
+        return ReferenceScore(mean, f"the {word} of {longest} steps from scratch")
 
     @property
     def judge(self) -> str:
-        """By what results are judged, where a network does it, as a sentence."""
+        """Describe the network that judges results as a sentence; empty if no network judges."""
         path = self.sources.path(JUDGE, 0) / TrainRun.result
         if not self.kind.judge or not path.exists():
             return ""
@@ -209,11 +209,11 @@ class Comparison:
 
     @cached_property
     def source_flops(self) -> float:
-        """What the source of a method costs."""
+        """Return the FLOPs of a method's source."""
         return self.sources.flops(self.grid.seeds[0])
 
     def facts(self) -> list[str]:
-        """What a reader must know of the conditions."""
+        """Describe the conditions of the comparison for its reader."""
         grid, cells = self.grid, len(scored(self.results.rows))
         judged = "the test images" if grid.episodes is None else f"{grid.episodes} test episodes"
         judge = [f"{self.kind.measure.title}: {self.judge}"] if self.judge else []

@@ -1,4 +1,4 @@
-"""One cell: a network of a size made by a method, trained for the rest of its budget, scored on test episodes."""
+"""One cell: a network of a size made by a method, trained for the rest of its budget, and evaluated."""
 
 from __future__ import annotations
 
@@ -20,30 +20,30 @@ from weit_rl.tasks import Kind
 from weit_rl.workflows.train_run import TrainRun
 
 COST = ("steps", "flops", "seconds")
-Row = dict[str, Any]  # in memory the measure that decides is called "value", too
+Row = dict[str, Any]  # in memory, "value" repeats the measure by which methods are compared
 
 
 def fields_of(kind: Kind) -> tuple[str, ...]:
-    """The columns of a table of cells."""
+    """Return the columns of a table of cells."""
     first, second, *others = kind.measure.columns
     where = ("method", kind.subject, "size", "width", "depth", "seed", "budget")
     return (*where, first, second, *COST, *others, "validation_loss", "source", "note")
 
 
 def measured(kind: Kind) -> tuple[str, ...]:
-    """The columns that hold decimal numbers."""
+    """Return the columns that hold decimal numbers."""
     return (*kind.measure.columns, "validation_loss", "flops", "seconds")
 
 
 def run_cell(cell: Cell, sources: Sources, folder: Path, rate: float | None = None, extra: Sequence[str] = ()) -> Row:
-    """The row of a cell; one whose method is not defined for its size says so in its note.
+    """Train and evaluate a cell, and return its row; a method that is not defined for the size gives a note.
 
     Args:
-        cell: which.
+        cell: the cell.
         sources: of the comparison.
-        folder: where its run lies while it is made.
-        rate: learning rate of the training; None takes the method's own.
-        extra: further options, over all others.
+        folder: of its run while it is made.
+        rate: learning rate of the training; None uses the method's own.
+        extra: further options, which override all others.
     """
     size, method, kind = Size.parse(cell.size), METHODS.get(cell.method), sources.grid.kind
     row: Row = {**dict.fromkeys(fields_of(kind), ""), "method": cell.method, "size": str(size)}
@@ -54,7 +54,7 @@ def run_cell(cell: Cell, sources: Sources, folder: Path, rate: float | None = No
         source, more = choose_source(method, cell.seed, sources, words)
     except NotDefined as error:
         return row | {"note": str(error)}
-    report = {"failed_episodes": "", **finish_training(folder, [*words, *more])}  # older reports do not count them
+    report = {"failed_episodes": "", **finish_training(folder, [*words, *more])}  # missing in older reports
     return (
         row
         | {key: report[key] for key in measured(kind)}
@@ -63,7 +63,7 @@ def run_cell(cell: Cell, sources: Sources, folder: Path, rate: float | None = No
 
 
 def cell_words(cell: Cell, sources: Sources, rate: float | None) -> list[str]:
-    """Options of its run, but for the source."""
+    """Return the options of its run, except for the source."""
     grid, method = sources.grid, METHODS.get(cell.method)
     stage = method.stage(cell.budget)
     assert stage is not None
@@ -77,7 +77,7 @@ def cell_words(cell: Cell, sources: Sources, rate: float | None) -> list[str]:
     }
     return [
         *grid.words(),
-        *sources.judged(),
+        *sources.scoring_words(),
         *(f"{key}={value}" for key, value in options.items()),
         *method.words,
         *(sources.rank_words(cell.seed) if method.ranked else []),
@@ -86,7 +86,7 @@ def cell_words(cell: Cell, sources: Sources, rate: float | None) -> list[str]:
 
 
 def choose_source(method: Method, seed: int, sources: Sources, words: Sequence[str]) -> tuple[str, list[str]]:
-    """The kind of source and the option that names it; of two that are possible the one with the lower first loss.
+    """Return the kind of source and the option that names it; of two possible ones, the one with the lower first loss.
 
     Raises:
         NotDefined: if there is none that the method can start from.
@@ -107,7 +107,7 @@ def choose_source(method: Method, seed: int, sources: Sources, words: Sequence[s
     return best, [options[best]] if best else []
 
 
-def discard(folder: Path) -> None:
-    """Remove a finished cell's run; its row is what is kept."""
+def remove_run(folder: Path) -> None:
+    """Remove the run of a finished cell, since its row is kept."""
     with contextlib.suppress(OSError):
         shutil.rmtree(folder)

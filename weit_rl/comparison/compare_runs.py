@@ -1,4 +1,4 @@
-"""Finished and unfinished runs beside each other: one table, one picture of their curves, new episodes if wanted."""
+"""A comparison of given runs, finished or not: one table, one picture of their curves, new episodes on request."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ from weit_rl.training.progress import table
 from weit_rl.workflows.evaluate_run import policy_of
 from weit_rl.workflows.resume_command import command_to_resume
 
-CHECKPOINTS = ("best", "last")  # those that a run's own evaluation is of
-RETURNS = {"return": "return_mean", "+-": "return_std"}  # of no use beside those of another environment
+CHECKPOINTS = ("best", "last")  # checkpoints that a run evaluates itself
+RETURNS = {"return": "return_mean", "+-": "return_std"}  # shown only if all runs share an environment
 BY_SCORE = "of several environments, so by score only"
 COLUMNS = ("run", "env", "model", "size", "init", "seed", "checkpoint", "steps", "online_steps")
 
 
 def compare_runs(cfg: Any) -> dict[str, Any]:
-    """Compare the runs of ``cfg.compare``; returns what comparison.json holds.
+    """Compare the runs of ``cfg.compare``; return the content of comparison.json.
 
     Raises:
-        UserError: for bad input, before anything is played or written.
+        UserError: for wrong input, before anything is played or written.
     """
     check_numbers(cfg)
     runs = recorded_runs([cfg.compare] if isinstance(cfg.compare, str) else list(cfg.compare), cfg.env)
@@ -54,7 +54,7 @@ def compare_runs(cfg: Any) -> dict[str, Any]:
 
 
 def over_seeds(rows: list[dict[str, Any]], groups: Mapping[str, list[str]], measure: str) -> dict[str, Estimate]:
-    """The mean over the finished runs of every group that has several, with its 95 % interval over their seeds."""
+    """Return the mean over the finished runs of every group of several, with its 95 % interval over their seeds."""
     done = {row["run"]: row for row in rows if row[measure] is not None}
     found = {name: [done[member] for member in members if member in done] for name, members in groups.items()}
     return {
@@ -65,7 +65,7 @@ def over_seeds(rows: list[dict[str, Any]], groups: Mapping[str, list[str]], meas
 
 
 def side_by_side(cfg: Any, runs: Mapping[str, RecordedRun]) -> list[dict[str, Any]]:
-    """Every run on the same episodes, none of which any run has seen; differences are paired with the first run."""
+    """Evaluate every run on the same unseen episodes; differences are paired with the first run."""
     seed = COMPARISON.of(cfg.seed)
     rows: list[dict[str, Any]] = []
     played: list[np.ndarray] = []
@@ -91,7 +91,7 @@ def side_by_side(cfg: Any, runs: Mapping[str, RecordedRun]) -> list[dict[str, An
 
 
 def _policy(cfg: Any, run: RecordedRun) -> tuple[str, Any]:
-    """Which checkpoint, and its network; a run that never validated has no best but its last."""
+    """Return the checkpoint's name and its network; a run that never validated has only its last checkpoint."""
     unvalidated = cfg.checkpoint == "best" and not run.folder.checkpoint_path("best").exists()
     name = "last" if unvalidated else cfg.checkpoint
     return name, policy_of(run.folder, name, cfg)[0]
@@ -100,7 +100,7 @@ def _policy(cfg: Any, run: RecordedRun) -> tuple[str, Any]:
 def _check(cfg: Any, runs: Mapping[str, RecordedRun], one_env: bool) -> None:
     envs = ", ".join(dict.fromkeys(run.entry.name for run in runs.values()))
     if cfg.run is not None or cfg.video:
-        raise UserError("compare: goes without run and video=true, which are of a single run")
+        raise UserError("compare: leave out run and video=true, which need a single run")
     if cfg.fresh and not one_env:
         raise UserError(f"fresh=true: these runs are of several environments ({envs}); leave it out to compare scores")
     if not cfg.fresh and cfg.checkpoint not in CHECKPOINTS:
@@ -113,13 +113,13 @@ def _check(cfg: Any, runs: Mapping[str, RecordedRun], one_env: bool) -> None:
             )
     if cfg.fresh:
         for run in runs.values():
-            _policy(cfg, run)  # what is missing shows before anything is played
+            _policy(cfg, run)  # raises for a missing checkpoint before anything is played
 
 
 def _show(report: Mapping[str, Any], runs: Mapping[str, RecordedRun], one_env: bool) -> None:
-    """The tables of what is known without playing."""
+    """Print the tables that need no episodes."""
     measured = {**(RETURNS if one_env else {}), "score": "score"}
-    first = report["runs"][0]  # what all runs have in common is said once
+    first = report["runs"][0]  # columns that are equal in all runs go into the title
     shared = {key: first[key] for key in COLUMNS[1:] if all(row[key] == first[key] for row in report["runs"])}
     rows = [
         {
@@ -143,7 +143,7 @@ def _show(report: Mapping[str, Any], runs: Mapping[str, RecordedRun], one_env: b
 
 
 def _failed(row: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """The column of failed episodes, where any run has some."""
+    """Return the column of failed episodes, if any run has some."""
     name = "failed_episodes"
     return {name.replace("_", " "): row[name]} if any(one[name] for one in rows) else {}
 
@@ -158,7 +158,7 @@ def _folder(out: str | None) -> Path:
 
 
 def _write(folder: Path, report: dict[str, Any], picture: bytes) -> list[str]:
-    """comparison.json and comparison.png; what is there already stays."""
+    """Write comparison.json and comparison.png under names that are not taken."""
     numbers = {"over_seeds": {name: _plain(estimate) for name, estimate in report["over_seeds"].items()}}
     fresh = [{key: _plain(value) for key, value in row.items()} for row in report.get("fresh", [])]
     text = json.dumps(report | numbers | {"fresh": fresh}, indent=2) + "\n"
@@ -170,7 +170,7 @@ def _write(folder: Path, report: dict[str, Any], picture: bytes) -> list[str]:
 
 
 def _plain(value: Any) -> Any:
-    """Turn an estimate into JSON, by the names of its parts; those it lacks are null."""
+    """Convert an estimate to JSON by the names of its parts; NaN becomes null."""
     if not isinstance(value, Estimate):
         return value
     return {name: None if math.isnan(part) else part for name, part in value._asdict().items()}

@@ -11,24 +11,28 @@ from weit_rl.comparison.cell import Row
 from weit_rl.comparison.methods import METHODS
 from weit_rl.comparison.results import scored
 from weit_rl.comparison.statistics import Estimate, by_size, interquartile_mean, mean, profile, values_of
-from weit_rl.comparison.tables import OURS, Reference, methods_of, sizes_of
+from weit_rl.comparison.tables import OURS, ReferenceScore, methods_of, sizes_of
 from weit_rl.tasks import Measure
 from weit_rl.training.learning_curve import png
 
 MARKERS = "osv^Dx*<>Ph+"
 
 
-def all_figures(rows: Sequence[Row], reference: Reference, source_flops: float, measure: Measure) -> dict[str, bytes]:
-    """PNG pictures by name.
+def all_figures(
+    rows: Sequence[Row], reference: ReferenceScore, source_flops: float, measure: Measure
+) -> dict[str, bytes]:
+    """Return PNG pictures by name.
 
     Args:
         rows: of finished cells.
-        reference: what results are held against.
-        source_flops: what the source of every method costs, where it has one.
-        measure: what methods are compared by.
+        reference: the result that others are compared with.
+        source_flops: FLOPs of the source of every method that has one.
+        measure: by which methods are compared.
     """
     rows = scored(rows)
-    shares = {"profiles": profiles(rows, reference, measure)} if reference.value > 0 else {}  # no shares below zero
+    shares = (
+        {"profiles": profiles(rows, reference, measure)} if reference.value > 0 else {}
+    )  # shares need a positive reference
     return {
         "curves": curves(rows, reference, measure),
         "interquartile_means": over_sizes(rows, measure),
@@ -37,8 +41,8 @@ def all_figures(rows: Sequence[Row], reference: Reference, source_flops: float, 
     }
 
 
-def curves(rows: Sequence[Row], reference: Reference, measure: Measure) -> bytes:
-    """The measure against the budget, one panel a size, with 95 % intervals over the seeds."""
+def curves(rows: Sequence[Row], reference: ReferenceScore, measure: Measure) -> bytes:
+    """Plot the measure against the budget, one panel per size, with 95 % intervals over the seeds."""
     sizes = sizes_of(rows)
     figure, axes = _panels(len(sizes))
     for axis, size in zip(axes, sizes, strict=True):
@@ -50,7 +54,7 @@ def curves(rows: Sequence[Row], reference: Reference, measure: Measure) -> bytes
 
 
 def over_sizes(rows: Sequence[Row], measure: Measure) -> bytes:
-    """Interquartile means over sizes and seeds, of methods that are defined for all of them."""
+    """Plot interquartile means over sizes and seeds, for methods that are defined for all sizes."""
     count = len(sizes_of(rows))
     whole = [m for m in methods_of(rows) if len({r["size"] for r in rows if r["method"] == m}) == count]
     figure, axes = _panels(1)
@@ -59,8 +63,8 @@ def over_sizes(rows: Sequence[Row], measure: Measure) -> bytes:
     return png_with_legend(figure, axes)
 
 
-def profiles(rows: Sequence[Row], reference: Reference, measure: Measure) -> bytes:
-    """The share of cells above each share of the reference (reached by its inverse, where less is better)."""
+def profiles(rows: Sequence[Row], reference: ReferenceScore, measure: Measure) -> bytes:
+    """Plot the share of cells above each share of the reference, or of its inverse if less is better."""
     budgets = sorted({row["budget"] for row in rows if row["method"] == OURS}) or [0]
     levels = np.linspace(0, 1.05, 106)
     figure, axes = _panels(len(budgets))
@@ -76,23 +80,23 @@ def profiles(rows: Sequence[Row], reference: Reference, measure: Measure) -> byt
 
 
 def cost(rows: Sequence[Row], source_flops: float, measure: Measure) -> bytes:
-    """The mean of all sizes against the FLOPs of the whole ladder, the pre-training of the source in them."""
+    """Plot the mean over all sizes against their total FLOPs, including the pre-training of the source."""
     figure, axes = _panels(1)
     for method in methods_of(rows):
         points = []
         for budget in sorted({row["budget"] for row in rows if row["method"] == method}):
             cells = [row for row in rows if row["method"] == method and row["budget"] == budget]
             seeds = len({row["seed"] for row in cells})
-            begun = source_flops if any(row["source"] for row in cells) else 0.0
-            total = begun + sum(row["flops"] for row in cells) / seeds
-            if total:  # zero has no place on a logarithmic axis
+            pretraining = source_flops if any(row["source"] for row in cells) else 0.0
+            total = pretraining + sum(row["flops"] for row in cells) / seeds
+            if total:  # a logarithmic axis has no zero
                 points.append((total, sum(row["value"] for row in cells) / len(cells)))
         if points:
             axes[0].plot(*zip(*points, strict=True), label=method, **_style(method))
             axes[0].set_xscale("log")
     axes[0].set(xlabel="FLOPs of all sizes together, with pre-training", ylabel=f"mean {measure.word}")
     _scale(axes[0], measure)
-    axes[0].xaxis.set_minor_formatter("")  # labels between the powers of ten would lie over each other
+    axes[0].xaxis.set_minor_formatter("")  # labels between powers of ten would overlap
     return png_with_legend(figure, axes)
 
 
@@ -112,13 +116,13 @@ def _lines(axis: Any, rows: Sequence[Row], estimate: Callable[[list[list[float]]
 
 
 def _scale(axis: Any, measure: Measure) -> None:
-    """What is to be small is told apart by its ratios."""
+    """Use a logarithmic scale for a measure that is to be small."""
     if measure.less:
         axis.set_yscale("log")
 
 
 def _style(method: str, marker: bool = True) -> dict[str, Any]:
-    """The same in every picture."""
+    """Return the style of a method, the same in every picture."""
     import matplotlib
 
     number = METHODS.names().index(method)
@@ -141,7 +145,7 @@ def _panels(count: int) -> tuple[Any, list[Any]]:
 
 
 def png_with_legend(figure: Any, axes: Sequence[Any]) -> bytes:
-    """A figure as a file's bytes, with one legend beside it for all its panels."""
+    """Return a figure as PNG bytes, with one legend for all its panels."""
     found = {label: line for axis in axes for line, label in zip(*axis.get_legend_handles_labels(), strict=True)}
     figure.legend(found.values(), found.keys(), loc="outside right upper", frameon=False, fontsize="small")
     return png(figure)

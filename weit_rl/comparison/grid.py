@@ -1,4 +1,4 @@
-"""The cells of a comparison: which methods, sizes, seeds and budgets there are, and in which order they are run."""
+"""The cells of a comparison: its methods, sizes, seeds and budgets, and the order in which cells are run."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from weit_rl.comparison.methods import METHODS
 from weit_rl.models import MODELS
 from weit_rl.tasks import Kind, kind_named
 
-REPORTED = ("32x3", "96x4", "160x5", "128x8")  # neither sampled in pre-training nor looked at while tuning
+REPORTED = ("32x3", "96x4", "160x5", "128x8")  # not sampled in pre-training, not used in tuning
 PROFILES: dict[str, dict[str, Any]] = {
     "core": {"sizes": REPORTED, "budgets": (0, 100, 300, 1000), "seeds": (0, 1, 2), "episodes": 10},
     "full": {
@@ -25,12 +25,12 @@ PROFILES: dict[str, dict[str, Any]] = {
         "episodes": 20,
     },
 }
-DRAWN = {"samples": 500, "sampling_steps": 20}  # where images are judged that networks draw
+DRAWN = {"samples": 500, "sampling_steps": 20}  # for tasks in which generated images are judged
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One training: a method, a size, a seed and a budget (every gradient step spent on the target)."""
+    """One training: a method, a size, a seed and a budget (the number of gradient steps spent on the target)."""
 
     method: str
     size: str
@@ -39,34 +39,35 @@ class Cell:
 
     @property
     def name(self) -> str:
-        """For files."""
+        """Return the name of its files."""
         return "-".join(str(value) for value in asdict(self).values())
 
 
 @dataclass(frozen=True)
 class Grid:
-    """What is compared with what.
+    """The options of a comparison.
 
     Attributes:
         data: level, path, name, or several of them.
         methods: names in ``METHODS``.
         sizes: of the targets, names or ``WIDTHxDEPTH``.
         budgets: gradient steps.
-        seeds: of pre-training, sources and targets alike.
-        batch_size: windows or images a step.
+        seeds: of pre-training, sources and targets.
+        batch_size: windows or images per step.
         pretrain_steps: steps of a bank; the sources of other methods get its FLOPs.
         precision: of float32 matrix products.
-        task: what the networks are for.
-        env: environment, where they act.
-        episodes: test episodes of a cell, where they act.
-        options: further ones of every run.
-        features: run of a classifier that judges drawn images; None where there is none, or one is to be trained.
-        samples: images that every network draws, where they are judged.
-        sampling_steps: of drawing one.
-        data_weights: shares of the windows drawn from each of several sets; None by their numbers of steps.
-        data_episodes: how many episodes there are to learn from; None for all.
+        task: of the networks.
+        env: environment, if the task has one.
+        episodes: test episodes per cell, if the task has an environment.
+        options: further options of every run.
+        features: run of a classifier that judges generated images; None if there is none, or one is to be trained.
+        samples: number of images that every network generates, if these are judged.
+        sampling_steps: steps per generated image.
+        data_weights: shares of the windows drawn from each of several sets; None: in proportion to their numbers of
+            steps.
+        data_episodes: number of episodes to train on; None for all.
         model: of every network.
-        bank_options: further ones of the pre-training of every bank, whose sizes networks that others start from take.
+        bank_options: further options of the pre-training of every bank; networks that methods start from get its sizes.
     """
 
     data: str | tuple[str, ...]
@@ -91,20 +92,20 @@ class Grid:
 
     @property
     def kind(self) -> Kind:
-        """Of task."""
+        """Return the kind of the task."""
         return kind_named(self.task)
 
     @property
     def subject(self) -> Any:
-        """What rows say of where they are from."""
+        """Return the environment or the data that rows name."""
         return getattr(self, self.kind.subject)
 
     @classmethod
     def of(cls, cfg: Any) -> Grid:
-        """The grid of a config; what it leaves open is its profile's.
+        """Make the grid of a config; missing options come from its profile.
 
         Raises:
-            UserError: for a name or number that is not possible.
+            UserError: for an impossible name or number.
         """
         if cfg.profile not in PROFILES:
             raise unknown("profile", cfg.profile, list(PROFILES))
@@ -120,7 +121,7 @@ class Grid:
         return replace(grid, sizes=tuple(str(Size.parse(size)) for size in grid.sizes))
 
     def check(self) -> None:
-        """UserError for what is not possible."""
+        """Raise UserError for impossible options."""
         MODELS.get(self.model)
         for method in self.methods:
             if METHODS.get(method).task not in (None, self.task):
@@ -140,36 +141,36 @@ class Grid:
             raise UserError(f"seeds={list(self.seeds)}: must be from 0 to {MOST_SEED}")
 
     def words(self) -> list[str]:
-        """Options that every run has, of a source as of a target."""
+        """Return the options of every run, of sources and targets."""
         names = ("task", "env", "data", "data_weights", "data_episodes", "batch_size", "precision", "model")
         return words_of({name: getattr(self, name) for name in names if getattr(self, name) is not None} | self.options)
 
-    def judged(self, validation: int = 0) -> list[str]:
-        """Options by which a target is judged at the end, and on the way on so many episodes (0: not at all)."""
+    def scoring_words(self, validation: int = 0) -> list[str]:
+        """Return the options of a target's final evaluation, and of its validation on so many episodes (0: none)."""
         if self.episodes is None:
             return [f"validation={str(validation > 0).lower()}"]
         return [f"episodes={self.episodes}", f"validation_episodes={validation}"]
 
-    def drawn(self, features: object = None) -> list[str]:
-        """Options by which the images are judged that a target draws; none where it draws none.
+    def judging_words(self, features: object = None) -> list[str]:
+        """Return the options by which a target's generated images are judged; none if it generates none.
 
         Args:
-            features: run of the classifier that judges (default: the one that was given, if one was).
+            features: run of the classifier that judges (default: the given one, if any).
         """
         given = {"features": features or self.features} | {name: getattr(self, name) for name in DRAWN}
         return [f"{name}={value}" for name, value in given.items() if value is not None]
 
     def cells(self, seed: int) -> Iterator[Cell]:
-        """The cells of a seed, short ones first; one whose budget is below its method's own stage does not exist."""
+        """Yield the cells of a seed, short ones first; a budget below a method's own stage has no cell."""
         for budget in sorted(self.budgets):
             for method in self.methods:
                 if METHODS.get(method).stage(budget) is not None:
                     yield from (Cell(method, size, seed, budget) for size in self.sizes)
         if seed == self.seeds[0]:
-            yield from self.ceilings(seed)
+            yield from self.longest_cells(seed)
 
-    def ceilings(self, seed: int) -> Iterator[Cell]:
-        """Of a method whose own stage exceeds every budget, one cell a size."""
+    def longest_cells(self, seed: int) -> Iterator[Cell]:
+        """Yield one cell per size for each method whose own stage exceeds every budget."""
         for method in self.methods:
             stage = METHODS.get(method).initializer.stage_steps
             if all(METHODS.get(method).stage(budget) is None for budget in self.budgets):
@@ -177,12 +178,12 @@ class Grid:
 
 
 def words_of(options: Mapping[str, Any]) -> list[str]:
-    """Options as a command takes them."""
+    """Format options as a command takes them."""
     return [f"{name}={json.dumps(v) if isinstance(v, tuple | list) else v}" for name, v in options.items()]
 
 
 def _plain(value: Any) -> Any:
-    """As dataclasses and JSON hold it: lists as tuples."""
+    """Convert lists to tuples, as dataclasses and JSON hold them."""
     if isinstance(value, Mapping):
         return {name: value[name] if value[name] is None else _plain(value[name]) for name in value}
     return value if isinstance(value, str | int | float) else tuple(value)

@@ -1,4 +1,4 @@
-"""What is compared: every registered initialiser, the other constraints, and plain behaviour cloning."""
+"""The methods that are compared: every registered initialiser, other constraints, and behaviour cloning."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ class Method:
 
     Attributes:
         init: name of its initialiser.
-        constraint: of the bank it starts from; None for one that starts from a plain network, or from nothing.
-        words: options of ``weit_rl.train`` that are its own.
-        task: the only one it is for; None for all.
-        ranked: whether it takes the rank of WeiT's bank as an option.
+        constraint: of the bank it starts from; None if it starts from a plain network, or from nothing.
+        words: its own options of ``weit_rl.train``.
+        task: the only task it is for; None for all.
+        ranked: True if it takes the rank of WeiT's bank as an option.
     """
 
     init: str
@@ -28,16 +28,16 @@ class Method:
 
     @property
     def initializer(self) -> Initializer:
-        """What ``init`` names."""
+        """Return the initialiser that ``init`` names."""
         return INITIALIZERS.get(self.init)
 
     @property
     def starts_from_networks(self) -> bool:
-        """Whether its sources are plain networks."""
+        """Return True if its sources are plain networks."""
         return self.initializer.needs_source and self.constraint is None
 
     def stage(self, budget: int) -> int | None:
-        """Steps of its own stage within a budget, or None where the budget is below a stage of fixed length."""
+        """Return the steps of its own stage within a budget, or None if a stage of fixed length exceeds the budget."""
         steps = self.initializer.stage_steps
         if self.initializer.fixed_stage and steps > budget:
             return None
@@ -49,7 +49,7 @@ BANKS = {
     "weit": "kronecker",
     "free_only": "kronecker",
     "supernet": "identity",
-}  # what needs a bank, of which constraint
+}  # initialisers that need a bank -> its constraint
 for _name in INITIALIZERS.names():
     METHODS.add(_name, Method(_name, BANKS.get(_name), ranked=_name == "svd_bank"))
 CUT = ("init_options={narrow: cut}",)

@@ -12,26 +12,27 @@ from weit_rl.comparison.run_records import RecordedRun, seed_means
 from weit_rl.comparison.statistics import mean
 from weit_rl.training.learning_curve import Points, running_mean, use_log_scale
 
-POINTS = 50  # of a curve; one with more is smoothed over as many neighbours as lie between two of these
+POINTS = 50  # per curve; a longer curve is smoothed by a running mean over the points in between
 LOSSES: dict[str, Callable[[RecordedRun], Points]] = {
     "training loss": RecordedRun.training_loss,
     "loss on held-out episodes": lambda run: run.metrics.get("validation/loss", []),
 }
-RESULTS: dict[bool, dict[str, Callable[[RecordedRun], Points]]] = {  # by whether all runs are of one environment
+RESULTS: dict[bool, dict[str, Callable[[RecordedRun], Points]]] = {  # True if all runs share an environment
     True: {"validation return (sum of rewards)": lambda run: run.metrics.get("validation/return", [])},
     False: {"validation score (0 random, 100 expert)": lambda run: run.metrics.get("validation/score", [])},
 }
 
 
 def overlaid(groups: Mapping[str, Sequence[RecordedRun]], one_env: bool) -> bytes:
-    """A PNG of losses and of the return (of the score, where environments differ) against steps and against FLOPs.
+    """Draw a PNG of losses and returns (scores, if environments differ) against steps and against FLOPs.
 
-    Where the FLOPs of a run are not known at every step (it is unfinished, or went online), seconds take their place.
+    If the FLOPs of a run are not known at every step (it is unfinished, or has an online stage), seconds take their
+    place.
 
     Args:
-        groups: runs by the name of their curve; of several, which differ by their seed, the mean is drawn with its
-            95 % bootstrap interval over the seeds; one seed has none.
-        one_env: whether all are of one environment.
+        groups: runs by the name of their curve. For several runs, which differ by their seed, the mean is drawn with
+            its 95 % bootstrap interval over the seeds; one seed has none.
+        one_env: whether all runs share an environment.
     """
     from matplotlib.figure import Figure
 
@@ -59,7 +60,7 @@ def overlaid(groups: Mapping[str, Sequence[RecordedRun]], one_env: bool) -> byte
 
 
 def _axes(runs: Sequence[RecordedRun]) -> dict[str, Callable[[RecordedRun, Sequence[float]], Any]]:
-    """The x axes by their labels, and what they make of steps."""
+    """Return the x axes: their labels, and functions from steps to positions."""
     steps = "step (online: environment steps behind them)" if any(run.online for run in runs) else "gradient step"
     if all(run.counts_flops for run in runs):
         return {steps: lambda _, at: at, "FLOPs": RecordedRun.flops_at}
@@ -67,7 +68,7 @@ def _axes(runs: Sequence[RecordedRun]) -> dict[str, Callable[[RecordedRun, Seque
 
 
 def _draw(panels: Any, axes: Sequence[Any], name: str, runs: Sequence[RecordedRun], of: Any, colour: str) -> None:
-    """One curve in every panel of a row."""
+    """Draw one curve in every panel of a row."""
     curves = [_smoothed(of(run)) for run in runs]
     steps = sorted(set.intersection(*(set(curve) for curve in curves))) if curves else []
     if not steps:

@@ -1,4 +1,4 @@
-"""The report of a comparison: README.md with pictures beside it, or one HTML page with everything in it."""
+"""The report of a comparison: README.md with pictures, or one HTML page that contains everything."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ p { color: #555; font-size: .87rem } img { max-width: 100% } code { background: 
 def write_markdown(
     folder: Path, title: str, facts: Sequence[str], tables: Sequence[Table], figures: Mapping[str, bytes]
 ) -> Path:
-    """README.md and the pictures."""
+    """Write README.md and the pictures."""
     for name, png in figures.items():
         write_atomically(folder / f"{name}.png", png)
     pictures = "\n".join(f"![{name.replace('_', ' ')}]({name}.png)\n" for name in figures)
@@ -37,7 +37,7 @@ def write_markdown(
 def write_html(
     folder: Path, title: str, facts: Sequence[str], tables: Sequence[Table], figures: Mapping[str, bytes]
 ) -> Path:
-    """report.html, which needs no other file."""
+    """Write report.html, which needs no other file."""
     pictures = "".join(
         f"<h2>{name.replace('_', ' ').capitalize()}</h2>"
         f'<img alt="{name.replace("_", " ")}" src="data:image/png;base64,{base64.b64encode(png).decode()}">'

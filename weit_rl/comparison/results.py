@@ -1,17 +1,16 @@
-"""The rows of finished cells: results.csv, and the same with the circumstances in results.json."""
+"""The rows of finished cells: results.csv, and with the conditions of the comparison results.json."""
 
 from __future__ import annotations
 
-import csv
 import json
 from collections.abc import Sequence
 from dataclasses import asdict
-from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from weit_rl.common.errors import UserError
 from weit_rl.comparison.cell import Row, fields_of, measured
+from weit_rl.comparison.csv_file import read_csv, write_csv
 from weit_rl.comparison.grid import Cell, Grid
 from weit_rl.storage.atomic_write import cannot_write, write_atomically
 from weit_rl.storage.folder_lock import holds_nothing, locked
@@ -29,19 +28,19 @@ NEW = {
     "task": "control",
     "options": {},
     "bank_options": {},
-}  # what a folder was made with that was made before there was a choice
-MAY_DIFFER = ("methods", "sizes", "budgets", "seeds")  # between two calls into one folder: rows say which they are of
+}  # options that older folders do not name, and their values there
+MAY_DIFFER = ("methods", "sizes", "budgets", "seeds")  # between two calls with one folder, since rows name them
 
 
 class Results:
-    """The table of a comparison, written whole after every cell.
+    """The table of a comparison, written as a whole after every cell.
 
     Args:
         folder: of the comparison.
-        grid: what is compared.
+        grid: options of the comparison.
 
     Raises:
-        UserError: if the folder holds something else, or a comparison under other conditions.
+        UserError: if the folder holds other files, or a comparison with other options.
     """
 
     def __init__(self, folder: Path, grid: Grid):
@@ -52,7 +51,7 @@ class Results:
         self.rows = read(folder / RESULTS, self.kind)
 
     def begin(self) -> BaseFileLock:
-        """Make the folder, if there is none; gives its lock, and knows the rows of whoever had it before."""
+        """Make the folder if it is missing, return its lock, and read the rows again."""
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -63,21 +62,17 @@ class Results:
         return lock
 
     def has(self, cell: Cell) -> bool:
-        """Whether a cell is finished."""
+        """Return True if a cell is finished."""
         return any(key_of(row) == (cell.method, cell.size, cell.seed, cell.budget) for row in self.rows)
 
     def add(self, row: Row) -> None:
-        """Keep a finished cell."""
+        """Add the row of a finished cell, and write the table."""
         self.rows.append(_typed(row, self.kind))
         self.rows.sort(key=lambda row: (row["budget"], row["method"], row["width"], row["depth"], row["seed"]))
-        text = StringIO()
-        writer = csv.DictWriter(text, fields_of(self.kind), extrasaction="ignore", lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(self.rows)
-        write_atomically(self.folder / RESULTS, text.getvalue().encode())
+        write_csv(self.folder / RESULTS, fields_of(self.kind), self.rows)
 
     def write_json(self, facts: dict[str, Any]) -> None:
-        """Rows and circumstances together."""
+        """Write rows and conditions to one file."""
         environment = describe_environment(self.rows[0]["seed"] if self.rows else 0)
         rows = [{name: row.get(name, "") for name in fields_of(self.kind)} for row in self.rows]
         text = json.dumps({**facts, "environment": environment, "rows": rows}, indent=1)
@@ -85,19 +80,12 @@ class Results:
 
 
 def read(path: Path, kind: Kind) -> list[Row]:
-    """The rows of a results.csv, numbers as numbers; none where there is no such file."""
-    if not path.exists():
-        return []
-    try:
-        with path.open(newline="", encoding="utf-8") as file:
-            rows = [_typed(row, kind) for row in csv.DictReader(file)]
-    except (ValueError, KeyError, TypeError, csv.Error) as error:
-        raise damaged(path, error) from error
-    return _each_once(path, rows)
+    """Read the rows of a results.csv with typed numbers; return none if there is no such file."""
+    return _each_once(path, read_csv(path, lambda row: _typed(row, kind)))
 
 
 def _each_once(path: Path, rows: Sequence[Row]) -> list[Row]:
-    """Rows without repeats: a cell that stands twice is no second seed."""
+    """Remove repeated rows, since a cell that appears twice is not a second seed."""
     found: dict[tuple[str, str, int, int], Row] = {}
     for row in rows:
         if found.setdefault(key_of(row), row) != row:
@@ -107,24 +95,18 @@ def _each_once(path: Path, rows: Sequence[Row]) -> list[Row]:
     return list(found.values())
 
 
-def damaged(path: Path, error: Exception) -> UserError:
-    """The error for a table of a comparison that holds something else."""
-    reason = " ".join(f"{type(error).__name__}: {error}".split())[:100]
-    return UserError(f"{path}: was damaged ({reason}); restore it, or remove it to make its rows again")
-
-
 def key_of(row: Row) -> tuple[str, str, int, int]:
-    """What tells one cell's row from another's."""
+    """Return the key of a cell's row."""
     return row["method"], row["size"], row["seed"], row["budget"]
 
 
 def scored(rows: Sequence[Row]) -> list[Row]:
-    """The rows of cells whose method was defined for them."""
+    """Return the rows of cells whose method was defined for them."""
     return [row for row in rows if row["value"] != ""]
 
 
 def _typed(row: Row, kind: Kind) -> Row:
-    """Numbers as numbers; what is empty, or not defined as a score without references, is empty."""
+    """Convert texts to numbers; undefined values, such as a score without references, stay empty."""
     kinds = dict.fromkeys(measured(kind), float) | dict.fromkeys((*COUNTS, "steps"), int)
     given = {key: "" if value is None else value for key, value in row.items()}
     typed = {key: kinds[key](value) if key in kinds and value != "" else value for key, value in given.items()}

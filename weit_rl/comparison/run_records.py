@@ -1,4 +1,4 @@
-"""Training runs as their folders tell of them, for comparing runs that were made anywhere, at any time."""
+"""Recorded training runs, read from their folders, for comparing runs made anywhere at any time."""
 
 from __future__ import annotations
 
@@ -21,23 +21,23 @@ from weit_rl.training.learning_curve import Points
 from weit_rl.training.run_folder import RunFolder, checked
 from weit_rl.workflows.train_run import TrainRun, stage_steps
 
-PLACES = ("run_dir", "resume", "device", "threads", "trainer")  # where a run was made, not what it is
+PLACES = ("run_dir", "resume", "device", "threads", "trainer")  # options that do not change a run's result
 MEASURES = ("return_mean", "return_std", "score", "failed_episodes", "flops", "seconds")
-SCORED = 4  # of these are of one checkpoint, the others of the whole run
+SCORED = 4  # the first four belong to one checkpoint, the others to the whole run
 SIZES = {"name", "width", "depth"}
-NEEDED = ("env", "size", "init", "train_steps", "seed")  # what only training runs have
+NEEDED = ("env", "size", "init", "train_steps", "seed")  # options that only training runs have
 
 
 class RecordedRun:
-    """A training run, finished or not; nothing is made anew.
+    """A recorded training run, finished or not.
 
     Args:
         path: its folder.
         env: environment whose module may be imported (default None: none may).
 
     Attributes:
-        folder: the same, opened.
-        report: what its evaluation.json holds; None as long as it is unfinished.
+        folder: the opened folder.
+        report: content of its evaluation.json; None if it is unfinished.
         entry: its environment.
 
     Raises:
@@ -57,22 +57,22 @@ class RecordedRun:
 
     @property
     def online(self) -> bool:
-        """Whether it goes on online, in environment steps behind the gradient steps."""
+        """Return True if the run has an online stage, counted in environment steps after the gradient steps."""
         return self.config.get("agent") is not None
 
     @cached_property
     def offline_steps(self) -> int:
-        """Gradient steps of its offline stages, once they are finished."""
+        """Return the gradient steps of its offline stages when they are finished."""
         own = stage_steps(INITIALIZERS.get(self.config["init"]), self.config.get("scaler_steps"))
         return own + int(self.config["train_steps"])
 
     def alike(self) -> str:
-        """All options but the seed: the same for runs that differ by it alone."""
+        """Return all options except the seed as text, equal for runs that differ only by their seed."""
         own = {key: value for key, value in self.config.items() if key not in (*PLACES, "seed")}
         return json.dumps(own, sort_keys=True, default=str)
 
     def row(self, name: str, checkpoint: str) -> dict[str, Any]:
-        """What a table says of it; None for what an unfinished run does not know.
+        """Return its row of a table; None for values that an unfinished run does not have.
 
         Args:
             name: of the run.
@@ -96,30 +96,30 @@ class RecordedRun:
         }
 
     def training_loss(self) -> Points:
-        """The losses of all stages, in the order of their steps."""
+        """Return the losses of all stages, in the order of their steps."""
         names = [name for name in self.metrics if name.endswith("/loss") and name != "validation/loss"]
         return sorted(point for name in names for point in self.metrics[name])
 
     @cached_property
     def counts_flops(self) -> bool:
-        """Whether the FLOPs at every step are known: after the last stage, where none is online."""
+        """Return True if the FLOPs at every step are known: the run is finished and has no online stage."""
         return self.report is not None and not self.online and any(n.endswith("/flops") for n in self.metrics)
 
     def flops_at(self, steps: Sequence[float]) -> np.ndarray:
-        """FLOPs spent at some steps; within a stage they grow evenly."""
+        """Return the FLOPs spent at some steps; within a stage they grow linearly."""
         ends = sorted(points[-1] for name, points in self.metrics.items() if name.endswith("/flops"))
         if not ends or ends[0][0] > 0:
             ends = [(0, 0.0), *ends]
         return np.interp(steps, [step for step, _ in ends], list(accumulate(spent for _, spent in ends)))
 
     def seconds_at(self, steps: Sequence[float]) -> np.ndarray:
-        """Seconds since the run began at some steps, evaluations on the way among them."""
+        """Return the seconds since the run began at some steps, including validation."""
         known = [(0, 0.0), *self.metrics.get("time/seconds", [])]
         return np.interp(steps, [step for step, _ in known], [seconds for _, seconds in known])
 
 
 def recorded_runs(paths: Sequence[str], env: str | None = None) -> dict[str, RecordedRun]:
-    """Runs by the names of their folders, or by their paths where names are not enough.
+    """Open runs, named by their folders, or by their paths if names repeat.
 
     Args:
         paths: of the folders.
@@ -139,7 +139,7 @@ def recorded_runs(paths: Sequence[str], env: str | None = None) -> dict[str, Rec
 
 
 def by_seed(runs: dict[str, RecordedRun]) -> dict[str, list[str]]:
-    """The names of runs that differ only by their seed, together; a group is called after its first."""
+    """Group the names of runs that differ only by their seed; the first run names a group."""
     groups: dict[str, list[str]] = {}
     for name, run in runs.items():
         groups.setdefault(run.alike(), []).append(name)
@@ -147,7 +147,7 @@ def by_seed(runs: dict[str, RecordedRun]) -> dict[str, list[str]]:
 
 
 def _called(names: Sequence[str], seeds: Sequence[int]) -> str:
-    """The name of a group; it counts seeds, since two runs of one seed say no more than one."""
+    """Return the name of a group with its number of seeds, since two runs of one seed count as one."""
     runs, distinct = len(names), len(set(seeds))
     if runs == 1:
         return names[0]
@@ -157,10 +157,10 @@ def _called(names: Sequence[str], seeds: Sequence[int]) -> str:
 
 
 def seed_means(values: Sequence[float], seeds: Sequence[int]) -> list[float]:
-    """Average the runs of each seed, which are no draws of their own.
+    """Average the runs of each seed, since runs of one seed are not independent.
 
     Args:
-        values: one a run.
+        values: one per run.
         seeds: of the runs.
     """
     return [
@@ -182,7 +182,7 @@ def _report(path: Path) -> dict[str, Any] | None:
 
 
 def _check_numbers(report: dict[str, Any]) -> None:
-    """TypeError for a measure that is no number."""
+    """Raise TypeError for a measure that is no number."""
     for name in MEASURES:
         if not isinstance(report.get(name), int | float | None):
             raise TypeError(name)

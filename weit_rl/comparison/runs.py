@@ -1,4 +1,4 @@
-"""Runs inside a comparison: started, gone on with, or only read, whichever is left to do."""
+"""Training runs inside a comparison: started, continued, or only read."""
 
 from __future__ import annotations
 
@@ -22,27 +22,27 @@ VERBS: dict[str, tuple[Callable[[Any], Any], str]] = {
 
 
 def finish(verb: str, folder: Path, words: Sequence[str]) -> Path:
-    """The result of a run, which is made, or gone on with, where it is not there yet.
+    """Return the result of a run, after making or continuing it if the result is missing.
 
     Raises:
-        Occupied: if another process is at work in the folder.
-        UserError: what the run raises.
+        Occupied: if another process works in the folder.
+        UserError: raised by the run.
     """
     work, result = VERBS[verb]
     if not (folder / result).exists():
-        begun = (folder / CONFIG).exists()
-        if not begun and folder.exists():  # stopped before it had a config
-            locked(folder).release()  # or only given up as dead
+        started = (folder / CONFIG).exists()
+        if not started and folder.exists():  # stopped before its config was written
+            locked(folder).release()  # raises if the process is only believed dead
             shutil.rmtree(folder, ignore_errors=True)
-        again = [word for word in words if word.startswith(("task=", "env=gym:"))]  # whose module is trusted
+        again = [word for word in words if word.startswith(("task=", "env=gym:"))]  # the user trusts their modules
         try:
-            work(compose(verb, [*again, f"resume={folder}"] if begun else [*words, f"run_dir={folder}"]))
+            work(compose(verb, [*again, f"resume={folder}"] if started else [*words, f"run_dir={folder}"]))
         except UserError:
-            if not (folder / result).exists():  # else a process that was given up as dead has finished it just now
+            if not (folder / result).exists():  # otherwise another process, believed dead, has just finished it
                 raise
     return folder / result
 
 
 def finish_training(folder: Path, words: Sequence[str]) -> dict[str, Any]:
-    """What a training run says of itself."""
+    """Return the report of a training run, see :func:`finish`."""
     return json.loads(finish("train", folder, words).read_text())

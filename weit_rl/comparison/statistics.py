@@ -14,40 +14,40 @@ from weit_rl.comparison.cell import Row
 
 RESAMPLES = 2000
 CONFIDENCE = 0.95
-BEYOND = 1e12  # steps, for "never": percentiles cannot be taken between infinite numbers
+BEYOND = 1e12  # steps that stand for "never", since percentiles between infinite numbers are undefined
 
 
 class Estimate(NamedTuple):
-    """A number with its 95 % bootstrap interval, NaN where nothing can be resampled (one seed)."""
+    """A number with its 95 % bootstrap interval, NaN if nothing can be resampled (one seed)."""
 
     value: float
     low: float
     high: float
 
     def text(self, digits: int = 0) -> str:
-        """As tables show it, with so many digits behind the point."""
+        """Format the estimate for tables, with so many decimals."""
         value, low, high = (f"{x:,.{digits}f}" for x in self)
         return value if math.isnan(self.low) else f"{value} ({low} to {high})"
 
 
 def mean(groups: Sequence[Sequence[float]]) -> Estimate:
-    """The mean of all values; each group (the seeds of a size) is resampled by itself."""
+    """Return the mean of all values; each group (the seeds of a size) is resampled separately."""
     return _estimate(groups, lambda x: float(np.mean(x)))
 
 
 def interquartile_mean(groups: Sequence[Sequence[float]]) -> Estimate:
-    """The mean of the middle half of all values: a single fall weighs less than in the mean."""
+    """Return the mean of the middle half of all values, which outliers affect less than the mean."""
     return _estimate(groups, lambda x: float(trim_mean(x, 0.25)))
 
 
 def values_of(rows: Sequence[Row], method: str, budget: int, measure: str = "value") -> dict[tuple[str, int], float]:
-    """What was measured in a method's cells of one budget, by size and seed."""
+    """Return the values of a method's cells of one budget, by size and seed."""
     cells = [row for row in rows if row["method"] == method and row["budget"] == budget and row[measure] != ""]
     return {(row["size"], row["seed"]): row[measure] for row in cells}
 
 
 def by_size(values: dict[tuple[str, int], float]) -> list[list[float]]:
-    """The values of every size apart."""
+    """Return the values grouped by size."""
     sizes = list(dict.fromkeys(size for size, _ in values))
     return [[value for (size, _), value in values.items() if size == wanted] for wanted in sizes]
 
@@ -55,9 +55,9 @@ def by_size(values: dict[tuple[str, int], float]) -> list[list[float]]:
 def difference(
     rows: Sequence[Row], method: str, other: str, budget: int, measure: str = "value", unit: float = 1.0
 ) -> tuple[Estimate, int] | None:
-    """The mean paired difference over the sizes and seeds that both have, and their number; None without any.
+    """Return the mean paired difference over common sizes and seeds, and the number of pairs; None without any.
 
-    All pairs are resampled together, so that the interval holds how much sizes differ, too, and exists for one seed.
+    All pairs are resampled together, so the interval also covers how much sizes differ, and exists for one seed.
     """
     ours, theirs = (values_of(rows, name, budget, measure) for name in (method, other))
     both = [(ours[key] - theirs[key]) / unit for key in ours if key in theirs]
@@ -65,12 +65,12 @@ def difference(
 
 
 def steps_to(curve: Sequence[tuple[int, float]], wanted: float, sign: int = 1) -> float:
-    """The budget at which a curve first reaches a value, interpolated over ``log(1 + budget)``; inf if it does not.
+    """Return the budget at which a curve first reaches a value, interpolated over ``log(1 + budget)``, or inf.
 
     Args:
         curve: budgets and values.
         wanted: the value.
-        sign: -1 where less is better (default 1).
+        sign: -1 if less is better (default 1).
     """
     points, wanted = sorted((budget, sign * value) for budget, value in curve), sign * wanted
     if points and points[0][1] >= wanted:
@@ -83,7 +83,7 @@ def steps_to(curve: Sequence[tuple[int, float]], wanted: float, sign: int = 1) -
 
 
 def mean_steps_to(rows: Sequence[Row], method: str, size: str, wanted: float, sign: int = 1) -> Estimate:
-    """Steps to a value on the mean curve of a size, over the seeds; ``sign`` is -1 where less is better."""
+    """Return the steps to a value on a size's mean curve over the seeds; ``sign`` is -1 if less is better."""
     chosen = [row for row in rows if row["method"] == method and row["size"] == size]
     curves = [[(r["budget"], r["value"]) for r in chosen if r["seed"] == s] for s in {r["seed"] for r in chosen}]
     common = set.intersection(*({b for b, _ in curve} for curve in curves)) if curves else set()
@@ -105,12 +105,12 @@ def profile(values: Sequence[float], levels: Sequence[float]) -> list[float]:
 
 
 def _estimate(groups: Sequence[Sequence[float]], statistic: Callable[[np.ndarray], float]) -> Estimate:
-    """A statistic of all values; groups of one value each have no interval."""
+    """Return a statistic of all values with its interval; groups of one value each have no interval."""
     samples = tuple(np.asarray(group, dtype=float) for group in groups)
     value = statistic(np.concatenate(samples))
     if max(len(sample) for sample in samples) < 2:
         return Estimate(value, math.nan, math.nan)
-    # scipy resamples every sample by itself, but refuses those of one value: they stay as they are
+    # scipy refuses to resample samples of one value, so these stay as they are
     varying, fixed = [s for s in samples if len(s) > 1], [s for s in samples if len(s) < 2]
     interval = bootstrap(
         varying,

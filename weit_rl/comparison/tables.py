@@ -15,11 +15,11 @@ from weit_rl.tasks import Measure
 
 OURS = "weit"
 LOSS_UNIT = 1e-5
-SHARES = (0.5, 0.75, 0.9)  # of the reference
+SHARES = (0.5, 0.75, 0.9)  # shares of the reference
 
 
-class Reference(NamedTuple):
-    """What results are held against: its value, and what tables call it."""
+class ReferenceScore(NamedTuple):
+    """The result that others are compared with, and its name in tables."""
 
     value: float
     name: str
@@ -35,27 +35,27 @@ class Table:
     note: str = ""
 
     def markdown(self) -> str:
-        """For README files."""
+        """Format the table for README files."""
         lines = [self.header, ["---"] * len(self.header), *self.rows]
         grid = "\n".join(f"| {' | '.join(line)} |" for line in lines)
         return f"## {self.title}\n\n{grid}\n" + (f"\n{self.note}\n" if self.note else "")
 
     def html(self) -> str:
-        """For a page."""
+        """Format the table for a web page."""
         head = "".join(f"<th>{html.escape(cell)}</th>" for cell in self.header)
         body = "".join("<tr>" + "".join(f"<td>{html.escape(c)}</td>" for c in row) + "</tr>" for row in self.rows)
         note = f"<p>{html.escape(self.note)}</p>" if self.note else ""
         return f"<h2>{html.escape(self.title)}</h2><table><tr>{head}</tr>{body}</table>{note}"
 
 
-def all_tables(rows: Sequence[Row], reference: Reference, measure: Measure, judge: str = "") -> list[Table]:
-    """Every table there are rows for.
+def all_tables(rows: Sequence[Row], reference: ReferenceScore, measure: Measure, judge: str = "") -> list[Table]:
+    """Return all tables that have rows.
 
     Args:
         rows: of finished cells.
-        reference: what results are held against.
-        measure: what methods are compared by.
-        judge: says by what results are judged, below their tables; a sentence, or nothing.
+        reference: the result that others are compared with.
+        measure: by which methods are compared.
+        judge: a sentence on what judges the results, or nothing; it goes below their tables.
     """
     done = scored(rows)
     budgets = sorted({row["budget"] for row in done})
@@ -63,23 +63,23 @@ def all_tables(rows: Sequence[Row], reference: Reference, measure: Measure, judg
     for other in measure.beside:
         tables += [results_table(_of(other, done), budget, other, judge) for budget in budgets]
     tables += [verdicts(done, budgets, measure), against_scratch(done, budgets, measure), losses(done, budgets)]
-    tables += [steps_table(done, reference, measure)] if reference.value > 0 else []  # it has no shares below zero
+    tables += [steps_table(done, reference, measure)] if reference.value > 0 else []  # shares need a positive reference
     tables += [costs(done), failed(done), undefined(rows)]
     return [table for table in tables if table.rows]
 
 
 def methods_of(rows: Sequence[Row]) -> list[str]:
-    """The methods, ours first."""
+    """Return the methods, ours first."""
     return sorted({row["method"] for row in rows}, key=lambda name: (name != OURS, name))
 
 
 def sizes_of(rows: Sequence[Row]) -> list[str]:
-    """The sizes, narrow ones first."""
+    """Return the sizes, narrow ones first."""
     return [size for _, _, size in sorted({(row["width"], row["depth"], row["size"]) for row in rows})]
 
 
 def results_table(rows: Sequence[Row], budget: int, measure: Measure, judge: str = "") -> Table:
-    """Means at a budget by size, and the interquartile mean over all of them, best first."""
+    """Return means at a budget by size, and the interquartile mean over all sizes, best first."""
     sizes, found = sizes_of(rows), []
     for method in methods_of(rows):
         values = values_of(rows, method, budget)
@@ -91,26 +91,26 @@ def results_table(rows: Sequence[Row], budget: int, measure: Measure, judge: str
             found.append((whole, measure.sign * middle.value, [method, *shown, middle.text(digits) if whole else ""]))
     ordered = [row for _, _, row in sorted(found, key=lambda entry: entry[:2], reverse=True)]
     note = f"Mean {measure.word} over the seeds; iqm: interquartile mean over sizes and seeds (95 % interval)."
-    note += " Less is better." * measure.less + f" {judge}" * bool(judge)
+    note += " Lower is better." * measure.less + f" {judge}" * bool(judge)
     return Table(f"{measure.title} after {budget} steps", ["method", *sizes, "iqm"], ordered, note)
 
 
 def verdicts(rows: Sequence[Row], budgets: Sequence[int], measure: Measure) -> Table:
-    """Ours less each other method at every budget."""
+    """Return the differences of ours minus each other method at every budget."""
     pairs = [(method, OURS, method) for method in methods_of(rows) if method != OURS]
-    return _differences(f"{OURS} less the other", pairs, rows, budgets, measure.digits, measure.sign)
+    return _differences(f"{OURS} minus the other method", pairs, rows, budgets, measure.digits, measure.sign)
 
 
 def against_scratch(rows: Sequence[Row], budgets: Sequence[int], measure: Measure) -> Table:
-    """Each method less scratch at every budget, over the sizes that it is defined for."""
+    """Return the differences of each method minus scratch at every budget, over the sizes it is defined for."""
     pairs = [(method, method, "scratch") for method in methods_of(rows) if method != "scratch"]
-    return _differences("The method less scratch", pairs, rows, budgets, measure.digits, measure.sign)
+    return _differences("The method minus scratch", pairs, rows, budgets, measure.digits, measure.sign)
 
 
 def losses(rows: Sequence[Row], budgets: Sequence[int]) -> Table:
-    """Each other method's loss on held-out data less ours: finer than returns, which episodes that fall decide."""
+    """Return differences of the loss on held-out data, which is less noisy than returns."""
     pairs = [(method, method, OURS) for method in methods_of(rows) if method != OURS]
-    title = f"Loss on held-out data, in units of {LOSS_UNIT:g}: the other less {OURS} (ahead: {OURS} has the lower)"
+    title = f"Loss on held-out data, in units of {LOSS_UNIT:g}: the other method minus {OURS} (ahead: {OURS} is lower)"
     return _differences(title, pairs, rows, budgets, 0, 1, "validation_loss", LOSS_UNIT)
 
 
@@ -123,19 +123,19 @@ def _differences(
     sign: int,
     *measure: Any,
 ) -> Table:
-    """Paired differences: a label, and which method less which; ``sign`` is -1 where less is better."""
+    """Return paired differences: a label, and the two methods; ``sign`` is -1 if less is better."""
     lines = []
     for label, method, other in pairs:
         found = [difference(rows, method, other, budget, *measure) for budget in budgets]
         if any(found):
             lines.append([label, *(_verdict(one, digits, sign) for one in found)])
     note = "Mean of the paired differences over size and seed, 95 % interval, number of pairs. "
-    note += "Ahead or behind: the interval leaves out zero; a single pair has none."
+    note += "Ahead or behind: the interval excludes zero. A single pair has no interval."
     return Table(title, ["method", *(f"{budget} steps" for budget in budgets)], lines, note)
 
 
-def steps_table(rows: Sequence[Row], reference: Reference, measure: Measure) -> Table:
-    """Budgets at which mean curves reach a share of the reference (where less is better, its inverse)."""
+def steps_table(rows: Sequence[Row], reference: ReferenceScore, measure: Measure) -> Table:
+    """Return the budgets at which mean curves reach shares of the reference (its inverse if less is better)."""
     lines, shares = [], [share**measure.sign for share in SHARES]
     for size in sizes_of(rows):
         for method in (OURS, "scratch"):
@@ -151,7 +151,7 @@ def steps_table(rows: Sequence[Row], reference: Reference, measure: Measure) -> 
 
 
 def costs(rows: Sequence[Row]) -> Table:
-    """Mean FLOPs and seconds of a cell."""
+    """Return the mean FLOPs and seconds of a cell."""
     budget = max((row["budget"] for row in rows if row["method"] == OURS), default=0)
     lines = []
     for method in methods_of(rows):
@@ -159,29 +159,31 @@ def costs(rows: Sequence[Row]) -> Table:
         if cells:
             flops, seconds = (sum(row[key] for row in cells) / len(cells) for key in ("flops", "seconds"))
             lines.append([method, f"{flops:.3g}", f"{seconds:.0f}"])
-    note = "Means over sizes and seeds, on the target alone; seconds with the evaluation, several processes at a time."
+    note = (
+        "Means over sizes and seeds, for the target only. Seconds include the evaluation, with processes in parallel."
+    )
     return Table(f"Cost of {budget} steps", ["method", "FLOPs", "seconds"], lines, note)
 
 
 def failed(rows: Sequence[Row]) -> Table:
-    """Cells in whose test episodes the simulation failed."""
+    """Return the cells with failed test episodes."""
     lines = [
         [row["method"], row["size"], str(row["seed"]), str(row["budget"]), f"{row['failed_episodes']:.0f}"]
         for row in rows
         if row.get("failed_episodes")
     ]
-    note = "Such an episode ends where its simulation fails, and counts with what it had earned."
+    note = "Such an episode ends when its simulation fails, and counts with its return until then."
     return Table("Failed episodes", ["method", "size", "seed", "budget", "episodes"], lines, note)
 
 
 def undefined(rows: Sequence[Row]) -> Table:
-    """What methods are not defined for."""
+    """Return the methods and sizes that are not defined, with the reason."""
     notes = {(row["method"], row["size"]): row["note"] for row in rows if row["value"] == ""}
-    return Table("Not applicable", ["method", "size", "why"], [[*key, note] for key, note in sorted(notes.items())])
+    return Table("Not applicable", ["method", "size", "reason"], [[*key, note] for key, note in sorted(notes.items())])
 
 
 def _of(measure: Measure, rows: Sequence[Row]) -> list[Row]:
-    """The rows with another measure in the place of the one that decides."""
+    """Return the rows with another measure as ``value``."""
     return [{**row, "value": measure.unit * row[measure.columns[0]]} for row in rows]
 
 

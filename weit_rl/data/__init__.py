@@ -1,4 +1,4 @@
-"""Data: offline trajectories, the readers of their file formats, and the windows cut from them."""
+"""Offline data: recorded trajectories, readers of their file formats, and windows cut from them."""
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -12,7 +12,7 @@ __all__ = ["Statistics", "Trajectories", "Windows", "load_trajectories"]
 
 
 def __getattr__(name: str) -> Any:
-    """Public names resolve on first use: the process in which files are read needs no torch."""
+    """Import a public name on first use, so that the process that reads files needs no torch."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     home = {"load_trajectories": "readers", "Windows": "windows"}.get(name, "trajectories")

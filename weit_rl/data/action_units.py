@@ -1,4 +1,4 @@
-"""Numbers of a data set brought into those of the environment here, by the spaces that the set was recorded in."""
+"""Conversion of a data set's actions to [-1, 1], by the spaces that the set was recorded in."""
 
 from __future__ import annotations
 
@@ -10,70 +10,76 @@ import numpy as np
 
 from weit_rl.common.errors import UserError
 from weit_rl.data.notices import notice
-from weit_rl.data.recorded_spaces import Part, space_made, space_of
-from weit_rl.data.recorded_wrappers import Recorded
+from weit_rl.data.recorded_spaces import SpaceBox, boxes_of_space, parse_space
+from weit_rl.data.recorded_wrappers import RecordedEnv
 from weit_rl.envs.action_box import ActionBox
 from weit_rl.envs.registry import EnvEntry
 
-NEAR = 1e-4  # of the width of a bound: how far rounding may carry an action out of it, or one bound from another
+NEAR = 1e-4  # tolerance for rounding, as a share of the width of the bounds
 
 
 @dataclass
-class OwnUnits:
-    """What a set says of its spaces, against the environment's.
+class RecordedUnits:
+    """The units of a data set's actions, compared with the environment's.
 
     Attributes:
-        actions: the box of the set's actions; None where it does not say.
-        scaled: whether its actions are scaled from that box to [-1, 1], since the environment's is another.
-        clips: whether a ClipAction brought them into the environment's bounds before they were done (default False).
+        actions: the box of the set's actions; None if the set does not state it.
+        scaled: True if the actions are scaled from that box to [-1, 1] because it differs from the environment's box.
+        clips: True if a ClipAction wrapper clipped the actions to the environment's bounds (default False).
     """
 
-    actions: Part | None
+    actions: SpaceBox | None
     scaled: bool
     clips: bool = False
 
     @classmethod
-    def of(cls, info: dict[str, Any], made: Recorded, entry: EnvEntry, path: Path) -> OwnUnits:
-        """Take ``action_space`` and ``observation_space`` out of the metadata of a set, recorded in ``made``.
+    def of(cls, info: dict[str, Any], made: RecordedEnv, entry: EnvEntry, path: Path) -> RecordedUnits:
+        """Compare the spaces in a set's metadata with the environment's; they are taken out of the metadata.
 
         A set with another action space than the environment's was recorded through a wrapper such as Gymnasium's
-        RescaleAction, whose bounds are the environment's: that is the assumption.
+        RescaleAction. Its bounds are assumed to stand for the environment's bounds.
+
+        Args:
+            info: metadata of the set, with ``action_space`` and ``observation_space`` if the set states them.
+            made: the environment that the set was recorded in.
+            entry: the environment here.
+            path: the set, for messages.
 
         Raises:
-            UserError: for spaces that say that its numbers mean something else; it names both.
+            UserError: if the spaces show that the numbers have another meaning; it names both spaces.
         """
-        seen, acts = (_said(info.pop(f"{kind}_space", None), kind, path) for kind in ("observation", "action"))
+        seen, acts = (_parsed(info.pop(f"{kind}_space", None), kind, path) for kind in ("observation", "action"))
         if seen and not entry.pixels:
             _check_observations(seen, entry, path)
         return cls._of_actions(acts, made, entry, path) if acts else cls(None, scaled=False)
 
     @classmethod
-    def _of_actions(cls, acts: dict[str, Part], made: Recorded, entry: EnvEntry, path: Path) -> OwnUnits:
-        said, own = next(iter(acts.values())), entry.raw_spaces[1]
-        ours = space_made(own)[""]
-        if len(acts) == 1 and said.shape == ours.shape:
-            if _alike(said, ours):
-                return cls(said, scaled=False)
-            if said.is_bounded:
-                return cls(said, scaled=True)
+    def _of_actions(cls, acts: dict[str, SpaceBox], made: RecordedEnv, entry: EnvEntry, path: Path) -> RecordedUnits:
+        stated, own = next(iter(acts.values())), entry.raw_spaces[1]
+        ours = boxes_of_space(own)[""]
+        if len(acts) == 1 and stated.shape == ours.shape:
+            if _alike(stated, ours):
+                return cls(stated, scaled=False)
+            if stated.is_bounded:
+                return cls(stated, scaled=True)
             if "ClipAction" in made.wrappers and "RescaleAction" not in made.wrappers:
-                return cls(said, scaled=False, clips=True)  # into the environment's own bounds
+                return cls(stated, scaled=False, clips=True)  # into the environment's own bounds
         raise UserError(
             f"data {path}: its action space is {_text(acts)}, and {entry.name}'s {_text({'': ours})}, so its actions "
             f"cannot be brought to [-1, 1]; use data of {entry.name}"
         )
 
     def unit(self, actions: np.ndarray, entry: EnvEntry, path: Path) -> np.ndarray:
-        """``(steps, act)`` in [-1, 1] of the environment's bounds.
+        """Convert actions ``(steps, act)`` to [-1, 1] of the environment's bounds.
 
         Raises:
-            UserError: for actions outside the box that they are to be scaled from.
+            UserError: if actions lie outside the box that they are scaled from.
         """
         if not self.scaled or self.actions is None:
             if self.actions is None and _looks_scaled(actions, entry.action_box):
                 notice(
                     path,
-                    f" does not say its action space; its actions reach from -1 to 1, and {entry.name}'s lie in "
+                    f" does not state its action space; its actions reach from -1 to 1, and {entry.name}'s lie in "
                     f"{entry.action_box}; if a wrapper scaled them, name its bounds there (action_low, action_high)",
                 )
             unit = entry.action_box.unit(actions)
@@ -89,49 +95,49 @@ class OwnUnits:
 
 
 def _looks_scaled(actions: np.ndarray, box: ActionBox) -> bool:
-    """Whether every action stops at -1 and 1, and the environment's bounds are all further out."""
+    """Return True if every action stops at -1 and 1 while the environment's bounds all lie further out."""
     further = (box.low < -1 - NEAR).all() and (box.high > 1 + NEAR).all()
     return bool(further and actions.size and actions.min() == -1 and actions.max() == 1)
 
 
-def _said(said: Any, kind: str, path: Path) -> dict[str, Part]:
+def _parsed(stated: Any, kind: str, path: Path) -> dict[str, SpaceBox]:
     try:
-        return {} if said is None else space_of(said)
+        return {} if stated is None else parse_space(stated)
     except ValueError as error:
-        notice(path, f" names an {kind} space that is not understood, so it counts for nothing ({str(error)[:80]})")
+        notice(path, f" names an {kind} space that cannot be parsed and is ignored ({str(error)[:80]})")
         return {}
 
 
-def _check_observations(seen: dict[str, Part], entry: EnvEntry, path: Path) -> None:
-    """UserError for a Dict of other keys or sizes; a warning for other bounds, which some wrappers leave behind."""
-    ours = space_made(entry.raw_spaces[0])
+def _check_observations(seen: dict[str, SpaceBox], entry: EnvEntry, path: Path) -> None:
+    """Raise UserError for a Dict of other keys or sizes; warn of other bounds, which some wrappers leave behind."""
+    ours = boxes_of_space(entry.raw_spaces[0])
     sizes, wanted = ({name: part.size for name, part in space.items()} for space in (seen, ours))
     if len(seen) > 1 < len(ours) and sizes != wanted:
         raise UserError(
             f"data {path}: its observations hold {sizes}, and {entry.name}'s {wanted}; use data of {entry.name}"
         )
     if sum(sizes.values()) != sum(wanted.values()):
-        return  # the arrays tell
-    said, own = (Part((0,), *_ends(space)) for space in (seen, ours))
-    both = np.isfinite([said.low, said.high, own.low, own.high]).all(axis=0)
-    if (_away(said, own) & both).any():
+        return  # the sizes of the arrays are checked elsewhere
+    stated, own = (SpaceBox((0,), *_ends(space)) for space in (seen, ours))
+    both = np.isfinite([stated.low, stated.high, own.low, own.high]).all(axis=0)
+    if (_away(stated, own) & both).any():
         notice(
             path,
-            f" says that its observations lie in {said}, and {entry.name}'s lie in {own}; check whether a wrapper "
+            f" states that its observations lie in {stated}, and {entry.name}'s lie in {own}; check whether a wrapper "
             "scaled them",
         )
 
 
-def _ends(space: dict[str, Part]) -> list[np.ndarray]:
+def _ends(space: dict[str, SpaceBox]) -> list[np.ndarray]:
     return [np.concatenate([getattr(part, end) for part in space.values()]) for end in ("low", "high")]
 
 
-def _alike(one: Part, other: Part) -> bool:
+def _alike(one: SpaceBox, other: SpaceBox) -> bool:
     return not _away(one, other).any()
 
 
-def _away(one: Part, other: Part) -> np.ndarray:
-    """Of each number, whether its bounds differ by more than rounding."""
+def _away(one: SpaceBox, other: SpaceBox) -> np.ndarray:
+    """Return for each number whether its bounds differ by more than rounding."""
     with np.errstate(invalid="ignore"):
         width = np.where(np.isfinite(other.high - other.low), other.high - other.low, 1)
         pairs = [(one.low, other.low), (one.high, other.high)]
@@ -139,5 +145,5 @@ def _away(one: Part, other: Part) -> np.ndarray:
     return ~(near[0] & near[1])
 
 
-def _text(space: dict[str, Part]) -> str:
+def _text(space: dict[str, SpaceBox]) -> str:
     return "; ".join(f"{name or 'Box'} {part} of shape {part.shape}" for name, part in space.items())[:200]

@@ -1,4 +1,4 @@
-"""Entries of observations, the columns of a table of steps: which never move, and what each is divided by."""
+"""Constant entries of observations, and the scale that each entry is divided by."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from collections.abc import Sequence
 
 import numpy as np
 
-STD_FLOOR = 1e-3  # of how far an entry goes from its mean: what moves in very few steps has hardly a deviation
-ROUNDING = 4 * float(np.finfo(np.float32).eps)  # of its size: what an entry may differ by and be constant all the same
-LEAST = 1e-30  # where float32 has no numbers left to tell steps apart
+STD_FLOOR = 1e-3  # smallest deviation, as a share of the largest distance from the mean: rare moves hardly count
+ROUNDING = 4 * float(np.finfo(np.float32).eps)  # relative range below which an entry counts as constant
+LEAST = 1e-30  # absolute range below which float32 cannot separate values
 CONSTANT = np.float32(1)
 
 
 def constant(columns: np.ndarray) -> np.ndarray:
-    """``(obs,)`` booleans: which of the columns ``(steps, obs)`` never move, but for float32's rounding."""
+    """Return ``(obs,)`` booleans: True for columns of ``(steps, obs)`` that vary by no more than float32 rounding."""
     low, high = (edge.astype(np.float64) for edge in (columns.min(axis=0), columns.max(axis=0)))
     size = np.maximum(np.abs(low), np.abs(high))
     unmoved: np.ndarray = high - low <= np.maximum(ROUNDING * size, LEAST)
@@ -21,10 +21,10 @@ def constant(columns: np.ndarray) -> np.ndarray:
 
 
 def scales(columns: np.ndarray, mean: np.ndarray, std: np.ndarray) -> np.ndarray:
-    """``(obs,)`` float32: what the columns ``(steps, obs)`` are divided by once their mean is taken away.
+    """Return the ``(obs,)`` float32 divisors of the columns ``(steps, obs)`` after their mean is subtracted.
 
-    It is their deviation, at least a thousandth of how far they go from the mean. It is exactly 1 for those that never
-    move (more where rounding alone goes further), and for no other.
+    A divisor is the standard deviation, but at least a thousandth of the largest distance from the mean. It is exactly
+    1 for constant columns only, or more if rounding alone exceeds 1.
     """
     reach = np.maximum(columns.max(axis=0) - mean, mean - columns.min(axis=0))
     still = constant(columns)
@@ -34,7 +34,7 @@ def scales(columns: np.ndarray, mean: np.ndarray, std: np.ndarray) -> np.ndarray
 
 
 def spans(indices: Sequence[int]) -> str:
-    """Increasing numbers as text, ``"0, 4-7"``."""
+    """Format increasing numbers as text, such as ``"0, 4-7"``."""
     runs: list[list[int]] = []
     for index in indices:
         if runs and index == runs[-1][-1] + 1:

@@ -1,4 +1,4 @@
-"""One recorded episode, as formats read it."""
+"""The arrays of one recorded episode, as data formats return it."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ import numpy as np
 
 
 class Episode(NamedTuple):
-    """Arrays of equal length.
+    """The arrays of one episode, all of the same length.
 
     Attributes:
         observations: before each action, ``(steps, obs)``, or pictures, ``(steps, colours, height, width)`` bytes.
         actions: ``(steps, act)``.
         rewards: ``(steps,)``.
-        states: beside pictures, ``(steps, obs)``; None where there are none (default).
+        states: states that belong to pictures, ``(steps, obs)``; None if there are none (default).
     """
 
     observations: np.ndarray
@@ -24,5 +24,5 @@ class Episode(NamedTuple):
 
     @property
     def by_name(self) -> dict[str, np.ndarray]:
-        """Observations, actions and rewards."""
+        """Return observations, actions and rewards by name."""
         return {"observations": self.observations, "actions": self.actions, "rewards": self.rewards}

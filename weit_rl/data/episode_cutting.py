@@ -1,4 +1,4 @@
-"""Cutting arrays that hold several episodes at the marks beside them."""
+"""Cutting of arrays that hold several episodes at the marks stored beside them."""
 
 from __future__ import annotations
 
@@ -12,16 +12,21 @@ from weit_rl.data.episode_marks import marked_ends
 from weit_rl.data.formats.registry import check_shapes, column
 
 
-def cut(laid: Episode, marks: Mapping[str, np.ndarray], where: str) -> tuple[list[Episode], list[str]]:
-    """The episodes of arrays, and a line on steps behind the last end that is marked.
+def cut_episodes(laid: Episode, marks: Mapping[str, np.ndarray], where: str) -> tuple[list[Episode], list[str]]:
+    """Cut arrays into episodes, and describe steps after the last marked end.
 
     Args:
-        laid: all of them end to end. Observations may have one row more, or one in each episode, which is left out.
-        marks: arrays by name, as :func:`weit_rl.data.episode_marks.marked_ends` takes them; without any it is one.
+        laid: all episodes end to end. Observations may have one row more in total, or one more per episode; that row is
+            left out.
+        marks: arrays by name, as :func:`weit_rl.data.episode_marks.marked_ends` takes them; without marks there is one
+            episode.
         where: the file, for errors.
 
+    Returns:
+        The episodes, and at most one line about steps after the last marked end.
+
     Raises:
-        UserError: if shapes or lengths are wrong, or marks fit no episodes.
+        UserError: if shapes or lengths are wrong, or the marks do not fit the arrays.
     """
     steps, seen = len(np.atleast_1d(laid.actions)), len(np.atleast_1d(laid.observations))
     ends, known = marked_ends(marks, steps, seen, where)
@@ -42,4 +47,6 @@ def _piece(laid: Episode, span: slice, behind: int) -> Episode:
 
 def _note(steps: int, left_out: bool) -> str:
     what = "left out" if left_out else "taken as an episode that was cut off"
-    return f"{'the last step is' if steps == 1 else f'the last {steps} steps are'} behind every marked end, and {what}"
+    return (
+        f"{'the last step is' if steps == 1 else f'the last {steps} steps are'} after the last marked end, and {what}"
+    )

@@ -1,4 +1,4 @@
-"""Read the episodes of a file or folder in whichever format it is."""
+"""Reading of the episodes of a file or folder in any registered format."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from weit_rl.data.episode import Episode
 from weit_rl.data.formats import FORMATS, check_shapes, column
 from weit_rl.data.isolated_reading import read_isolated
 
-OWN = Path(__file__).resolve().parents[1] / "assets"  # what ships can be trusted
+OWN = Path(__file__).resolve().parents[1] / "assets"  # files that ship with the package are trusted
 
 
 def read_episodes(path: Path) -> tuple[list[Episode], dict[str, Any]]:
-    """The episodes of a file or folder and its metadata, to which ``format`` is added.
+    """Read the episodes and the metadata of a file or folder, and add ``format`` to the metadata.
 
     Raises:
-        UserError: if it is in none of the formats, or not whole.
+        UserError: if no format accepts the path, or the file is not complete.
     """
     formats = {name: FORMATS.get(name) for name in FORMATS.names()}
     try:

@@ -1,4 +1,4 @@
-"""Which examples a step sees: all once an epoch, in an order of its own."""
+"""Order of training examples: every example once per epoch, in a new random order."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ import numpy as np
 
 
 class Epochs:
-    """The examples of every step, whatever steps were asked for before.
+    """The indices of the examples of every training step, the same for a step in any order of calls.
 
     Args:
         count: number of examples.
-        batch_size: examples a step; a batch may end one epoch and begin the next.
-        seed: of the orders.
+        batch_size: examples per step; a batch may end one epoch and begin the next.
+        seed: of the random orders.
     """
 
     def __init__(self, count: int, batch_size: int, seed: int):
@@ -21,7 +21,7 @@ class Epochs:
         self._order = lru_cache(maxsize=2)(self._permutation)
 
     def __call__(self, step: int) -> np.ndarray:
-        """The indices of a step's examples, ``(batch_size,)``."""
+        """Return the indices of a step's examples, ``(batch_size,)``."""
         places = np.arange(step * self.batch_size, (step + 1) * self.batch_size)
         epochs = places // self.count
         return np.concatenate([self._order(int(e))[places[epochs == e] % self.count] for e in np.unique(epochs)])

@@ -1,4 +1,4 @@
-"""What an HDF5 file says of itself, looked at before anything in it is read."""
+"""Checks of what an HDF5 file declares, made before anything in it is read."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from weit_rl.storage.read_limits import most_bytes
 
 
 def check_hdf5(file: Any, path: Path) -> None:
-    """ValueError if an open file leads out of itself, or its arrays are larger than it can hold.
+    """Raise ValueError if an open file refers to other files, or declares arrays larger than it can hold.
 
     Args:
         file: open in h5py.
-        path: of the set that it is of.
+        path: of the data set that the file belongs to.
     """
     import h5py
 
@@ -29,8 +29,8 @@ def check_hdf5(file: Any, path: Path) -> None:
         claimed += int(node.nbytes)
         return name if node.external or node.is_virtual else None
 
-    # An answer ends the visit; an error would have to pass through the library.
+    # Returning a value ends the visit; an exception would have to pass through the C library.
     if elsewhere := file.id.links.visit(leads_away, info=True) or file.visititems(lies_elsewhere):
         raise ValueError(f"{elsewhere} lies in another file")
     if claimed > most_bytes(path):
-        raise ValueError(f"it says that it holds {claimed:,} bytes, which cannot be")
+        raise ValueError(f"it declares {claimed:,} bytes, more than such a file can hold")

@@ -1,7 +1,7 @@
-"""Reading files whose library is written in C, in a process of its own: a hostile one can crash that one only.
+"""Reading of files that need a C library, in a separate process, so that a hostile file crashes only that process.
 
-The process has limits of memory and time. What it read comes back through a pipe as plain numbers, so the parent
-neither parses the file nor loads anything but arrays.
+The process has limits of memory and time. It returns plain numbers through a pipe, so the parent neither parses the
+file nor loads anything but arrays.
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ from weit_rl.common.errors import UserError
 from weit_rl.data.episode import Episode
 from weit_rl.storage.read_limits import limit_process, most_bytes
 
-MOST_HEADER = 256 * 2**20  # bytes of what comes before the arrays
+MOST_HEADER = 256 * 2**20  # bytes of the header before the arrays
 START = (
     "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from weit_rl.data.isolated_reading import main; main()"
 )
-ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}  # others only reserve memory
+ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}  # more threads only reserve memory
 
 
 def read_isolated(name: str, path: Path) -> tuple[list[Episode], dict[str, Any]]:
-    """What ``FORMATS.get(name).read(path)`` gives, read by another process.
+    """Return what ``FORMATS.get(name).read(path)`` returns, read by another process.
 
     Raises:
-        UserError: as that does, or if the process crashes, or needs more memory or time than such a file may.
+        UserError: as that call does, or if the process crashes or exceeds its limits of memory or time.
     """
     words = [sys.executable, "-c", START, json.dumps(sys.path), name, str(path)]
     quiet: dict[str, Any] = {"stdin": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
@@ -55,7 +55,7 @@ def _received(pipe: BufferedReader, most: int) -> tuple[list[Episode], dict[str,
     if "error" in header:
         raise UserError(str(header["error"]))
     kinds = [(np.dtype(dtype), tuple(map(int, shape))) for dtype, shape in header["arrays"]]
-    each = 4 if header.get("states") else 3  # arrays of an episode
+    each = 4 if header.get("states") else 3  # arrays per episode
     if any(dtype.kind not in "fiub" for dtype, _ in kinds) or len(kinds) % each:
         raise ValueError("no arrays of numbers")
     if sum(dtype.itemsize * math.prod(shape) for dtype, shape in kinds) > most:
@@ -72,7 +72,7 @@ def _array(pipe: BufferedReader, dtype: np.dtype, shape: tuple[int, ...]) -> np.
 
 
 def _ended(process: subprocess.Popen) -> int:
-    """The exit code of a process that ends by itself when nobody listens, or else at once."""
+    """Return the exit code of the process: wait for it briefly after closing its pipe, then kill it."""
     assert process.stdout is not None
     process.stdout.close()
     try:
@@ -85,13 +85,13 @@ def _ended(process: subprocess.Popen) -> int:
 def _crashed(path: Path, code: int, error: Exception) -> UserError:
     why = f"ended by {signal.Signals(-code).name}" if code < 0 else str(error)
     return UserError(
-        f"data {path}: reading it failed in the process set apart for it ({why}); it is damaged, or made to do harm: "
+        f"data {path}: reading it failed in a separate process ({why}); it is damaged or malicious: "
         "record or download it again"
     )
 
 
 def main() -> None:
-    """The process's own work: read, and write a line of JSON and the arrays to standard output."""
+    """Read a file in the separate process, and write a line of JSON and the arrays to standard output."""
     from weit_rl.data.formats import FORMATS
 
     _, _, name, path = sys.argv
@@ -101,9 +101,9 @@ def main() -> None:
             limit_process(Path(path))
             read, info = one.read(Path(path))
             episodes = [Episode(*episode) for episode in read]
-        except Exception as error:  # whatever a reader did not expect must not be lost with the process
-            told = str(error) if isinstance(error, UserError) else f"data {path}: {type(error).__name__}: {error}"
-            pipe.write(json.dumps({"error": " ".join(told.split())}).encode() + b"\n")
+        except Exception as error:  # an unexpected error must not be lost with the process
+            message = str(error) if isinstance(error, UserError) else f"data {path}: {type(error).__name__}: {error}"
+            pipe.write(json.dumps({"error": " ".join(message.split())}).encode() + b"\n")
             return
         states = all(episode.states is not None for episode in episodes)
         arrays = [np.ascontiguousarray(array) for episode in episodes for array in episode[: 4 if states else 3]]
@@ -115,7 +115,7 @@ def main() -> None:
 
 @contextlib.contextmanager
 def _alone_on_stdout() -> Iterator[BinaryIO]:
-    """A file on standard output; whatever else is printed goes nowhere."""
+    """Yield a file on standard output and discard everything else that is printed."""
     with os.fdopen(os.dup(1), "wb") as pipe:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         yield pipe

@@ -1,4 +1,4 @@
-"""Names of data sets as Minari has them, ``NAMESPACE/NAME-v0``, and the folder in which it finds them by these."""
+"""Names of Minari data sets, ``NAMESPACE/NAME-v0``, and the folder in which Minari finds them."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ NAME = re.compile(r"((?:[-\w]+/)*)([-\w]+)-v(\d+)", re.ASCII)
 
 
 def installed() -> Path:
-    """The folder of the sets that are installed on this machine."""
+    """Return the folder of the data sets that are installed on this machine."""
     return Path(os.environ.get("MINARI_DATASETS_PATH") or home() / ".minari" / "datasets")
 
 
 def check_id(dataset_id: str | None) -> None:
-    """UserError for a name that Minari would not list."""
+    """Raise UserError for a name that Minari would not list."""
     from minari.dataset.minari_dataset import parse_dataset_id
 
     if dataset_id is None:
@@ -35,7 +35,7 @@ def check_id(dataset_id: str | None) -> None:
 
 
 def level_id(dataset_id: str | None, level: str) -> str | None:
-    """The name of one level of several: ``mine/hopper-v0`` gives ``mine/hopper/expert-v0``."""
+    """Return the name of one level out of several: ``mine/hopper-v0`` gives ``mine/hopper/expert-v0``."""
     if dataset_id is None:
         return None
     name, version = dataset_id.rsplit("-v", 1)

@@ -1,4 +1,4 @@
-"""Lines on a data set that can be used, though something about it should be known."""
+"""Warnings about a data set that can be used but has something a user should know."""
 
 from __future__ import annotations
 
@@ -9,5 +9,5 @@ from weit_rl.common.errors import UserError
 
 
 def notice(path: Path, what: str) -> None:
-    """Warn of a data set, in one line that moves no cursor whatever names its files hold."""
+    """Warn about a data set in one line without control characters, whatever names its files hold."""
     warnings.warn(str(UserError(f"data {path}{what}")), stacklevel=5)

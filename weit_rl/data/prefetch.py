@@ -1,4 +1,4 @@
-"""What takes a processor long, such as reading and augmenting images, done ahead of time by processes of its own."""
+"""Slow work on the CPU, such as reading and augmenting images, done ahead of time by worker processes."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from weit_rl.common.errors import UserError
 STEPS = 10**9  # more than any training has
 
 
-def in_turn(make: Callable[[int], Any], numbers: Sequence[int], workers: int) -> Iterator[Any]:
-    """``make(number)`` of all numbers in their order, made ahead by worker processes.
+def prefetched(make: Callable[[int], Any], numbers: Sequence[int], workers: int) -> Iterator[Any]:
+    """Yield ``make(number)`` for all numbers in their order, computed ahead by worker processes.
 
     Args:
-        make: gives tensors, arrays (which processes turn into tensors), or both in tuples and dictionaries.
-        numbers: for which.
-        workers: how many processes; 0, and any number elsewhere than on Linux, makes them here, one after the other.
+        make: returns tensors, arrays (which processes turn into tensors), or both in tuples and dictionaries.
+        numbers: the arguments of ``make``.
+        workers: number of processes; with 0, and on any system but Linux, this process makes them one after the other.
 
     Raises:
-        UserError: that ``make`` raises.
+        UserError: if ``make`` raises it.
     """
-    if not workers or sys.platform != "linux":  # what is not forked would have to be pickled
+    if not workers or sys.platform != "linux":  # without fork, ``make`` would have to be pickled
         yield from map(make, numbers)
         return
     from torch.utils.data import DataLoader
@@ -35,8 +35,8 @@ def in_turn(make: Callable[[int], Any], numbers: Sequence[int], workers: int) ->
         yield made
 
 
-class Ahead:
-    """``make(step)``; where steps are asked for in turn, the next ones are made meanwhile, see :func:`in_turn`."""
+class Prefetcher:
+    """A function ``make(step)`` that is computed ahead by :func:`prefetched` while steps are asked for in turn."""
 
     def __init__(self, make: Callable[[int], Any], workers: int):
         self._make, self._workers, self._next = make, workers, 0
@@ -44,19 +44,19 @@ class Ahead:
         self._last: Any = None
 
     def __call__(self, step: int) -> Any:
-        """The same for the same step, whatever was asked for before."""
+        """Return ``make(step)``, the same for the same step in any order of calls."""
         if not self._workers:
             return self._make(step)
         if self._last is not None and step == self._next - 1:
             return self._last
         if self._last is None or step != self._next:
-            self._coming = in_turn(self._make, range(step, STEPS), self._workers)
+            self._coming = prefetched(self._make, range(step, STEPS), self._workers)
         self._last, self._next = next(self._coming), step + 1
         return self._last
 
 
 class _Made:
-    """As a data set, whose errors are what it gives: raised, they would come wrapped in the worker's traceback."""
+    """A data set that returns errors as items; raised, they would come wrapped in the worker's traceback."""
 
     def __init__(self, make: Callable[[int], Any]):
         self._make = make
@@ -69,5 +69,5 @@ class _Made:
 
 
 def _unstopped(_: int) -> None:
-    """A stop from the keyboard goes to all processes; the one that waits for the others saves, and then ends them."""
+    """Ignore SIGINT in a worker: the main process gets it too, saves, and then ends the workers."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)

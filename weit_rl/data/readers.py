@@ -1,4 +1,4 @@
-"""Reading recorded episodes in any of the formats, alone or several sets mixed, and checking that they fit."""
+"""Reading of recorded episodes in any format, alone or several sets mixed, with checks against the environment."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from weit_rl.common.errors import UserError
-from weit_rl.data.action_units import OwnUnits
+from weit_rl.data.action_units import RecordedUnits
 from weit_rl.data.episode import Episode
 from weit_rl.data.episode_files import read_episodes
 from weit_rl.data.minari_names import installed
@@ -29,20 +29,20 @@ def load_trajectories(data: Data, entry: EnvEntry, weights: Sequence[float] | No
 
     Args:
         data: a level that ships with the package (``expert``, ``medium``, ``random``), several of them
-            (``medium+expert``), the folder of a Minari data set, the id of a Minari data set installed on this
-            machine, a file or folder in another of the formats (``weit_rl/data/formats/``), or a list of such.
-        entry: the environment they are meant for.
-        weights: of several sets, shares of the windows to draw from each, which need not sum to 1 (default: by their
-            numbers of steps).
+            (``medium+expert``), the folder of a Minari data set, the id of an installed Minari data set, a file or
+            folder in another format (``weit_rl/data/formats/``), or a list of these.
+        entry: the environment that the data are for.
+        weights: shares of the windows to draw from each of several sets; they need not sum to 1 (default: in proportion
+            to their numbers of steps).
 
     Returns:
-        The episodes, their actions brought from the environment's bounds to [-1, 1]; ``info`` holds the set's
-        metadata, ``format`` and ``path``, the folder or file it was read from.
+        The episodes, with actions converted from the environment's bounds to [-1, 1]. ``info`` holds the set's
+            metadata, its ``format`` and its ``path``.
 
     Raises:
-        UserError: if there is no such data, it cannot be read, holds NaN or infinite values, arrays of wrong
-            shapes or other sizes than the environment's, or no episode of two steps; if weights are not positive,
-            or not as many as sets.
+        UserError: if there is no such data or it cannot be read; if it holds NaN or infinite values, arrays of wrong
+            shapes, other sizes than the environment's, or no episode of two steps; if weights are not positive or their
+            number differs from the number of sets.
     """
     parts = parts_of(data, entry)
     _check_weights(weights, parts)
@@ -51,7 +51,7 @@ def load_trajectories(data: Data, entry: EnvEntry, weights: Sequence[float] | No
 
 
 def parts_of(data: Data, entry: EnvEntry) -> list[str]:
-    """The sets that ``data`` names, one or more."""
+    """Return the names of the sets that ``data`` names, one or more."""
     shipped, parts = set(shipped_levels(entry)), []
     for part in [data] if isinstance(data, str | os.PathLike) else data:
         levels = str(part).split("+")
@@ -62,17 +62,17 @@ def parts_of(data: Data, entry: EnvEntry) -> list[str]:
 
 
 def data_name(data: Data) -> str:
-    """What tables call the data: levels and the last parts of paths."""
+    """Return the name of the data in tables: levels, and the last parts of paths."""
     return "+".join(Path(part).name for part in ([data] if isinstance(data, str | os.PathLike) else data))
 
 
 def shipped_levels(entry: EnvEntry) -> list[str]:
-    """The levels that ship with the package for this environment."""
+    """Return the levels that ship with the package for this environment."""
     return sorted(folder.parent.name for folder in (SHIPPED / entry.name).glob("*/data"))
 
 
 def find_data(data: str | os.PathLike, entry: EnvEntry) -> Path:
-    """The file or folder that ``data`` means; raises UserError when there is none."""
+    """Return the file or folder that ``data`` means; raise UserError if there is none."""
     levels = shipped_levels(entry)
     shipped = [SHIPPED / entry.name / data] if str(data) in levels else []
     for path in (*shipped, Path(os.path.expanduser(data)), installed() / data):
@@ -86,13 +86,14 @@ def find_data(data: str | os.PathLike, entry: EnvEntry) -> Path:
 
 
 def read_set(data: str, entry: EnvEntry) -> tuple[list[Episode], dict[str, Any]]:
-    """The episodes of one set that fit the environment, as float arrays, and the set's metadata.
+    """Read the episodes of one set that fit the environment, as float arrays, and the set's metadata.
 
     Returns:
-        Observations laid flat, unless they are seen as pictures; actions in [-1, 1] of the environment's bounds.
+        The episodes: flat observations, unless they are pictures, and actions in [-1, 1] of the environment's bounds.
+            The metadata.
 
     Raises:
-        UserError: as :func:`load_trajectories`, but for values that are no numbers.
+        UserError: as :func:`load_trajectories`, except for NaN and infinite values.
     """
     path = find_data(data, entry)
     episodes, info = read_episodes(path)
@@ -101,16 +102,16 @@ def read_set(data: str, entry: EnvEntry) -> tuple[list[Episode], dict[str, Any]]
     check_recorded(made, entry, path)
     episodes = [_laid_flat(episode, entry) for episode in episodes]
     _check_environment([episode for episode in episodes if len(episode.rewards)], info, entry, path)
-    units = OwnUnits.of(info, made, entry, path)
+    units = RecordedUnits.of(info, made, entry, path)
     for note in (*notes, *_too_long(episodes, entry)):
         notice(path, f": {note}")
-    said = {"action_space": None if units.actions is None else str(units.actions), "scaled": units.scaled}
+    units_info = {"action_space": None if units.actions is None else str(units.actions), "scaled": units.scaled}
     unit = [episode._replace(actions=units.unit(episode.actions, entry, path)) for episode in episodes]
-    return unit, info | said | {"path": str(path)}
+    return unit, info | units_info | {"path": str(path)}
 
 
 def _laid_flat(episode: Episode, entry: EnvEntry) -> Episode:
-    """Observations of any shape as vectors, where the environment's are laid flat alike."""
+    """Flatten observations of any shape to vectors if the environment's observations are flattened too."""
     wanted, seen = entry.raw_spaces[0].shape, episode.observations
     alike = wanted is None or len(wanted) == 1 or seen.shape[1:] == wanted
     if entry.pixels or not alike or math.prod(seen.shape[1:]) != entry.sizes[0]:
@@ -140,7 +141,7 @@ def _load(data: str, entry: EnvEntry) -> Trajectories:
 
 
 def _states(episodes: list[Episode], entry: EnvEntry, path: Path) -> np.ndarray:
-    """``(steps, obs)`` float32, those beside the pictures."""
+    """Return the states that belong to pictures, ``(steps, obs)`` float32."""
     states = [episode.states for episode in episodes if episode.states is not None]
     wanted = [(len(episode.rewards), *entry.states.shapes[0]) for episode in episodes]
     if [array.shape for array in states] != wanted:
@@ -175,10 +176,11 @@ def _check_environment(episodes: list[Episode], info: dict[str, Any], entry: Env
     for index, name in enumerate(("observation", "action")):
         for shape in {(e.observations, e.actions)[index].shape[1:] for e in episodes} - {entry.shapes[index]}:
             have, wanted = ("x".join(map(str, one)) for one in (shape, entry.shapes[index]))
-            said = f" (it was recorded in {info['env_id']})" if info.get("env_id") else ""
+            recorded = f" (it was recorded in {info['env_id']})" if info.get("env_id") else ""
             drawn = ", which collect mode=render makes" if entry.pixels and not index else ""
             raise UserError(
-                f"data {path}: {name} size {have}, but {entry.name} has {wanted}{said}; use data of {entry.name}{drawn}"
+                f"data {path}: {name} size {have}, but {entry.name} has {wanted}{recorded}; "
+                f"use data of {entry.name}{drawn}"
             )
     made_in = str(info.get("env_id") or entry.gym_id)
     if made_in.rsplit("-v", 1)[0].lower() != entry.gym_id.rsplit("-v", 1)[0].lower():

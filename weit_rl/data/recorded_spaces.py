@@ -1,4 +1,4 @@
-"""The spaces that a data set says it was recorded in, as the formats store them."""
+"""Observation and action spaces that a data set states, as the formats store them."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from weit_rl.envs.flat_spaces import parts
 TEXTS = ("action_space", "observation_space", "env_spec")  # as Minari and Gymnasium write them
 BOUNDS = (("action_low", "action_high"), ("action_space_low", "action_space_high"), ("act_low", "act_high"))
 BOX = re.compile(r"Box\((?P<low>[^,]+), (?P<high>[^,]+), \((?P<shape>[\d, ]+)\), \w+\)")
-MOST = 10**6  # numbers in a box that is shown with one bound for all
+MOST = 10**6  # largest number of entries in a box that is written with one bound for all
 SPACES = (*TEXTS, *(name for pair in BOUNDS for name in pair), "low", "high", "max_action")
 
 
 @dataclass(frozen=True)
-class Part:
+class SpaceBox:
     """A box of numbers.
 
     Attributes:
-        shape: of it.
-        low: flat.
-        high: flat.
+        shape: of the box.
+        low: lower bounds, flat.
+        high: upper bounds, flat.
     """
 
     shape: tuple[int, ...]
@@ -36,12 +36,12 @@ class Part:
 
     @property
     def size(self) -> int:
-        """Numbers in it."""
+        """Return the number of entries."""
         return math.prod(self.shape)
 
     @property
     def is_bounded(self) -> bool:
-        """Whether all bounds are finite, and apart."""
+        """Return True if all bounds are finite, and every lower bound is below its upper bound."""
         return bool(np.isfinite(self.low).all() and np.isfinite(self.high).all() and (self.low < self.high).all())
 
     def __str__(self) -> str:
@@ -49,68 +49,72 @@ class Part:
         return " and ".join(list(pairs)[:3]) + (" and others" if len(pairs) > 3 else "")
 
 
-def spaces_said(names: Mapping[str, Any], actions: int) -> dict[str, Any]:
-    """What arrays or attributes beside the data say of spaces, as plain values.
+def stated_spaces(names: Mapping[str, Any], actions: int) -> dict[str, Any]:
+    """Collect the spaces that arrays or attributes beside the data state, as plain values.
 
     Args:
-        names: any, of which those in ``SPACES`` count.
-        actions: numbers in one action; ``low`` and ``high`` of so many are its bounds.
+        names: arrays or attributes by name; names that are not in ``SPACES`` are ignored.
+        actions: numbers in one action; ``low`` and ``high`` of that length are its bounds.
 
     Returns:
-        ``action_space``, ``observation_space``, ``env_spec``, those that are said.
+        ``action_space``, ``observation_space`` and ``env_spec``, as far as they are stated.
     """
-    said: dict[str, Any] = {name: _text(names[name]) for name in TEXTS if name in names}
+    stated: dict[str, Any] = {name: _text(names[name]) for name in TEXTS if name in names}
     numbers = {name: np.asarray(one, np.float64) for name, one in names.items() if name in SPACES and _is_numbers(one)}
     sizes = {name: one.size for name, one in numbers.items()}
     pairs = [pair for pair in BOUNDS if set(pair) <= set(numbers)]
     pairs += [("low", "high")] if sizes.get("low") == sizes.get("high") == actions else []
     ends = [(numbers[low], numbers[high]) for low, high in pairs]
     ends += [(-numbers["max_action"], numbers["max_action"])] if "max_action" in numbers else []
-    return ({"action_space": _box(*ends[0], actions)} if ends else {}) | said
+    return ({"action_space": _box(*ends[0], actions)} if ends else {}) | stated
 
 
 def _is_numbers(value: Any) -> bool:
     return np.asarray(value).dtype.kind in "fiu" and np.size(value) > 0
 
 
-def space_of(said: Any) -> dict[str, Part]:
-    """Read a space that a set names: by name its boxes, where a single one has none.
+def parse_space(stated: Any) -> dict[str, SpaceBox]:
+    """Parse a space that a set states into its boxes by name; the name of a single box is empty.
 
     Args:
-        said: Minari's JSON, or that read; or the text that Gymnasium shows a Box as.
+        stated: Minari's JSON as text or parsed, or the text in which Gymnasium prints a Box.
 
     Raises:
-        ValueError: if it is none of these, or holds what is no box.
+        ValueError: if it is none of these, or holds a space that is no Box.
     """
     try:
-        said = (json.loads(said) if said.lstrip().startswith("{") else _shown(said)) if isinstance(said, str) else said
-        return dict(parts(_nested(said)))
+        stated = (
+            (json.loads(stated) if stated.lstrip().startswith("{") else _parse_text(stated))
+            if isinstance(stated, str)
+            else stated
+        )
+        return dict(parts(_boxes(stated)))
     except (KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ValueError(f"no space ({error})") from error
 
 
-def space_made(space: Any) -> dict[str, Part]:
-    """The same of a Gymnasium space."""
-    return {name: Part(box.shape, box.low.ravel(), box.high.ravel()) for name, box in parts(space)}
+def boxes_of_space(space: Any) -> dict[str, SpaceBox]:
+    """Return the boxes of a Gymnasium space by name."""
+    return {name: SpaceBox(box.shape, box.low.ravel(), box.high.ravel()) for name, box in parts(space)}
 
 
-def _nested(said: Mapping[str, Any]) -> Any:
-    kind, inner = said["type"], said.get("subspaces")
+def _boxes(stated: Mapping[str, Any]) -> Any:
+    kind, inner = stated["type"], stated.get("subspaces")
     if kind == "Dict":
-        return {key: _nested(one) for key, one in dict(inner or {}).items()}
+        return {key: _boxes(one) for key, one in dict(inner or {}).items()}
     if kind == "Tuple":
-        return tuple(_nested(one) for one in inner or ())
+        return tuple(_boxes(one) for one in inner or ())
     if kind != "Box":
         raise ValueError(f"{kind} is no box of numbers")
-    low, high = (np.array(said[end], np.float64).ravel() for end in ("low", "high"))
-    shape = tuple(int(edge) for edge in said["shape"])
+    low, high = (np.array(stated[end], np.float64).ravel() for end in ("low", "high"))
+    shape = tuple(int(edge) for edge in stated["shape"])
     if not len(low) == len(high) == math.prod(shape):
         raise ValueError("bounds and shape of a box differ")
-    return Part(shape, low, high)
+    return SpaceBox(shape, low, high)
 
 
-def _shown(text: str) -> dict[str, Any]:
-    """A Box as Gymnasium shows it: one bound for all, or all of them."""
+def _parse_text(text: str) -> dict[str, Any]:
+    """Parse a Box as Gymnasium prints it: one bound for all entries, or all bounds."""
     found = BOX.fullmatch(text.strip())
     if found is None:
         raise ValueError("neither JSON nor a Box")

@@ -1,4 +1,4 @@
-"""The wrappers that a data set says its environment had, and what they do to its numbers."""
+"""Wrappers of the environment that a data set was recorded in, and what they change."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from weit_rl.common.errors import UserError
 from weit_rl.data.notices import notice
 from weit_rl.envs.registry import EnvEntry
 
-# Gymnasium's, also of earlier versions. What RescaleAction does is said by the set's own action space.
+# Gymnasium's wrappers, earlier versions included. The set's own action space states what RescaleAction did.
 HARMLESS = (
     *("TimeLimit", "Autoreset", "AutoResetWrapper", "PassiveEnvChecker", "OrderEnforcing", "RecordEpisodeStatistics"),
     *("RecordVideo", "RenderCollection", "HumanRendering", "Monitor", "EnvCompatibility", "StepAPICompatibility"),
@@ -30,13 +30,13 @@ CHANGED = {
 DRAWING = ("render_mode", "width", "height", "camera_id", "camera_name", "default_camera_config", "max_geom")
 
 
-class Recorded(NamedTuple):
+class RecordedEnv(NamedTuple):
     """The environment that a set's ``env_spec`` describes.
 
     Attributes:
         env_id: Gymnasium's id.
-        wrappers: names of those it had that the environment here has not.
-        settings: its constructor's arguments that differ, without those of drawing.
+        wrappers: names of its wrappers that the environment here does not have.
+        settings: names of its constructor's arguments that differ, except for arguments of drawing.
     """
 
     env_id: str
@@ -44,21 +44,21 @@ class Recorded(NamedTuple):
     settings: tuple[str, ...] = ()
 
 
-def recorded_env(spec: Any, entry: EnvEntry) -> Recorded:
-    """Read a set's ``env_spec``, Gymnasium's JSON, which is only looked at: nothing it names is imported."""
+def recorded_env(spec: Any, entry: EnvEntry) -> RecordedEnv:
+    """Read a set's ``env_spec``, Gymnasium's JSON, without importing anything that it names."""
     if spec is None:
-        return Recorded("")
-    said, own = _read(spec), _read(_own_spec(entry))
+        return RecordedEnv("")
+    stated, own = _read(spec), _read(_own_spec(entry))
     have = [(_name(one), _text(one.get("kwargs"))) for one in own["additional_wrappers"]]
-    extra = [one for one in said["additional_wrappers"] if (_name(one), _text(one.get("kwargs"))) not in have]
-    keys = {key for key in {**said["kwargs"], **own["kwargs"]} if key not in DRAWING}
-    differ = sorted(key for key in keys if _text(said["kwargs"].get(key)) != _text(own["kwargs"].get(key)))
-    same = said["id"] == own["id"]
-    return Recorded(said["id"], tuple(_name(one) for one in extra), tuple(differ) if same else ())
+    extra = [one for one in stated["additional_wrappers"] if (_name(one), _text(one.get("kwargs"))) not in have]
+    keys = {key for key in {**stated["kwargs"], **own["kwargs"]} if key not in DRAWING}
+    differ = sorted(key for key in keys if _text(stated["kwargs"].get(key)) != _text(own["kwargs"].get(key)))
+    same = stated["id"] == own["id"]
+    return RecordedEnv(stated["id"], tuple(_name(one) for one in extra), tuple(differ) if same else ())
 
 
-def check_recorded(made: Recorded, entry: EnvEntry, path: Path) -> None:
-    """UserError for wrappers that change what the numbers mean; a warning for those nobody here knows."""
+def check_recorded(made: RecordedEnv, entry: EnvEntry, path: Path) -> None:
+    """Raise UserError for wrappers that change the meaning of the numbers; warn of unknown wrappers."""
     for what, names in CHANGED.items():
         if changing := [name for name in made.wrappers if name in names]:
             raise UserError(
@@ -67,7 +67,9 @@ def check_recorded(made: Recorded, entry: EnvEntry, path: Path) -> None:
             )
     known = {*HARMLESS, *(name for names in CHANGED.values() for name in names)}
     if unknown := [name for name in made.wrappers if name not in known]:
-        notice(path, f" was recorded through {', '.join(unknown)}, which {entry.name} has not; check what it changes")
+        notice(
+            path, f" was recorded through {', '.join(unknown)}, which {entry.name} does not have; check what it changes"
+        )
     if made.settings:
         notice(path, f" was recorded in {made.env_id} with other settings than here: {', '.join(made.settings)}")
 
@@ -75,23 +77,23 @@ def check_recorded(made: Recorded, entry: EnvEntry, path: Path) -> None:
 def _own_spec(entry: EnvEntry) -> Any:
     import gymnasium
 
-    _ = entry.raw_spaces  # making it registers bodies
+    _ = entry.raw_spaces  # making the environment registers its body with Gymnasium
     spec = gymnasium.spec(entry.gym_id)
     wrappers = [{"name": one.name, "kwargs": one.kwargs} for one in spec.additional_wrappers]
     return {"id": spec.id, "kwargs": spec.kwargs, "additional_wrappers": wrappers}
 
 
 def _read(spec: Any) -> dict[str, Any]:
-    """``id``, ``kwargs`` and ``additional_wrappers``, empty where they are not said."""
+    """Return ``id``, ``kwargs`` and ``additional_wrappers`` of a spec, empty if they are missing."""
     try:
-        said = json.loads(spec) if isinstance(spec, str) else spec
+        stated = json.loads(spec) if isinstance(spec, str) else spec
     except (ValueError, RecursionError):
-        said = None
-    said = said if isinstance(said, dict) else {}
-    wrappers, kwargs = said.get("additional_wrappers"), said.get("kwargs")
+        stated = None
+    stated = stated if isinstance(stated, dict) else {}
+    wrappers, kwargs = stated.get("additional_wrappers"), stated.get("kwargs")
     wrappers = [one for one in wrappers if isinstance(one, dict)] if isinstance(wrappers, list | tuple) else []
     return {
-        "id": str(said.get("id", "")),
+        "id": str(stated.get("id", "")),
         "kwargs": kwargs if isinstance(kwargs, dict) else {},
         "additional_wrappers": wrappers,
     }

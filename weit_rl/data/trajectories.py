@@ -1,4 +1,4 @@
-"""Trajectories: recorded episodes laid end to end, and the numbers computed from them."""
+"""Recorded episodes laid end to end, and statistics computed from them."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from weit_rl.common.errors import UserError
 from weit_rl.data.constant_columns import constant, scales
 
 BEST_FRACTION = 0.1
-RETURN_SCALE, USUAL = 1000.0, (1.0, 1e5)  # what returns are divided by, and the largest ones that it serves
+RETURN_SCALE, USUAL = 1000.0, (1.0, 1e5)  # divisor of returns, and the range of largest returns that it suits
 
 
 class Statistics(NamedTuple):
     """Mean and standard deviation of every observation entry, each ``(obs,)`` float32.
 
-    The deviation of an entry that never moves is 1, since it says nothing of how far the entry goes when acting; see
-    :func:`weit_rl.data.constant_columns.scales`. Pictures, each ``(channels, 1, 1)``, go from 0..255 to -1..1 whatever
-    the data.
+    The deviation of a constant entry is 1, since the data do not show how far the entry moves during a roll-out; see
+    :func:`weit_rl.data.constant_columns.scales`. Pictures, each ``(channels, 1, 1)``, are always mapped from 0..255 to
+    -1..1.
     """
 
     mean: np.ndarray
@@ -32,17 +32,17 @@ class Trajectories:
     """Episodes laid end to end.
 
     Attributes:
-        observations: ``(steps, obs)`` float32, what was seen before each action, or single frames
-            ``(steps, 3, height, width)`` uint8.
+        observations: before each action, ``(steps, obs)`` float32, or single frames ``(steps, 3, height, width)``
+            uint8.
         actions: ``(steps, act)`` float32.
         rewards: ``(steps,)`` float32, raw units.
         starts: ``(episodes + 1,)`` int64; episode i holds the steps from ``starts[i]`` up to ``starts[i + 1]``.
         info: metadata such as env_id, level, algorithm (default empty).
-        origin: ``(episodes,)`` int64, which of several sets each episode is from (default: 0, a single one).
-        weights: ``(sets,)`` share of the windows to draw from each set, not necessarily of sum 1 (default None: by
-            its number of steps).
-        stack: how many frames, the newest last, are one observation of a network (default 1, for states).
-        states: beside frames, ``(steps, obs)`` float32, where a network sees both (default None).
+        origin: ``(episodes,)`` int64, the set that each episode is from (default: 0, a single set).
+        weights: ``(sets,)`` shares of the windows to draw from each set; they need not sum to 1 (default None: in
+            proportion to numbers of steps).
+        stack: number of frames, the newest last, in one observation of a network (default 1, for states).
+        states: states that belong to frames, ``(steps, obs)`` float32, for a network that sees both (default None).
     """
 
     observations: np.ndarray
@@ -63,16 +63,16 @@ class Trajectories:
     def join(cls, episodes: Sequence[tuple[Any, ...]], info: dict[str, Any], stack: int = 1) -> Trajectories:
         """Lay (observations, actions, rewards, ...) of one or more episodes end to end.
 
-        Equal lengths are the caller's, and so are states beside frames.
+        The caller makes sure that lengths are equal, and adds states that belong to frames.
         """
-        with np.errstate(over="ignore"):  # too large for float32 becomes infinite, which readers refuse
+        with np.errstate(over="ignore"):  # values too large for float32 become infinite, which readers refuse
             observations, actions, rewards = (_numbers(np.concatenate([e[i] for e in episodes])) for i in range(3))
         starts = np.cumsum([0, *(len(episode[2]) for episode in episodes)], dtype=np.int64)
         return cls(observations, actions, rewards, starts, info, stack=stack)
 
     @classmethod
     def mix(cls, sets: Sequence[Trajectories], weights: Sequence[float] | None = None) -> Trajectories:
-        """Several sets as one, each an origin of its own; ``info`` is the first one's."""
+        """Join several sets, each with an origin of its own; ``info`` is the first set's."""
         names = ["observations", "actions", "rewards", *([] if sets[0].states is None else ["states"])]
         arrays = {name: np.concatenate([getattr(s, name) for s in sets]) for name in names}
         starts = np.cumsum(np.concatenate([[0], *(s.lengths for s in sets)]), dtype=np.int64)
@@ -82,59 +82,59 @@ class Trajectories:
 
     @property
     def steps(self) -> int:
-        """Number of steps in all episodes together."""
+        """Return the number of steps in all episodes together."""
         return len(self.rewards)
 
     @property
     def episodes(self) -> int:
-        """Number of episodes."""
+        """Return the number of episodes."""
         return len(self.starts) - 1
 
     @property
     def lengths(self) -> np.ndarray:
-        """``(episodes,)`` steps of each episode."""
+        """Return the number of steps of each episode, ``(episodes,)``."""
         return np.diff(self.starts)
 
     @property
     def pictures(self) -> bool:
-        """Whether observations are frames, not states."""
+        """Return True if observations are frames, not states."""
         return self.observations.ndim > 2
 
     @property
     def observation_dim(self) -> int | list[int]:
-        """Numbers in what a network sees at a time, or ``[channels, height, width]`` of its stacked frames.
+        """Return the numbers in one observation of a network, or ``[channels, height, width]`` of its stacked frames.
 
-        Where it sees both, ``[numbers in a state, channels, height, width]``.
+        For a network that sees both, it is ``[numbers in a state, channels, height, width]``.
         """
         first, *edges = self.observations.shape[1:]
         beside = [] if self.states is None else [self.states.shape[1]]
         return [*beside, self.stack * first, *edges] if self.pictures else first
 
     def returns(self) -> np.ndarray:
-        """``(episodes,)`` float64: the undiscounted return of each episode."""
+        """Return the undiscounted return of each episode, ``(episodes,)`` float64."""
         return np.add.reduceat(self.rewards.astype(np.float64), self.starts[:-1])
 
     def returns_to_go(self) -> np.ndarray:
-        """``(steps,)`` float32: the sum of this reward and all later ones of the same episode."""
+        """Return the sum of each reward and all later rewards of its episode, ``(steps,)`` float32."""
         rewards = self.rewards.astype(np.float64)
         earned = np.cumsum(rewards)
         last = np.repeat(self.starts[1:] - 1, self.lengths)
         return (earned[last] - earned + rewards).astype(np.float32)
 
     def target_return(self) -> float:
-        """The return to ask for when acting: the mean return of the best tenth of the episodes, at least one."""
+        """Return the return to condition on in a roll-out: the mean of the best tenth of the episodes, at least one."""
         best = max(1, round(BEST_FRACTION * self.episodes))
         return float(np.sort(self.returns())[-best:].mean())
 
     def return_scale(self) -> float:
-        """What a network divides returns by: 1000, or the largest return-to-go where that is far from it."""
+        """Return the divisor of returns: 1000, or the largest return-to-go if that is far from 1000."""
         largest = float(np.abs(self.returns_to_go()).max())
         return RETURN_SCALE if USUAL[0] <= largest <= USUAL[1] or not largest else largest
 
     def shares(self) -> np.ndarray | None:
-        """``(episodes,)`` share of the windows that end in each, of sum 1; None where all steps are drawn alike.
+        """Return each episode's share of the windows, ``(episodes,)`` of sum 1; None if all steps are equally likely.
 
-        A set's weight is spread evenly over its steps; weights of sets without any episode here are left out.
+        A set's weight is spread evenly over its steps. Weights of sets without any episode here are left out.
         """
         if self.weights is None:
             return None
@@ -143,9 +143,9 @@ class Trajectories:
         return shares / shares.sum()
 
     def statistics(self) -> Statistics:
-        """Mean and standard deviation of the observations, each step counted as often as it is drawn.
+        """Return mean and standard deviation of the observations, each step weighted by how often it is drawn.
 
-        Of states beside pictures only those.
+        For states with pictures, they describe the states only.
         """
         states = self.columns
         if states is None:
@@ -163,15 +163,15 @@ class Trajectories:
 
     @property
     def columns(self) -> np.ndarray | None:
-        """``(steps, obs)``: the states, if there are any, beside pictures too."""
+        """Return the states, ``(steps, obs)``, also if there are pictures; None if there are no states."""
         return self.states if self.pictures else self.observations
 
     def constant_columns(self) -> list[int]:
-        """The entries of states that never move."""
+        """Return the indices of the state entries that are constant."""
         return [] if self.columns is None else np.flatnonzero(constant(self.columns)).tolist()
 
     def subset(self, indices: Sequence[int] | np.ndarray) -> Trajectories:
-        """The episodes of these indices, one or more, in this order."""
+        """Return the episodes of these indices, one or more, in this order."""
         spans = [slice(self.starts[i], self.starts[i + 1]) for i in indices]
         episodes = [(self.observations[span], self.actions[span], self.rewards[span]) for span in spans]
         origin = self.origin[np.asarray(indices)]
@@ -180,17 +180,17 @@ class Trajectories:
         return replace(joined, origin=origin, weights=self.weights, states=states)
 
     def steps_by_origin(self) -> list[np.ndarray]:
-        """For each set there are any episodes of, the numbers of its steps."""
+        """Return the indices of the steps of each set that has any episode here."""
         origin = np.repeat(self.origin, self.lengths)
         return [np.flatnonzero(origin == number) for number in np.unique(self.origin)]
 
     def best(self, fraction: float) -> Trajectories:
-        """The share of the episodes with the highest returns, at least one, in their order."""
+        """Return the given share of the episodes with the highest returns, at least one, in their order."""
         count = max(1, round(fraction * self.episodes))
         return self.subset(np.sort(np.argsort(self.returns(), kind="stable")[-count:]))
 
     def drawn(self, count: int, seed: int) -> Trajectories:
-        """So many episodes drawn at random, in their order; a smaller draw with the same seed lies within a larger one.
+        """Draw ``count`` episodes at random, in their order; with one seed, a larger draw contains every smaller one.
 
         Raises:
             UserError: if there are fewer.
@@ -204,8 +204,9 @@ class Trajectories:
         """Split whole episodes into (training, validation), before any window is cut.
 
         Args:
-            validation_fraction: share of the episodes held out, rounded, but at least one on each side.
-            seed: which episodes are held out.
+            validation_fraction: share of the episodes that are held out, rounded, but at least one episode on each
+                side.
+            seed: of the choice of held-out episodes.
 
         Raises:
             UserError: if there are fewer than two episodes or the fraction is not between 0 and 1.
@@ -220,5 +221,5 @@ class Trajectories:
 
 
 def _numbers(array: np.ndarray) -> np.ndarray:
-    """As they are kept: pictures in bytes, everything else in float32."""
+    """Convert an array to its type in memory: bytes for pictures, float32 for everything else."""
     return array if array.ndim > 2 else array.astype(np.float32)

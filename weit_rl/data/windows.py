@@ -1,4 +1,4 @@
-"""Windows drawn from trajectories: the batches of training."""
+"""Training batches: windows drawn from trajectories."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from weit_rl.data.trajectories import Trajectories
 
 
 class Windows:
-    """Draws batches of windows of up to ``context`` steps.
+    """A sampler of batches of windows of up to ``context`` steps.
 
-    The last step of a window is uniform over the data set, or over a set that was drawn by its weight, and the window
-    reaches back as far as the context and the episode allow. So the first steps of episodes appear with a short past,
-    as they do when acting.
+    The last step of a window is drawn uniformly from the data set, or from a set that was drawn by its weight. The
+    window reaches back as far as the context and the episode allow. So the first steps of episodes appear with a short
+    past, as they do in a roll-out.
 
     Args:
         trajectories: the episodes to cut windows from; their arrays are copied to tensors once.
         context: K, the longest window in steps, at least 1.
-        device: where the tensors live and the batches appear (default ``"cpu"``).
+        device: of the tensors and the batches (default ``"cpu"``).
 
     Raises:
         UserError: if the context is shorter than 1 step.
@@ -29,7 +29,7 @@ class Windows:
             raise UserError(f"context={context}: must be 1 step or more")
         self.steps, self.context, self.stack = trajectories.steps, context, trajectories.stack
         starts, lengths = torch.from_numpy(trajectories.starts), torch.from_numpy(trajectories.lengths)
-        first = torch.repeat_interleave(starts[:-1], lengths)  # (steps,) where the episode of a step begins
+        first = torch.repeat_interleave(starts[:-1], lengths)  # (steps,) first step of the episode of each step
         states = {} if trajectories.states is None else {"states": torch.from_numpy(trajectories.states)}
         arrays = states | {
             "observations": torch.from_numpy(trajectories.observations),
@@ -37,7 +37,7 @@ class Windows:
             "returns_to_go": torch.from_numpy(trajectories.returns_to_go()),
             "timesteps": torch.arange(self.steps) - first,
         }
-        # A last row of zeros is what padding points at: padded batches need no second pass.
+        # Padding points at a last row of zeros, so that padded batches need no second pass.
         self._tables = {k: torch.cat([v, torch.zeros_like(v[:1])]).to(device) for k, v in arrays.items()}
         self._first = torch.cat([first, torch.tensor([self.steps])]).to(device)
         self._offsets = torch.arange(context, device=device)
@@ -45,17 +45,17 @@ class Windows:
         self._episodes = None if shares is None else (torch.from_numpy(shares), starts, lengths)
 
     def sample(self, batch_size: int, generator: torch.Generator) -> dict[str, torch.Tensor]:
-        """Draw a batch of windows, real steps first, padding behind them.
+        """Draw a batch of windows, real steps first, padding after them.
 
         Args:
             batch_size: B, number of windows.
-            generator: source of the draws, of any device.
+            generator: source of the random numbers, on any device.
 
         Returns:
-            ``observations`` (B, K, obs) and ``actions`` (B, K, act) float32, ``returns_to_go`` (B, K) float32 in
-            raw units, ``timesteps`` (B, K) int64 step inside the episode, ``mask`` (B, K) bool, True on real
-            steps. Padding is zero everywhere. Pictures are (B, K, stack * 3, height, width) uint8; behind states they
-            are flat, and all is float32.
+            ``observations`` (B, K, obs) and ``actions`` (B, K, act) float32, ``returns_to_go`` (B, K) float32 in raw
+                units, ``timesteps`` (B, K) int64 step inside the episode, ``mask`` (B, K) bool, True on real steps.
+                Padding is zero everywhere. Pictures are (B, K, stack * 3, height, width) uint8; after states they are
+                flat, and all is float32.
         """
         if self._episodes is None:
             return self.gather(torch.randint(self.steps, (batch_size,), generator=generator, device=generator.device))
@@ -65,7 +65,7 @@ class Windows:
         return self.gather(starts[episodes] + (places * lengths[episodes]).long())
 
     def gather(self, last: torch.Tensor) -> dict[str, torch.Tensor]:
-        """The windows that end at these steps ``(B,)`` of the data set; the same batch as :meth:`sample`."""
+        """Return the windows that end at these steps ``(B,)`` of the data set, in the form of :meth:`sample`."""
         last = last.to(self._first.device)
         begin = torch.maximum(self._first[last], last - self.context + 1)
         index = begin[:, None] + self._offsets  # (B, K)
@@ -75,7 +75,7 @@ class Windows:
         return batch | {"observations": self._seen(index), "mask": mask}
 
     def _seen(self, index: torch.Tensor) -> torch.Tensor:
-        """What is seen at steps ``(B, K)``; before an episode's first frame there was that frame, as when acting."""
+        """Return the observations of steps ``(B, K)``; the first frame of an episode also stands for earlier frames."""
         if self.stack == 1:
             return self._tables["observations"][index]
         back = torch.arange(1 - self.stack, 1, device=index.device)

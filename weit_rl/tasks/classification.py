@@ -19,7 +19,7 @@ from weit_rl.core.plan import Plan
 from weit_rl.data.epochs import Epochs
 from weit_rl.data.images import Images
 from weit_rl.data.images.parts import Part, Unread
-from weit_rl.data.prefetch import Ahead
+from weit_rl.data.prefetch import Prefetcher
 from weit_rl.models import MODELS, models_of, vit
 from weit_rl.models.registry import chosen_options
 from weit_rl.tasks.augmentation import Augment, Recipe
@@ -93,7 +93,7 @@ class Classification:
         recipe = config if shifted else replace(config, crop_padding=0)
         self._augment = Augment(recipe, images.image_size, len(images.classes))
         self._epochs = Epochs(len(self.images.train), config.batch_size, config.seed)
-        self._ahead = Ahead(self._augmented, config.workers)
+        self._ahead = Prefetcher(self._augmented, config.workers)
 
     def options(self) -> dict[str, Any]:
         """What the model's constructor needs besides the size (kept in checkpoints)."""

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from weit_rl.data.epochs import Epochs
 from weit_rl.data.images.parts import Part
-from weit_rl.data.prefetch import Ahead
+from weit_rl.data.prefetch import Prefetcher
 from weit_rl.tasks.latents import Pixels
 
 SAMPLE = 256  # images of :meth:`Noise.sample`
@@ -30,7 +30,7 @@ class Noise:
 
     def __init__(self, space: Pixels, scheduler: Any, config: Any, none: int):
         self.space, self.scheduler, self.config, self.none = space, scheduler, config, none
-        self._ahead = Ahead(self._batch, config.workers if space.bounded else 0)  # latents are in memory
+        self._ahead = Prefetcher(self._batch, config.workers if space.bounded else 0)  # latents are in memory
 
     def batch(self, step: int) -> dict[str, Tensor]:
         """The training batch of a step, some labels left out; every image comes once an epoch."""

@@ -10,7 +10,7 @@ import numpy as np
 
 from weit_rl.agents.metadata import describe
 from weit_rl.agents.pictures import write_episodes
-from weit_rl.agents.recording import Episode, check_played, counted, play, summary
+from weit_rl.agents.recording import PlayedEpisode, check_played, counted, play, summary
 from weit_rl.agents.sb3_agent import actor, load_agent, normaliser
 from weit_rl.agents.sb3_zip import algorithm_of, check_sizes, read_settings, zip_at
 from weit_rl.common.errors import UserError
@@ -93,7 +93,7 @@ def check_place(folder: Path) -> None:
         raise UserError(f"run_dir={folder}: cannot write into {above}; choose another run_dir")
 
 
-def _returns(episodes: list[Episode], played: int) -> dict[str, float]:
+def _returns(episodes: list[PlayedEpisode], played: int) -> dict[str, float]:
     returns = [episode.rewards.sum(dtype=np.float64) for episode in episodes]
     more = {"return_min": min(returns), "return_median": np.median(returns), "return_max": max(returns)}
     return summary(episodes, played) | {name: float(value) for name, value in more.items()}
@@ -116,7 +116,7 @@ def _metadata(cfg: Any, entry: EnvEntry, path: Path, algorithm: str, returns: di
     }
 
 
-def write(folder: Path, entry: EnvEntry, episodes: list[Episode], metadata: dict[str, Any]) -> None:
+def write(folder: Path, entry: EnvEntry, episodes: list[PlayedEpisode], metadata: dict[str, Any]) -> None:
     """Write a data set; UserError where the disk is full or the folder not writable."""
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)

@@ -6,8 +6,9 @@ import warnings
 from typing import Any
 
 from weit_rl.agents.metadata import describe
+from weit_rl.agents.minari_writing import write_minari
 from weit_rl.agents.pictures import Replay, bytes_of
-from weit_rl.agents.recording import Episode, summary, write_minari
+from weit_rl.agents.recording import PlayedEpisode, summary
 from weit_rl.common.errors import UserError
 from weit_rl.common.home import expanded
 from weit_rl.common.output import say
@@ -49,7 +50,7 @@ def render_data(cfg: Any) -> dict[str, Any]:
     return {"path": str(folder), "returns": returns, "frames": replay.frames}
 
 
-def recorded(data: str, entry: EnvEntry) -> tuple[list[Episode], dict[str, Any]]:
+def recorded(data: str, entry: EnvEntry) -> tuple[list[PlayedEpisode], dict[str, Any]]:
     """The episodes of a set of states as they were played, actions in [-1, 1], and its metadata.
 
     Raises:
@@ -63,4 +64,4 @@ def recorded(data: str, entry: EnvEntry) -> tuple[list[Episode], dict[str, Any]]
     if None in seeds:
         raise UserError(f"data {data}: holds no reset seeds to play it again from; use a set that weit_rl.collect made")
     rows = zip(seeds, episodes, strict=True)
-    return [Episode(seed, e.observations, e.actions, e.rewards, False) for seed, e in rows], info
+    return [PlayedEpisode(seed, e.observations, e.actions, e.rewards, False) for seed, e in rows], info

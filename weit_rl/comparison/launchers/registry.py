@@ -1,4 +1,4 @@
-"""The registry of launchers, and what each is told."""
+"""The registry of launchers, and the interface of a launcher."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from weit_rl.common.registry import Registry, unknown
 
 Job = tuple[Callable[..., Any], tuple[Any, ...]]
 Jobs = Mapping[str, Job]
-Results = Generator[tuple[str, Any], None, None]  # names and what jobs gave
-Work = Callable[[Jobs, "Place"], Results]
+JobResults = Generator[tuple[str, Any], None, None]  # names of jobs and their results
+Work = Callable[[Jobs, "JobSettings"], JobResults]
 TYPES = {int: "an integer", str: "a text", float: "a number", list: "a list such as [a, b]", dict: "a mapping"}
 
 
 @dataclass(frozen=True)
-class Place:
-    """What every launcher is told beside the jobs.
+class JobSettings:
+    """The settings of jobs that every launcher gets.
 
     Attributes:
         workers: jobs at a time; None lets the launcher choose.
-        threads: CPU threads of a job.
-        logs: folder for ``<name>.txt``, what a job printed.
+        threads: CPU threads per job.
+        logs: folder of ``<name>.txt``, the output of a job.
     """
 
     workers: int | None
@@ -35,7 +35,7 @@ class Place:
     logs: Path
 
     def log(self, name: str) -> Path:
-        """The file of a job, empty, in an existing folder."""
+        """Make the empty log file of a job, and its folder."""
         self.logs.mkdir(parents=True, exist_ok=True)
         path = (self.logs / f"{name}.txt").absolute()
         path.write_text("")
@@ -44,17 +44,17 @@ class Place:
 
 @dataclass(frozen=True)
 class Launcher:
-    """A way to work on jobs, which are functions of a module and their arguments, by name.
+    """A way to run jobs, which are functions of a module with their arguments, by name.
 
     Attributes:
-        work: ``work(jobs, place, **options)`` gives names and results in the order in which jobs end. It raises
-            UserError for what a job raised or when one is given up, and RuntimeError, which names the job, for a bug.
-        check: ``check(**options)`` raises UserError where it cannot work at all.
-        package: that must be installed; None (default) for one that needs nothing.
-        extra: of this project that installs it.
+        work: ``work(jobs, settings, **options)`` yields names and results in the order in which jobs end. It raises
+            UserError if a job raises one or is given up, and RuntimeError, which names the job, for a bug.
+        check: ``check(**options)`` raises UserError if the launcher cannot work here.
+        package: that must be installed; None (default) if none is needed.
+        extra: of this project that installs the package.
     """
 
-    work: Callable[..., Results]
+    work: Callable[..., JobResults]
     check: Callable[..., None] = lambda **options: None
     package: str | None = None
     extra: str = ""
@@ -64,11 +64,11 @@ LAUNCHERS: Registry[Launcher] = Registry("launcher", "weit_rl.comparison.launche
 
 
 def launcher_of(cfg: Any) -> Work:
-    """The ``work(jobs, place)`` that ``cfg.launcher`` and ``cfg.launcher_options`` name.
+    """Return the ``work(jobs, settings)`` that ``cfg.launcher`` and ``cfg.launcher_options`` name.
 
     Raises:
-        UserError: for an unknown launcher or option, an option of another type, a package that is
-            not installed, or where the launcher cannot work.
+        UserError: for an unknown launcher or option, an option of another type, a missing package, or if the launcher
+            cannot work here.
     """
     name, options = cfg.launcher, dict(cfg.launcher_options)
     launcher = LAUNCHERS.get(name)

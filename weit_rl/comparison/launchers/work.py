@@ -1,4 +1,4 @@
-"""One job in the process that works on it, here or on another machine."""
+"""The run of one job in its process, on this machine or another."""
 
 from __future__ import annotations
 
@@ -14,30 +14,30 @@ from weit_rl.common.errors import Interrupted, UserError
 from weit_rl.comparison.launchers.registry import Job
 from weit_rl.storage.folder_lock import Occupied
 
-PATIENCE = 600.0  # seconds: file servers let go of a dead machine's locks after a minute or two
+PATIENCE = 600.0  # seconds; file servers release a dead machine's locks after a minute or two
 
 
 @dataclass(frozen=True)
-class Refused:
+class RemoteError:
     """A UserError on its way back from another machine.
 
     Attributes:
-        line: what it says.
+        line: its text.
     """
 
     line: str
 
 
-def worked(job: Job, log: Path) -> Any:
+def run_job(job: Job, log: Path) -> Any:
     """Call a job with its output in a file.
 
     Raises:
-        UserError: what the job raised, with its name.
-        RuntimeError: for a bug in the job, saying which.
+        UserError: raised by the job; its name is added.
+        RuntimeError: for a bug in the job; it names the job.
     """
     with log.open("a", encoding="utf-8") as file, contextlib.redirect_stdout(file):
         try:
-            return patiently(job)
+            return wait_for_lock(job)
         except UserError as error:
             raise UserError(f"{log.stem}: {error}") from None
         except Exception as error:
@@ -46,8 +46,8 @@ def worked(job: Job, log: Path) -> Any:
             raise RuntimeError(f"{log.stem} failed") from error
 
 
-def patiently(job: Job) -> Any:
-    """Wait where another one holds the job's run folder, given up as dead: it dies, or finishes the job."""
+def wait_for_lock(job: Job) -> Any:
+    """Run a job as soon as no other process, perhaps given up as dead, holds its run folder."""
     (function, arguments), deadline = job, time.monotonic() + PATIENCE
     while True:
         try:
@@ -58,19 +58,19 @@ def patiently(job: Job) -> Any:
             time.sleep(1)
 
 
-def worked_elsewhere(job: Job, log: Path, folder: Path) -> Any:
-    """:func:`worked` on a machine that may be any other, in the folder that the command was started in.
+def run_remotely(job: Job, log: Path, folder: Path) -> Any:
+    """Run a job as :func:`run_job` does, on any machine, in the folder in which the command was started.
 
-    A stop of this process says nothing of the job: it ends the process, so that the job is given to another one.
+    An interrupt concerns this process, not the job: it ends the process, so that another one gets the job.
     """
     try:
-        os.chdir(folder)  # for paths in options
-        return worked(job, log)
+        os.chdir(folder)  # for relative paths in options
+        return run_job(job, log)
     except UserError as error:
-        return Refused(str(error))
+        return RemoteError(str(error))
     except FileNotFoundError as error:
         where = f"{socket.gethostname()}: there is no {error.filename}"
-        return Refused(f"{where}; all machines must see run_dir and the folder that the command is started in")
+        return RemoteError(f"{where}; all machines must see run_dir and the folder that the command is started in")
     except Interrupted as stop:
         os._exit(stop.exit_code)
     except KeyboardInterrupt:
@@ -79,8 +79,8 @@ def worked_elsewhere(job: Job, log: Path, folder: Path) -> Any:
         os._exit(stop.code if isinstance(stop.code, int) else 1)
 
 
-def received(result: Any) -> Any:
-    """What a job gave, or the UserError that it raised."""
-    if isinstance(result, Refused):
+def result_or_error(result: Any) -> Any:
+    """Return the result of a job, or raise the UserError that it raised."""
+    if isinstance(result, RemoteError):
         raise UserError(result.line)
     return result

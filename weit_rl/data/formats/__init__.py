@@ -1,5 +1,5 @@
-"""Formats of recorded episodes on disk: each is one file of this folder, which is found by itself."""
+"""Formats of recorded episodes on disk: one file of this folder each, found automatically."""
 
-from weit_rl.data.formats.registry import FORMATS, Format, before_each, check_shapes, column, flat, unreadable
+from weit_rl.data.formats.registry import FORMATS, EpisodeFormat, before_each, check_shapes, column, flat, unreadable
 
-__all__ = ["FORMATS", "Format", "before_each", "check_shapes", "column", "flat", "unreadable"]
+__all__ = ["FORMATS", "EpisodeFormat", "before_each", "check_shapes", "column", "flat", "unreadable"]

@@ -1,4 +1,4 @@
-"""D4RL's layout: an HDF5 file with flat arrays, cut into episodes where one terminates or times out."""
+"""D4RL's layout: an HDF5 file with flat arrays, cut into episodes at terminations and timeouts."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import numpy as np
 
 from weit_rl.common.errors import UserError
 from weit_rl.data.episode import Episode
-from weit_rl.data.episode_cutting import cut
+from weit_rl.data.episode_cutting import cut_episodes
 from weit_rl.data.episode_marks import IDS, LAST_STEPS, LENGTHS, MARKS, STARTS
-from weit_rl.data.formats.registry import FORMATS, Format, check_shapes, flat, unreadable
+from weit_rl.data.formats.registry import FORMATS, EpisodeFormat, check_shapes, flat, unreadable
 from weit_rl.data.hdf5 import check_hdf5
-from weit_rl.data.recorded_spaces import SPACES, spaces_said
+from weit_rl.data.recorded_spaces import SPACES, stated_spaces
 
 WHAT = "HDF5 file"
 ARRAYS = ("observations", "actions", "rewards", "terminals", "timeouts")
@@ -24,7 +24,7 @@ SIGNATURE = b"\x89HDF\r\n\x1a\n"
 
 
 def accepts(path: Path) -> bool:
-    """A file named or beginning as HDF5 files are."""
+    """Return True for a file that is named like an HDF5 file or begins like one."""
     if not path.is_file():
         return False
     with path.open("rb") as file:
@@ -32,11 +32,11 @@ def accepts(path: Path) -> bool:
 
 
 def read(path: Path) -> tuple[list[Episode], dict[str, Any]]:
-    """The episodes and the attributes of an HDF5 file in D4RL's layout.
+    """Read the episodes and the attributes of an HDF5 file in D4RL's layout.
 
-    Observations may be a group of arrays, those of a Dict. Other marks of :mod:`weit_rl.data.episode_marks` count
-    too, and may stand for ``terminals`` and ``timeouts`` where they mark every end. A last episode that is not marked
-    was cut off; it is kept if it is longer than one step.
+    Observations may be a group of arrays, those of a Dict. Other marks of :mod:`weit_rl.data.episode_marks` count too.
+    They may replace ``terminals`` and ``timeouts`` if they mark every end. A last episode without a mark was cut off;
+    it is kept if it is longer than one step.
     """
     import h5py
 
@@ -53,15 +53,15 @@ def read(path: Path) -> tuple[list[Episode], dict[str, Any]]:
     if missing:
         raise UserError(f"data {path}: no array {', '.join(missing)}; D4RL's layout has {', '.join(ARRAYS)}")
     check_shapes({name: arrays[name] for name in ARRAYS[1:] if name in arrays}, str(path))
-    episodes, notes = cut(Episode(*(arrays[name] for name in ARRAYS[:3])), arrays, str(path))
+    episodes, notes = cut_episodes(Episode(*(arrays[name] for name in ARRAYS[:3])), arrays, str(path))
     if len(arrays["rewards"]) and not any(name in IDS or arrays[name].any() for name in MARKS if name in arrays):
         notes = [f"no end of an episode is marked, so its {len(arrays['rewards'])} steps are taken as one"]
-    said = spaces_said({**info, **arrays}, arrays["actions"].shape[1])
-    return episodes, info | said | {"notes": notes}
+    spaces = stated_spaces({**info, **arrays}, arrays["actions"].shape[1])
+    return episodes, info | spaces | {"notes": notes}
 
 
 def _instead(file: Any) -> tuple[str, ...]:
-    """What need not be there: with marks of every end neither kind, with truncations no timeouts."""
+    """Return the arrays that may be missing: with marks of every end both kinds, with truncations the timeouts."""
     if any(name in file for name in WHOLE):
         return ARRAYS[3:]
     pairs = [(ended, cut_off) for ended in TERMINATED for cut_off in CUT_OFF if ended in file and cut_off in file]
@@ -69,12 +69,12 @@ def _instead(file: Any) -> tuple[str, ...]:
 
 
 def _arrays(node: Any) -> Any:
-    """An array, or those of a group by name."""
+    """Read an array, or the arrays of a group by name."""
     return np.asarray(node) if hasattr(node, "shape") else {key: _arrays(one) for key, one in node.items()}
 
 
 def _plain(value: Any) -> Any:
-    """As JSON holds it."""
+    """Convert an attribute to a value that JSON can hold."""
     value = value.tolist() if isinstance(value, np.ndarray | np.generic) else value
     if isinstance(value, list):
         return [_plain(one) for one in value]
@@ -82,4 +82,4 @@ def _plain(value: Any) -> Any:
     return value if isinstance(value, str | int | float | bool | list) else str(value)
 
 
-FORMATS.add("d4rl", Format(WHAT, accepts, read, native=True))
+FORMATS.add("d4rl", EpisodeFormat(WHAT, accepts, read, native=True))

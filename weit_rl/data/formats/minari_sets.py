@@ -1,4 +1,4 @@
-"""Minari data sets: a folder whose ``data`` holds ``metadata.json`` beside HDF5 or Arrow files."""
+"""Minari data sets: a folder whose ``data`` holds ``metadata.json`` and HDF5 or Arrow files."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ import numpy as np
 
 from weit_rl.common.errors import UserError
 from weit_rl.data.episode import Episode
-from weit_rl.data.episode_cutting import cut
-from weit_rl.data.formats.registry import FORMATS, Format, before_each, check_shapes, column, flat, unreadable
+from weit_rl.data.episode_cutting import cut_episodes
+from weit_rl.data.formats.registry import FORMATS, EpisodeFormat, before_each, check_shapes, column, flat, unreadable
 from weit_rl.data.hdf5 import check_hdf5
 
 WHAT = "Minari data set"
 FILES = ("main_data.hdf5", "metadata.json")
-ARROW = ("arrow", "parquet")  # the names of Minari's formats that pyarrow reads
-STATES = "state"  # among an episode's infos, of a set of pictures
+ARROW = ("arrow", "parquet")  # Minari's formats that pyarrow reads
+STATES = "state"  # key in an episode's infos, in a set of pictures
 
 
 def accepts(path: Path) -> bool:
-    """A folder that holds one of Minari's files, or whose ``data`` does."""
+    """Return True for a folder that holds one of Minari's files, itself or in ``data``."""
     return any((folder / name).is_file() for folder in (path, path / "data") for name in FILES)
 
 
 def read(folder: Path) -> tuple[list[Episode], dict[str, Any]]:
-    """Every episode and the metadata of a Minari data set, given its folder or the ``data`` in it.
+    """Read every episode and the metadata of a Minari data set, given its folder or the ``data`` in it.
 
-    An episode that goes on behind an end it holds is cut there.
+    An episode that continues after a marked end is cut there.
     """
     inner = folder / "data"
     inner = inner if inner.is_dir() else folder
@@ -44,7 +44,7 @@ def read(folder: Path) -> tuple[list[Episode], dict[str, Any]]:
         cut_up = [_episodes(*each, folder) for each in zip(recorded, about, strict=True)]
     except UserError:
         raise
-    except Exception as error:  # whatever is wrong with the folder: no metadata, truncated, arrays missing
+    except Exception as error:  # any damage of the folder: no metadata, truncated files, missing arrays
         raise unreadable(folder, WHAT, error) from error
     stored.setdefault("env_id", dataset.env_spec.id if dataset.env_spec else None)
     stored["reset_seeds"] = [
@@ -55,11 +55,11 @@ def read(folder: Path) -> tuple[list[Episode], dict[str, Any]]:
 
 
 def _checked(inner: Path) -> dict[str, Any]:
-    """The metadata, of a set that neither runs code nor claims what it cannot hold."""
+    """Read the metadata, and refuse a set that would run code or declares more than it can hold."""
     stored = json.loads((inner / FILES[1]).read_text(encoding="utf-8"))
     form = stored.get("data_format")
     if missing := [name for name in ("observation_space", "action_space") if not isinstance(stored.get(name), str)]:
-        # Minari would make the environment of env_spec, with whatever module that names.
+        # Without spaces, Minari would make the environment of env_spec and import whatever module that names.
         raise ValueError(f"{FILES[1]} holds no {' and no '.join(missing)}")
     if form in ARROW and importlib.util.find_spec("pyarrow") is None:
         raise UserError(
@@ -82,10 +82,10 @@ def _episodes(episode: Any, about: dict[str, Any], folder: Path) -> tuple[list[E
     if len(rewards) < int(about.get("total_steps", 0)):
         raise ValueError(f"episode {episode.id} holds {len(rewards)} of {about['total_steps']} steps")
     ends = {name: np.asarray(getattr(episode, name)) for name in ("terminations", "truncations")}
-    pieces, _ = cut(laid, ends, where)
+    pieces, _ = cut_episodes(laid, ends, where)
     if len(pieces[0].rewards) < len(rewards):
         return pieces, [
-            f"episode {episode.id} goes on behind its end at step {len(pieces[0].rewards)}, and is cut there"
+            f"episode {episode.id} continues after its end at step {len(pieces[0].rewards)}, and is cut there"
         ]
     states = (episode.infos or {}).get(STATES)
     if not isinstance(states, np.ndarray) or states.dtype.kind not in "fiub":
@@ -94,8 +94,8 @@ def _episodes(episode: Any, about: dict[str, Any], folder: Path) -> tuple[list[E
 
 
 def _seeds(about: dict[str, Any], pieces: list[Episode]) -> list[Any]:
-    """Of each piece, of which only the first begins with a reset of this seed."""
+    """Return the reset seed of each piece: only the first piece begins with a reset."""
     return [about.get("seed"), *[None] * (len(pieces) - 1)]
 
 
-FORMATS.add("minari", Format(WHAT, accepts, read, native=True))
+FORMATS.add("minari", EpisodeFormat(WHAT, accepts, read, native=True))

@@ -1,4 +1,4 @@
-"""The registry of data formats, and what a file that adds one needs."""
+"""The registry of data formats, and the interface of a format."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from weit_rl.common.registry import Registry
 from weit_rl.envs.flat_spaces import parts
 
 
-class Format(NamedTuple):
+class EpisodeFormat(NamedTuple):
     """How one kind of file or folder is recognised and read.
 
     Attributes:
         what: a noun for error messages.
-        accepts: whether an existing path looks like one; no two formats may accept the same path.
-        read: its episodes, each an :class:`Episode` or a tuple alike, in the environment's own units, and its metadata,
-            plain values that JSON can hold (``env_id``, ``level``, ``algorithm`` where they are known, ``reset_seeds``
-            of the episodes, the set's own ``action_space``, ``observation_space`` and ``env_spec``, ``notes`` to warn
-            of, a line each). Raises UserError, of :func:`check_shapes` or :func:`unreadable`, for what is wrong with
-            it. It must not load what can run code.
-        native: whether a library in C parses it, which a hostile file may crash: it is read in a process of its own
-            then (default False).
+        accepts: returns True for an existing path of this format; no two formats may accept the same path.
+        read: returns the episodes and the metadata. An episode is an :class:`Episode` or a tuple with its fields, in
+            the environment's own units. The metadata are plain values that JSON can hold: ``env_id``, ``level``,
+            ``algorithm`` if known, ``reset_seeds`` of the episodes, the set's own ``action_space``,
+            ``observation_space`` and ``env_spec``, and ``notes``, lines to warn of. It raises UserError, from
+            :func:`check_shapes` or :func:`unreadable`, for damage. It must not load anything that can run code.
+        native: True if a C library parses it. A hostile file may crash that library, so the file is read in a separate
+            process (default False).
     """
 
     what: str
@@ -34,21 +34,21 @@ class Format(NamedTuple):
     native: bool = False
 
 
-FORMATS: Registry[Format] = Registry("data format", "weit_rl.data.formats", "weit_rl.data_formats")
+FORMATS: Registry[EpisodeFormat] = Registry("data format", "weit_rl.data.formats", "weit_rl.data_formats")
 
 
 def column(numbers: np.ndarray) -> np.ndarray:
-    """One number a step: what is of shape ``(steps, 1)`` as ``(steps,)``, all else as it is."""
+    """Return numbers of shape ``(steps, 1)`` as ``(steps,)``, and all others unchanged."""
     return numbers[:, 0] if numbers.ndim == 2 and numbers.shape[1] == 1 else numbers
 
 
 def flat(observations: Any) -> np.ndarray:
-    """Arrays ``(steps, ...)`` in nested mappings or tuples as one ``(steps, size)``, in the order environments have.
+    """Join arrays ``(steps, ...)`` in nested mappings or tuples to ``(steps, size)``, in the order of environments.
 
     A single array stays as it is.
 
     Raises:
-        ValueError: if an array has no steps, or they are of different lengths.
+        ValueError: if an array has no steps, or lengths differ.
     """
     if not isinstance(observations, Mapping | tuple):
         return np.asarray(observations)
@@ -57,15 +57,15 @@ def flat(observations: Any) -> np.ndarray:
 
 
 def before_each(observations: np.ndarray, actions: np.ndarray) -> np.ndarray:
-    """The observations before each action, without the one behind the last that many formats keep too."""
+    """Return the observation before each action, without the one after the last action that many formats keep too."""
     one_more = observations.shape[:1] == (len(np.atleast_1d(actions)) + 1,)
     return observations[:-1] if one_more else observations
 
 
 def check_shapes(arrays: Mapping[str, np.ndarray], where: str) -> None:
-    """UserError unless all arrays hold numbers and are of one length.
+    """Raise UserError unless all arrays hold numbers and have one length.
 
-    Observations may be of any shape but one number a step, actions are a vector a step, all else is one number.
+    Observations have two or more axes, actions are a vector per step, and everything else is one number per step.
     """
     for name, array in arrays.items():
         vectors = {"observations": array.ndim >= 2, "actions": array.ndim == 2}
@@ -79,6 +79,6 @@ def check_shapes(arrays: Mapping[str, np.ndarray], where: str) -> None:
 
 
 def unreadable(path: Path, kind: str, error: Exception) -> UserError:
-    """The error for a file or folder that is cut short, damaged or something else."""
+    """Return the error for a file or folder that is cut short, damaged or of another kind."""
     reason = " ".join(str(error).split())[:200]
     return UserError(f"data {path}: not a complete {kind} ({reason}); record or download it again")

@@ -1,4 +1,4 @@
-"""Images of any kind as bytes of one shape; sizes are known before anything is allocated."""
+"""Decoding of images of any kind to bytes of one shape, with sizes checked before memory is allocated."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ from PIL import Image, ImageOps
 
 from weit_rl.common.errors import UserError
 from weit_rl.data.images.appearance import WIDE, shown
-from weit_rl.data.images.parts import Item, Part, Unread
+from weit_rl.data.images.parts import LazyImage, Part, Unread
 from weit_rl.data.images.set_warnings import warn_line
 
-MOST_PIXELS = 64_000_000  # of a single image
-MOST_BYTES = 2 * 2**30  # of a part of a set in memory; images of a larger one are decoded when they are needed
+MOST_PIXELS = 64_000_000  # in a single image
+MOST_BYTES = 2 * 2**30  # in memory per part of a set; images of a larger part are decoded on demand
 GREY = ("1", "L", "LA", "La", *WIDE)
 MODES = {1: "L", 3: "RGB"}
-FORMATS = ("JPEG", "PNG", "BMP", "GIF", "PPM", "TIFF", "WEBP")  # PIL knows more: for EPS it runs another program
+PICTURE_FORMATS = ("JPEG", "PNG", "BMP", "GIF", "PPM", "TIFF", "WEBP")  # not EPS: PIL runs another program for it
 
 
 @dataclass(frozen=True)
-class Reading:
-    """How a set is read; see :func:`weit_rl.data.images.load_images`."""
+class ImageReader:
+    """A decoder with the options of :func:`weit_rl.data.images.load_images`."""
 
     image_size: int | None = None
     channels: int | None = None
     skip_corrupt: bool = False
     root: Path = Path()
     download: bool = False
-    said: set[str] = field(default_factory=set, compare=False)
+    warned: set[str] = field(default_factory=set, compare=False)
 
     def __post_init__(self) -> None:
         if self.channels not in (None, *MODES):
@@ -41,7 +41,7 @@ class Reading:
             raise UserError(f"image_size={self.image_size}: must be from 1 to 4096 pixels")
 
     def array(self, image: Image.Image) -> np.ndarray:
-        """``(channels, height, width)`` uint8."""
+        """Decode an image to ``(channels, height, width)`` uint8."""
         if image.width * image.height > MOST_PIXELS:
             raise ValueError(f"{image.width} x {image.height} pixels are more than {MOST_PIXELS}")
         channels = self.channels or _channels(image)
@@ -50,12 +50,12 @@ class Reading:
             image = ImageOps.fit(image, (self.image_size, self.image_size), Image.Resampling.BICUBIC)
         return np.asarray(image).reshape(image.height, image.width, channels).transpose(2, 0, 1)
 
-    def part(self, items: Sequence[Item]) -> Part | Unread:
-        """All images of a part, in memory where they fit there.
+    def part(self, items: Sequence[LazyImage]) -> Part | Unread:
+        """Read all images of a part: to memory if they fit there, else on demand.
 
         Raises:
-            UserError: naming an image that cannot be read or has another shape than the first; if they are too many
-                for the memory and it is not known which shape they are brought to.
+            UserError: naming an image that cannot be read or differs in shape from the first; or if the images do not
+                fit in memory and the options do not fix their shape.
         """
         count = len(items) * math.prod(self._shape(items))
         if count <= MOST_BYTES:
@@ -69,21 +69,21 @@ class Reading:
         labels = np.array([item.label for item in items], np.int64)
         return Unread(items, np.arange(len(items)), labels, self._shape(items), self._some)
 
-    def read(self, items: Sequence[Item]) -> Part:
-        """These images, in memory.
+    def read(self, items: Sequence[LazyImage]) -> Part:
+        """Decode images to memory.
 
         Raises:
-            UserError: naming one that cannot be read or has another shape than the first.
+            UserError: naming an image that cannot be read or differs in shape from the first.
         """
         pixels, labels, skipped = np.empty((0, *self._shape(())), np.uint8), list[int](), list[str]()
         for item in items:
             try:
                 image = item.open()
                 array = self.array(image)
-            except Exception as error:  # whatever PIL and zipfile raise for a file that is damaged
+            except Exception as error:  # PIL and zipfile raise many kinds for a damaged file
                 skipped.append(_corrupt(item.where, error, self.skip_corrupt))
                 continue
-            self._tell_frames(item.where, image)
+            self._warn_of_frames(item.where, image)
             if not labels:
                 pixels = np.empty((len(items), *array.shape), np.uint8)
             _check_shape(array.shape, pixels.shape[1:], item.where)
@@ -93,20 +93,20 @@ class Reading:
             warn_line(f"left out as corrupt: {len(skipped)} of {len(items)}, such as {skipped[0]}")
         return Part(pixels[: len(labels)], np.array(labels, np.int64))
 
-    def _tell_frames(self, where: str, image: Image.Image) -> None:
-        """Say once that only a picture's first frame is seen."""
-        if getattr(image, "is_animated", False) and "frames" not in self.said:
-            self.said.add("frames")
-            warn_line(f"{where}: of its frames or pages the first is taken, and of others like it")
+    def _warn_of_frames(self, where: str, image: Image.Image) -> None:
+        """Warn once that only the first frame of a picture is used."""
+        if getattr(image, "is_animated", False) and "frames" not in self.warned:
+            self.warned.add("frames")
+            warn_line(f"{where}: takes only the first of its frames or pages, and so for others like it")
 
-    def _some(self, items: Sequence[Item]) -> Part:
+    def _some(self, items: Sequence[LazyImage]) -> Part:
         part = self.read(items)
         if not len(part):
             raise UserError(f"{items[0].where} and {len(items) - 1} others beside it: none can be read")
         return part
 
-    def _shape(self, items: Sequence[Item]) -> tuple[int, int, int]:
-        """Of the images, by the options or the header of the first that has one."""
+    def _shape(self, items: Sequence[LazyImage]) -> tuple[int, int, int]:
+        """Return the shape of the images, by the options or by the header of the first image that has one."""
         if self.image_size is not None:
             return self.channels or 3, self.image_size, self.image_size
         for item in items:

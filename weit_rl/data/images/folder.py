@@ -1,7 +1,7 @@
-"""ImageFolder's layout, ``CLASS/image`` or ``train/CLASS/image`` and ``test/CLASS/image``, as a folder or in a .zip.
+"""ImageFolder's layout, ``CLASS/image`` or ``train/CLASS/image`` and ``test/CLASS/image``, as a folder or a .zip.
 
-Other kinds of files that become images lie in the same layout: each is a :class:`Kind`. Nothing is unpacked to disk.
-What an archive says of itself is checked before anything is read, and what is read is never more than it said.
+Other kinds of files that become images use the same layout; each kind is a :class:`FileKind`. Nothing is unpacked to
+disk. What an archive declares is checked before anything is read, and no more is read than it declared.
 """
 
 from __future__ import annotations
@@ -19,28 +19,28 @@ from PIL import Image
 
 from weit_rl.common.errors import UserError
 from weit_rl.common.home import expanded
-from weit_rl.data.images.decode import FORMATS, Reading
-from weit_rl.data.images.layout import Content, Files, Kind, Path_, check_classes, tree_of
-from weit_rl.data.images.parts import Item
-from weit_rl.data.images.registry import SOURCES, Read, Source
+from weit_rl.data.images.decode import PICTURE_FORMATS, ImageReader
+from weit_rl.data.images.layout import FileKind, Files, FolderContent, InnerPath, check_classes, tree_of
+from weit_rl.data.images.parts import LazyImage
+from weit_rl.data.images.registry import SOURCES, ImageSource, SourceParts
 
-MOST_FILE = 64 * 2**20  # bytes of a file in an archive
+MOST_FILE = 64 * 2**20  # bytes per file in an archive
 LICENCE = "not known (files of the user)"
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".ppm", ".pgm", ".tif", ".tiff", ".webp")
 UNREAD = (".heic", ".heif", ".avif", ".jfif", ".jpe", ".jp2", ".j2k", ".jxl", ".svg", ".tga", ".ico", ".eps", ".psd",
           ".exr", ".dng", ".cr2", ".cr3", ".nef", ".arw", ".dcm", ".pbm", ".pnm")  # fmt: skip
-IMAGES = Kind("image", SUFFIXES, lambda file, how: Image.open(file, formats=FORMATS), UNREAD)
-SYSTEM = ("thumbs.db", "desktop.ini")  # files of Windows in folders of pictures
+IMAGES = FileKind("image", SUFFIXES, lambda file, reader: Image.open(file, formats=PICTURE_FORMATS), UNREAD)
+SYSTEM = ("thumbs.db", "desktop.ini")  # files that Windows puts into folders of pictures
 
 
 def accepts(data: str) -> bool:
-    """An existing folder, or whatever is named as a .zip or written as a path."""
+    """Return True for an existing folder, or a text that is named like a .zip or written like a path."""
     written_as_path = "/" in data and not data.startswith("hf:")
     return written_as_path or Path(data).suffix.lower() == ".zip" or expanded(data).is_dir()
 
 
-def holds(data: str, kind: Kind) -> bool:
-    """Whether a folder or an archive that can be read has files of that kind."""
+def holds(data: str, kind: FileKind) -> bool:
+    """Return True if a readable folder or archive has files of that kind."""
     path = expanded(data)
     try:
         return path.exists() and bool(_content(path, kind).files)
@@ -48,8 +48,8 @@ def holds(data: str, kind: Kind) -> bool:
         return False
 
 
-def read(data: str, how: Reading, kind: Kind = IMAGES) -> Read:
-    """The files of a folder or an archive as images; class names are sorted, as torchvision sorts them."""
+def read(data: str, reader: ImageReader, kind: FileKind = IMAGES) -> SourceParts:
+    """Read the files of a folder or an archive as images; class names are sorted, as in torchvision."""
     path = expanded(data)
     if not path.exists():
         raise UserError(f"data {data}: there is no such file or folder; check the path")
@@ -59,41 +59,43 @@ def read(data: str, how: Reading, kind: Kind = IMAGES) -> Read:
     check_classes(data, classes, tree, kind)
     labels = {name: label for label, name in enumerate(classes)}
 
-    def item(name: str, path: Path_) -> Item:
-        return Item(f"{kind.noun} {data}: {'/'.join(path)}", labels[name], partial(_open, files[path], kind, how))
+    def item(name: str, path: InnerPath) -> LazyImage:
+        return LazyImage(
+            f"{kind.noun} {data}: {'/'.join(path)}", labels[name], partial(_open, files[path], kind, reader)
+        )
 
-    parts = {part: how.part([item(*member) for member in members]) for part, members in tree.items()}
-    return Read(parts, classes, LICENCE)
-
-
-def _open(file: str | Callable[[], Any], kind: Kind, how: Reading) -> Image.Image:
-    return kind.open(file if isinstance(file, str) else file(), how)
+    parts = {part: reader.part([item(*member) for member in members]) for part, members in tree.items()}
+    return SourceParts(parts, classes, LICENCE)
 
 
-def _content(path: Path, kind: Kind) -> Content:
+def _open(file: str | Callable[[], Any], kind: FileKind, reader: ImageReader) -> Image.Image:
+    return kind.open(file if isinstance(file, str) else file(), reader)
+
+
+def _content(path: Path, kind: FileKind) -> FolderContent:
     return _folder(path, kind) if path.is_dir() else _archive(path, kind)
 
 
-def _folder(path: Path, kind: Kind) -> Content:
+def _folder(path: Path, kind: FileKind) -> FolderContent:
     walked = [(Path(folder).relative_to(path).parts, names) for folder, _, names in _walk(path)]
     found = {(*folder, name): str(path.joinpath(*folder, name)) for folder, names in walked for name in names}
     there = {place: file for place, file in found.items() if os.path.isfile(file) or os.path.islink(file)}
-    return _sorted_out(there, dict(walked), kind)  # a link that leads nowhere is named when it is read
+    return _sorted_out(there, dict(walked), kind)  # a broken link is reported when it is read
 
 
-def _sorted_out(found: Files, folders: Iterable[Path_], kind: Kind) -> Content:
-    """Files of the kind and others, without hidden ones."""
+def _sorted_out(found: Files, folders: Iterable[InnerPath], kind: FileKind) -> FolderContent:
+    """Divide files into those of the kind and others, without hidden files."""
     seen = {place: file for place, file in found.items() if not _hidden(place)}
     files = {place: file for place, file in seen.items() if place[-1].lower().endswith(kind.suffixes)}
-    return Content(files, [place for place in seen if place not in files], {x for x in folders if not _hidden(x)})
+    return FolderContent(files, [place for place in seen if place not in files], {x for x in folders if not _hidden(x)})
 
 
-def _hidden(place: Path_) -> bool:
+def _hidden(place: InnerPath) -> bool:
     return any(part.startswith((".", "__MACOSX")) or part.lower() in SYSTEM for part in place)
 
 
 def _walk(path: Path) -> Iterator[tuple[str, list[str], list[str]]]:
-    """``os.walk`` through links as well, as torchvision goes, but into no folder that it is in already."""
+    """Walk a folder and follow links, as torchvision does, but not into a folder that contains the link."""
     for folder, below, names in os.walk(path, followlinks=True):
         here = os.path.realpath(folder)
         below[:] = [name for name in below if not f"{here}{os.sep}".startswith(_whole(os.path.join(folder, name)))]
@@ -104,11 +106,11 @@ def _whole(path: str) -> str:
     return f"{os.path.realpath(path)}{os.sep}"
 
 
-def _archive(path: Path, kind: Kind) -> Content:
+def _archive(path: Path, kind: FileKind) -> FolderContent:
     archive = Archive(path)
     try:
         members = archive.here().infolist()
-    except Exception as error:  # BadZipFile, and whatever else zipfile stumbles over
+    except Exception as error:  # zipfile raises more than BadZipFile
         reason = " ".join(str(error).split())[:120]
         raise UserError(f"data {path}: not a whole .zip ({reason}); copy it or make it again") from error
     places = {_safe(path, entry): entry for entry in members if entry.filename}
@@ -118,7 +120,7 @@ def _archive(path: Path, kind: Kind) -> Content:
 
 
 class Archive:
-    """A .zip that every process opens for itself: a file that was open before a fork has one place for all of them.
+    """A .zip that every process opens for itself, since a file opened before a fork shares one read position.
 
     Args:
         path: of the archive.
@@ -128,19 +130,19 @@ class Archive:
         self.path, self._opened = path, dict[int, zipfile.ZipFile]()
 
     def here(self) -> zipfile.ZipFile:
-        """As this process has it open."""
+        """Return the archive as opened by this process."""
         if os.getpid() not in self._opened:
             self._opened = {os.getpid(): zipfile.ZipFile(self.path)}
         return self._opened[os.getpid()]
 
     def file(self, entry: zipfile.ZipInfo) -> io.BytesIO:
-        """What is in a file, and never more than the archive said."""
+        """Read a member, and never more than the archive declared."""
         with self.here().open(entry) as file:
             return io.BytesIO(file.read(entry.file_size))
 
 
-def _safe(archive: Path, entry: zipfile.ZipInfo) -> Path_:
-    """The places of an entry's name; UserError for one that leads out of the archive, or for more than an image."""
+def _safe(archive: Path, entry: zipfile.ZipInfo) -> InnerPath:
+    """Split a member's name into its path; raise UserError if it leads out of the archive, or is too large."""
     name = entry.filename.replace("\\", "/")
     if name.startswith("/") or ".." in name.split("/") or re.match("[A-Za-z]:", name):
         raise UserError(f"data {archive}: entry {entry.filename!r} leads out of the archive; use one that you trust")
@@ -151,4 +153,4 @@ def _safe(archive: Path, entry: zipfile.ZipInfo) -> Path_:
     return tuple(part for part in name.split("/") if part not in ("", "."))
 
 
-SOURCES.add("folder", Source(lambda: ["a folder or .zip of class folders"], accepts, read, any_path=True))
+SOURCES.add("folder", ImageSource(lambda: ["a folder or .zip of class folders"], accepts, read, any_path=True))

@@ -1,25 +1,26 @@
-"""Data sets of the Hugging Face hub, ``hf:NAME``, with the library ``datasets``; it runs no code of theirs.
+"""Data sets of the Hugging Face hub, ``hf:NAME``, read by the library ``datasets`` without running their code.
 
-The library keeps what it has fetched; naming such a set is asking for it, so it is fetched without ``download=true``.
+The library keeps what it has downloaded. Naming such a set asks for the download, so ``download=true`` is not needed.
 """
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from weit_rl.common.errors import UserError
-from weit_rl.data.images.decode import Reading
-from weit_rl.data.images.parts import Item
-from weit_rl.data.images.registry import SOURCES, Read, Source, missing
+from weit_rl.data.images.decode import ImageReader
+from weit_rl.data.images.parts import LazyImage
+from weit_rl.data.images.registry import SOURCES, ImageSource, SourceParts, missing
 from weit_rl.data.images.set_warnings import listed, warn_line
 
 PREFIX = "hf:"
-SAFE = 4  # the first version of datasets that runs no code of a set
+SAFE = 4  # the first version of datasets that never runs a set's code
 PARTS = {"train": "train", "validation": "held_out", "valid": "held_out", "val": "held_out", "test": "test"}
 
 
-def read(data: str, how: Reading) -> Read:
-    """Its splits; the columns are told by their types, one of images and one of class labels."""
+def read(data: str, reader: ImageReader) -> SourceParts:
+    """Read the splits of a set; its columns of images and of class labels are found by their types."""
     try:
         import datasets
     except ImportError as error:
@@ -30,7 +31,7 @@ def read(data: str, how: Reading) -> Read:
         )
     try:
         found = datasets.load_dataset(data.removeprefix(PREFIX))
-    except Exception as error:  # of whatever the hub, the network or the files raise
+    except Exception as error:  # the hub, the network and the files raise many kinds
         reason = " ".join(str(error).split())[:160]
         raise UserError(f"data={data}: cannot be loaded ({reason}); check the name and the network") from error
     splits = {PARTS[name]: found[name] for name in found if name in PARTS}
@@ -39,17 +40,17 @@ def read(data: str, how: Reading) -> Read:
     if "test" not in splits and "held_out" in splits:
         splits["test"] = splits.pop("held_out")
     image, label = _columns(data, splits["train"])
-    _tell_others(data, [*found], splits["train"], (image, label))
+    _warn_of_others(data, [*found], splits["train"], (image, label))
     labelled = {part: rows for part, rows in splits.items() if _labelled(data, part, rows[label])}
     if "train" not in labelled:
         raise UserError(f"data={data}: its training images have no labels; choose another data set")
-    parts = {part: how.part(_items(data, part, rows, image, label)) for part, rows in labelled.items()}
+    parts = {part: reader.part(_items(data, part, rows, image, label)) for part, rows in labelled.items()}
     info = splits["train"].info
-    return Read(parts, splits["train"].features[label].names, getattr(info, "license", "") or "not stated")
+    return SourceParts(parts, splits["train"].features[label].names, getattr(info, "license", "") or "not stated")
 
 
-def _tell_others(data: str, splits: list[str], rows: Any, taken: tuple[str, str]) -> None:
-    """A line for splits that are not read, and for columns that might have been meant."""
+def _warn_of_others(data: str, splits: list[str], rows: Any, taken: tuple[str, str]) -> None:
+    """Warn of splits that are not read, and of columns that might have been meant."""
     if others := [name for name in splits if name not in PARTS]:
         warn_line(f"data={data}: left out the splits {listed(others)}")
     kinds = {name: type(feature).__name__ for name, feature in rows.features.items()}
@@ -58,7 +59,7 @@ def _tell_others(data: str, splits: list[str], rows: Any, taken: tuple[str, str]
 
 
 def _labelled(data: str, part: str, labels: list[Any]) -> bool:
-    """Whether a split has its labels; -1 are held back by its makers, and an empty split has none."""
+    """Return True if a split has labels: -1 means that its makers hold them back, and an empty split has none."""
     if None in labels:
         raise UserError(f"data={data}: some images of {part} have no label; choose another data set")
     return bool(labels) and min(labels) >= 0
@@ -72,8 +73,15 @@ def _columns(data: str, rows: Any) -> tuple[str, str]:
     return found[0], found[1]  # type: ignore[return-value]
 
 
-def _items(data: str, part: str, rows: Any, image: str, label: str) -> list[Item]:
-    return [Item(f"image {data} {part} {i}", int(y), lambda i=i: rows[i][image]) for i, y in enumerate(rows[label])]  # type: ignore[misc]
+def _items(data: str, part: str, rows: Any, image: str, label: str) -> list[LazyImage]:
+    return [
+        LazyImage(f"image {data} {part} {i}", int(y), partial(_image, rows, i, image))
+        for i, y in enumerate(rows[label])
+    ]
 
 
-SOURCES.add("huggingface", Source(lambda: [f"{PREFIX}NAME"], lambda data: data.startswith(PREFIX), read))
+def _image(rows: Any, index: int, column: str) -> Any:
+    return rows[index][column]
+
+
+SOURCES.add("huggingface", ImageSource(lambda: [f"{PREFIX}NAME"], lambda data: data.startswith(PREFIX), read))

@@ -2,27 +2,16 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, replace
 from functools import cached_property
-from pathlib import Path
 
 import numpy as np
 
 from weit_rl.common.errors import UserError
-from weit_rl.common.home import home
-from weit_rl.common.registry import unknown
-from weit_rl.data.images.decode import Reading
 from weit_rl.data.images.parts import Part, Unread
-from weit_rl.data.images.registry import SOURCES, Read, Source
-from weit_rl.data.images.set_warnings import listed, warn_line
 
-DEFAULT = "digits"
-FAINT = 17  # levels of 256, below which all of a set is hard to see: of 12 bits in 16 are 16
-COUNTED = 4096  # images at a time, of which pixels are counted
-SPLIT_SEED = 0  # the same images are held out in every run
-TEST, HELD_OUT = 0.2, 0.1  # shares of each class, where a source has no such parts
-MOST_HELD_OUT = 10_000  # images that are taken away from the training to choose by
+COUNTED = 4096  # images per chunk when pixels are counted
+SPLIT_SEED = 0  # fixed, so that every run holds out the same images
 
 
 @dataclass(frozen=True)
@@ -32,11 +21,11 @@ class Images:
     Attributes:
         name: of the set.
         classes: the names of the labels, in their order.
-        train: what is trained on.
-        held_out: by which networks are chosen.
-        test: by which they are judged.
+        train: images for training.
+        held_out: images for model selection.
+        test: images for the final score.
         licence: what is known of the images' licence.
-        shifts: whether an image that is shifted shows the same (default True).
+        shifts: True if a shifted image keeps its label (default True).
     """
 
     name: str
@@ -49,25 +38,25 @@ class Images:
 
     @property
     def channels(self) -> int:
-        """Of an image, 1 or 3."""
+        """Return the channels of an image, 1 or 3."""
         return self.train.shape[0]
 
     @property
     def image_size(self) -> int:
-        """Edge in pixels."""
+        """Return the edge of an image in pixels."""
         return self.train.shape[1]
 
     def statistics(self) -> tuple[np.ndarray, np.ndarray]:
-        """Mean and deviation of the training images' channels, ``(channels, 1, 1)`` each, pixels in [0, 1].
+        """Return mean and deviation of the training images' channels, ``(channels, 1, 1)`` each, for pixels in [0, 1].
 
-        Where these are not in memory, of a sample of them. That of a channel that is one value throughout is 1.
+        If the images are not in memory, a sample of them is used. The deviation of a constant channel is 1.
         """
         return self._statistics
 
     @cached_property
     def _statistics(self) -> tuple[np.ndarray, np.ndarray]:
         pixels, counts = self.train.sample().pixels, np.zeros((self.channels, 256), np.int64)
-        for first in range(0, len(pixels), COUNTED):  # exact, and without a float copy of all
+        for first in range(0, len(pixels), COUNTED):  # exact, without a float copy of all images
             for channel, some in enumerate(pixels[first : first + COUNTED].transpose(1, 0, 2, 3)):
                 counts[channel] += np.bincount(some.reshape(-1), minlength=256)
         values, shares = np.arange(256) / 255, counts / counts[0].sum()
@@ -77,7 +66,7 @@ class Images:
         return tuple(x.astype(np.float32)[:, None, None] for x in (mean, std))  # type: ignore[return-value]
 
     def drawn(self, count: int) -> Images:
-        """So many training images drawn at random; a smaller draw lies within a larger one.
+        """Draw ``count`` training images at random; a larger draw contains every smaller one.
 
         Raises:
             UserError: if there are fewer.
@@ -86,100 +75,3 @@ class Images:
             raise UserError(f"data_images={count}: {self.name} has {len(self.train)} to train on; ask for fewer")
         chosen = np.random.default_rng(SPLIT_SEED).permutation(len(self.train))[:count]
         return replace(self, train=self.train.subset(np.sort(chosen)))
-
-
-def load_images(
-    data: str | os.PathLike = DEFAULT,
-    image_size: int | None = None,
-    channels: int | None = None,
-    skip_corrupt: bool = False,
-    root: str | os.PathLike | None = None,
-    download: bool = False,
-) -> Images:
-    """Read a set of labelled images.
-
-    Args:
-        data: ``digits`` (default, scikit-learn's), a folder or a .zip in ImageFolder's layout, of images or
-            of sounds (``speech.py``), the name of a torchvision data set such as ``CIFAR10``, or ``hf:NAME`` of the
-            Hugging Face hub.
-        image_size: edge in pixels that all are brought to, the shorter edge scaled and the middle cut out (default: as
-            they are, and all must be squares of one size).
-        channels: 1 or 3, that all are brought to (default: as they are, and all must have the same).
-        skip_corrupt: leave images out that cannot be read (default: refuse the set, naming the first; of a part that
-            is decoded when it is needed, refuse the batch).
-        root: the folder of torchvision's data sets (default: ``weit_rl/images`` in the user's cache).
-        download: whether a set that is not there may be downloaded (default False).
-
-    Raises:
-        UserError: if there is no such set, a library for it is missing, it cannot be read, has no class folders, or
-            images of several shapes.
-    """
-    how = Reading(image_size, channels, skip_corrupt, Path(root) if root else _cache(), download)
-    read = _source(str(data)).read(str(data), how)
-    _tell_missing(str(data), read)
-    _tell_faint(str(data), read.parts["train"])
-    parts = _split(str(data), dict(read.parts))
-    return Images(name_of(str(data)), tuple(read.classes), licence=read.licence, shifts=read.shifts, **parts)
-
-
-def _tell_missing(data: str, read: Read) -> None:
-    """A line for each part that has no image of some classes: these are not learned there, or not judged."""
-    for name, part in read.parts.items():
-        counts = np.bincount(part.labels, minlength=len(read.classes))
-        missing = [read.classes[label] for label in np.flatnonzero(counts == 0).tolist()]
-        if len(part) and missing:
-            warn_line(f"data {data}: {name} has no image of {listed(missing)}")
-
-
-def _tell_faint(data: str, part: Part | Unread) -> None:
-    """A line for images that are black as good as all over, such as those of 12 bits in files of 16, or masks."""
-    if isinstance(part, Part) and len(part):
-        low, high = int(part.pixels.min()), int(part.pixels.max())
-        if high - low < FAINT:
-            warn_line(f"data {data}: all pixels lie from {low} to {high} of 255; save the images with their full range")
-
-
-def _source(data: str) -> Source:
-    """The one that has a set of this name, before any that takes it for a path."""
-    sources = [SOURCES.get(name) for name in SOURCES.names()]
-    able = [source for source in sources if source.accepts(data)]
-    if not able:
-        raise unknown("data", data, [name for source in sources for name in source.names()])
-    return min(able, key=lambda source: (data not in source.names(), source.any_path))
-
-
-def _split(data: str, parts: dict[str, Part | Unread]) -> dict[str, Part | Unread]:
-    """All three parts; one that is missing is taken from the training images."""
-    if not len(parts["train"]):
-        raise UserError(f"data {data}: no image is left for train; give every class a few more")
-    for name, share, most in (("test", TEST, 1.0), ("held_out", HELD_OUT, MOST_HELD_OUT / len(parts["train"]))):
-        if name not in parts:
-            taken = _of_each_class(parts["train"].labels, min(share, most))
-            parts |= {name: parts["train"].subset(taken), "train": parts["train"].subset(~taken)}
-    for name, part in parts.items():
-        if not len(part):
-            raise UserError(f"data {data}: no image is left for {name}; give every class a few more")
-        shape, wanted = part.shape, parts["train"].shape
-        if shape != wanted:
-            have, other = ("x".join(map(str, one)) for one in (shape, wanted))
-            raise UserError(f"data {data}: {name} has images of {have}, train of {other}; give image_size and channels")
-    return parts
-
-
-def _of_each_class(labels: np.ndarray, share: float) -> np.ndarray:
-    """A mask of so many of each class, rounded, but at least one of two or more."""
-    rng, mask = np.random.default_rng(SPLIT_SEED), np.zeros(len(labels), bool)
-    for label in np.unique(labels):
-        places = rng.permutation(np.flatnonzero(labels == label))
-        mask[places[: max(round(share * len(places)), int(len(places) > 1))]] = True
-    return mask
-
-
-def name_of(data: str) -> str:
-    """What a set is called: its own name, or that of its folder or archive; UserError if there is no such set."""
-    _source(data)
-    return data if data.startswith("hf:") else Path(data).stem
-
-
-def _cache() -> Path:
-    return Path(os.environ.get("XDG_CACHE_HOME") or home() / ".cache") / "weit_rl" / "images"

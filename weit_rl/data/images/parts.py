@@ -1,4 +1,4 @@
-"""Labelled images of one shape: as bytes in memory, or still to be decoded."""
+"""Labelled images of one shape: as bytes in memory, or decoded on demand."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-from weit_rl.data.prefetch import in_turn
+from weit_rl.data.prefetch import prefetched
 
-SAMPLE, SAMPLE_SEED = 1000, 0  # images by which others are judged that are not in memory
+SAMPLE, SAMPLE_SEED = 1000, 0  # size and seed of the sample that stands for images that are not in memory
 
 
-class Item(NamedTuple):
-    """An image that was not read yet: what error messages call it (``image x.png``), its label, and what opens it."""
+class LazyImage(NamedTuple):
+    """An image that is not opened yet: its name in error messages (``image x.png``), its label, and its opener."""
 
     where: str
     label: int
@@ -39,65 +39,65 @@ class Part:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Of an image, ``(channels, height, width)``."""
+        """Return the shape of an image, ``(channels, height, width)``."""
         return self.pixels.shape[1:]
 
     def subset(self, chosen: np.ndarray) -> Part:
-        """Those of these indices, or of this mask."""
+        """Return the images of these indices, or of this mask."""
         return Part(self.pixels[chosen], self.labels[chosen])
 
     def read(self, chosen: np.ndarray) -> Part:
-        """The same; of images that are not in memory it decodes them."""
+        """Return the images of these indices, as :meth:`subset`; they are in memory already."""
         return self.subset(chosen)
 
     def chunks(self, size: int, workers: int = 0) -> Iterator[Part]:
-        """All of them in their order, so many at a time; ``workers`` is for those that are not in memory."""
+        """Yield all images in their order, ``size`` at a time; ``workers`` is ignored, since nothing is decoded."""
         return (self.subset(np.arange(first, min(first + size, len(self)))) for first in range(0, len(self), size))
 
     def sample(self) -> Part:
-        """What is looked at to judge all: all."""
+        """Return the images that statistics are computed from: all."""
         return self
 
 
 @dataclass(frozen=True)
 class Unread:
-    """Labelled images that are decoded whenever they are needed.
+    """Labelled images that are decoded on demand.
 
     Attributes:
-        items: what opens them, and others.
-        places: which of the items are meant.
+        items: the images of the whole set.
+        places: indices of the items that belong here.
         labels: ``(n,)`` int64.
         shape: of an image, ``(channels, height, width)``.
-        decode: reads items; raises UserError for one that is corrupt, or leaves it out.
+        decode: decodes items; raises UserError for a corrupt one, or leaves it out.
     """
 
-    items: Sequence[Item]
+    items: Sequence[LazyImage]
     places: np.ndarray
     labels: np.ndarray
     shape: tuple[int, ...]
-    decode: Callable[[Sequence[Item]], Part]
+    decode: Callable[[Sequence[LazyImage]], Part]
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def subset(self, chosen: np.ndarray) -> Unread:
-        """Those of these indices, or of this mask, still unread."""
+        """Return the images of these indices, or of this mask, still to be decoded."""
         return replace(self, places=self.places[chosen], labels=self.labels[chosen])
 
     def read(self, chosen: np.ndarray) -> Part:
-        """Those of these indices, or of this mask, but for corrupt ones that are left out."""
+        """Decode the images of these indices, or of this mask; corrupt ones may be left out."""
         return self.decode([self.items[place] for place in self.places[chosen]])
 
     def chunks(self, size: int, workers: int = 0) -> Iterator[Part]:
-        """All of them in their order, so many at a time, read ahead by worker processes."""
+        """Yield all images in their order, ``size`` at a time, decoded ahead by worker processes."""
 
         def chunk(number: int) -> tuple[np.ndarray, np.ndarray]:
             part = self.read(np.arange(number * size, min((number + 1) * size, len(self))))
             return part.pixels, part.labels
 
-        made = in_turn(chunk, range(-(-len(self) // size)), workers)
+        made = prefetched(chunk, range(-(-len(self) // size)), workers)
         return (Part(*(np.asarray(array) for array in pair)) for pair in made)
 
     def sample(self) -> Part:
-        """What is looked at to judge all: the same 1000, drawn at random."""
+        """Decode the images that statistics are computed from: always the same 1000, drawn at random."""
         return self.read(np.sort(np.random.default_rng(SAMPLE_SEED).permutation(len(self))[:SAMPLE]))

@@ -1,4 +1,4 @@
-"""Pictures outside of a set, such as those that are to be classified, read as those of sets are."""
+"""Pictures that belong to no set, such as those to classify, decoded in the same way as sets."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from weit_rl.common.errors import UserError
-from weit_rl.data.images.decode import FORMATS, Reading
+from weit_rl.data.images.decode import PICTURE_FORMATS, ImageReader
 
 
 def are_pictures(images: Any) -> bool:
@@ -20,28 +20,28 @@ def are_pictures(images: Any) -> bool:
 
 
 def pixels_of(pictures: Sequence[Any], channels: int, image_size: int) -> np.ndarray:
-    """Pictures as bytes ``(n, channels, image_size, image_size)``.
+    """Decode pictures to bytes ``(n, channels, image_size, image_size)``.
 
     Args:
-        pictures: paths or pictures of Pillow.
-        channels: 1 or 3, that they are brought to.
-        image_size: edge in pixels that they are brought to, the shorter edge scaled and the middle cut out.
+        pictures: paths, or images of Pillow.
+        channels: 1 or 3, to convert to.
+        image_size: edge in pixels to resize to; the shorter edge is scaled and the middle cropped.
 
     Raises:
-        UserError: naming one that cannot be read.
+        UserError: naming a picture that cannot be read.
     """
-    how = Reading(image_size, channels)
-    return np.stack([_array(one, how) for one in pictures])
+    reader = ImageReader(image_size, channels)
+    return np.stack([_array(one, reader) for one in pictures])
 
 
-def _array(picture: Any, how: Reading) -> np.ndarray:
+def _array(picture: Any, reader: ImageReader) -> np.ndarray:
     if isinstance(picture, Image.Image):
-        return how.array(picture)
+        return reader.array(picture)
     try:
-        with Image.open(picture, formats=FORMATS) as image:
-            return how.array(image)
-    except Exception as error:  # whatever PIL raises for a file that is damaged
+        with Image.open(picture, formats=PICTURE_FORMATS) as image:
+            return reader.array(image)
+    except Exception as error:  # PIL raises many kinds for a damaged file
         reason = " ".join(str(error).split())[:120]
         raise UserError(
-            f"image {picture}: cannot be read ({reason}); give a picture of {', '.join(FORMATS)}"
+            f"image {picture}: cannot be read ({reason}); give a picture of {', '.join(PICTURE_FORMATS)}"
         ) from error

@@ -1,20 +1,20 @@
-"""Lines about a set that a user should read: what is left out of it, and why."""
+"""Warnings about a set of images: what is left out, and why."""
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable
 
-SHOWN = 5  # names in a line
+SHOWN = 5  # names per line
 
 
 def warn_line(text: str) -> None:
-    """Warn in a line; what cannot be printed of names that files have is replaced, as in a UserError."""
+    """Warn in one line; characters of file names that cannot be printed are replaced."""
     warnings.warn("".join(letter if letter.isprintable() else " " for letter in text), stacklevel=3)
 
 
 def listed(names: Iterable[str]) -> str:
-    """A few names, and how many there are besides."""
+    """Join the first few names, and say how many more there are."""
     names = list(names)
     more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
     return ", ".join(names[:SHOWN]) + more

@@ -1,9 +1,9 @@
-"""Speech: class folders of .wav files, each as the picture of its log-mel spectrogram, time to the right.
+"""Speech: class folders of .wav files, each shown as the picture of its log-mel spectrogram, time to the right.
 
 A transformer over patches of such pictures is the audio spectrogram transformer (Gong et al. 2021, arXiv 2104.01778),
-so ``model=vit`` classifies sounds as it does images. A picture of ``image_size`` pixels (default 64) shows as many mel
-bands, low ones at the bottom, and as many steps of 16 ms around the middle of its energy, with silence around a shorter
-one.
+so ``model=vit`` classifies sounds as it does images. A picture of ``image_size`` pixels (default 64) has as many mel
+bands, low ones at the bottom, and as many time steps of 16 ms. It shows the sound around the middle of its energy; a
+shorter sound is padded with silence.
 """
 
 from __future__ import annotations
@@ -21,31 +21,31 @@ from PIL import Image
 
 from weit_rl.common.errors import UserError
 from weit_rl.common.home import expanded
-from weit_rl.data.images.decode import Reading
+from weit_rl.data.images.decode import ImageReader
 from weit_rl.data.images.folder import MOST_FILE, holds
 from weit_rl.data.images.folder import read as read_folder
-from weit_rl.data.images.layout import Kind
-from weit_rl.data.images.registry import SOURCES, Read, Source
+from weit_rl.data.images.layout import FileKind
+from weit_rl.data.images.registry import SOURCES, ImageSource, SourceParts
 
-RATE, RATES = 16_000, (1_000, 384_000)  # samples a second that sounds are brought to; the least and the most they have
-EDGE = 64  # of a picture, pixels
-WINDOW, HOP, SPECTRUM = 512, 256, 2048  # samples of a frame, from one to the next, and of its transform, zeros behind
-RANGE = 80.0  # decibels below the loudest that are told apart
-WHOLE = 0.99  # share of a sound's energy in what is taken of it, below which one is told that something is left out
+RATE, RATES = 16_000, (1_000, 384_000)  # samples per second after resampling, and the range accepted before
+EDGE = 64  # default edge of a picture, pixels
+WINDOW, HOP, SPECTRUM = 512, 256, 2048  # samples per frame, per hop, and per zero-padded Fourier transform
+RANGE = 80.0  # dynamic range of a picture, decibels below the loudest place
+WHOLE = 0.99  # a warning appears if the picture shows less than this share of a sound's energy
 
 
 def accepts(data: str) -> bool:
-    """A folder or .zip that holds sounds."""
+    """Return True for a folder or .zip that holds sounds."""
     return holds(data, SOUNDS)
 
 
-def read(data: str, how: Reading) -> Read:
-    """The sounds of class folders, laid out as images are; another pitch is another sound, so they are not shifted."""
-    return read_folder(data, how, SOUNDS)._replace(shifts=False)
+def read(data: str, reader: ImageReader) -> SourceParts:
+    """Read the sounds of class folders; they are not shifted in training, since another pitch is another sound."""
+    return read_folder(data, reader, SOUNDS)._replace(shifts=False)
 
 
 def spectrogram(sound: str | os.PathLike, image_size: int = EDGE) -> np.ndarray:
-    """What a network trained on sounds takes of one: ``(1, image_size, image_size)`` uint8.
+    """Compute the input of a network that was trained on sounds: ``(1, image_size, image_size)`` uint8.
 
     Args:
         sound: path of a .wav file.
@@ -61,20 +61,20 @@ def spectrogram(sound: str | os.PathLike, image_size: int = EDGE) -> np.ndarray:
 
 
 def samples_of(file: str | Path | io.BytesIO) -> tuple[np.ndarray, int]:
-    """The samples ``(n,)`` of a .wav file, channels averaged, and how many there are a second.
+    """Read the samples ``(n,)`` of a .wav file, averaged over channels, and the number of samples per second.
 
     Raises:
-        ValueError: for a file that is none, is empty, cut short or larger than ``MOST_FILE`` bytes.
+        ValueError: if the file is no .wav file, empty, cut short or larger than ``MOST_FILE`` bytes.
     """
     from scipy.io import wavfile
 
     content = file.getvalue() if isinstance(file, io.BytesIO) else _bytes(Path(file))
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", wavfile.WavFileWarning)  # chunks beside the sound
+        warnings.simplefilter("ignore", wavfile.WavFileWarning)  # unknown chunks beside the sound
         warnings.filterwarnings("error", "Reached EOF", wavfile.WavFileWarning)
         try:
-            rate, samples = wavfile.read(io.BytesIO(content))  # which asks for no more memory than there are bytes
-        except Exception as error:  # a damaged header leads it anywhere
+            rate, samples = wavfile.read(io.BytesIO(content))  # allocates no more memory than the file has bytes
+        except Exception as error:  # a damaged header can raise anything
             raise ValueError(str(error)) from error
     if not RATES[0] <= rate <= RATES[1]:
         raise ValueError(f"{rate} samples a second are not from {RATES[0]} to {RATES[1]}")
@@ -85,12 +85,12 @@ def samples_of(file: str | Path | io.BytesIO) -> tuple[np.ndarray, int]:
 
 
 def picture(samples: np.ndarray, rate: int, edge: int) -> np.ndarray:
-    """``(edge, edge)`` uint8: decibels below the loudest place, black from ``RANGE`` on.
+    """Draw the spectrogram of samples: ``(edge, edge)`` uint8, black at ``RANGE`` decibels below the loudest place.
 
     Args:
         samples: ``(n,)``, of any loudness.
-        rate: samples a second.
-        edge: mel bands, and steps in time.
+        rate: samples per second.
+        edge: number of mel bands, and of time steps.
     """
     from scipy.signal import ShortTimeFFT, resample_poly
     from scipy.signal.windows import hann
@@ -108,7 +108,7 @@ def picture(samples: np.ndarray, rate: int, edge: int) -> np.ndarray:
 
 @functools.cache
 def mel_bands(count: int) -> np.ndarray:
-    """Triangles over the frequencies of a transform, evenly spaced in mels (HTK's), ``(count, SPECTRUM // 2 + 1)``."""
+    """Return triangular filters over frequencies, evenly spaced in HTK's mels, ``(count, SPECTRUM // 2 + 1)``."""
     highest = 2595 * math.log10(1 + RATE / 2 / 700)
     edges = 700 * (10 ** (np.linspace(0, highest, count + 2) / 2595) - 1)  # of the triangles, hertz
     frequencies = np.arange(SPECTRUM // 2 + 1) * (RATE / SPECTRUM)
@@ -124,9 +124,9 @@ def _bytes(path: Path) -> bytes:
 
 
 def _clip(sound: np.ndarray, length: int, rate: int) -> np.ndarray:
-    """So many samples around the middle of its energy, with silence around what is shorter.
+    """Take ``length`` samples around the middle of the sound's energy, and pad a shorter sound with silence.
 
-    Where that would cut off what is heard, they lie as near to it as they can.
+    If that would cut off audible sound, the window moves to the nearest place that lies inside the sound.
     """
     energy = sound**2
     total, times = energy.sum(), np.arange(len(sound))
@@ -136,7 +136,9 @@ def _clip(sound: np.ndarray, length: int, rate: int) -> np.ndarray:
         start = min(max(first, start), last)
     if _heard(energy, start, length) < WHOLE * total:
         most = f"{length / rate:.2f} s"
-        warnings.warn(f"of sounds longer than {most} the middle is taken; a larger image_size takes more", stacklevel=2)
+        warnings.warn(
+            f"sounds longer than {most} are cut to their middle; a larger image_size takes more", stacklevel=2
+        )
     kept = sound[max(0, start) : max(0, start + length)]
     before = max(0, -start)
     return np.pad(kept, (before, length - before - len(kept)))
@@ -146,10 +148,10 @@ def _heard(energy: np.ndarray, start: int, length: int) -> float:
     return float(energy[max(0, start) : max(0, start + length)].sum())
 
 
-def _open(file: Any, how: Reading) -> Image.Image:
-    return Image.fromarray(picture(*samples_of(file), how.image_size or EDGE))
+def _open(file: Any, reader: ImageReader) -> Image.Image:
+    return Image.fromarray(picture(*samples_of(file), reader.image_size or EDGE))
 
 
 UNREAD = (".mp3", ".flac", ".ogg", ".oga", ".opus", ".m4a", ".aac", ".aif", ".aiff", ".wma", ".au", ".sph", ".webm")
-SOUNDS = Kind("sound", (".wav",), _open, UNREAD)
-SOURCES.add("speech", Source(lambda: ["a folder or .zip of class folders of .wav files"], accepts, read))
+SOUNDS = FileKind("sound", (".wav",), _open, UNREAD)
+SOURCES.add("speech", ImageSource(lambda: ["a folder or .zip of class folders of .wav files"], accepts, read))
