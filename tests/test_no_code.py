@@ -16,7 +16,7 @@ ALLOWED = {  # file, what it does -> why it may
     ("weit_rl/data/__init__.py", "import by name"): TABLES,
     ("weit_rl/data/images/appearance.py", "load"): "of Pillow, the pixels of a picture that is open",
     ("weit_rl/models/images.py", "import by name"): TABLES,
-    ("envs/registry.py", "import by name"): "the files of its folder, and their own tables",
+    ("envs/environment_entry.py", "import by name"): "the files of its folder, and their own tables",
     ("envs/camera.py", "import by name"): TABLES,
     ("envs/body_environment.py", "import by name"): "Gymnasium's own table",
     ("envs/any_gymnasium.py", "import by name"): "the module of gym:MODULE:ID, which only a user may name",
