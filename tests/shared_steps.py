@@ -49,8 +49,7 @@ def watched(task, facts):
 
 def factors(folder, devices, facts):
     """Pre-training of a bank under masks; the profiler counts what its last step sends."""
-    task = made_task()
-    devices.share([task])
+    task = devices.shard(made_task())
     watched(task, facts)
     bank = TemplateBank.from_plan(task.plan, 4, "kronecker", 0).double()
     net = WeiT(task.build(FULL, 0).double(), bank, task.plan, 0)
@@ -61,7 +60,7 @@ def factors(folder, devices, facts):
     facts["factors"], facts["tensors"] = sum(p.numel() for p in trained), len(trained)
     facts["composed"] = sum(w.numel() for w in net.weights().values())
     loss = devices.step(net, MaskedLoss(net, task, masks))
-    with devices.divided(), profile(activities=[ProfilerActivity.CPU], record_shapes=True) as seen:
+    with devices.sharding(), profile(activities=[ProfilerActivity.CPU], record_shapes=True) as seen:
         loss(0).backward()
     facts["sent"] = [[event.name, *event.input_shapes[0]] for event in seen.events() if "gloo" in event.name]
     return net
@@ -69,8 +68,7 @@ def factors(folder, devices, facts):
 
 def plain(folder, devices, facts):
     """Training of a plain network, in parts where there are several processes; again from the state in the middle."""
-    task = made_task()
-    devices.share([task])
+    task = devices.shard(made_task())
     for recipe_end in (4, 8):  # the second part goes on from what the first one wrote
         net = task.build(FULL, 0).double()
         trained = devices.parted(net)

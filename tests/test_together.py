@@ -21,7 +21,7 @@ from weit_rl.options.choices import check_trainer
 from weit_rl.options.command import compose, words_of
 from weit_rl.pretrain import main as pretrain
 from weit_rl.storage.tensor_file import read_card, read_tensors
-from weit_rl.training.batch_shards import Division
+from weit_rl.training.batch_shards import BatchShards, ShardedTask
 from weit_rl.training.process_group import ALONE
 from weit_rl.workflows.process_launch import _meaning
 
@@ -87,11 +87,13 @@ def test_the_parts_of_a_batch_are_the_batch_and_their_losses_its_loss():
         def loss(self, net, batch):
             return batch["x"][batch["mask"]].mean()
 
-    tasks, divisions, batches = [Task() for _ in range(3)], [Division(rank, 3) for rank in range(3)], []
-    for task, division in zip(tasks, divisions, strict=True):
-        division.divide(task)
-        with division.in_parts():
+    whole, tasks, batches = Task(), [], []
+    for rank in range(3):
+        shards = BatchShards(rank, 3)
+        tasks.append(task := ShardedTask(whole, shards))
+        with shards.sharding():
             batches.append(task.batch(0))
+        assert vars(whole) == {}  # the task itself is as it was
         assert torch.equal(task.batch(0)["x"], Task().batch(0)["x"])  # whatever an initialiser looks at is whole
     assert torch.equal(torch.cat([batch["x"] for batch in batches]), Task().batch(0)["x"])
     losses = [task.loss(None, batch) for task, batch in zip(tasks, batches, strict=True)]

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import signal
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from weit_rl.common.errors import Elsewhere, Follows, UserError
 from weit_rl.common.process_start import local, ours
-from weit_rl.training.batch_shards import Division
+from weit_rl.training.batch_shards import BatchShards, ShardedTask
 from weit_rl.training.checkpoint import save_training
 from weit_rl.training.process_group import Devices, Loss, Made
 
@@ -46,17 +46,16 @@ class Ranks(Devices):
         self._accelerator = _accelerator(cpu)
         self.count, self.rank = self._accelerator.num_processes, self._accelerator.process_index
         self._parent = os.getppid()
-        self._division = Division(self.rank, self.count)
+        self._shards = BatchShards(self.rank, self.count)
 
-    def share(self, tasks: Sequence[Any]) -> None:
-        """Let every batch of these tasks be this process's part of it inside :meth:`divided`."""
-        for task in tasks:
-            self._division.divide(task)
+    def shard(self, task: Any) -> Any:
+        """Wrap a task, so that it draws this process's shard of every batch inside :meth:`sharding`."""
+        return ShardedTask(task, self._shards)
 
     @contextmanager
-    def divided(self) -> Iterator[None]:
-        """Inside, batches are this process's part; outside they are whole in every process."""
-        with self._division.in_parts():
+    def sharding(self) -> Iterator[None]:
+        """Let sharded tasks draw shards inside this context; outside they draw whole batches."""
+        with self._shards.sharding():
             yield
 
     def step(self, module: nn.Module, loss: Loss) -> Loss:

@@ -105,7 +105,7 @@ def fit(
         if warm:
             warm(optimizer)
     loss = devices.step(module, loss)
-    with stop_signal() as stopped, torch.random.fork_rng(list(range(torch.cuda.device_count()))), devices.divided():
+    with stop_signal() as stopped, torch.random.fork_rng(list(range(torch.cuda.device_count()))), devices.sharding():
         for step in range(begin, end):
             for group, peak in zip(optimizer.param_groups, peaks, strict=True):
                 group["lr"] = peak * learning_rate(recipe, step)

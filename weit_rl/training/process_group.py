@@ -34,12 +34,13 @@ class Devices:
         """Whether this process writes, prints and judges, as one of several does."""
         return self.rank == 0
 
-    def share(self, tasks: Sequence[Any]) -> None:
-        """Let every batch of these tasks be this process's part of it inside :meth:`divided`."""
+    def shard(self, task: Any) -> Any:
+        """Return a task that draws this process's shard of every batch inside :meth:`sharding`."""
+        return task
 
     @contextmanager
-    def divided(self) -> Iterator[None]:
-        """Inside, batches are this process's part; outside they are whole in every process."""
+    def sharding(self) -> Iterator[None]:
+        """Let sharded tasks draw shards inside this context; outside they draw whole batches."""
         yield
 
     def step(self, module: nn.Module, loss: Loss) -> Loss:

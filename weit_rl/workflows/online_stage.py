@@ -41,14 +41,19 @@ class OnlineRun(TrainRun):
         if cfg.model != ACTOR:
             raise UserError(f"agent={cfg.agent}: takes model={ACTOR}, not {cfg.model}; leave model out")
         super().__init__(cfg)
-        self.offline_steps = self.scaler_steps + self.train_steps
-        self.stages["online"] = self.offline_steps
-        self.agent(size=str(self.size))  # whether its options are good shows when it is made
+
+    def _build(self) -> None:
+        super()._build()
+        self.stages["online"] = self.setup.offline_steps
+
+    def _check(self) -> None:
+        super()._check()
+        self.agent(size=str(self.size))  # only a try shows if its options are good
 
     def train(self, monitor: Monitor) -> None:
         """The offline stage, then the online one."""
         super().train(monitor)
-        monitor.validate(self.offline_steps)
+        monitor.validate(self.setup.offline_steps)
         begun, state = (monitor.run.checkpoint_path(name) for name in ("offline", "online_state"))
         if not begun.exists():
             save_network(begun, self.net, self.card())
@@ -68,7 +73,7 @@ class OnlineRun(TrainRun):
     @property
     def untrained(self) -> bool:
         """Whether nothing has trained the network before it goes online."""
-        return not self.initializer.needs_source and self.offline_steps == 0
+        return not self.setup.initializer.needs_source and self.setup.offline_steps == 0
 
     @property
     def critic_warmup(self) -> int:
@@ -116,7 +121,7 @@ class OnlineRun(TrainRun):
 
     def note(self, agent: Any, monitor: Monitor, failed: int) -> None:
         """Validation, the returns of the training's own episodes, and how many of them failed since it began."""
-        step = self.offline_steps + agent.num_timesteps
+        step = self.setup.offline_steps + agent.num_timesteps
         monitor.validate(step)
         returns = [float(info["r"]) for info in agent.ep_info_buffer]
         values = {"online/return": sum(returns) / len(returns)} if returns else {}

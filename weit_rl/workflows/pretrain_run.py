@@ -32,7 +32,7 @@ from weit_rl.training.run_folder import RunFolder
 from weit_rl.workflows.data_remarks import remark
 from weit_rl.workflows.run_launch import launch
 from weit_rl.workflows.run_setup import bank_of
-from weit_rl.workflows.stage_monitor import Monitor
+from weit_rl.workflows.stage_monitor import Monitor, Stage
 
 LICENCE = "Apache-2.0"
 PROBES = 50  # steps whose FLOPs are averaged: they depend on the sizes drawn
@@ -92,13 +92,15 @@ class PretrainRun:
 
     def __call__(self, run: RunFolder) -> dict[str, Any]:
         """Fit, score, save."""
+        self.tasks = [run.devices.shard(task) for task in self.tasks]
+        self.task = self.tasks[0]
         monitor = Monitor(run, self.tasks)
         remark(run, self.tasks)
         if self.cfg.rank == "auto":
             self.fresh(self.choose(monitor))
         groups = [{"params": list(self.bank.parameters())}, {"params": self.shared.own(), "weight_decay": 0.0}]
-        stage = (self.shared, self.loss(self.nets), self.recipe(self.cfg.steps), groups)
-        monitor.stage("pretrain", self.stages["pretrain"], *stage, probes=PROBES)
+        loss, recipe, offset = self.loss(self.nets), self.recipe(self.cfg.steps), self.stages["pretrain"]
+        monitor.fit(Stage("pretrain", self.shared, loss, recipe, offset, groups, probes=PROBES))
         if not run.devices.leads:
             return {}
         self.bank.source = joined([source_tensors(net) for net in self.nets], self.task.model.bound)
@@ -123,7 +125,7 @@ class PretrainRun:
         nets = [dense(plain, self.task.plan) for plain in self.plains]
         shared, net = Shared(nets, self.task.model.bound), nets[0]
         before = {key: weight.detach().clone() for key, weight in net.weights().items()}
-        monitor.stage("rank", 0, shared, self.loss(nets), self.recipe(self.stages["pretrain"]))
+        monitor.fit(Stage("rank", shared, self.loss(nets), self.recipe(self.stages["pretrain"])))
         return ranks_of(before, net.weights(), net.layout)
 
     def chosen(self) -> dict[str, Any]:
