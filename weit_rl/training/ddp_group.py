@@ -79,12 +79,9 @@ class Ranks(Devices):
 
     def told(self, text: str) -> str:
         """The text of the process that leads."""
-        length = self._most(len(text.encode()) if self.leads else 0)
-        letters = torch.zeros(length, dtype=torch.uint8, device=self._accelerator.device)
-        if self.leads:
-            letters.copy_(torch.frombuffer(bytearray(text.encode()), dtype=torch.uint8))
-        dist.broadcast(letters, 0)
-        return bytes(letters.tolist()).decode()
+        texts = [text]
+        dist.broadcast_object_list(texts, src=0, device=self._accelerator.device)
+        return texts[0]
 
     def together(self, call: Callable[[], Made]) -> Made:
         """What a call gives in this process; where it raises UserError in one of them, all end, and one says why."""
