@@ -22,7 +22,7 @@ from weit_rl.options.command import compose, words_of
 from weit_rl.pretrain import main as pretrain
 from weit_rl.storage.tensor_file import read_card, read_tensors
 from weit_rl.training.batch_shards import BatchShards, ShardedTask
-from weit_rl.training.process_group import ALONE
+from weit_rl.training.process_group import SINGLE_PROCESS
 from weit_rl.workflows.process_launch import _meaning
 
 pytest.importorskip("accelerate", reason="several processes need Accelerate: pip install 'weit_rl[distributed]'")
@@ -37,7 +37,7 @@ PATIENCE = 300  # seconds, on a busy machine
 def both(tmp_path_factory):
     """The folders of the same steps in one process and in two."""
     one, two = tmp_path_factory.mktemp("one"), tmp_path_factory.mktemp("two")
-    run_steps(one, {"factors": ALONE, "plain": ALONE})
+    run_steps(one, {"factors": SINGLE_PROCESS, "plain": SINGLE_PROCESS})
     words = [*TORCHRUN, str(HERE / "shared_steps.py"), str(two)]
     done = subprocess.run(words, env=ENVIRONMENT, capture_output=True, text=True, timeout=PATIENCE)
     assert done.returncode == 0, done.stderr

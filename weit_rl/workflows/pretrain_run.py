@@ -26,7 +26,7 @@ from weit_rl.core.size_sampler import Masks
 from weit_rl.tasks import Task, kind_of
 from weit_rl.training.flops import step_flops
 from weit_rl.training.loop import Recipe
-from weit_rl.training.pretraining import InTurn, MaskedLoss, Shared
+from weit_rl.training.pretraining import AlternatingLoss, MaskedLoss, SharedNetworks
 from weit_rl.training.progress import table
 from weit_rl.training.run_folder import RunFolder
 from weit_rl.workflows.data_remarks import remark
@@ -74,7 +74,7 @@ class PretrainRun:
         cfg, plan = self.cfg, self.task.plan
         self.bank = TemplateBank.from_plan(plan, rank, cfg.constraint, cfg.seed).to(self.task.config.device)
         self.nets = [WeiT(plain, self.bank, plan, cfg.seed) for plain in self.plains]
-        self.net, self.shared = self.nets[0], Shared(self.nets, self.task.model.bound)
+        self.net, self.shared = self.nets[0], SharedNetworks(self.nets, self.task.model.bound)
 
     @torch.no_grad()
     def check(self) -> None:
@@ -92,7 +92,7 @@ class PretrainRun:
 
     def __call__(self, run: RunFolder) -> dict[str, Any]:
         """Fit, score, save."""
-        self.tasks = [run.devices.shard(task) for task in self.tasks]
+        self.tasks = [run.devices.shard_task(task) for task in self.tasks]
         self.task = self.tasks[0]
         monitor = Monitor(run, self.tasks)
         remark(run, self.tasks)
@@ -116,14 +116,14 @@ class PretrainRun:
         """What pre-training costs, without doing it (a choice of rank not counted)."""
         return self.cfg.steps * step_flops(self.shared, self.loss(self.nets), min(PROBES, self.cfg.steps))
 
-    def loss(self, nets: list[WeiT]) -> InTurn:
+    def loss(self, nets: list[WeiT]) -> AlternatingLoss:
         """The loss of a step."""
-        return InTurn([MaskedLoss(net, task, self.masks) for net, task in zip(nets, self.tasks, strict=True)])
+        return AlternatingLoss([MaskedLoss(net, task, self.masks) for net, task in zip(nets, self.tasks, strict=True)])
 
     def choose(self, monitor: Monitor) -> dict[str, int]:
         """Templates of every role, from a short stage without any; a resumed run reads its end and chooses the same."""
         nets = [dense(plain, self.task.plan) for plain in self.plains]
-        shared, net = Shared(nets, self.task.model.bound), nets[0]
+        shared, net = SharedNetworks(nets, self.task.model.bound), nets[0]
         before = {key: weight.detach().clone() for key, weight in net.weights().items()}
         monitor.fit(Stage("rank", shared, self.loss(nets), self.recipe(self.stages["pretrain"])))
         return ranks_of(before, net.weights(), net.layout)

@@ -18,19 +18,19 @@ from weit_rl.common.home import expanded
 from weit_rl.common.process_start import OWN, processes
 from weit_rl.core.bank import TemplateBank
 from weit_rl.training.loop import NotFinite
-from weit_rl.training.process_group import ALONE, Devices
+from weit_rl.training.process_group import SINGLE_PROCESS, ProcessGroup
 from weit_rl.training.run_folder import CONFIG, default_folder
 from weit_rl.workflows.resume_command import command_to_resume
 
 if TYPE_CHECKING:
-    from weit_rl.training.ddp_group import Ranks
+    from weit_rl.training.ddp_group import DDPGroup
 
 LOST = 1  # exit code where another process ended
 STOPS = (128 + signal.SIGINT, 128 + signal.SIGTERM)
 
 
 @contextlib.contextmanager
-def joined(cfg: Any) -> Iterator[Devices]:
+def joined(cfg: Any) -> Iterator[ProcessGroup]:
     """The processes that share this one's work, as long as they do; those that do not lead print nothing.
 
     Raises:
@@ -38,7 +38,7 @@ def joined(cfg: Any) -> Iterator[Devices]:
         Interrupted: where another one ended.
     """
     if processes() == 1:
-        yield ALONE
+        yield SINGLE_PROCESS
         return
     ranks = _kind(cfg)(cfg.device)
     try:
@@ -51,19 +51,19 @@ def joined(cfg: Any) -> Iterator[Devices]:
             raise Elsewhere(f"process {ranks.rank} of {ranks.count}: {error}") from error
         raise
     except RuntimeError as error:
-        if ranks.lost(error):
+        if ranks.is_lost_process(error):
             raise Interrupted("another process of this run ended", LOST) from None
         raise
 
 
-def _kind(cfg: Any) -> type[Ranks]:
+def _kind(cfg: Any) -> type[DDPGroup]:
     if cfg.trainer.strategy == "fsdp":
-        from weit_rl.training.fsdp_group import Parts
+        from weit_rl.training.fsdp_group import FSDPGroup
 
-        return Parts
-    from weit_rl.training.ddp_group import Ranks
+        return FSDPGroup
+    from weit_rl.training.ddp_group import DDPGroup
 
-    return Ranks
+    return DDPGroup
 
 
 @contextlib.contextmanager

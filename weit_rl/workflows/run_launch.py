@@ -18,8 +18,8 @@ from weit_rl.storage.folder_lock import locked
 from weit_rl.storage.tensor_file import newest, read_card, read_tensors
 from weit_rl.tasks import kind_of
 from weit_rl.training.device import set_up_torch
-from weit_rl.training.follower_folder import Follower
-from weit_rl.training.process_group import Devices
+from weit_rl.training.follower_folder import FollowerFolder
+from weit_rl.training.process_group import ProcessGroup
 from weit_rl.training.run_folder import RunFolder, checked
 from weit_rl.workflows.process_launch import LOST, joined, start
 from weit_rl.workflows.resume_command import command_to_resume, texts
@@ -86,13 +86,13 @@ def launch(verb: str, cfg: Any, make: Callable[[Any], Run], result: str) -> dict
         for name in PATHS:
             if name in cfg:
                 cfg[name] = _absolute(cfg[name], name in NAMED)
-        run = devices.together(lambda: make(cfg))
+        run = devices.call_in_all(lambda: make(cfg))
         folder = _folder(verb, cfg, resume, run, devices)
         with resumable(folder, verb):
             return run(folder)
 
 
-def _folder(verb: str, cfg: Any, resume: str | None, run: Run, devices: Devices) -> RunFolder:
+def _folder(verb: str, cfg: Any, resume: str | None, run: Run, devices: ProcessGroup) -> RunFolder:
     """The run's folder, which the process that leads makes or takes up, and the others read."""
 
     def made() -> RunFolder | None:
@@ -102,9 +102,9 @@ def _folder(verb: str, cfg: Any, resume: str | None, run: Run, devices: Devices)
             return RunFolder.create(cfg.run_dir, verb, cfg, cfg.seed, run.free_bytes)
         return taken_up(expanded(resume), run)
 
-    folder = devices.together(made)
-    path = devices.told(str(folder.path.absolute()) if folder else "")
-    folder = folder or Follower(Path(path))
+    folder = devices.call_in_all(made)
+    path = devices.broadcast(str(folder.path.absolute()) if folder else "")
+    folder = folder or FollowerFolder(Path(path))
     folder.devices = devices
     return folder
 
@@ -167,7 +167,7 @@ class resumable:
             raise Interrupted(f"{error}; {self.hint}", error.exit_code) from None
         if isinstance(error, KeyboardInterrupt | SystemExit):  # between two stages, where no loop holds signals back
             raise stopped(error, f"interrupted; {self.hint}") from None
-        if self.run.devices.lost(error):
+        if self.run.devices.is_lost_process(error):
             raise Interrupted(f"another process of this run ended; {self.hint}", LOST) from None
         if is_of_disk(error):
             error = cannot_write(error.filename or self.run.path, error)

@@ -75,7 +75,7 @@ class TrainRun:
         Returns:
             What evaluation.json holds; nothing in processes that do not lead.
         """
-        self.task = run.devices.shard(self.setup.task)
+        self.task = run.devices.shard_task(self.setup.task)
         scores = Scores(run, self.task, self.cfg)
         monitor = Monitor(run, [self.task], lambda step: self.validate(scores, step))
         remark(run, [self.task], self.setup.source.bank if self.setup.source else None)
@@ -149,7 +149,7 @@ class TrainRun:
         for segment in self.setup.segments:
             if segment.first:
                 fill = self.rescale(segment.size, monitor.run, f"{before}_state")
-            self.trained = monitor.run.devices.parted(self.net)
+            self.trained = monitor.run.devices.shard_network(self.net)
             monitor.fit(self.stage(segment, fill))
             monitor.run.devices.gather(self.trained, self.net)
             self.trained, before = self.net, segment.name
@@ -181,7 +181,7 @@ class TrainRun:
         target.load_state_dict(rescaled(self.net, target, self.task.plan, self.cfg.seed))
         self.net = self.trained = target
         self.size = size
-        return lambda optimizer: run.devices.fill(optimizer, moments)
+        return lambda optimizer: run.devices.fill_optimizer(optimizer, moments)
 
     def validate(self, scores: Scores, step: int) -> None:
         """Score the network as it is now, in the process that leads."""
