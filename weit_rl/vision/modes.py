@@ -37,7 +37,7 @@ def evaluate_images(cfg: Any) -> dict[str, Any]:
     run = RunFolder.open(cfg.run)
     net, card = network_of(run, cfg.checkpoint, device_of(cfg))
     task = task_of(run, card, cfg)
-    more, pictures = task.closer_look(net)
+    more, pictures = task.diagnostics(net)
     report = task.evaluate(net, seed=cfg.seed) | more
     report |= {"checkpoint": cfg.checkpoint, "data": task.name, "classes": card["classes"]}
     data = re.sub(r"[^\w.-]+", "-", task.name)

@@ -19,7 +19,7 @@ from diffusers.utils.torch_utils import randn_tensor
 
 from weit_rl.common.errors import UserError
 from weit_rl.storage.atomic_write import write_atomically
-from weit_rl.tasks.sampling import check_scheduler, denoise, guided, scheduler_of, training_scheduler
+from weit_rl.tasks.sampling import check_scheduler, denoise, guided_noise, scheduler_of, training_scheduler
 from weit_rl.workflows.image_runs import diffusion_run, labels_of, network_of
 
 LIBRARIES = ("diffusers", __name__)  # whose classes a saved pipeline may name
@@ -70,7 +70,7 @@ class PixelDiTPipeline(DiffusionPipeline):
 
     Args:
         transformer: of the classes ``0`` to ``num_embeds_ada_norm - 1``; the next label stands for none.
-        scheduler: of diffusers, for a network that predicts noise: a class in ``weit_rl.tasks.sampling.OF_NOISE``.
+        scheduler: diffusers scheduler of a class in ``weit_rl.tasks.sampling.NOISE_SCHEDULERS``.
         id2label: the names of the classes by their numbers (default: none).
     """
 
@@ -168,7 +168,7 @@ class PixelDiTPipeline(DiffusionPipeline):
         labels = torch.tensor(self.get_label_ids(class_labels), device=device)
         shape = (len(labels), net.config.in_channels, net.config.sample_size, net.config.sample_size)
         images = randn_tensor(shape, generator=generator, device=device, dtype=net.dtype)
-        noise = guided(self._noise, labels, net.config.num_embeds_ada_norm, guidance_scale)
+        noise = guided_noise(self._noise, labels, net.config.num_embeds_ada_norm, guidance_scale)
         images = denoise(noise, self.scheduler, images, num_inference_steps, generator, self.progress_bar)
         shown = self.image_processor.postprocess(images.clamp(-1, 1), output_type)
         self.maybe_free_model_hooks()
