@@ -11,7 +11,7 @@ from weit_rl.common.home import expanded
 from weit_rl.common.output import say
 from weit_rl.common.registry import unknown
 from weit_rl.common.sizes import Size
-from weit_rl.deploy.measure import Measured, busy
+from weit_rl.deploy.measure import Measured, busy_remark
 from weit_rl.deploy.registry import FORMATS, GRAPHS, Graph
 from weit_rl.envs.registry import entry_of_file
 from weit_rl.models import MODELS
@@ -52,7 +52,7 @@ def export(cfg: Any) -> dict[str, Any]:
     path, beside = places(cfg, usual_path(run, graph, cfg))
     write_atomically(path, files[cfg.quantize or EXACT].data)
     write_atomically(beside, (json.dumps(report, indent=2) + "\n").encode())
-    table(f"{graph.card['model']} {graph.card['size']} of {run.path}, {cfg.threads} CPU thread(s){busy()}", rows)
+    table(f"{graph.card['model']} {graph.card['size']} of {run.path}, {cfg.threads} CPU thread(s){busy_remark()}", rows)
     say(f"written: {path}, and what is known of it: {beside}")
     return report | {"path": str(path)}
 

@@ -13,7 +13,7 @@ from torch import nn
 from weit_rl.common.errors import UserError
 from weit_rl.common.sizes import Size
 from weit_rl.deploy.export_limits import Limit
-from weit_rl.deploy.measure import Measured, busy
+from weit_rl.deploy.measure import Measured, busy_remark
 from weit_rl.options.choices import check_numbers
 from weit_rl.options.command import compose
 from weit_rl.tasks import kind_of
@@ -91,7 +91,9 @@ def largest(cfg: Any, measure: Measure) -> tuple[Size, list[dict[str, Any]]]:
             rungs.append(_rung(task, size, parameters, limits, cfg.quantize, measure))
             bar.update(len(rungs))
     asked = " and ".join(limit.text for limit in limits)
-    table(f"{task.name}, {cfg.model}: what keeps {asked} on this machine{busy()}", [rung.row() for rung in rungs])
+    table(
+        f"{task.name}, {cfg.model}: what keeps {asked} on this machine{busy_remark()}", [rung.row() for rung in rungs]
+    )
     kept = [size for (_, size), rung in zip(ladder, rungs, strict=True) if rung.keeps]
     if not kept:
         size, _, megabytes, latency, _ = rungs[0].row().values()

@@ -9,7 +9,7 @@ from omegaconf import OmegaConf
 
 from weit_rl.agents.evaluation import summary
 from weit_rl.common.seeds import TEST
-from weit_rl.deploy.measure import Answers, Measured, acting, episode_returns
+from weit_rl.deploy.measure import ExportedClassifier, Measured, episode_returns, exported_policy
 from weit_rl.deploy.registry import Graph
 from weit_rl.envs.crashes import check_few
 from weit_rl.envs.registry import env_entry
@@ -36,7 +36,7 @@ def returns(run: RunFolder, card: Row, graph: Graph, name: str, file: Measured, 
     """Returns of the test episodes that a run of that seed ends with, played by the file."""
     entry, seed = env_entry(card["env"]), TEST.of(cfg.seed)
     failed: list[int] = []
-    played = episode_returns(acting(file.step, graph), entry, cfg.episodes, seed, failed)
+    played = episode_returns(exported_policy(file.step, graph), entry, cfg.episodes, seed, failed)
     check_few(entry.name, len(failed), cfg.episodes)
     metrics = summary(played, entry, len(failed))
     return metrics, result_row(name, metrics, entry)
@@ -45,5 +45,5 @@ def returns(run: RunFolder, card: Row, graph: Graph, name: str, file: Measured, 
 def accuracy(run: RunFolder, card: Row, graph: Graph, name: str, file: Measured, cfg: Any) -> tuple[Row, Row]:
     """Metrics of the file on the test images."""
     task = task_of(run, card, OmegaConf.create({"data": None, "device": "cpu"}))
-    metrics = task.evaluate(Answers(file.step, graph.batch))
+    metrics = task.evaluate(ExportedClassifier(file.step, graph.batch))
     return metrics, task.row(name, metrics)
