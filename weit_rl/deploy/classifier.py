@@ -46,8 +46,8 @@ def classifier_graph(net: Any, card: Mapping[str, Any], batch: int | None = None
         generator = torch.Generator().manual_seed(seed)
         return {"images": torch.randint(0, 256, shape, generator=generator, dtype=torch.uint8)}
 
-    header = {**common_facts("classifier", net, card, batch), "data": card["data"], "classes": card["classes"]}
-    return Graph(NamedClassifier(net), draw(0), draw, batch, header)
+    file_card = {**common_facts("classifier", net, card, batch), "data": card["data"], "classes": card["classes"]}
+    return Graph(NamedClassifier(net), draw(0), draw, batch, file_card)
 
 
 GRAPHS.add("classification", classifier_graph)

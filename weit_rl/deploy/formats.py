@@ -67,7 +67,7 @@ def quantize_onnx(data: bytes) -> bytes:
 
 
 def write_torch(graph: Graph) -> bytes:
-    """Write a file for ``torch.export.load``; its extra file ``weit_rl`` is the header."""
+    """Write a file for ``torch.export.load``; its extra file ``weit_rl`` is the card."""
     file = io.BytesIO()
     torch.export.save(export_program(graph), file, extra_files={KEY: json.dumps(graph.card, sort_keys=True)})
     return file.getvalue()

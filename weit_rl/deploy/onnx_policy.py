@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 Arrays = dict[str, np.ndarray]
-KEY = "weit_rl"  # of the header in the file's metadata
+KEY = "weit_rl"  # of the card in the file's metadata
 NEXT = "next_"  # prefix of outputs that are inputs of the next call
 DTYPES = {"tensor(float)": np.float32, "tensor(int64)": np.int64, "tensor(uint8)": np.uint8}
 
@@ -30,7 +30,7 @@ class ExportedPolicy:
     Args:
         run: computes a step: inputs by name to outputs by name.
         blank: inputs of one row at the start of an episode, ``(1, ...)``.
-        card: the file's header.
+        card: the file's card.
 
     Attributes:
         batch: number of environments per call; None for any number.
@@ -125,7 +125,7 @@ def open_session(
 
 
 def card_of(session: Any) -> dict[str, Any]:
-    """Read the header of a file."""
+    """Read the card of a file."""
     return dict(json.loads(session.get_modelmeta().custom_metadata_map.get(KEY, "{}")))
 
 

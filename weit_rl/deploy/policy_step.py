@@ -95,14 +95,14 @@ def policy_graph(net: Any, card: Mapping[str, Any], batch: int | None = None) ->
 
     Args:
         net: the plain policy; its buffers hold normaliser and target return.
-        card: header of its checkpoint.
+        card: card of its checkpoint.
         batch: number of environments per call; None (default) for any number.
     """
     entry, seen = env_entry(card["env"]), card["options"]["observation_dim"]
     box, shape = entry.action_box, [seen] if isinstance(seen, int) else list(seen)
     if len(shape) == 4:  # state size, then the shape of pictures, which follow the state flat
         shape = [shape[0] + math.prod(shape[1:])]
-    header = {
+    file_card = {
         **common_facts("policy", net, card, batch),
         "env": entry.name,
         "env_id": entry.gym_id,
@@ -117,7 +117,7 @@ def policy_graph(net: Any, card: Mapping[str, Any], batch: int | None = None) ->
     def draw(seed: int) -> dict[str, Tensor]:
         return random_inputs(net, shape, batch or ANY, seed)
 
-    return Graph(PolicyStep(net, box), inputs, draw, batch, header)
+    return Graph(PolicyStep(net, box), inputs, draw, batch, file_card)
 
 
 def first_inputs(net: Any, shape: Sequence[int], batch: int) -> dict[str, Tensor]:

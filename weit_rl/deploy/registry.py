@@ -31,7 +31,7 @@ class Graph:
         inputs: example inputs, as at the start of an episode; the first axis is the batch.
         draw: ``draw(seed)`` draws random values of the inputs that are no memory.
         batch: rows per call; None for any number.
-        card: the header of the file.
+        card: the file's metadata.
     """
 
     module: nn.Module
@@ -67,7 +67,7 @@ FORMATS: Registry[Format] = Registry("format", "weit_rl.deploy", "weit_rl.export
 
 
 def common_facts(kind: str, net: nn.Module, card: Mapping[str, Any], batch: int | None) -> dict[str, Any]:
-    """Collect the part of the header that all files have, from a checkpoint's header."""
+    """Collect the part of the card that all files have, from a checkpoint's card."""
     return {
         "format": f"weit_rl {kind} 1",
         "weit_rl": VERSION,

@@ -111,7 +111,7 @@ class Classification:
         return net.to(self.config.device)
 
     def card(self, size: Size) -> dict[str, Any]:
-        """Describe the network for a checkpoint's header: enough to build it again and to name its classes."""
+        """Describe the network for a checkpoint's card: enough to build it again and to name its classes."""
         shape = [size.width, size.depth, size.head_dim]
         card = {"model": self.config.model, "size": shape, "options": self.options(), "task": NAME}
         return card | {"data": self.name, "classes": list(self.images.classes)}

@@ -146,7 +146,7 @@ class Control:
         net.target_return.fill_(self.trajectories.target_return() if asked is None else asked)
 
     def card(self, size: Size) -> dict[str, Any]:
-        """Describe the network for a checkpoint's header: enough to build it again."""
+        """Describe the network for a checkpoint's card: enough to build it again."""
         shape = [size.width, size.depth, size.head_dim]
         return {"model": self.config.model, "size": shape, "options": self.options(), "env": self.entry.name}
 

@@ -144,7 +144,7 @@ class Diffusion:
             return self.model.make(size, **self.options()).to(self.config.device)
 
     def card(self, size: Size) -> dict[str, Any]:
-        """Describe the network for a checkpoint's header: enough to build it again and to sample with it."""
+        """Describe the network for a checkpoint's card: enough to build it again and to sample with it."""
         shape = [size.width, size.depth, size.head_dim]
         card = {"model": self.config.model, "size": shape, "options": self.options(), "task": NAME}
         if self.config.autoencoder is not None:

@@ -38,7 +38,7 @@ class Task(Protocol):
         ...
 
     def card(self, size: Size) -> dict[str, Any]:
-        """Describe a network for a checkpoint's header, enough to build it again: model, size, options, purpose."""
+        """Describe a network for a checkpoint's card, enough to build it again: model, size, options, purpose."""
         ...
 
     def settle(self, net: nn.Module) -> None:

@@ -20,7 +20,7 @@ def write_batch(path: Path, tasks: Sequence[Any], loss: Callable[[int], Tensor],
         path: the file; a tensor's name is the number of its batch and its name there, such as ``0.actions``.
         tasks: the tasks that draw the batches.
         loss: computes the loss of a step.
-        stage: name of the stage, for the file's header.
+        stage: name of the stage, for the file's card.
         step: step of the stage, from 0 on.
     """
     batches: list[dict[str, Tensor]] = []

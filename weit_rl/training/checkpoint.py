@@ -25,25 +25,25 @@ NORMALISER = "normaliser"
 def save_network(path: Path, net: nn.Module, card: dict[str, Any]) -> None:
     """Write a plain network.
 
-    An image normaliser is written to the header. The tensors are then those of timm's network, and timm reads them.
+    An image normaliser is written to the card. The tensors are then those of timm's network, and timm reads them.
 
     Args:
         path: the file.
         net: the network.
-        card: the header; it has the ``model``, ``size`` ([width, depth]) and ``options`` that build the network again.
+        card: metadata; it has the ``model``, ``size`` ([width, depth]) and ``options`` that build the network again.
     """
     state, numbers = without_normaliser({name: t.detach() for name, t in net.state_dict().items()})
     write_tensors(path, state, {"format": NETWORK, **card} | ({NORMALISER: numbers} if numbers else {}))
 
 
 def load_network(path: Path) -> tuple[nn.Module, dict[str, Any]]:
-    """Read a network and its header.
+    """Read a network and its card.
 
     Returns:
-        The network in evaluation mode, and the header.
+        The network in evaluation mode, and the card.
 
     Raises:
-        UserError: if the file is no network checkpoint, or its header does not match its tensors.
+        UserError: if the file is no network checkpoint, or its card does not match its tensors.
     """
     tensors, card = read_tensors(path)
     if card.get("format") != NETWORK:
@@ -53,16 +53,16 @@ def load_network(path: Path) -> tuple[nn.Module, dict[str, Any]]:
         tensors = with_limits(tensors | buffers_of(card.pop(NORMALISER, {})))
         net = _described(card, {name: tuple(tensor.shape) for name, tensor in tensors.items()})
         net.load_state_dict(tensors)
-    except Exception as error:  # a header may hold anything
+    except Exception as error:  # a card may hold anything
         reason = " ".join(f"{error}".split())[:200]
         raise UserError(
-            f"{path}: its header describes another network than its tensors ({reason}); make it again"
+            f"{path}: its card describes another network than its tensors ({reason}); make it again"
         ) from error
     return net.eval(), card
 
 
 def _described(card: dict[str, Any], shapes: dict[str, tuple[int, ...]]) -> nn.Module:
-    """Build the network that a header describes; ValueError before memory is taken if the tensors do not match."""
+    """Build the network that a card describes; ValueError before memory is taken if the tensors do not match."""
     model, size = MODELS.get(card["model"]), Size(*card["size"])
     if size.depth > len(shapes):
         raise ValueError(f"{size.depth} blocks in {len(shapes)} tensors")
@@ -102,7 +102,7 @@ def load_training(path: Path, module: nn.Module, optimizer: torch.optim.Optimize
 
 
 def read_training(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
-    """Read the tensors and the header of the newest undamaged state, None if there is none.
+    """Read the tensors and the card of the newest undamaged state, None if there is none.
 
     A damaged newest state is replaced by the previous one, so that ``path`` is the state that was read.
     """
@@ -130,7 +130,7 @@ def fill_training(
 
 
 def _finished_steps(card: dict[str, Any]) -> int:
-    """Read the number of finished steps from a header; ValueError if it has none."""
+    """Read the number of finished steps from a card; ValueError if it has none."""
     if type(step := card.get("step")) is not int or step < 0:
         raise ValueError(f"step {step!r}")
     return step
