@@ -23,7 +23,7 @@ from weit_rl.pretrain import main as pretrain
 from weit_rl.storage.tensor_file import read_card, read_tensors
 from weit_rl.training.batch_shards import BatchShards, ShardedTask
 from weit_rl.training.process_group import SINGLE_PROCESS
-from weit_rl.workflows.process_launch import _meaning
+from weit_rl.workflows.process_launch import error_of_exits
 
 pytest.importorskip("accelerate", reason="several processes need Accelerate: pip install 'weit_rl[distributed]'")
 psutil = pytest.importorskip("psutil", reason="Accelerate brings it")
@@ -233,6 +233,6 @@ def test_words_make_the_same_config_again(verb, words):
 )
 def test_what_the_ends_of_processes_mean(codes, code, says):
     failures = {rank: SimpleNamespace(exitcode=end) for rank, end in codes.items()}
-    found = _meaning(SimpleNamespace(failures=failures), 2, "; go on")
+    found = error_of_exits(SimpleNamespace(failures=failures), 2, "; go on")
     ended = found.exit_code if isinstance(found, Interrupted) else found.code
     assert ended == code and (says in f"{found}" or not says)

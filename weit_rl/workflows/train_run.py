@@ -89,7 +89,7 @@ class TrainRun:
         return self.finish(run, monitor, scores)
 
     @property
-    def judged(self) -> Any:
+    def scored_network(self) -> Any:
         """The network that is scored and kept: the average of the weights, if the run keeps one."""
         return self.averaged.average if self.averaged else self.net
 
@@ -153,7 +153,7 @@ class TrainRun:
             monitor.fit(self.stage(segment, fill))
             monitor.run.devices.gather(self.trained, self.net)
             self.trained, before = self.net, segment.name
-        self.net = self.judged
+        self.net = self.scored_network
 
     def stage(self, segment: Segment, fill: Callable[[Any], None] | None) -> Stage:
         """Describe the training of one segment; ``fill`` gives the optimiser the state of the segment before."""
@@ -188,7 +188,7 @@ class TrainRun:
         devices = scores.run.devices
         devices.gather(self.trained, self.net)
         if devices.leads:
-            scores.validate(self.judged, self.card(), step)
+            scores.validate(self.scored_network, self.card(), step)
 
     def finish(self, run: RunFolder, monitor: Monitor, scores: Scores) -> dict[str, Any]:
         """Test the network, and write evaluation.json, the learning curve and the table."""
@@ -205,7 +205,7 @@ class TrainRun:
         return report | {"run_dir": str(run.path)}
 
     def card(self) -> dict[str, Any]:
-        """Describe the network for a checkpoint's header."""
+        """Describe the network for a checkpoint's card."""
         return self.task.card(self.size) | {"init": self.cfg.init}
 
     def facts(self) -> dict[str, Any]:

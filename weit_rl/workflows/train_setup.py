@@ -27,7 +27,7 @@ OTHER_BYTES = 20_000_000  # metrics, pictures
 
 @dataclass(frozen=True)
 class TrainSetup:
-    """What a training run is made of; use :func:`read_setup`.
+    """The parts of a training run, read from its config by :func:`read_setup`.
 
     Attributes:
         cfg: the composed config of ``weit_rl.train``.
@@ -71,7 +71,7 @@ class TrainSetup:
 
     @cached_property
     def source(self) -> Source | None:
-        """What the initialiser starts from: the bank and its network, a trained network, or None.
+        """The source of the initialiser: a bank with its network, a trained network, or None.
 
         Raises:
             UserError: if the bank or the source is of another family, or has other attention heads.
