@@ -162,7 +162,7 @@ def test_diffusion_is_trained_scored_and_drawn_from(tmp_path, monkeypatch):
         vision.evaluate(tmp_path / "run", steps=2, scheduler=scheduler)
     pictures = [(tmp_path / "run" / f"evaluation-best-digits{n}-samples.png").read_bytes() for n in ("", "-2")]
     assert pictures[0] != pictures[1]  # drawn as was asked for
-    with pytest.raises(UserError, match="is of task=diffusion, so it tells no classes"):
+    with pytest.raises(UserError, match="is of task=diffusion, so it cannot classify"):
         vision.classify(tmp_path / "run", drawn["images"])
 
 
