@@ -21,6 +21,7 @@ from weit_rl.options.choices import check_trainer
 from weit_rl.options.command import compose, words_of
 from weit_rl.pretrain import main as pretrain
 from weit_rl.storage.tensor_file import read_card, read_tensors
+from weit_rl.training.bad_batch import write_batch
 from weit_rl.training.batch_shards import BatchShards, ShardedTask
 from weit_rl.training.process_group import SINGLE_PROCESS
 from weit_rl.workflows.process_launch import error_of_exits
@@ -98,6 +99,28 @@ def test_the_parts_of_a_batch_are_the_batch_and_their_losses_its_loss():
     assert torch.equal(torch.cat([batch["x"] for batch in batches]), Task().batch(0)["x"])
     losses = [task.loss(None, batch) for task, batch in zip(tasks, batches, strict=True)]
     assert float(sum(losses) / 3) == pytest.approx(float(Task().loss(None, Task().batch(0))))
+
+
+def test_the_shard_of_a_bad_batch_is_written_and_losses_are_weighted_as_before(tmp_path):
+    class Task:
+        def batch(self, step):
+            return {"x": torch.arange(4.0), "mask": torch.tensor([True, True, True, False])}
+
+        def loss(self, net, batch):
+            return batch["x"][batch["mask"]].mean()
+
+    shards = BatchShards(1, 2)
+    task = ShardedTask(Task(), shards)
+
+    def loss(step):
+        return task.loss(None, task.batch(step))
+
+    with shards.sharding():
+        before = loss(0)
+        write_batch(tmp_path / "batch.safetensors", [task], loss, "train", 0)
+        assert float(loss(0)) == float(before) == pytest.approx(2 * 2 / 3)  # one of three real steps, of value 2
+    tensors, card = read_tensors(tmp_path / "batch.safetensors")
+    assert tensors["0.x"].tolist() == [2, 3] and card["step"] == 0
 
 
 def begun(words, run, step, do):
