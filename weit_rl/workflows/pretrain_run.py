@@ -98,7 +98,8 @@ class PretrainRun:
         remark(run, self.tasks)
         if self.cfg.rank == "auto":
             self.fresh(self.choose(monitor))
-        groups = [{"params": list(self.bank.parameters())}, {"params": self.shared.own(), "weight_decay": 0.0}]
+        own = {"params": self.shared.own(), "weight_decay": 0.0}
+        groups: list[dict[str, Any]] = [{"params": list(self.bank.parameters())}, own]
         loss, recipe, offset = self.loss(self.nets), self.recipe(self.cfg.steps), self.stages["pretrain"]
         monitor.fit(Stage("pretrain", self.shared, loss, recipe, offset, groups, probes=PROBES))
         if not run.devices.leads:
