@@ -49,8 +49,7 @@ def watched(task, facts):
 
 def factors(folder, devices, facts):
     """Pre-training of a bank under masks; the profiler counts what its last step sends."""
-    task = made_task()
-    devices.share([task])
+    task = devices.shard_task(made_task())
     watched(task, facts)
     bank = TemplateBank.from_plan(task.plan, 4, "kronecker", 0).double()
     net = WeiT(task.build(FULL, 0).double(), bank, task.plan, 0)
@@ -60,8 +59,8 @@ def factors(folder, devices, facts):
     trained = [p for p in net.parameters() if p.requires_grad]
     facts["factors"], facts["tensors"] = sum(p.numel() for p in trained), len(trained)
     facts["composed"] = sum(w.numel() for w in net.weights().values())
-    loss = devices.step(net, MaskedLoss(net, task, masks))
-    with devices.divided(), profile(activities=[ProfilerActivity.CPU], record_shapes=True) as seen:
+    loss = devices.wrap_loss(net, MaskedLoss(net, task, masks))
+    with devices.sharding(), profile(activities=[ProfilerActivity.CPU], record_shapes=True) as seen:
         loss(0).backward()
     facts["sent"] = [[event.name, *event.input_shapes[0]] for event in seen.events() if "gloo" in event.name]
     return net
@@ -69,11 +68,10 @@ def factors(folder, devices, facts):
 
 def plain(folder, devices, facts):
     """Training of a plain network, in parts where there are several processes; again from the state in the middle."""
-    task = made_task()
-    devices.share([task])
+    task = devices.shard_task(made_task())
     for recipe_end in (4, 8):  # the second part goes on from what the first one wrote
         net = task.build(FULL, 0).double()
-        trained = devices.parted(net)
+        trained = devices.shard_network(net)
 
         def loss(step, trained=trained):
             return task.loss(trained, task.batch(step))
@@ -98,9 +96,9 @@ def run(folder, kinds):
 
 
 if __name__ == "__main__":
-    from weit_rl.training.ddp_group import Ranks
-    from weit_rl.training.fsdp_group import Parts
+    from weit_rl.training.ddp_group import DDPGroup
+    from weit_rl.training.fsdp_group import FSDPGroup
 
     torch.set_num_threads(1)
-    run(Path(sys.argv[1]), {"factors": Ranks("cpu"), "plain": Parts("cpu")})
+    run(Path(sys.argv[1]), {"factors": DDPGroup("cpu"), "plain": FSDPGroup("cpu")})
     leave(0)

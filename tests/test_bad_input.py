@@ -211,7 +211,7 @@ def test_a_policy_that_is_told_no_return_cannot_be_asked_for_one(refused, tiny_d
     train(compose("train", [*words, f"data={tiny_data}", f"run_dir={tmp_path / 'run'}"]))
     for verb in ("evaluate", "export"):
         err = refused(verb, f"run={tmp_path / 'run'}", "checkpoint=last", "target_return=9")
-        assert "target_return=9" in err and "is not told one; leave it out" in err
+        assert "target_return=9" in err and "has a network without one; leave it out" in err
 
 
 def test_evaluate_needs_a_run_of_train(refused, tiny_bank):

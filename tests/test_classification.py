@@ -17,7 +17,7 @@ from weit_rl.data.images.parts import Part
 from weit_rl.initializers import INITIALIZERS, Context, Source
 from weit_rl.models import models_of
 from weit_rl.tasks import calibration
-from weit_rl.tasks.augmentation import Augment, Recipe
+from weit_rl.tasks.augmentation import Augment, Augmentation
 from weit_rl.tasks.classification import Classification, ClassificationConfig
 from weit_rl.training.checkpoint import load_network, save_network
 from weit_rl.training.loop import Recipe as Fitting
@@ -179,7 +179,7 @@ def test_evaluation_counts_the_first_and_the_first_five():
     task, ranks = task_of(images), [0] * 10 + [1] * 4 + [4] * 2 + [5] * 4
     result = task.evaluate(Oracle(images.test, 8, ranks), episodes=3, seed=1)
     assert (result["accuracy"], result["top5"], result["images"]) == (50, 80, 20)
-    logits = task.answers(Oracle(images.test, 8, ranks))[0]
+    logits = task.predict(Oracle(images.test, 8, ranks))[0]
     assert result["loss"] == pytest.approx(float(F.cross_entropy(logits, torch.from_numpy(images.test.labels))))
     assert task.evaluate(Oracle(images.held_out, 8, [0] * 20), part="held_out")["accuracy"] == 100
     with pytest.raises(UserError, match="unknown part of the images 'tset'; did you mean test"):
@@ -190,7 +190,7 @@ def test_validation_is_of_held_out_images_as_they_are_and_draws_nothing():
     task = task_of(label_smoothing=0.5, dropout=0.5, drop_path=0.2, batch_size=20, **AUGMENTED)
     net = task.build(SMALL)
     labels = torch.from_numpy(task.images.held_out.labels)
-    wanted = float(F.cross_entropy(task.answers(net, "held_out")[0], labels))  # a batch holds all of them
+    wanted = float(F.cross_entropy(task.predict(net, "held_out")[0], labels))  # a batch holds all of them
     assert task.validation_loss(net, 2) == pytest.approx(wanted, rel=1e-5) and net.training
     assert task.evaluate(net) == task.evaluate(net)
 
@@ -252,13 +252,13 @@ def test_bad_options_are_refused(options, says):
 
 def test_augmentation_is_torchvisions():
     images, labels = torch.randint(0, 256, (6, 3, 8, 8), dtype=torch.uint8), torch.zeros(6, dtype=torch.long)
-    shifted, _ = Augment(Recipe(crop_padding=2), 8, 2)(images, labels, 0)
+    shifted, _ = Augment(Augmentation(crop_padding=2), 8, 2)(images, labels, 0)
     padded = F.pad(images, (2, 2, 2, 2))
     places = [(i, j) for i in range(5) for j in range(5)]
     assert all(
         any(torch.equal(x, p[:, i : i + 8, j : j + 8]) for i, j in places) for x, p in zip(shifted, padded, strict=True)
     )
-    changed, _ = Augment(Recipe(crop_padding=0, randaugment=2), 8, 2)(images, labels, 0)
+    changed, _ = Augment(Augmentation(crop_padding=0, randaugment=2), 8, 2)(images, labels, 0)
     assert changed.dtype == torch.uint8 and not torch.equal(changed, images)
 
 
@@ -283,4 +283,4 @@ def test_pictures_of_calibration_are_drawn():
 
 
 def test_recipes_are_options_of_the_task():
-    assert isinstance(replace(ClassificationConfig(), **AUGMENTED), Recipe)
+    assert isinstance(replace(ClassificationConfig(), **AUGMENTED), Augmentation)

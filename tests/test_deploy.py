@@ -15,7 +15,7 @@ from weit_rl.common.errors import UserError
 from weit_rl.deploy import onnx_policy, policy_step
 from weit_rl.deploy.classifier import classifier_graph
 from weit_rl.deploy.export_limits import Limit
-from weit_rl.deploy.measure import Answers, acting, difference, median_seconds
+from weit_rl.deploy.measure import ExportedClassifier, difference, exported_policy, median_seconds
 from weit_rl.deploy.registry import FORMATS, GRAPHS
 from weit_rl.envs.action_box import ActionBox
 from weit_rl.models import models_of
@@ -113,7 +113,7 @@ def refuses_what_does_not_go_together(policy, graph):
 @policies
 def test_what_does_not_go_together_is_refused(graph_of, model, options):
     _, graph = graph_of(model, **options)
-    refuses_what_does_not_go_together(acting(in_torch(graph), graph), graph)
+    refuses_what_does_not_go_together(exported_policy(in_torch(graph), graph), graph)
 
 
 def test_a_step_refuses_memories_of_other_rows(graph_of):
@@ -136,7 +136,7 @@ def test_pictures_are_bytes():
 @policies
 def test_a_step_with_its_memory_acts_as_the_policy_does(graph_of, model, options):
     net, graph = graph_of(model, **options)
-    policy = acting(in_torch(graph), graph)
+    policy = exported_policy(in_torch(graph), graph)
     assert net.context < 9 and largest_error(policy, net, graph) < 1e-6
     assert largest_error(policy, net, graph) < 1e-6  # again, after a reset
 
@@ -178,7 +178,7 @@ def test_onnx_runtime_gives_the_same_actions(graph_of, model, batch, options, tm
 def test_a_program_of_torch_gives_the_same_actions(graph_of, model, batch):
     net, graph = graph_of(model, batch, depth=1)
     kind, threads = FORMATS.get("torch_export"), torch.get_num_threads()
-    policy = acting(kind.step(kind.write(graph), threads + 1), graph)
+    policy = exported_policy(kind.step(kind.write(graph), threads + 1), graph)
     assert largest_error(policy, net, graph, batch or 3) < 1e-6 and torch.get_num_threads() == threads
     refuses_what_does_not_go_together(policy, graph)
 
@@ -199,17 +199,17 @@ def test_a_classifier_takes_bytes_and_gives_logits(model, tmp_path):
         with pytest.raises(UserError, match="images"):
             graph.module(other)
     (tmp_path / "it.onnx").write_bytes(kind.write(graph))
-    session = onnx_policy.opened(tmp_path / "it.onnx")
+    session = onnx_policy.open_session(tmp_path / "it.onnx")
     assert onnx_policy.card_of(session)["classes"] == ["a", "b"]
     with pytest.raises(ValueError, match=r"it\.onnx: no policy that weit_rl.export wrote"):
         onnx_policy.OnnxPolicy(tmp_path / "it.onnx")
-    step = onnx_policy.stepper(session)
+    step = onnx_policy.step_function(session)
     for wrong in (np.zeros((4, 3, 8, 8), np.float32), np.zeros((4, 1, 8, 8), np.uint8)):
         with pytest.raises(Exception, match="INVALID_ARGUMENT"):
             step({"images": wrong})
     assert difference(step, graph) < 1e-5 and median_seconds(step, graph, calls=3) > 0
     images = torch.cat([graph.draw(seed)["images"] for seed in (1, 2)])[:6]  # no multiple of the batch
-    torch.testing.assert_close(Answers(step, 4)(images), net(images), atol=1e-5, rtol=0)
+    torch.testing.assert_close(ExportedClassifier(step, 4)(images), net(images), atol=1e-5, rtol=0)
 
 
 # --- what carries the memory

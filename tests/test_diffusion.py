@@ -223,7 +223,7 @@ def test_a_few_held_out_images_are_of_all_classes(monkeypatch):
 
 def test_steps_that_would_divide_by_zero_and_guidance_that_was_not_learned_are_refused():
     task = task_of(timesteps=20, sampling_steps=5)
-    for steps, says in ((20, "scheduler=dpmsolver\\+\\+ takes fewer"), (21, "the network knows 20")):
+    for steps, says in ((20, "scheduler=dpmsolver\\+\\+ needs fewer"), (21, "the network was trained with 20")):
         with pytest.raises(UserError, match=says):
             task.sample(fresh_of(task), torch.tensor([0]), steps, scheduler="dpmsolver++")
     assert task.sample(fresh_of(task), torch.tensor([0]), 19, scheduler="dpmsolver++").float().std() > 0

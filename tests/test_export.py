@@ -21,8 +21,8 @@ from weit_rl.export import main as export
 from weit_rl.options.command import compose
 from weit_rl.train import main as train
 from weit_rl.training.checkpoint import load_network, save_network
-from weit_rl.workflows.export_run import places
-from weit_rl.workflows.export_size import largest
+from weit_rl.workflows.export_run import output_paths
+from weit_rl.workflows.export_size import largest_size
 
 ROOT = Path(__file__).parents[1]
 SNIPPETS = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "deploy.md").read_text(), re.DOTALL)
@@ -97,7 +97,7 @@ def test_nothing_is_overwritten_unless_it_is_told(exported, tiny_run):
     with pytest.raises(UserError, match=r"x=1 2\.onnx exists already; choose another name, or add overwrite=true"):
         export(compose("export", [f"run={tiny_run}", f"out={path}"]))
     told = compose("export", [f"run={tiny_run}", f"out={path}", "overwrite=true"])
-    assert places(told) == (path, path.with_name(path.name + ".json"))
+    assert output_paths(told) == (path, path.with_name(path.name + ".json"))
     with pytest.raises(UserError, match="there is no folder"):
         export(compose("export", [f"run={tiny_run}", f"out={path.parent / 'no' / 'x.onnx'}"]))
 
@@ -118,7 +118,7 @@ def fitting(tiny_data, tiny_bank):
             return Measured(bytes(5 * count), lambda inputs: inputs, 1e-9 * count, 0.0)
 
         made = ["env=HalfCheetah", f"data={tiny_data}", f"bank={tiny_bank}", "sizes=[96x2, 32x1, 64x1]"]
-        return *largest(compose("export", [*made, "options={context: 5}", *words]), measure), measured
+        return *largest_size(compose("export", [*made, "options={context: 5}", *words]), measure), measured
 
     return choose
 
@@ -147,10 +147,10 @@ def test_what_cannot_keep_a_limit_by_its_weights_alone_is_not_tried(fitting):
 def test_a_limit_that_no_size_keeps_is_refused_with_the_smallest_ones_numbers(fitting):
     _, _, counts = fitting("limit=1s")
     with pytest.raises(
-        UserError, match=f"limit=1us: no size keeps it; 32x1, the smallest, .* {counts[0] / 1e6:.3g} ms"
+        UserError, match=f"limit=1us: no size is within it; the smallest, 32x1, .* {counts[0] / 1e6:.3g} ms"
     ):
         fitting("limit=1us")
-    with pytest.raises(UserError, match="32x1, the smallest, has > 0"):
+    with pytest.raises(UserError, match="the smallest, 32x1, has > 0"):
         fitting("limit=1kB")
 
 
@@ -175,7 +175,7 @@ def test_one_command_from_the_bank_to_a_file(tiny_data, tiny_bank, tmp_path, cap
     assert policy.batch == 2 and policy.card["context"] == 5
     played = episode_returns(policy, env_entry("HalfCheetah"), 3, TEST.of(3))  # two together, then one
     assert len(played) == 3 and played[0] == report["float32"]["return_mean"]
-    assert "what keeps 300kB on this machine" in capsys.readouterr().out
+    assert "sizes within 300kB on this machine" in capsys.readouterr().out
 
 
 # --- bad input
@@ -194,12 +194,12 @@ BAD = [
     (["env=HalfCheetah", "size=tiny", "options={trian_steps: 3}"], "did you mean train_steps?"),
     (["env=HalfCheetah", "size=tiny", "train_steps=-1"], "train_steps=-1: must be 0 or more"),
     (["env=Ant", "size=tiny"], "no bank ships for env=Ant"),
-    ([RUN, "limit=1MB"], "limit: are of a network that is made, env=ENV"),
-    ([RUN, "model=mlp", "train_steps=0"], "model, train_steps: are of"),
+    ([RUN, "limit=1MB"], "limit: are for a network that is trained, env=ENV"),
+    ([RUN, "model=mlp", "train_steps=0"], "model, train_steps: are for"),
     ([RUN, "checkpoint=frist"], "has none of that name (it has best, last, start)"),
     ([RUN, "format=onxx"], "did you mean onnx? (possible: onnx, torch_export)"),
     ([RUN, "quantize=int4"], "did you mean int8?"),
-    ([RUN, "quantize=int8", "format=torch_export"], "format=torch_export has no such thing; use format=onnx"),
+    ([RUN, "quantize=int8", "format=torch_export"], "format=torch_export cannot be quantized; use format=onnx"),
     ([RUN, "batch=0"], "batch=0: must be 1 or more"),
     (["run=nowhere"], "nowhere: is no run folder"),
 ]
@@ -242,7 +242,7 @@ def test_a_classifier_is_exported_with_its_accuracy(tmp_path):
         "0123456789"
     )
     assert report["float32"]["accuracy"] == made["accuracy"] and report["float32"]["images"] == made["images"]
-    again = places(compose("export", [f"run={tmp_path / 'run'}"]), Path(report["path"]))
+    again = output_paths(compose("export", [f"run={tmp_path / 'run'}"]), Path(report["path"]))
     assert [path.name for path in again] == ["classifier-2.onnx", "classifier-2.onnx.json"]
     said = compose("export", [f"run={tmp_path / 'run'}", "task=classification", "quantize=int8"])
     small = export(said)

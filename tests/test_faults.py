@@ -132,7 +132,7 @@ def test_a_loss_that_is_no_number_keeps_the_batch(tiny_data, tmp_path, monkeypat
         return drawn
 
     monkeypatch.setattr(Control, "batch", batch)
-    monkeypatch.setattr("weit_rl.workflows.train_run.Recipe", lambda *words: Recipe(*words, save_every=10))
+    monkeypatch.setattr("weit_rl.workflows.train_setup.Recipe", lambda *words: Recipe(*words, save_every=10))
     run = tmp_path / "run"
     with pytest.raises(UserError, match=r"train stage: the loss is nan, .* at step 25: .*; the batch is in ") as error:
         start(tiny_data, run)

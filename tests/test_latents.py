@@ -129,7 +129,7 @@ def test_a_bank_is_made_of_latents_and_serves_another_size(autoencoder, tmp_path
     ("words", "says"),
     [
         (["autoencoder=nowhere"], "autoencoder=nowhere: cannot be read"),
-        (["autoencoder=three"], "is of images of 3 channels, these have 1; give channels=3"),
+        (["autoencoder=three"], "takes images of 3 channels, these have 1; give channels=3"),
         (["autoencoder=one", "image_size=15"], "needs an image_size that 2 divides, not 15"),
         (["autoencoder=pickled"], "pickled: cannot be read"),
         (["autoencoder=other"], "holds a VQModel, not an AutoencoderKL"),

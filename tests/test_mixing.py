@@ -90,7 +90,7 @@ def test_domains_get_equal_parts_whatever_the_weights():
 def test_a_weighted_set_that_nothing_is_left_of_is_refused():
     data = two_sets([1, 1])
     data.rewards[:30] += 100
-    with pytest.raises(UserError, match=r"data_weights=\[1.0, 1.0\]: of some set no episode is left"):
+    with pytest.raises(UserError, match=r"data_weights=\[1.0, 1.0\]: one of the sets has no episode left"):
         Control(HALFCHEETAH, data, ControlConfig(context=3, best_fraction=0.4))
 
 

@@ -59,7 +59,7 @@ def test_a_normaliser_that_is_none_is_one_line(mine, numbers, tmp_path):
     net, card, _ = mine
     weights = {name: tensor for name, tensor in net.state_dict().items() if not name.startswith("image_")}
     write_tensors(tmp_path / "n.safetensors", weights, {"format": NETWORK, **card, "normaliser": numbers})
-    with pytest.raises(UserError, match=r"its card tells of another network than its tensors"):
+    with pytest.raises(UserError, match=r"its card describes another network than its tensors"):
         load_network(tmp_path / "n.safetensors")
 
 

@@ -11,7 +11,7 @@ from test_diffusion import SMALL, Denoiser, task_of
 
 from weit_rl import vision
 from weit_rl.common.errors import UserError
-from weit_rl.tasks.sampling import OF_NOISE, SCHEDULERS, denoise, guided, scheduler_of
+from weit_rl.tasks.sampling import NOISE_SCHEDULERS, SCHEDULERS, denoise, guided_noise, scheduler_of
 from weit_rl.training.checkpoint import load_network
 from weit_rl.training.loop import Recipe, fit
 
@@ -76,7 +76,7 @@ def test_all_schedulers_have_the_steps_of_the_training(name, tmp_path):
     pipeline = vision.PixelDiTPipeline.from_run(tmp_path / "run", scheduler=name)
     assert pipeline.scheduler.config.num_train_timesteps == 20 and len(pipeline.scheduler.alphas_cumprod) == 20
     assert pipeline.scheduler.config.beta_end == 0.999 and pipeline.scheduler.alphas_cumprod[-1] < 1e-4
-    with pytest.raises(UserError, match="steps=21: the network knows 20"):
+    with pytest.raises(UserError, match="steps=21: the network was trained with 20"):
         vision.generate(tmp_path / "run", steps=21, scheduler=name)
 
 
@@ -106,7 +106,7 @@ def test_bad_calls_are_refused(run, saved, pipeline):
         pipeline([])
     with pytest.raises(UserError, match="steps=0: must be 1 or more"):
         pipeline([1], num_inference_steps=0)
-    with pytest.raises(UserError, match="steps=1001: the network knows 1000"):
+    with pytest.raises(UserError, match="steps=1001: the network was trained with 1000"):
         pipeline([1], num_inference_steps=1001)
     with pytest.raises(UserError, match="exists already"):
         vision.export(run, saved)
@@ -170,7 +170,7 @@ class Smooth(Denoiser):
         return (x - share.sqrt() * self.images[labels]) / (1 - share).sqrt()
 
 
-@pytest.mark.parametrize("name", OF_NOISE)
+@pytest.mark.parametrize("name", NOISE_SCHEDULERS)
 @pytest.mark.parametrize("steps", [5, 25])
 def test_the_schedulers_for_noise_end_at_the_image_that_was_asked_for(name, steps):
     if name == "DPMSolverSDEScheduler":
@@ -179,7 +179,8 @@ def test_the_schedulers_for_noise_end_at_the_image_that_was_asked_for(name, step
     images = torch.from_numpy(task.images.train.pixels[:2])
     net = Smooth(images, task.scheduler.alphas_cumprod)
     scheduler = getattr(diffusers, name).from_config(task.scheduler.config)
-    drawn = denoise(guided(net, labels, 2, 1), scheduler, torch.randn(3, 1, 8, 8, generator=seeded(1)), steps, seeded())
+    noise, start = guided_noise(net, labels, 2, 1), torch.randn(3, 1, 8, 8, generator=seeded(1))
+    drawn = denoise(noise, scheduler, start, steps, seeded())
     assert (task.space.decode(drawn).int() - images[labels].int()).abs().max() <= 4
     assert drawn.abs().max() < 1.05
 
@@ -216,7 +217,7 @@ def test_schedulers_that_expect_something_else_are_refused(pipeline):
 def test_images_that_are_not_finite_are_refused(pipeline):
     for name in ("UniPCMultistepScheduler", "DEISMultistepScheduler", "SASolverScheduler"):
         scheduler = getattr(diffusers, name).from_config(pipeline.scheduler.config)
-        with pytest.raises(UserError, match=f"steps=1000: scheduler={name} takes fewer than the network knows"):
+        with pytest.raises(UserError, match=f"steps=1000: scheduler={name} needs fewer steps than training had"):
             vision.PixelDiTPipeline(pipeline.transformer, scheduler)([1], num_inference_steps=1000)
     with pytest.raises(UserError, match="steps=2: DDIMScheduler makes images that are not finite"):
         denoise(lambda x, t: x * float("nan"), pipeline.scheduler, torch.zeros(1, 1, 8, 8), 2)

@@ -11,7 +11,7 @@ import torch
 from weit_rl import vision
 from weit_rl.common.errors import UserError
 from weit_rl.tasks import inception
-from weit_rl.tasks.sample_quality import compared, covered, frechet_distance
+from weit_rl.tasks.sample_quality import compare_features, coverage, frechet_distance
 
 for library in ("torchmetrics", "timm", "diffusers"):
     pytest.importorskip(library, reason="needs the extra vision: pip install 'weit_rl[vision]'")
@@ -25,7 +25,7 @@ def normal(count, seed, mean=0.0, scales=(1.0, 1.0, 1.0, 1.0)):
 
 
 def test_a_set_against_itself():
-    same = compared(normal(500, 0), normal(500, 0))
+    same = compare_features(normal(500, 0), normal(500, 0))
     assert same["fid"] == pytest.approx(0, abs=1e-6) and same["precision"] == same["recall"] == 1
     assert -0.1 < same["kid"] < 0  # unbiased between two draws, and this is one
 
@@ -38,34 +38,34 @@ def test_fid_of_two_gaussians_is_the_closed_form():
 
 
 def test_kid_of_two_draws_of_one_distribution_is_about_zero_whatever_their_number():
-    near = compared(normal(800, 0), normal(500, 1))
+    near = compare_features(normal(800, 0), normal(500, 1))
     assert abs(near["kid"]) < 0.02 and near["fid"] < 0.05 and min(near["precision"], near["recall"]) > 0.9
-    far = compared(normal(300, 0), normal(300, 1, mean=3))
+    far = compare_features(normal(300, 0), normal(300, 1, mean=3))
     assert far["kid"] > 100 * abs(near["kid"]) and far["kid"] > 1
 
 
 def test_precision_and_recall_of_what_is_far_apart_or_a_part():
-    far = compared(normal(100, 0), normal(100, 1, mean=50))
+    far = compare_features(normal(100, 0), normal(100, 1, mean=50))
     assert far["precision"] == far["recall"] == 0
     modes = torch.cat([normal(200, 0), normal(200, 1, mean=50)])
-    part = compared(modes, normal(200, 2))  # good images, but of one half alone
+    part = compare_features(modes, normal(200, 2))  # good images, but of one half alone
     assert part["precision"] > 0.9 and 0.4 < part["recall"] < 0.5
 
 
 def test_reach_is_the_distance_of_the_third_neighbour():
     line = torch.arange(8.0, dtype=torch.float64)[:, None]
-    assert covered(torch.tensor([[9.9], [10.1]], dtype=torch.float64), line) == 0.5  # 7 reaches to 4, and to 10
-    assert covered(torch.tensor([[8.9], [9.1]], dtype=torch.float64), line, nearest=2) == 0.5
+    assert coverage(torch.tensor([[9.9], [10.1]], dtype=torch.float64), line) == 0.5  # 7 reaches to 4, and to 10
+    assert coverage(torch.tensor([[8.9], [9.1]], dtype=torch.float64), line, nearest=2) == 0.5
 
 
 def test_numbers_are_the_same_whatever_ran_before(monkeypatch):
     monkeypatch.setattr("weit_rl.tasks.sample_quality.SUBSET", 50)
-    numbers = compared(normal(100, 0), normal(100, 1))
+    numbers = compare_features(normal(100, 0), normal(100, 1))
     state = torch.random.get_rng_state()
-    assert numbers == compared(normal(100, 0), normal(100, 1))
+    assert numbers == compare_features(normal(100, 0), normal(100, 1))
     assert torch.equal(torch.random.get_rng_state(), state)
     torch.rand(1)
-    assert numbers == compared(normal(100, 0), normal(100, 1))
+    assert numbers == compare_features(normal(100, 0), normal(100, 1))
 
 
 @pytest.fixture(scope="module")
@@ -115,13 +115,13 @@ def test_a_classifier_of_other_images_does_not_fit(runs, tmp_path):
 def test_features_are_what_the_last_layer_sees(model):
     from weit_rl.common.sizes import Size
     from weit_rl.models import MODELS
-    from weit_rl.tasks.sample_quality import Features
+    from weit_rl.tasks.sample_quality import ClassifierFeatures
 
     torch.manual_seed(0)
     net = MODELS.get(model).build(Size(32, 1), image_size=16, channels=3, classes=4).eval()
     images = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (5, 3, 16, 16), dtype=np.uint8))
     head, logits = net.get_classifier(), net(images)
-    features = Features(net)(images)
+    features = ClassifierFeatures(net)(images)
     assert features.shape == (5, 32) and features.dtype == torch.float64
     torch.testing.assert_close(head(features.float()), logits)
 
@@ -140,7 +140,7 @@ def published(monkeypatch, tmp_path):
     torch.save(state, data)
     monkeypatch.setattr("torch.hub.get_dir", lambda: str(tmp_path))
     monkeypatch.setattr(inception, "FILE", f"inception-{hashlib.sha256(data.getvalue()).hexdigest()[:8]}.pth")
-    path = inception.kept()
+    path = inception.weights_path()
     path.parent.mkdir()
     path.write_bytes(data.getvalue())
     return path, state

@@ -21,9 +21,10 @@ from weit_rl.options.choices import check_trainer
 from weit_rl.options.command import compose, words_of
 from weit_rl.pretrain import main as pretrain
 from weit_rl.storage.tensor_file import read_card, read_tensors
-from weit_rl.training.batch_shards import Division
-from weit_rl.training.process_group import ALONE
-from weit_rl.workflows.process_launch import _meaning
+from weit_rl.training.bad_batch import write_batch
+from weit_rl.training.batch_shards import BatchShards, ShardedTask
+from weit_rl.training.process_group import SINGLE_PROCESS
+from weit_rl.workflows.process_launch import error_of_exits
 
 pytest.importorskip("accelerate", reason="several processes need Accelerate: pip install 'weit_rl[distributed]'")
 psutil = pytest.importorskip("psutil", reason="Accelerate brings it")
@@ -37,7 +38,7 @@ PATIENCE = 300  # seconds, on a busy machine
 def both(tmp_path_factory):
     """The folders of the same steps in one process and in two."""
     one, two = tmp_path_factory.mktemp("one"), tmp_path_factory.mktemp("two")
-    run_steps(one, {"factors": ALONE, "plain": ALONE})
+    run_steps(one, {"factors": SINGLE_PROCESS, "plain": SINGLE_PROCESS})
     words = [*TORCHRUN, str(HERE / "shared_steps.py"), str(two)]
     done = subprocess.run(words, env=ENVIRONMENT, capture_output=True, text=True, timeout=PATIENCE)
     assert done.returncode == 0, done.stderr
@@ -87,15 +88,39 @@ def test_the_parts_of_a_batch_are_the_batch_and_their_losses_its_loss():
         def loss(self, net, batch):
             return batch["x"][batch["mask"]].mean()
 
-    tasks, divisions, batches = [Task() for _ in range(3)], [Division(rank, 3) for rank in range(3)], []
-    for task, division in zip(tasks, divisions, strict=True):
-        division.divide(task)
-        with division.in_parts():
+    whole, tasks, batches = Task(), [], []
+    for rank in range(3):
+        shards = BatchShards(rank, 3)
+        tasks.append(task := ShardedTask(whole, shards))
+        with shards.sharding():
             batches.append(task.batch(0))
+        assert vars(whole) == {}  # the task itself is as it was
         assert torch.equal(task.batch(0)["x"], Task().batch(0)["x"])  # whatever an initialiser looks at is whole
     assert torch.equal(torch.cat([batch["x"] for batch in batches]), Task().batch(0)["x"])
     losses = [task.loss(None, batch) for task, batch in zip(tasks, batches, strict=True)]
     assert float(sum(losses) / 3) == pytest.approx(float(Task().loss(None, Task().batch(0))))
+
+
+def test_the_shard_of_a_bad_batch_is_written_and_losses_are_weighted_as_before(tmp_path):
+    class Task:
+        def batch(self, step):
+            return {"x": torch.arange(4.0), "mask": torch.tensor([True, True, True, False])}
+
+        def loss(self, net, batch):
+            return batch["x"][batch["mask"]].mean()
+
+    shards = BatchShards(1, 2)
+    task = ShardedTask(Task(), shards)
+
+    def loss(step):
+        return task.loss(None, task.batch(step))
+
+    with shards.sharding():
+        before = loss(0)
+        write_batch(tmp_path / "batch.safetensors", [task], loss, "train", 0)
+        assert float(loss(0)) == float(before) == pytest.approx(2 * 2 / 3)  # one of three real steps, of value 2
+    tensors, card = read_tensors(tmp_path / "batch.safetensors")
+    assert tensors["0.x"].tolist() == [2, 3] and card["step"] == 0
 
 
 def begun(words, run, step, do):
@@ -231,6 +256,6 @@ def test_words_make_the_same_config_again(verb, words):
 )
 def test_what_the_ends_of_processes_mean(codes, code, says):
     failures = {rank: SimpleNamespace(exitcode=end) for rank, end in codes.items()}
-    found = _meaning(SimpleNamespace(failures=failures), 2, "; go on")
+    found = error_of_exits(SimpleNamespace(failures=failures), 2, "; go on")
     ended = found.exit_code if isinstance(found, Interrupted) else found.code
     assert ended == code and (says in f"{found}" or not says)

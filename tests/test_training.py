@@ -1,6 +1,7 @@
 """Training from end to end, on tiny data: it repeats, and starts, stages, models and options are as asked."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -25,7 +26,7 @@ from weit_rl.train import main as train
 from weit_rl.training.checkpoint import load_network
 from weit_rl.training.run_folder import RunFolder
 from weit_rl.workflows.run_setup import source_of
-from weit_rl.workflows.train_run import TrainRun
+from weit_rl.workflows.train_setup import read_setup
 
 SHORT = [*TINY_TRAIN, "scaler_steps=4", "train_steps=4", "validation_episodes=0"]  # one episode a run
 
@@ -177,9 +178,9 @@ def test_without_reference_returns_there_is_no_score(tmp_path, capsys):
 
 def test_a_model_that_bears_no_large_rate_has_a_smaller_one_unless_it_is_told(tiny_data, picture_task):
     words = [*TINY_TRAIN, f"data={tiny_data}", "init=scratch", "scaler_steps=0"]
-    run = TrainRun(compose("train", words))
-    assert run.recipe("train").lr == 3e-3
-    run.task = picture_task
-    assert picture_task.config.model == "conv" and run.recipe("train").lr == 1e-3
-    run.cfg.train_lr = 3e-3
-    assert run.recipe("train").lr == 3e-3
+    setup = read_setup(compose("train", words))
+    assert setup.recipe("train").lr == 3e-3
+    seeing = replace(setup, task=picture_task)
+    assert picture_task.config.model == "conv" and seeing.recipe("train").lr == 1e-3
+    seeing.cfg.train_lr = 3e-3
+    assert seeing.recipe("train").lr == 3e-3

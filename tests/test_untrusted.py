@@ -41,7 +41,7 @@ def test_a_tensor_file_that_claims_terabytes(tmp_path):
 def test_a_checkpoint_whose_card_tells_of_another_network(changes, tiny_run, tmp_path):
     tensors, card = read_tensors(tiny_run / "checkpoints" / "last.safetensors")
     write_tensors(tmp_path / "x", tensors, card | changes)
-    refuses(load_network, tmp_path / "x", says="its card tells of another network than its tensors")
+    refuses(load_network, tmp_path / "x", says="its card describes another network than its tensors")
 
 
 @pytest.mark.parametrize(

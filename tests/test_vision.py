@@ -162,7 +162,7 @@ def test_diffusion_is_trained_scored_and_drawn_from(tmp_path, monkeypatch):
         vision.evaluate(tmp_path / "run", steps=2, scheduler=scheduler)
     pictures = [(tmp_path / "run" / f"evaluation-best-digits{n}-samples.png").read_bytes() for n in ("", "-2")]
     assert pictures[0] != pictures[1]  # drawn as was asked for
-    with pytest.raises(UserError, match="is of task=diffusion, so it tells no classes"):
+    with pytest.raises(UserError, match="is of task=diffusion, so it cannot classify"):
         vision.classify(tmp_path / "run", drawn["images"])
 
 
@@ -187,7 +187,10 @@ def test_each_mode_has_options_of_its_own():
         (["init=scratch", "drop_path=1.5"], "drop_path=1.5: must be from 0 to 0.99"),
         (["image_size=16"], "the bank's pos_embed is 1x1x1x5x128, not 1x1x1x17x128; use a bank made for such data"),
         (["task=diffusion", "init=scratch", "timesteps=1"], "timesteps=1: must be 2 or more"),
-        (["task=diffusion", "init=scratch", "timesteps=9", "sampling_steps=10"], "steps=10: the network knows 9"),
+        (
+            ["task=diffusion", "init=scratch", "timesteps=9", "sampling_steps=10"],
+            "steps=10: the network was trained with 9",
+        ),
         (["data=CIFAR10", "init=scratch"], "CIFAR10"),
         (["mixup=-1", "init=scratch"], "mixup=-1"),
         (["bank=nowhere.safetensors"], "nowhere.safetensors"),
@@ -273,7 +276,7 @@ def test_a_small_comparison_of_drawn_images(tmp_path):
         (["task=classification", "samples=20"], "samples=20: task=classification draws nothing that is judged"),
         (["task=diffusion", "features=nowhere"], "nowhere: is no run folder"),
         (["task=diffusion", "samples=3"], "samples: 3 images are too few to compare"),
-        (["task=diffusion", "sampling_steps=2000"], "steps=2000: the network knows 1000"),
+        (["task=diffusion", "sampling_steps=2000"], "steps=2000: the network was trained with 1000"),
     ],
 )
 def test_what_cannot_be_judged_is_refused_at_once(refused, words, says):

@@ -19,7 +19,8 @@ from weit_rl.options.choices import DEFAULT, size_of
 from weit_rl.options.option_table import plain_config
 from weit_rl.training.learning_curve import Points
 from weit_rl.training.run_folder import RunFolder, checked
-from weit_rl.workflows.train_run import TrainRun, stage_steps
+from weit_rl.workflows.train_run import TrainRun
+from weit_rl.workflows.train_setup import stage_steps
 
 PLACES = ("run_dir", "resume", "device", "threads", "trainer")  # options that do not change a run's result
 MEASURES = ("return_mean", "return_std", "score", "failed_episodes", "flops", "seconds")

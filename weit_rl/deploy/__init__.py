@@ -1,1 +1,1 @@
-"""Networks as single files that run elsewhere: what is exported, in which formats, and how a file acts."""
+"""Export networks as single files that run without weit_rl: what is exported, the file formats, and how files act."""

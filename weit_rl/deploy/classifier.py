@@ -1,4 +1,4 @@
-"""A classifier of images as it is exported: bytes of images in, logits out, the normaliser inside."""
+"""Export an image classifier: images as bytes in, logits out, the normaliser inside."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import torch
 from torch import Tensor, nn
 
 from weit_rl.common.errors import UserError
-from weit_rl.deploy.registry import ANY, GRAPHS, Graph, facts
+from weit_rl.deploy.registry import ANY, GRAPHS, Graph, common_facts
 
 
-class Classifier(nn.Module):
-    """A network of images with a name for what it answers.
+class NamedClassifier(nn.Module):
+    """A classifier whose output has a name.
 
     Args:
         net: a plain classifier.
@@ -24,10 +24,13 @@ class Classifier(nn.Module):
         self.net = net
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
-        """``(B, channels, height, width)`` uint8 to ``logits`` ``(B, classes)``.
+        """Compute ``logits`` ``(B, classes)``.
+
+        Args:
+            images: ``(B, channels, height, width)`` uint8.
 
         Raises:
-            UserError: for images of another type, whose units nobody could tell, or another shape.
+            UserError: for images of another type, whose range is unknown, or of another shape.
         """
         if images.dtype != torch.uint8 or images.ndim != 4:
             have = f"{str(images.dtype).removeprefix('torch.')} of shape {tuple(images.shape)}"
@@ -36,15 +39,15 @@ class Classifier(nn.Module):
 
 
 def classifier_graph(net: Any, card: Mapping[str, Any], batch: int | None = None) -> Graph:
-    """A classifier, to export; see :func:`weit_rl.deploy.policy_step.policy_graph` for the arguments."""
+    """Make the graph of a classifier; for the arguments see :func:`weit_rl.deploy.policy_step.policy_graph`."""
     shape = (batch or ANY, *net.image_shape)
 
     def draw(seed: int) -> dict[str, Tensor]:
         generator = torch.Generator().manual_seed(seed)
         return {"images": torch.randint(0, 256, shape, generator=generator, dtype=torch.uint8)}
 
-    told = {**facts("classifier", net, card, batch), "data": card["data"], "classes": card["classes"]}
-    return Graph(Classifier(net), draw(0), draw, batch, told)
+    file_card = {**common_facts("classifier", net, card, batch), "data": card["data"], "classes": card["classes"]}
+    return Graph(NamedClassifier(net), draw(0), draw, batch, file_card)
 
 
 GRAPHS.add("classification", classifier_graph)

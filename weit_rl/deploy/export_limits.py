@@ -1,4 +1,4 @@
-"""Limits that a file must keep, ``2ms`` for a call or ``1MB`` on disk."""
+"""Read the limits of an exported file: latency, such as ``2ms``, or size, such as ``1MB``."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ TIMES = ("us", "ms", "s")
 
 @dataclass(frozen=True)
 class Limit:
-    """The most that something may be.
+    """An upper limit of an exported file's latency or size.
 
     Attributes:
         text: as the user wrote it.
-        most: seconds, or bytes.
-        of_time: which of the two.
+        most: the limit in seconds or bytes.
+        of_time: True for seconds.
     """
 
     text: str
@@ -27,7 +27,7 @@ class Limit:
 
     @classmethod
     def parse(cls, text: str) -> Limit:
-        """``2ms``, ``500us``, ``1MB``, ``300 kB``; raises UserError for anything else."""
+        """Read a limit such as ``2ms``, ``500us``, ``1MB`` or ``300 kB``; UserError for anything else."""
         found = re.fullmatch(r"(\d+\.?\d*|\.\d+)\s*([a-z]+)", text.strip().lower())
         unit = found[2] if found else ""
         if not found or unit not in UNITS or not float(found[1]):
@@ -35,5 +35,5 @@ class Limit:
         return cls(text, float(found[1]) * UNITS[unit], unit in TIMES)
 
     def keeps(self, seconds: float, size: int) -> bool:
-        """Whether a file with that latency and size keeps it."""
+        """Return True if a file of that latency and size is within the limit."""
         return (seconds if self.of_time else size) <= self.most

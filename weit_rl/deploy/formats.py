@@ -1,4 +1,4 @@
-"""What a graph can be written as, one function a format; a new one is a function and a line ``FORMATS.add(...)``."""
+"""Write graphs as files: ONNX and torch.export. A new format is a function and a line ``FORMATS.add(...)``."""
 
 from __future__ import annotations
 
@@ -15,47 +15,48 @@ from typing import Any
 import torch
 
 from weit_rl.common.errors import UserError
-from weit_rl.deploy.onnx_policy import KEY, Arrays, opened, stepper
+from weit_rl.deploy.onnx_policy import KEY, Arrays, open_session, step_function
 from weit_rl.deploy.registry import FORMATS, Format, Graph, Step
 
-OPSET = 18  # the oldest that torch's exporter writes: what most runtimes read
+OPSET = 18  # the oldest that torch's exporter writes, since most runtimes read it
 QUANTIZED = ("MatMul", "Conv")
 
 
 @torch.no_grad()
-def exported(graph: Graph) -> Any:
-    """The graph as torch's ``ExportedProgram``; of any number of rows unless the graph has a batch."""
+def export_program(graph: Graph) -> Any:
+    """Convert a graph to torch's ``ExportedProgram``; it takes any number of rows unless the graph has a batch."""
     axes = {0: torch.export.Dim("batch")} if graph.batch is None else {}
     shapes = dict.fromkeys(graph.inputs, axes)
     return torch.export.export(graph.module.eval(), (), dict(graph.inputs), dynamic_shapes=shapes)
 
 
 def write_onnx(graph: Graph) -> bytes:
-    """An ONNX model with its weights, without the traces of source files that torch's exporter leaves in it."""
-    with needs("onnxscript", "onnx"), quiet():
+    """Write an ONNX model with its weights, without the source paths that torch's exporter adds."""
+    with require("onnxscript", "onnx"), silence_exporters():
         import onnx_ir
         from onnx_ir.passes.common import ClearMetadataAndDocStringPass
 
         how: dict[str, Any] = {"dynamo": True, "opset_version": OPSET, "verbose": False}
         how |= {"kwargs": dict(graph.inputs), "output_names": list(graph.module(**graph.inputs))}
-        program: Any = torch.onnx.export(exported(graph), **how)
+        program: Any = torch.onnx.export(export_program(graph), **how)
         ClearMetadataAndDocStringPass()(program.model)
         program.model.metadata_props[KEY] = json.dumps(graph.card, sort_keys=True)
         return bytes(onnx_ir.to_proto(program.model).SerializeToString(deterministic=True))
 
 
 def run_onnx(data: bytes, threads: int) -> Step:
-    """ONNX Runtime on the CPU."""
-    with needs("onnxruntime"):
-        return stepper(opened(data, threads))
+    """Load an ONNX model into ONNX Runtime, on the CPU."""
+    with require("onnxruntime"):
+        return step_function(open_session(data, threads))
 
 
 def quantize_onnx(data: bytes) -> bytes:
-    """Weights of products and convolutions in 8 bits, a scale for each channel; activations quantised at every call.
+    """Quantize the weights of matrix products and convolutions to 8 bits, with one scale per channel.
 
-    Unsigned weights: products of them with unsigned activations cannot overflow on processors without VNNI.
+    Activations are quantized at every call. Weights are unsigned, since their products with unsigned activations cannot
+    overflow on processors without VNNI.
     """
-    with needs("onnxruntime", "onnx"), quiet(), TemporaryDirectory() as folder:
+    with require("onnxruntime", "onnx"), silence_exporters(), TemporaryDirectory() as folder:
         import onnx
         from onnxruntime.quantization import QuantType, quantize_dynamic
 
@@ -66,14 +67,14 @@ def quantize_onnx(data: bytes) -> bytes:
 
 
 def write_torch(graph: Graph) -> bytes:
-    """What ``torch.export.load`` reads; the card is its extra file ``weit_rl``."""
+    """Write a file for ``torch.export.load``; its extra file ``weit_rl`` is the card."""
     file = io.BytesIO()
-    torch.export.save(exported(graph), file, extra_files={KEY: json.dumps(graph.card, sort_keys=True)})
+    torch.export.save(export_program(graph), file, extra_files={KEY: json.dumps(graph.card, sort_keys=True)})
     return file.getvalue()
 
 
 def run_torch(data: bytes, threads: int) -> Step:
-    """torch itself; only for bytes that were just written, since reading such a file may run code in it."""
+    """Load a torch.export file; only for bytes that this process wrote, since such a file may run code."""
     module = torch.export.load(io.BytesIO(data)).module()
 
     @torch.no_grad()
@@ -87,7 +88,7 @@ def run_torch(data: bytes, threads: int) -> Step:
 
 @contextmanager
 def on_threads(count: int) -> Iterator[None]:
-    """So many CPU threads of torch inside."""
+    """Use ``count`` CPU threads of torch inside this context."""
     before = torch.get_num_threads()
     torch.set_num_threads(count)
     try:
@@ -97,8 +98,8 @@ def on_threads(count: int) -> Iterator[None]:
 
 
 @contextmanager
-def needs(*packages: str) -> Iterator[None]:
-    """UserError where a package is missing inside."""
+def require(*packages: str) -> Iterator[None]:
+    """Raise UserError if an import inside this context fails."""
     try:
         yield
     except ImportError as error:
@@ -106,8 +107,8 @@ def needs(*packages: str) -> Iterator[None]:
 
 
 @contextmanager
-def quiet() -> Iterator[None]:
-    """Without what exporters say to their own developers."""
+def silence_exporters() -> Iterator[None]:
+    """Hide warnings and log lines of exporters inside this context; they are for the exporters' developers."""
     level = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:

@@ -1,12 +1,12 @@
-"""A policy in one file, acting with ONNX Runtime and NumPy alone: nothing here imports torch, nor the rest of weit_rl.
+"""Act with an exported policy; this file needs ONNX Runtime and NumPy only, neither torch nor the rest of weit_rl.
 
     policy = OnnxPolicy("policy.onnx")
     action = policy.act(observation)             # the first step of an episode
-    action = policy.act(observation, reward)     # every other one, with what the last action earned
+    action = policy.act(observation, reward)     # every later step, with the reward of the last action
     policy.reset()                               # the next episode
 
-This file can be copied to a machine that has nothing else of weit_rl. What an output called ``next_X`` gives is the
-input ``X`` of the next call; that is all the memory there is.
+This file can be copied to a machine without weit_rl. The output ``next_X`` of a call is the input ``X`` of the next
+call; a policy has no other memory.
 """
 
 from __future__ import annotations
@@ -19,21 +19,22 @@ from typing import Any
 import numpy as np
 
 Arrays = dict[str, np.ndarray]
-KEY, NEXT = "weit_rl", "next_"  # under which the file's card lies; how outputs begin that are fed back
+KEY = "weit_rl"  # of the card in the file's metadata
+NEXT = "next_"  # prefix of outputs that are inputs of the next call
 DTYPES = {"tensor(float)": np.float32, "tensor(int64)": np.int64, "tensor(uint8)": np.uint8}
 
 
 class ExportedPolicy:
-    """Acts with a step function, whatever runs it, and carries the memory from step to step.
+    """A policy in a file, which remembers earlier steps.
 
     Args:
-        run: the step: inputs by name to outputs by name.
-        blank: the inputs of one row when an episode begins, ``(1, ...)``.
-        card: what the file says of itself.
+        run: computes a step: inputs by name to outputs by name.
+        blank: inputs of one row at the start of an episode, ``(1, ...)``.
+        card: the file's card.
 
     Attributes:
-        batch: environments it acts in at once; None for any number.
-        target_return: the return asked for at an episode's start, raw reward units; may be set before :meth:`reset`.
+        batch: number of environments per call; None for any number.
+        target_return: return that the policy is conditioned on, in raw reward units; set it before :meth:`reset`.
     """
 
     def __init__(self, run: Callable[[Arrays], Mapping[str, np.ndarray]], blank: Arrays, card: Mapping[str, Any]):
@@ -43,23 +44,26 @@ class ExportedPolicy:
         self.reset()
 
     def reset(self) -> None:
-        """Begin new episodes."""
+        """Start new episodes."""
         self._memory: Arrays = {}
         self._to_go = np.zeros(0, np.float32)
-        self._rows = 0  # of the last call
+        self._rows = 0  # in the last call
 
     def act(self, observation: np.ndarray, reward: np.ndarray | float | None = None) -> np.ndarray:
-        """The action, in the environment's own units.
+        """Choose an action in the environment's own units.
 
         Args:
-            observation: ``(obs,)``, or ``(n, obs)`` of n environments that began together; pictures alike. Row i is
-                the same environment in every call until :meth:`reset`.
-            reward: what the last action earned, one number, ``(n,)`` or ``(n, 1)``. Without it (default None) the
-                return asked for is taken to be earned in equal parts. The first step of an episode does not look at it.
+            observation: ``(obs,)``, or ``(n, obs)`` of n environments whose episodes start together; pictures likewise.
+                Row i belongs to the same environment in every call until :meth:`reset`.
+            reward: reward of the last action: a number, ``(n,)`` or ``(n, 1)``. None (default) assumes that every step
+                earns an equal part of the target return. The first step of an episode ignores it.
+
+        Returns:
+            The action ``(act,)``, or ``(n, act)``.
 
         Raises:
-            ValueError: for observations of another shape or kind, not finite, of more environments than the file was
-                made for, or of another number of them than in the last call; for rewards that are not one for each.
+            ValueError: for observations of another shape or type, or not finite; for more environments than the file
+                takes, or another number than in the last call; for rewards that do not match the observations.
         """
         blank = self.blank["observation"]
         rows = numbers(observation, blank.dtype, "observation")
@@ -79,7 +83,7 @@ class ExportedPolicy:
         return action[0] if single else action
 
     def _count_down(self, room: int, reward: np.ndarray | None) -> None:
-        if not len(self._to_go):  # an episode begins
+        if not len(self._to_go):  # an episode starts
             self._memory = {name: padded(array[:0], room) for name, array in self.blank.items()}
             self._to_go = np.full(room, self.target_return, np.float32)
             return
@@ -88,28 +92,30 @@ class ExportedPolicy:
 
 
 class OnnxPolicy(ExportedPolicy):
-    """A policy that ``python -m weit_rl.export`` wrote.
+    """A policy in an ``.onnx`` file that ``python -m weit_rl.export`` wrote.
 
     Args:
-        path: the ``.onnx`` file.
-        threads: CPU threads (default 1: the products of small networks do not share well).
+        path: the file.
+        threads: CPU threads (default 1; small networks gain nothing from more).
         providers: ONNX Runtime's execution providers (default: the CPU's).
 
     Raises:
-        ValueError: if the file is no such policy.
+        ValueError: if the file holds no such policy.
     """
 
     def __init__(self, path: str | Path, threads: int = 1, providers: tuple[str, ...] = ("CPUExecutionProvider",)):
-        session = opened(path, threads, providers)
+        session = open_session(path, threads, providers)
         card = card_of(session)
         if "target_return" not in card:
             raise ValueError(f"{path}: no policy that weit_rl.export wrote")
         blank = {one.name: np.zeros((1, *one.shape[1:]), DTYPES[one.type]) for one in session.get_inputs()}
-        super().__init__(stepper(session), blank, card)
+        super().__init__(step_function(session), blank, card)
 
 
-def opened(model: str | Path | bytes, threads: int = 1, providers: tuple[str, ...] = ("CPUExecutionProvider",)) -> Any:
-    """A file, or its bytes, as a session of ONNX Runtime."""
+def open_session(
+    model: str | Path | bytes, threads: int = 1, providers: tuple[str, ...] = ("CPUExecutionProvider",)
+) -> Any:
+    """Open a file, or its bytes, as a session of ONNX Runtime."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -119,21 +125,21 @@ def opened(model: str | Path | bytes, threads: int = 1, providers: tuple[str, ..
 
 
 def card_of(session: Any) -> dict[str, Any]:
-    """What a file says of itself."""
+    """Read the card of a file."""
     return dict(json.loads(session.get_modelmeta().custom_metadata_map.get(KEY, "{}")))
 
 
-def stepper(session: Any) -> Callable[[Arrays], Arrays]:
-    """A session as a function of named arrays."""
+def step_function(session: Any) -> Callable[[Arrays], Arrays]:
+    """Wrap a session as a function of named arrays."""
     names = [output.name for output in session.get_outputs()]
     return lambda inputs: dict(zip(names, session.run(names, inputs), strict=True))
 
 
 def numbers(values: Any, dtype: Any, what: str) -> np.ndarray:
-    """An array of what was given; ValueError where it holds what is no number, is not finite, or is no byte."""
+    """Convert values to an array of a type; ValueError for anything that is no finite number, or no byte for uint8."""
     try:
         found = np.asarray(values)
-    except ValueError as error:  # rows of several lengths
+    except ValueError as error:  # rows differ in length
         raise ValueError(f"{what}: not an array of numbers ({error})") from error
     if found.dtype.kind not in "biuf":
         raise ValueError(f"{what}: of type {found.dtype}, not numbers")
@@ -147,7 +153,7 @@ def numbers(values: Any, dtype: Any, what: str) -> np.ndarray:
 
 
 def per_row(reward: Any, rows: int) -> np.ndarray:
-    """``(rows,)`` float32 rewards of one number for all, ``(rows,)`` or ``(rows, 1)``; ValueError for others."""
+    """Convert rewards (one number for all rows, ``(rows,)`` or ``(rows, 1)``) to ``(rows,)`` float32, or ValueError."""
     earned = numbers(reward, np.float32, "reward")
     if earned.shape not in ((), (rows,), (rows, 1)):
         raise ValueError(f"rewards of shape {earned.shape}: takes one for each of {rows} observations, ({rows},)")
@@ -155,6 +161,6 @@ def per_row(reward: Any, rows: int) -> np.ndarray:
 
 
 def padded(rows: np.ndarray, count: int) -> np.ndarray:
-    """``(count, ...)``: the rows, and zeros behind them where there is room for more."""
+    """Pad rows with zeros to ``(count, ...)``."""
     missing = count - len(rows)
     return np.concatenate([rows, np.zeros((missing, *rows.shape[1:]), rows.dtype)]) if missing else rows

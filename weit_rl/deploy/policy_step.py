@@ -1,7 +1,7 @@
-"""A policy as it is exported: one step of acting.
+"""Export a policy as a function that computes one step of acting.
 
-Normaliser, reward scale, the window of earlier steps and the scaling of actions are inside. Zeros begin an episode, and
-whoever acts only counts the return down by what was earned.
+The function contains the normaliser, the reward scale, the window of earlier steps and the scaling of actions. An
+episode starts with zeros. The caller only subtracts rewards from the return-to-go.
 """
 
 from __future__ import annotations
@@ -14,17 +14,17 @@ import torch
 from torch import Tensor, nn
 
 from weit_rl.common.errors import UserError
-from weit_rl.deploy.registry import ANY, GRAPHS, Graph, facts
+from weit_rl.deploy.registry import ANY, GRAPHS, Graph, common_facts
 from weit_rl.envs.action_box import ActionBox
 from weit_rl.envs.registry import env_entry
 
 
 class PolicyStep(nn.Module):
-    """One step of acting.
+    """A module that computes one step of acting.
 
     Args:
         net: a plain policy.
-        box: the bounds of the environment's own actions.
+        box: bounds of the environment's own actions.
     """
 
     low: Tensor
@@ -45,21 +45,21 @@ class PolicyStep(nn.Module):
         past_actions: Tensor | None = None,
         past_returns_to_go: Tensor | None = None,
     ) -> dict[str, Tensor]:
-        """The action, and what the next call takes. Of the inputs a policy has those in :func:`beginning`.
+        """Compute the action and the memory for the next call; :func:`first_inputs` lists the inputs that a policy has.
 
         Args:
-            observation: ``(B, obs)``, raw units, or pictures; of states and pictures flat, as the environment gives it.
-            return_to_go: ``(B,)``, the return still to be earned, raw reward units.
-            time: ``(B,)`` int64, steps of the episode that are done.
-            past_observations: ``(B, context - 1, obs)``, the oldest first, padded on the right as in training.
+            observation: ``(B, obs)`` in raw units, or pictures; states with pictures are flat, as in the environment.
+            return_to_go: ``(B,)``, return still to earn, in raw reward units.
+            time: ``(B,)`` int64, finished steps of the episode.
+            past_observations: ``(B, context - 1, obs)``, oldest first, padded on the right as in training.
             past_actions: ``(B, context - 1, act)`` in [-1, 1].
             past_returns_to_go: ``(B, context - 1)``.
 
         Returns:
-            ``action`` ``(B, act)`` in the environment's own units, and ``next_X`` for every X of the memory.
+            ``action`` ``(B, act)`` in the environment's own units, and ``next_X`` for every input X that is memory.
 
         Raises:
-            UserError: for a memory of other rows or of another policy.
+            UserError: for memory with another number of rows, or of another policy.
         """
         rows, context = observation.shape[0], self.net.context
         past = {"observations": past_observations, "actions": past_actions, "returns_to_go": past_returns_to_go}
@@ -71,39 +71,39 @@ class PolicyStep(nn.Module):
         slots = torch.arange(context, device=observation.device)
         done = self.low.new_zeros(rows, dtype=torch.int64) if time is None else time
         newest = done.clamp_max(context - 1)
-        here = slots == newest[:, None]  # (B, context), where in the window the newest step lies
+        here = slots == newest[:, None]  # (B, context): the place of the newest step in the window
         returns = self.low.new_zeros(rows) if return_to_go is None else return_to_go
-        blank = self.low.new_zeros(rows, self.net.action_dim)  # no step looks at its own action
+        blank = self.low.new_zeros(rows, self.net.action_dim)  # no step sees its own action
         window = {
-            "observations": _placed(past_observations, observation, here),
-            "actions": _placed(past_actions, blank, here),
-            "returns_to_go": _placed(past_returns_to_go, returns, here),
+            "observations": _insert(past_observations, observation, here),
+            "actions": _insert(past_actions, blank, here),
+            "returns_to_go": _insert(past_returns_to_go, returns, here),
         }
         action = (self.net(*window.values(), (done - newest)[:, None] + slots) * here[..., None]).sum(1)
-        window["actions"] = _placed(past_actions, action, here)
-        later = {f"next_past_{name}": _kept(window[name], newest) for name in past if past[name] is not None}
-        return {"action": self._own(action), **later, **({} if time is None else {"next_time": time + 1})}
+        window["actions"] = _insert(past_actions, action, here)
+        later = {f"next_past_{name}": _next_memory(window[name], newest) for name in past if past[name] is not None}
+        return {"action": self._scale(action), **later, **({} if time is None else {"next_time": time + 1})}
 
-    def _own(self, action: Tensor) -> Tensor:
-        """From [-1, 1] into the bounds, which rounding must not leave."""
+    def _scale(self, action: Tensor) -> Tensor:
+        """Scale an action from [-1, 1] to the bounds; clamping undoes rounding errors."""
         middle, half = (self.high + self.low) / 2, (self.high - self.low) / 2
         return (middle + half * action).clamp(self.low, self.high)
 
 
 def policy_graph(net: Any, card: Mapping[str, Any], batch: int | None = None) -> Graph:
-    """A policy's step, to export.
+    """Make the graph of a policy.
 
     Args:
         net: the plain policy; its buffers hold normaliser and target return.
-        card: of its checkpoint.
-        batch: environments acted in at once; None (default) for any number.
+        card: card of its checkpoint.
+        batch: number of environments per call; None (default) for any number.
     """
     entry, seen = env_entry(card["env"]), card["options"]["observation_dim"]
     box, shape = entry.action_box, [seen] if isinstance(seen, int) else list(seen)
-    if len(shape) == 4:  # numbers in a state, and the shape of the pictures that lie behind it, flat
+    if len(shape) == 4:  # state size, then the shape of pictures, which follow the state flat
         shape = [shape[0] + math.prod(shape[1:])]
-    told = {
-        **facts("policy", net, card, batch),
+    file_card = {
+        **common_facts("policy", net, card, batch),
         "env": entry.name,
         "env_id": entry.gym_id,
         "context": net.context,
@@ -112,19 +112,23 @@ def policy_graph(net: Any, card: Mapping[str, Any], batch: int | None = None) ->
         "action_low": box.low.tolist(),
         "action_high": box.high.tolist(),
     }
-    inputs = beginning(net, shape, batch or ANY)
-    return Graph(PolicyStep(net, box), inputs, lambda seed: drawn(net, shape, batch or ANY, seed), batch, told)
+    inputs = first_inputs(net, shape, batch or ANY)
+
+    def draw(seed: int) -> dict[str, Tensor]:
+        return random_inputs(net, shape, batch or ANY, seed)
+
+    return Graph(PolicyStep(net, box), inputs, draw, batch, file_card)
 
 
-def beginning(net: Any, shape: Sequence[int], batch: int) -> dict[str, Tensor]:
-    """Make the inputs at the beginning of an episode: zeros, and the return asked for.
+def first_inputs(net: Any, shape: Sequence[int], batch: int) -> dict[str, Tensor]:
+    """Make the inputs at the start of an episode: zeros, and the target return.
 
     Besides the observation a policy has the inputs that it names (``acting_inputs``).
 
     Args:
         net: the policy.
-        shape: of one observation.
-        batch: rows.
+        shape: shape of one observation.
+        batch: number of rows.
     """
     seen = torch.float32 if len(shape) == 1 else torch.uint8
     past = (batch, net.context - 1)
@@ -140,8 +144,8 @@ def beginning(net: Any, shape: Sequence[int], batch: int) -> dict[str, Tensor]:
     }
 
 
-def drawn(net: Any, shape: Sequence[int], batch: int, seed: int) -> dict[str, Tensor]:
-    """Random observations, spread as the normaliser says, and random pictures."""
+def random_inputs(net: Any, shape: Sequence[int], batch: int, seed: int) -> dict[str, Tensor]:
+    """Draw random observations with the normaliser's mean and deviation, and random pictures."""
     generator = torch.Generator().manual_seed(seed)
     if len(shape) > 1:
         return {"observation": torch.randint(0, 256, (batch, *shape), generator=generator, dtype=torch.uint8)}
@@ -152,20 +156,20 @@ def drawn(net: Any, shape: Sequence[int], batch: int, seed: int) -> dict[str, Te
 
 
 def _check_shape(name: str, given: Tensor | None, shape: tuple[int, ...]) -> None:
-    """UserError for a memory that would be broadcast, and so be another row's."""
+    """Raise UserError for memory of another shape, which would be broadcast to the wrong rows."""
     if given is not None and given.shape != shape:
         raise UserError(f"{name}: of shape {tuple(given.shape)}, beside these observations {tuple(shape)} is needed")
 
 
-def _placed(past: Tensor | None, new: Tensor, here: Tensor) -> Tensor:
-    """The window ``(B, context, ...)``: the past, and the newest where it belongs; ``(B, 1, ...)`` without a past."""
+def _insert(past: Tensor | None, new: Tensor, here: Tensor) -> Tensor:
+    """Insert the newest step into the past, ``(B, context, ...)``; without a past the window is ``(B, 1, ...)``."""
     if past is None:
         return new[:, None]
     return torch.where(_like(here, past), new[:, None], torch.cat([past, new[:, None]], dim=1))
 
 
-def _kept(window: Tensor, newest: Tensor) -> Tensor:
-    """``(B, context - 1, ...)``, what the next step sees of a window: a full one forgets its oldest step."""
+def _next_memory(window: Tensor, newest: Tensor) -> Tensor:
+    """Return the past of the next step, ``(B, context - 1, ...)``; a full window drops its oldest step."""
     full = newest == window.shape[1] - 1
     return torch.where(_like(full, window), window[:, 1:], window[:, :-1])
 

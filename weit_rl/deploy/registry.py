@@ -1,7 +1,8 @@
-"""What is exported: a network with all it needs around it, as one function of named tensors.
+"""Register what can be exported (graphs) and the file formats.
 
-What an output called ``next_X`` gives is the input ``X`` of the next call, so whoever runs a file, in any language,
-keeps no history of his own. A task whose networks can be exported adds itself with a line ``GRAPHS.add(...)``.
+A graph is a network with everything around it, as one function of named tensors. The output ``next_X`` of a call is the
+input ``X`` of the next call, so that callers in any language need no history. A task whose networks can be exported
+adds a line ``GRAPHS.add(...)``.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from weit_rl.common.version import VERSION
 from weit_rl.deploy.onnx_policy import Arrays
 
 Step = Callable[[Arrays], Arrays]
-ANY = 3  # rows of the example of a graph for any number of them
+ANY = 3  # rows of the example inputs of a graph for any number of rows
 
 
 @dataclass(frozen=True)
@@ -26,11 +27,11 @@ class Graph:
     """A function to export.
 
     Attributes:
-        module: called with all inputs by name, answers tensors by name.
-        inputs: an example of all inputs, as an episode begins; their first axis is the batch.
-        draw: ``draw(seed)``, random ones of the inputs that are no memory.
-        batch: rows of every call; None for any number.
-        card: what the file says of itself.
+        module: computes outputs by name from inputs by name.
+        inputs: example inputs, as at the start of an episode; the first axis is the batch.
+        draw: ``draw(seed)`` draws random values of the inputs that are no memory.
+        batch: rows per call; None for any number.
+        card: the file's metadata.
     """
 
     module: nn.Module
@@ -47,13 +48,13 @@ GRAPHS: Registry[Callable[[Any, Mapping[str, Any], int | None], Graph]] = Regist
 
 @dataclass(frozen=True)
 class Format:
-    """A kind of file.
+    """A file format.
 
     Attributes:
-        suffix: of its files.
-        write: a graph as the file's bytes.
-        step: the bytes as a function of named arrays, on so many CPU threads.
-        quantize: the bytes of a file with its weights in 8 bits; None where the format has no such thing.
+        suffix: suffix of its files.
+        write: converts a graph to the bytes of a file.
+        step: ``step(data, threads)`` converts the bytes to a function of named arrays.
+        quantize: converts the bytes to a file with 8-bit weights; None if the format cannot.
     """
 
     suffix: str
@@ -65,8 +66,8 @@ class Format:
 FORMATS: Registry[Format] = Registry("format", "weit_rl.deploy", "weit_rl.export_formats")
 
 
-def facts(kind: str, net: nn.Module, card: Mapping[str, Any], batch: int | None) -> dict[str, Any]:
-    """What every file says of itself, from its checkpoint's card."""
+def common_facts(kind: str, net: nn.Module, card: Mapping[str, Any], batch: int | None) -> dict[str, Any]:
+    """Collect the part of the card that all files have, from a checkpoint's card."""
     return {
         "format": f"weit_rl {kind} 1",
         "weit_rl": VERSION,

@@ -1,7 +1,7 @@
-"""Tasks: what a network is trained for. One file each; a new one adds itself with a line ``TASKS.add(...)``.
+"""Define tasks, what a network is trained for: one file per task, which registers it by ``TASKS.add(...)``.
 
-A package of its own adds one through an entry point of the group ``weit_rl.tasks``, of the task's name, that points to
-a :class:`Kind`.
+Another package adds a task by an entry point in the group ``weit_rl.tasks``. The entry point has the task's name and
+points to a :class:`Kind`.
 """
 
 from weit_rl.tasks.registry import TASKS, Kind, Measure, Metrics, Task, kind_named, kind_of

@@ -1,4 +1,4 @@
-"""What is done to training images, with torchvision's transforms, drawn from a seed of their own for every batch."""
+"""Augment training images with torchvision's transforms; every batch has its own seed."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from weit_rl.common.errors import UserError
 
 
 @dataclass(frozen=True)
-class Recipe:
-    """Which transforms are used; torchvision's names.
+class Augmentation:
+    """The transforms to apply, by torchvision's names.
 
     Attributes:
-        crop_padding: pixels that an image may be shifted by, with black beside it (None: an eighth of its edge, none
-            of images below 16 pixels or where ``crop_scale`` crops, nor of sounds).
-        crop_scale: least share of an image that is cut out and enlarged (RandomResizedCrop); 1 for no such cut.
-        flip: whether half of the images are mirrored left to right.
-        randaugment: operations of RandAugment (arXiv 1909.13719) an image goes through; 0 for none.
-        magnitude: of these operations, from 0 to 30.
-        mixup: parameter of the Beta distribution by which pairs of images are mixed (arXiv 1710.09412); 0 for none.
-        cutmix: parameter of the Beta distribution by which a part of one image is put into another (arXiv
-            1905.04899); 0 for none. With mixup, too, every batch has one of both.
-        erase: how often a rectangle of an image is made black (RandomErasing, arXiv 1708.04896).
+        crop_padding: pixels by which an image may be shifted; the gap is black (RandomCrop). None means an eighth of
+            the edge, and 0 for sounds, images below 16 pixels, or if ``crop_scale`` is below 1.
+        crop_scale: smallest share of an image that is cut out and enlarged (RandomResizedCrop); 1 cuts nothing.
+        flip: if half of the images are mirrored left to right.
+        randaugment: number of RandAugment operations per image (arXiv 1909.13719); 0 for none.
+        magnitude: strength of these operations, from 0 to 30.
+        mixup: parameter of the Beta distribution that mixes pairs of images (arXiv 1710.09412); 0 for none.
+        cutmix: parameter of the Beta distribution that puts a part of one image into another (arXiv 1905.04899); 0 for
+            none. If mixup is on, too, every batch gets one of the two.
+        erase: probability that a rectangle of an image is made black (RandomErasing, arXiv 1708.04896).
     """
 
     crop_padding: int | None = None
@@ -39,18 +39,18 @@ class Recipe:
 
 
 class Augment:
-    """Augments batches; the same seed always gives the same images, and torch's own random state stays as it was.
+    """An augmenter of batches. The same seed gives the same images, and torch's random state stays as it was.
 
     Args:
-        recipe: which transforms.
+        recipe: the transforms.
         image_size: edge of an image in pixels.
         classes: number of labels, for mixup.
 
     Raises:
-        UserError: if torchvision is not installed, or a number of the recipe is out of its range.
+        UserError: if torchvision is not installed, or a number of the recipe is out of range.
     """
 
-    def __init__(self, recipe: Recipe, image_size: int, classes: int):
+    def __init__(self, recipe: Augmentation, image_size: int, classes: int):
         try:
             from torchvision.transforms import v2
         except ImportError as error:
@@ -72,12 +72,19 @@ class Augment:
         self._mix = v2.RandomChoice(mixes) if len(mixes) > 1 else next(iter(mixes), None)
 
     def __call__(self, images: Tensor, labels: Tensor, seed: int) -> tuple[Tensor, Tensor]:
-        """Images ``(B, C, H, W)`` uint8 and labels ``(B,)``, augmented.
+        """Augment a batch.
 
-        With mixup or cutmix the images are floats in [0, 1] and the labels shares of the classes ``(B, classes)``.
+        Args:
+            images: ``(B, C, H, W)`` uint8.
+            labels: ``(B,)`` int64.
+            seed: seed of everything random.
+
+        Returns:
+            Images and labels of the same shapes and types. With mixup or cutmix the images are floats in [0, 1] and
+            the labels shares of the classes ``(B, classes)``.
         """
         with torch.random.fork_rng(devices=[]):
-            torch.default_generator.manual_seed(seed)  # torch.manual_seed would reset the dropout of a GPU, too
+            torch.default_generator.manual_seed(seed)  # manual_seed would also reseed the GPU, and its dropout
             images = torch.stack([self._one(image) for image in images])
             return self._mix(self._float(images), labels) if self._mix else (images, labels)
 
@@ -91,7 +98,7 @@ def _padding(image_size: int) -> int:
     return image_size // 8 if image_size >= 16 else 0
 
 
-def _check(recipe: Recipe) -> None:
+def _check(recipe: Augmentation) -> None:
     for name in ("crop_padding", "randaugment", "mixup", "cutmix"):
         if (value := getattr(recipe, name) or 0) < 0:
             raise UserError(f"{name}={value}: must be 0 or more")

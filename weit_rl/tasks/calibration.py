@@ -1,4 +1,4 @@
-"""Which classes a network takes for which, and whether it is right as often as it says: numbers and pictures."""
+"""Measure and draw the confusion matrix and the calibration of a classifier."""
 
 from __future__ import annotations
 
@@ -12,20 +12,25 @@ from weit_rl.training.learning_curve import png
 
 BINS = 10
 FIGURE = 5.0  # inches
-NAMED = 20  # classes whose names fit beside a matrix
+NAMED = 20  # most classes whose names fit beside a matrix
 
 
 def confusion_matrix(logits: Tensor, labels: Tensor) -> np.ndarray:
-    """Counts ``(classes, classes)``: rows are what images are, columns what they were taken for."""
+    """Count images by true class (rows) and predicted class (columns), ``(classes, classes)``."""
     classes = logits.shape[1]
     pairs = labels * classes + logits.argmax(1)
     return pairs.bincount(minlength=classes**2).view(classes, classes).numpy()
 
 
 def reliability(logits: Tensor, labels: Tensor) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Of the images in each of ten equal bins of confidence: mean confidence, accuracy, number; ``(10,)`` each.
+    """Sort images into ten equal bins of confidence, the probability of the predicted class.
 
-    Confidence is the probability of the class chosen. A bin without images has zeros.
+    Args:
+        logits: ``(n, classes)``.
+        labels: ``(n,)``.
+
+    Returns:
+        Mean confidence, accuracy and number of images of each bin, ``(10,)`` each; an empty bin has zeros.
     """
     confidence, chosen = logits.softmax(1).max(1)
     right, bins = (chosen == labels).double(), (confidence * BINS).long().clamp_max(BINS - 1)
@@ -35,19 +40,22 @@ def reliability(logits: Tensor, labels: Tensor) -> tuple[np.ndarray, np.ndarray,
 
 
 def calibration_error(logits: Tensor, labels: Tensor) -> float:
-    """Expected calibration error (Guo et al. 2017, arXiv 1706.04599), in [0, 1]: the mean gap of the bins."""
+    """Compute the expected calibration error in [0, 1] (Guo et al. 2017, arXiv 1706.04599).
+
+    It is the gap between confidence and accuracy, averaged over the images of all bins.
+    """
     confidence, accuracy, count = reliability(logits, labels)
     return float(np.abs(confidence - accuracy) @ count / count.sum())
 
 
 def draw_confusion(matrix: np.ndarray, classes: Sequence[str]) -> bytes:
-    """A PNG of a confusion matrix, each row's shares in grey."""
+    """Draw a confusion matrix as a PNG; grey shows the share of each row."""
     shares = matrix / matrix.sum(1, keepdims=True).clip(1)
     figure, axes = _figure()
     axes.imshow(shares, cmap="Greys", vmin=0, vmax=1)
-    axes.set(xlabel="taken for", ylabel="is")
+    axes.set(xlabel="predicted class", ylabel="true class")
     if len(classes) <= NAMED:
-        names = [name.replace("$", r"\$") for name in classes]  # no formulas
+        names = [name.replace("$", r"\$") for name in classes]  # no formulas: matplotlib reads TeX between dollar signs
         axes.set_xticks(range(len(classes)), names, rotation=90)
         axes.set_yticks(range(len(classes)), names)
         for (row, column), count in np.ndenumerate(matrix):
@@ -58,7 +66,7 @@ def draw_confusion(matrix: np.ndarray, classes: Sequence[str]) -> bytes:
 
 
 def draw_reliability(logits: Tensor, labels: Tensor) -> bytes:
-    """A PNG of accuracy against confidence; on the diagonal a network is right as often as it says."""
+    """Draw accuracy over confidence as a PNG; a perfectly calibrated network lies on the diagonal."""
     confidence, accuracy, count = reliability(logits, labels)
     figure, axes = _figure()
     axes.plot([0, 1], [0, 1], color="black", linestyle="--", linewidth=1)
@@ -72,7 +80,7 @@ def draw_reliability(logits: Tensor, labels: Tensor) -> bytes:
 
 
 def _figure() -> tuple[Any, Any]:
-    from matplotlib.figure import Figure  # without pyplot: no window system, no global state
+    from matplotlib.figure import Figure  # not pyplot, which needs a window system and has global state
 
     figure = Figure(figsize=(FIGURE, FIGURE), layout="constrained")
     return figure, figure.subplots()

@@ -1,4 +1,4 @@
-"""Image classification: cross-entropy on labelled images, judged by the share of a test set that is told right."""
+"""Classify images: train by cross-entropy on labelled images, evaluate by accuracy on a test set."""
 
 from __future__ import annotations
 
@@ -22,33 +22,33 @@ from weit_rl.data.images.parts import Part, Unread
 from weit_rl.data.prefetch import Prefetcher
 from weit_rl.models import MODELS, models_of, vit
 from weit_rl.models.registry import chosen_options
-from weit_rl.tasks.augmentation import Augment, Recipe
+from weit_rl.tasks.augmentation import Augment, Augmentation
 from weit_rl.tasks.calibration import calibration_error, confusion_matrix, draw_confusion, draw_reliability
 
 NAME = "classification"
 PARTS = ("train", "held_out", "test")
 SPLIT_SEED = 0
-SAMPLE = 256  # images that a network is run on where its activations are looked at
+SAMPLE = 256  # images that a network runs on to record its activations
 AT_ONCE = 256  # images of a batch in evaluation
 TOP = 5
 
 
 @dataclass(frozen=True)
-class ClassificationConfig(Recipe):
-    """Options of the classification task, behind those of its augmentation.
+class ClassificationConfig(Augmentation):
+    """Options of the classification task, after those of its augmentation.
 
     Attributes:
-        model: a name in ``MODELS``, of a model for classification.
+        model: name of a model for classification in ``MODELS``.
         tile: edge of a template.
-        patch_size: edge of a patch in pixels; None leaves it to the model.
-        dropout: of the network in training.
-        drop_path: how often the last block is left out in training, earlier ones less.
-        batch_size: images a step.
-        label_smoothing: share of the target that all classes get alike, in training.
-        seed: of the batches.
-        device: where networks and batches live.
-        workers: processes that read and augment images ahead; 0 for none.
-        data_images: how many training images there are, the same in every run; None takes all.
+        patch_size: edge of a patch in pixels (None: the model's default).
+        dropout: dropout rate in training.
+        drop_path: probability that training skips the last block; earlier blocks have less.
+        batch_size: images per step.
+        label_smoothing: share of the training target that is spread evenly over all classes.
+        seed: seed of the batches.
+        device: device of networks and batches.
+        workers: processes that read and augment images in advance; 0 for none.
+        data_images: number of training images to use, the same ones in every run (None: all).
         model_options: further options of the model's constructor, which replace those above.
     """
 
@@ -67,16 +67,14 @@ class ClassificationConfig(Recipe):
 
 
 class Classification:
-    """Supervised classification of one set of images.
-
-    Its measure is the accuracy, in percent, as timm prints it.
+    """The classification of one set of images, measured by accuracy in percent, as timm prints it.
 
     Args:
-        images: the set.
-        config: options.
+        images: the set of images.
+        config: the options.
 
     Raises:
-        UserError: for a model that is for something else, or numbers out of their range.
+        UserError: for a model of another task, or a number out of range.
     """
 
     measure = "accuracy"
@@ -96,7 +94,7 @@ class Classification:
         self._ahead = Prefetcher(self._augmented, config.workers)
 
     def options(self) -> dict[str, Any]:
-        """What the model's constructor needs besides the size (kept in checkpoints)."""
+        """Return the model's constructor options, which checkpoints keep beside the size."""
         return {
             "image_size": self.images.image_size,
             "channels": self.images.channels,
@@ -105,7 +103,7 @@ class Classification:
         }
 
     def build(self, size: Size, seed: int = 0) -> nn.Module:
-        """A fresh network with the training images' normaliser in its buffers."""
+        """Build a fresh network; its buffers normalise images by the training images' statistics."""
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(seed)
             net = self.model.make(size, **self.options())
@@ -114,16 +112,17 @@ class Classification:
         return net.to(self.config.device)
 
     def card(self, size: Size) -> dict[str, Any]:
-        """What a checkpoint must say so that the network can be built, and its answers named, again."""
+        """Describe the network for a checkpoint's card: enough to build it again and to name its classes."""
         shape = [size.width, size.depth, size.head_dim]
         card = {"model": self.config.model, "size": shape, "options": self.options(), "task": NAME}
         return card | {"data": self.name, "classes": list(self.images.classes)}
 
     def batch(self, step: int) -> dict[str, Tensor]:
-        """The ``batch_size`` images of a step, augmented; every image comes once an epoch, in an order of its own.
+        """Draw the augmented images of a step; every epoch has each image once, in a new order.
 
         Returns:
-            ``images`` (B, C, H, W) uint8 and ``labels`` (B,) int64; with mixup floats in [0, 1] and (B, classes).
+            ``images`` (B, C, H, W) uint8 and ``labels`` (B,) int64. With mixup or cutmix, images are floats in [0, 1]
+            and labels (B, classes).
         """
         return self._on_device(*self._ahead(step))
 
@@ -132,27 +131,30 @@ class Classification:
         net(self._drawn(self.images.train, SAMPLE, SPLIT_SEED)["images"])
 
     def domains(self) -> list[Callable[[Any, int], Tensor]] | None:
-        """None: it is a single set."""
+        """Return None: the data are a single set."""
         return None
 
     def loss(self, net: Any, batch: dict[str, Tensor]) -> Tensor:
-        """Cross-entropy against smoothed labels."""
+        """Compute the cross-entropy against smoothed labels."""
         return F.cross_entropy(net(batch["images"]), batch["labels"], label_smoothing=self.config.label_smoothing)
 
     @torch.no_grad()
     def validation_loss(self, net: Any, batches: int = 10) -> float:
-        """Cross-entropy on held-out images as they are, against their labels as they are."""
+        """Compute the cross-entropy on held-out images, without augmentation and label smoothing."""
         draws = (self._drawn(self.images.held_out, self.config.batch_size, seed) for seed in range(batches))
         with eval_mode(net):
             return sum(float(F.cross_entropy(net(batch["images"]), batch["labels"])) for batch in draws) / batches
 
     @torch.no_grad()
-    def answers(self, net: nn.Module, part: str = "test") -> tuple[Tensor, Tensor]:
-        """What a network puts out for all images of a part, ``(n, classes)``, and their labels ``(n,)``, on the CPU.
+    def predict(self, net: nn.Module, part: str = "test") -> tuple[Tensor, Tensor]:
+        """Predict all images of a part.
 
         Args:
             net: a plain network.
             part: ``"test"`` (default), ``"held_out"`` or ``"train"``.
+
+        Returns:
+            Logits ``(n, classes)`` and labels ``(n,)``, on the CPU.
         """
         found = []
         with eval_mode(net):
@@ -163,18 +165,18 @@ class Classification:
         return logits, labels
 
     def evaluate(self, net: nn.Module, episodes: int = 0, seed: int = 0, part: str = "test") -> dict[str, Any]:
-        """How well a network tells all images of a part; nothing is drawn, so episodes and seed are for others.
+        """Evaluate a network on all images of a part.
 
         Args:
             net: a plain network.
-            episodes: not looked at.
-            seed: not looked at.
-            part: ``"test"`` (default), or ``"held_out"`` to choose by.
+            episodes: ignored; nothing acts here.
+            seed: ignored; nothing is random here.
+            part: ``"test"`` (default), or ``"held_out"`` to choose networks by.
 
         Returns:
-            ``accuracy`` and ``top5`` in percent, ``loss``, and ``images``, their number.
+            ``accuracy`` and ``top5`` in percent, ``loss``, and ``images``, the number of images.
         """
-        logits, labels = self.answers(net, part)
+        logits, labels = self.predict(net, part)
         ranked = logits.topk(min(TOP, logits.shape[1])).indices == labels[:, None]
         return {
             "accuracy": 100 * float(ranked[:, 0].double().mean()),
@@ -184,23 +186,23 @@ class Classification:
         }
 
     def settle(self, net: nn.Module) -> None:
-        """Nothing: the normaliser comes with the weights."""
+        """Do nothing: the normaliser comes with the weights."""
 
     def reference(self) -> None:
-        """None: the images have no score of their own."""
+        """Return None: images have no score of their own."""
 
     def row(self, name: str, metrics: dict[str, Any]) -> dict[str, Any]:
-        """One row of a table."""
+        """Return one row of the table of results."""
         shown = {"accuracy (%)": "accuracy", "top-5 (%)": "top5", "cross-entropy": "loss", "images": "images"}
         return {"": name} | {title: metrics[key] for title, key in shown.items()}
 
     def logged(self, metrics: dict[str, Any]) -> dict[str, float]:
-        """Both accuracies; the loss is logged as every task's is."""
+        """Return both accuracies; the loss of every task is logged elsewhere."""
         return {"accuracy": metrics["accuracy"], "top5": metrics["top5"]}
 
-    def closer_look(self, net: nn.Module) -> tuple[dict[str, Any], dict[str, bytes]]:
-        """Confusion matrix and calibration error on the test images, and a PNG of each."""
-        logits, labels = self.answers(net)
+    def diagnostics(self, net: nn.Module) -> tuple[dict[str, Any], dict[str, bytes]]:
+        """Return the confusion matrix and calibration error on the test images, and a PNG of each."""
+        logits, labels = self.predict(net)
         matrix = confusion_matrix(logits, labels)
         numbers = {"confusion": matrix.tolist(), "calibration_error": calibration_error(logits, labels)}
         confusion = draw_confusion(matrix, self.images.classes)

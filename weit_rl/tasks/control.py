@@ -1,4 +1,4 @@
-"""Embodied control from offline trajectories: predict the action, judge by the return in the environment."""
+"""Control bodies: train policies on offline trajectories, evaluate by the return in the environment."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ from weit_rl.models.policy import BAND, Policy
 from weit_rl.models.registry import chosen_options
 from weit_rl.options.choices import DEFAULT
 
-SPLIT_SEED = 0  # the same episodes are held out in every run
-SAMPLE = 512  # windows that a network is run on where its activations are looked at
+SPLIT_SEED = 0  # the same for every run, so that all hold out the same episodes
+SAMPLE = 512  # windows that a network runs on to record its activations
 INPUTS = ("observations", "actions", "returns_to_go", "timesteps")  # of a network, in this order
 
 
@@ -33,22 +33,22 @@ class ControlConfig:
     """Options of the control task.
 
     Attributes:
-        model: a name in ``MODELS``.
+        model: name of a model for control in ``MODELS``.
         tile: edge of a template.
-        context: time steps of a window, which the network sees (``mlp``: one by one; pictures: the model says).
-        rtg: ``"latest"``, ``"every"`` (``dt``) or ``"none"``.
-        past_actions: whether past actions are tokens (``dt``).
+        context: time steps of a window. ``mlp`` sees them one by one; models of pictures choose their own number.
+        rtg: where the return-to-go enters: ``"latest"``, ``"every"`` (``dt``) or ``"none"``.
+        past_actions: if past actions are tokens (``dt``).
         positions: ``"window"``, ``"episode"`` or ``"none"`` (``dt``).
         attention: ``"full"`` or ``"band"`` (``dt``).
-        band: steps that a block with such a band sees.
-        dropout: of the network in training.
-        batch_size: windows a step.
-        seed: of the batches.
-        target_return: what the policy is asked for; None takes it from the data.
-        device: where networks and batches live.
-        validation_fraction: share of the episodes held out of training, split before windows are cut.
-        data_episodes: how many of the other episodes there are, the same in every run; None takes all.
-        best_fraction: share of these that is trained on, the best by their returns.
+        band: time steps that a block sees with ``attention="band"``.
+        dropout: dropout rate in training.
+        batch_size: windows per step.
+        seed: seed of the batches.
+        target_return: return that the policy is conditioned on (None: chosen from the data).
+        device: device of networks and batches.
+        validation_fraction: share of the episodes held out of training; they are split before windows are cut.
+        data_episodes: number of the other episodes to use, the same ones in every run (None: all).
+        best_fraction: share of these to train on, those with the highest returns.
         model_options: further options of the model's constructor, which replace those above.
     """
 
@@ -72,7 +72,16 @@ class ControlConfig:
 
 
 class Control:
-    """Behaviour cloning of one environment's trajectories with a return-conditioned policy."""
+    """The task of one environment: clone its trajectories with a return-conditioned policy.
+
+    Args:
+        entry: the environment's registry entry.
+        trajectories: the data.
+        config: the options.
+
+    Raises:
+        UserError: if actions lie outside the environment's bounds, or one of several sets has no episode left.
+    """
 
     measure = "return_mean"
 
@@ -92,15 +101,15 @@ class Control:
         self._sets = training.steps_by_origin()
         if training.weights is not None and len(self._sets) < len(training.weights):
             raise UserError(
-                f"data_weights={training.weights.tolist()}: of some set no episode is left to train on; give it more "
-                "episodes, leave it out of data, or raise data_episodes or best_fraction"
+                f"data_weights={training.weights.tolist()}: one of the sets has no episode left to train on; "
+                "give it more episodes, leave it out of data, or raise data_episodes or best_fraction"
             )
         steps = self.model.window or config.context
         self.windows = Windows(training, steps, config.device)
         self.held_windows = Windows(held, steps, config.device)
 
     def options(self) -> dict[str, Any]:
-        """What the model's constructor needs besides the size (kept in checkpoints)."""
+        """Return the model's constructor options, which checkpoints keep beside the size."""
         config = self.config
         return {
             "observation_dim": self.trajectories.observation_dim,
@@ -111,7 +120,7 @@ class Control:
         }
 
     def build(self, size: Size, seed: int = 0) -> nn.Module:
-        """A fresh network with the data's normaliser and target return in its buffers."""
+        """Build a fresh network; its buffers hold the data's normaliser and target return."""
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             net: Any = self.model.make(size, **self.options())
@@ -124,35 +133,35 @@ class Control:
         return net.to(self.config.device)  # type: ignore[no-any-return]
 
     def remarks(self) -> list[str]:
-        """What a user should know of the data before training on it, a line each."""
+        """List what a user should know about the data before training, one line each."""
         if not (still := self.trajectories.constant_columns()):
             return []
         return [f"data of {self.name}: columns {spans(still)} of the observations never move; their scale is 1"]
 
     def settle(self, net: Any) -> None:
-        """The return to ask for follows one rule, whatever the initialiser; the normaliser comes with the weights."""
+        """Set the target return by the run's own rule, whatever the initialiser did; the normaliser stays as it is."""
         asked = self.config.target_return
         net.target_return.fill_(self.trajectories.target_return() if asked is None else asked)
 
     def card(self, size: Size) -> dict[str, Any]:
-        """What a checkpoint must say so that the network can be built again."""
+        """Describe the network for a checkpoint's card: enough to build it again."""
         shape = [size.width, size.depth, size.head_dim]
         return {"model": self.config.model, "size": shape, "options": self.options(), "env": self.entry.name}
 
     def batch(self, step: int) -> dict[str, Tensor]:
-        """``batch_size`` windows drawn with the step's own seed."""
+        """Draw ``batch_size`` windows with the step's own seed."""
         return self.windows.sample(self.config.batch_size, self._generator(step))
 
     def run(self, net: Any) -> None:
         """Run a network on a sample of the training data, the same for every network and seed."""
-        count = SAMPLE // (self.model.window or 1)  # clips of pictures are large
+        count = SAMPLE // (self.model.window or 1)  # windows of pictures are large
         batch = self.windows.sample(count, torch.Generator().manual_seed(SPLIT_SEED))
         net(*(batch[name] for name in INPUTS))
 
     def domains(self) -> list[Callable[[Any, int], Tensor]] | None:
-        """The loss of a step on each of the sets that were mixed, a batch shared among them; None for a single set.
+        """Return one loss per mixed set, ``loss(net, step)``; None for a single set.
 
-        The sets get equal parts, whatever their weights: who asks for them weighs them itself.
+        A batch is divided evenly among the sets. Their weights do not count here; the caller weighs the losses.
         """
         share = max(1, self.config.batch_size // len(self._sets))
 
@@ -170,25 +179,25 @@ class Control:
 
     @torch.no_grad()
     def validation_loss(self, net: Any, batches: int = 10) -> float:
-        """The loss on held-out episodes (an action error: it does not tell how a policy will do)."""
+        """Compute the loss on held-out episodes, an action error, which does not predict the return."""
         generator = torch.Generator().manual_seed(SPLIT_SEED)
         draws = (self.held_windows.sample(self.config.batch_size, generator) for _ in range(batches))
         with eval_mode(net):
             return sum(float(self.loss(net, batch)) for batch in draws) / batches
 
     def loss(self, net: Any, batch: dict[str, Tensor]) -> Tensor:
-        """Mean squared action error over real steps."""
+        """Compute the mean squared action error over the real steps of the windows."""
         actions = net(*(batch[name] for name in INPUTS))
         return ((actions - batch["actions"]) ** 2)[batch["mask"]].mean()
 
     def evaluate(self, net: nn.Module, episodes: int, seed: int, part: str = "test") -> dict[str, Any]:
-        """Returns in the real environment; it is the seed that tells validation from test."""
+        """Roll out the policy in the environment; the seed decides between validation and test, ``part`` is ignored."""
         from weit_rl.agents.evaluation import evaluate
 
         return evaluate(net, self.entry, episodes, seed)
 
     def reference(self) -> dict[str, Any]:
-        """The returns of the data's own episodes, in the form of an evaluation."""
+        """Return the returns of the data's own episodes, in the form of an evaluation."""
         returns = self.trajectories.returns()
         return {
             "return_mean": float(returns.mean()),
@@ -200,17 +209,17 @@ class Control:
         }
 
     def row(self, name: str, metrics: dict[str, Any]) -> dict[str, Any]:
-        """One row of a table."""
+        """Return one row of the table of results."""
         return result_row(name, metrics, self.entry)
 
     def logged(self, metrics: dict[str, Any]) -> dict[str, float]:
-        """Return and score, where the environment has one."""
+        """Return the mean return, and the score if the environment has one."""
         values = {"return": metrics["return_mean"], "score": metrics["score"]}
         return {name: value for name, value in values.items() if value is not None}
 
 
 def result_row(name: str, metrics: dict[str, Any], entry: EnvEntry) -> dict[str, Any]:
-    """One row of a table of returns."""
+    """Return one row of a table of returns."""
     failed = metrics.get("failed_episodes")
     return {
         "": name,

@@ -1,4 +1,4 @@
-"""The control task that a config describes: environment, body, pixels, data, model; or that of several bodies."""
+"""Make control tasks from a config: environment, body, pixels, data, model."""
 
 from __future__ import annotations
 
@@ -16,7 +16,15 @@ from weit_rl.training.device import device_of
 
 
 def control_task(cfg: Any, tile: int = ControlConfig.tile) -> Control:
-    """The control task of a config: environment, data, model options."""
+    """Make the control task of a config.
+
+    Args:
+        cfg: the composed config of a command.
+        tile: edge of a template (default 16).
+
+    Raises:
+        UserError: for an environment, data, a model or a number that does not fit.
+    """
     entry = env_entry(cfg.env)
     if MODELS.get(cfg.model).sees == BOTH and entry.pixels:
         entry = entry.beside_state
@@ -45,7 +53,7 @@ def control_task(cfg: Any, tile: int = ControlConfig.tile) -> Control:
 
 
 def check_kind(model: str, entry: EnvEntry) -> None:
-    """UserError for a model that sees another kind of observations than there are, or if nothing can draw them."""
+    """Raise UserError if the model takes another kind of observations, or if nothing can render them."""
     sees, given = MODELS.get(model).sees, entry.gives
     if sees != given:
         others = ", ".join(name for name in MODELS.names() if MODELS.get(name).sees == given)

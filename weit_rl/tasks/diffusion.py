@@ -1,4 +1,4 @@
-"""Images of a class, in pixels or latents: predict the noise in one (DDPM, Ho et al. 2020, arXiv 2006.11239)."""
+"""Generate images of a class by diffusion (DDPM, Ho et al. 2020, arXiv 2006.11239), in pixels or latents."""
 
 from __future__ import annotations
 
@@ -25,13 +25,14 @@ from weit_rl.tasks.latents import Latents, Pixels
 from weit_rl.tasks.noise import Noise
 from weit_rl.tasks.pictures import grid_of
 from weit_rl.tasks.sample_quality import Judge, check_count, quality_of
-from weit_rl.tasks.sampling import check_steps, denoise, guided, scheduler_of, training_scheduler
+from weit_rl.tasks.sampling import check_steps, denoise, guided_noise, scheduler_of, training_scheduler
 
 NAME = "diffusion"
 PARTS = ("train", "held_out", "test")
 AT_ONCE = 256  # images of a batch in evaluation
-SHOWN, CLASSES = 8, 20  # images of a class in a picture, and the most classes
-COLUMNS = {  # of a table: of which metric, in which unit; the first three are of every evaluation
+SHOWN = 8  # images of a class in the picture
+MOST_CLASSES = 20  # in the picture
+COLUMNS = {  # heading -> metric and its factor; every evaluation has the first three
     "PSNR of the noise (dB)": ("psnr", 1),
     "loss": ("loss", 1),
     "images": ("images", 1),
@@ -49,25 +50,25 @@ class DiffusionConfig:
     """Options of the diffusion task.
 
     Attributes:
-        model: a name in ``MODELS``, of a model for diffusion.
+        model: name of a model for diffusion in ``MODELS``.
         tile: edge of a template.
-        patch_size: edge of a patch in pixels; None leaves it to the model.
-        dropout: of the network in training.
-        batch_size: images a step.
-        label_dropout: how often a label is left out in training, for guidance without a classifier (arXiv 2207.12598).
-        timesteps: of the noise, whose variances rise linearly from 1e-4 to 0.02 (with fewer than 1000 as much steeper).
-        flip: whether half of the images are mirrored left to right.
-        seed: of the batches.
-        device: where networks and batches live.
-        workers: processes that read images ahead; 0 for none.
-        autoencoder: folder of an AutoencoderKL of diffusers, in whose latents images are denoised; None for pixels.
-        features: run of a classifier, or ``"inception"``, by whose features drawn images are compared with the test
-            images; None for none.
-        samples: images that are drawn for it.
-        scheduler: of drawing, a name in ``SCHEDULERS``.
-        sampling_steps: of the scheduler.
-        guidance: how far beyond the network's answer without a label its answer with one is followed.
-        data_images: how many training images there are, the same in every run; None takes all.
+        patch_size: edge of a patch in pixels (None: the model's default).
+        dropout: dropout rate in training.
+        batch_size: images per step.
+        label_dropout: probability that training hides a label, for classifier-free guidance (arXiv 2207.12598).
+        timesteps: steps of the noise; variances rise linearly from 1e-4 to 0.02, steeper with fewer than 1000 steps.
+        flip: if half of the images are mirrored left to right.
+        seed: seed of the batches.
+        device: device of networks and batches.
+        workers: processes that read images in advance; 0 for none.
+        autoencoder: folder of a diffusers AutoencoderKL whose latents are denoised (None: pixels are).
+        features: run of a classifier, or ``"inception"``, whose features compare samples with test images (None: no
+            comparison).
+        samples: images to sample for this comparison.
+        scheduler: sampler, a name in ``SCHEDULERS``.
+        sampling_steps: steps of the sampler.
+        guidance: weight of the label in classifier-free guidance; 1 is the plain conditional prediction.
+        data_images: number of training images to use, the same ones in every run (None: all).
         model_options: further options of the model's constructor, which replace those above.
     """
 
@@ -93,17 +94,17 @@ class DiffusionConfig:
 
 
 class Diffusion:
-    """Denoising of one set of images.
+    """The task of one set of images: predict the noise in them.
 
     Its measure is the signal-to-noise ratio of the predicted noise in decibels, ``-10 log10`` of the squared error.
 
     Args:
-        images: the set.
-        config: options.
+        images: the set of images.
+        config: the options.
 
     Raises:
-        UserError: for a model that is for something else, numbers out of their range, a classifier that does not fit,
-            or without diffusers.
+        UserError: for a model of another task, a number out of range, a classifier that does not fit, or if diffusers
+            is missing.
     """
 
     measure = "psnr"
@@ -126,11 +127,11 @@ class Diffusion:
 
     @property
     def none(self) -> int:
-        """The label that stands for none."""
+        """The label that stands for no class."""
         return len(self.images.classes)
 
     def options(self) -> dict[str, Any]:
-        """What the model's constructor needs besides the size (kept in checkpoints)."""
+        """Return the model's constructor options, which checkpoints keep beside the size."""
         return {
             "image_size": self.space.shape[1],
             "channels": self.space.shape[0],
@@ -139,13 +140,13 @@ class Diffusion:
         }
 
     def build(self, size: Size, seed: int = 0) -> nn.Module:
-        """A fresh network."""
+        """Build a fresh network."""
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(seed)
             return self.model.make(size, **self.options()).to(self.config.device)
 
     def card(self, size: Size) -> dict[str, Any]:
-        """What a checkpoint must say so that the network can be built, and images made with it, again."""
+        """Describe the network for a checkpoint's card: enough to build it again and to sample with it."""
         shape = [size.width, size.depth, size.head_dim]
         card = {"model": self.config.model, "size": shape, "options": self.options(), "task": NAME}
         if self.config.autoencoder is not None:
@@ -154,11 +155,11 @@ class Diffusion:
         return card | {"data": self.name, "classes": list(self.images.classes), "timesteps": self.config.timesteps}
 
     def batch(self, step: int) -> dict[str, Tensor]:
-        """``batch_size`` images of the step, noised; every image comes once an epoch.
+        """Draw the noised images of a step; every epoch has each image once.
 
         Returns:
-            ``images`` (B, C, H, W) float32, the noised ones, ``timesteps`` (B,) int64, ``labels`` (B,) int64, some of
-            them none, and ``noise`` like the images, which is wanted of a network.
+            Noised ``images`` (B, C, H, W) float32, ``timesteps`` (B,) int64, ``labels`` (B,) int64, some of them
+            hidden, and the ``noise`` to predict, shaped like the images.
         """
         return self._noise.batch(step)
 
@@ -168,27 +169,27 @@ class Diffusion:
         net(*(batch[name] for name in INPUTS))
 
     def domains(self) -> list[Callable[[Any, int], Tensor]] | None:
-        """None: it is a single set."""
+        """Return None: the data are a single set."""
         return None
 
     def loss(self, net: Any, batch: dict[str, Tensor]) -> Tensor:
-        """Mean squared error of the noise."""
+        """Compute the mean squared error of the predicted noise."""
         return F.mse_loss(net(*(batch[name] for name in INPUTS)), batch["noise"])
 
     def validation_loss(self, net: Any, batches: int = 10) -> float:
-        """The loss on up to so many batches of held-out images, with all labels and always the same noise."""
+        """Compute the loss on some batches of held-out images, with all labels and always the same noise."""
         part = self.space.part("held_out")
         drawn = np.random.default_rng(0).permutation(len(part))[: batches * AT_ONCE]  # folders are sorted by class
         return self._error(net, part.subset(np.sort(drawn)))
 
     def evaluate(self, net: nn.Module, episodes: int = 0, seed: int = 0, part: str = "test") -> dict[str, Any]:
-        """The denoising error on all images of a part; of the test images also how near drawn ones are to them.
+        """Evaluate the denoising error on all images of a part; on test images also the quality of samples.
 
         Args:
             net: a plain network.
-            episodes: not looked at.
-            seed: of the images that are drawn, where there is a classifier to judge them.
-            part: ``"test"`` (default), or ``"held_out"`` to choose by.
+            episodes: ignored; nothing acts here.
+            seed: seed of the samples, if ``features`` asks for any.
+            part: ``"test"`` (default), or ``"held_out"`` to choose networks by.
         """
         if part not in PARTS:
             raise unknown("part of the images", part, list(PARTS))
@@ -198,22 +199,22 @@ class Diffusion:
         return found | (self._quality(net, seed) if part == "test" else {})
 
     def settle(self, net: nn.Module) -> None:
-        """Nothing: no buffer is bound to the run."""
+        """Do nothing: no buffer depends on the run."""
 
     def reference(self) -> None:
-        """None: the images have no score of their own."""
+        """Return None: images have no score of their own."""
 
     def row(self, name: str, metrics: dict[str, Any]) -> dict[str, Any]:
-        """One row of a table; with what is known of drawn images, where it is."""
+        """Return one row of the table of results; the quality of samples is in it if it was measured."""
         return {"": name} | {title: unit * metrics[key] for title, (key, unit) in COLUMNS.items() if key in metrics}
 
     def logged(self, metrics: dict[str, Any]) -> dict[str, float]:
-        """The measure; the loss is logged as every task's is."""
+        """Return the measure; the loss of every task is logged elsewhere."""
         return {"psnr": metrics["psnr"]}
 
-    def closer_look(self, net: nn.Module) -> tuple[dict[str, Any], dict[str, bytes]]:
-        """No further number, and a PNG of a few images of every class (the first 20), drawn as the config says."""
-        labels, config = torch.arange(min(self.none, CLASSES)).repeat_interleave(SHOWN), self.config
+    def diagnostics(self, net: nn.Module) -> tuple[dict[str, Any], dict[str, bytes]]:
+        """Return no further number, and a PNG with eight samples of each of the first 20 classes."""
+        labels, config = torch.arange(min(self.none, MOST_CLASSES)).repeat_interleave(SHOWN), self.config
         how: dict[str, Any] = {
             "steps": config.sampling_steps,
             "guidance": config.guidance,
@@ -241,27 +242,30 @@ class Diffusion:
         seed: int = 0,
         scheduler: str = "ddim",
     ) -> Tensor:
-        """Images of these labels ``(n,)``, ``(n, C, H, W)`` uint8 on the CPU.
+        """Sample images of given classes.
 
         Args:
             net: a plain network.
-            labels: what is wanted of each image.
-            steps: of the scheduler (default 50).
-            guidance: how far beyond the network's answer without a label its answer with one is followed (default 1.5;
-                1 uses the answer with the label alone).
-            seed: of the noise that it begins with, and of what is added on the way.
+            labels: class of each image, ``(n,)``.
+            steps: steps of the sampler (default 50).
+            guidance: weight of the label in classifier-free guidance; 1 is the plain conditional prediction (default
+                1.5).
+            seed: seed of the initial noise and of the noise that some samplers add (default 0).
             scheduler: ``"ddim"`` (default), ``"ddpm"`` or ``"dpmsolver++"``.
 
+        Returns:
+            Images ``(n, C, H, W)`` uint8, on the CPU.
+
         Raises:
-            UserError: for another scheduler, more steps than there are time steps, or guidance by a network that always
-                saw labels.
+            UserError: for another scheduler, more steps than training had, or guidance of a network that was never
+                trained without labels.
         """
         check_guidance(self.config, guidance)
         how, generator = scheduler_of(scheduler, self.scheduler), torch.Generator().manual_seed(seed)
         noises, drawn = torch.randn((len(labels), *self.space.shape), generator=generator), []
         with eval_mode(net):
             for start, some in zip(noises.split(AT_ONCE), labels.split(AT_ONCE), strict=True):
-                noise = guided(net, some.to(self.config.device), self.none, guidance)
+                noise = guided_noise(net, some.to(self.config.device), self.none, guidance)
                 images = denoise(noise, how, start.to(self.config.device), steps, generator)
                 drawn.append(self.space.decode(images))
         return torch.cat(drawn)
@@ -271,7 +275,7 @@ class Diffusion:
         generator, total, count = torch.Generator().manual_seed(0), 0.0, 0
         with eval_mode(net):
             for some in part.chunks(AT_ONCE, self.config.workers):
-                total += float(self.loss(net, self._noise.added(some, generator))) * len(some)
+                total += float(self.loss(net, self._noise.add(some, generator))) * len(some)
                 count += len(some)
         return total / count
 
@@ -281,6 +285,6 @@ class Diffusion:
 
 
 def check_guidance(config: DiffusionConfig, guidance: float) -> None:
-    """UserError for guidance by a network that always sees labels."""
+    """Raise UserError for guidance of a network that is never trained without labels."""
     if config.label_dropout == 0 and guidance != 1:
         raise UserError(f"guidance={guidance}: with label_dropout=0 nothing is learned without labels; give guidance=1")

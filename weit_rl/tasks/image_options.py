@@ -1,4 +1,4 @@
-"""The tasks on images that a config describes: images, model, recipe."""
+"""Make the image tasks, classification and diffusion, from a config."""
 
 from __future__ import annotations
 
@@ -23,24 +23,24 @@ KINDS: dict[str, tuple[Any, Any]] = {
     CLASSIFICATION: (Classification, ClassificationConfig),
     DIFFUSION: (Diffusion, DiffusionConfig),
 }
-MOST_WORKERS = 8  # where nobody says how many
-MODELS = {CLASSIFICATION: "vit", DIFFUSION: "dit"}  # where none is named
+MOST_WORKERS = 8  # if the config gives no number
+DEFAULT_MODELS = {CLASSIFICATION: "vit", DIFFUSION: "dit"}
 
 
 def image_task(
     cfg: Any, tile: int = ClassificationConfig.tile, *, task: str, make: Any = None, images: Images | None = None
 ) -> Any:
-    """The task of a config.
+    """Make the image task of a config.
 
     Args:
-        cfg: of a command.
-        tile: edge of the templates.
-        task: whose options the config has.
-        make: the task from images and its own config (default: the class of ``task``).
-        images: the set (default: it is read as the config says).
+        cfg: the composed config of a command.
+        tile: edge of a template (default 16).
+        task: name of the task.
+        make: makes the task from images and its own config (default: the class of ``task``).
+        images: the set of images (default: the set that the config names).
 
     Raises:
-        UserError: for images, a model or numbers that do not fit, or an option that another task has.
+        UserError: for images, a model or numbers that do not fit, or an option of another task.
     """
     usual_make, config = KINDS[task]
     own = asdict(config())
@@ -55,16 +55,16 @@ def image_task(
 
 
 def workers_of(cfg: Any, images: Images) -> int:
-    """The processes that read images ahead: as many as a config asks for, or some where images are not in memory."""
+    """Choose how many processes read images in advance; by default 0 if the images are in memory."""
     if cfg.get("workers") is not None:
         return int(cfg.workers)
     return 0 if isinstance(images.train, Part) else min(usable_cores(), MOST_WORKERS)
 
 
-def complete(cfg: Any, *, task: str) -> None:
-    """Model and patches where the config leaves them open: those of timm's checkpoint that is its source, or usual."""
+def fill_model(cfg: Any, *, task: str) -> None:
+    """Fill in a config's model and patch size from the timm checkpoint that is its source, or by default."""
     foreign = timm_file(expanded(cfg.source)) if cfg.get("source") else None
-    card: dict[str, Any] = timm_card(foreign) if foreign else {"model": MODELS[task], "options": {}}
+    card: dict[str, Any] = timm_card(foreign) if foreign else {"model": DEFAULT_MODELS[task], "options": {}}
     if "model" in cfg and cfg.model is None:
         cfg.model = card["model"]
     if foreign and cfg.patch_size is None and cfg.model == card["model"]:
@@ -72,9 +72,9 @@ def complete(cfg: Any, *, task: str) -> None:
 
 
 def _add(task: str, measure: Measure, judge: tuple[str, ...] = ()) -> None:
-    of_config = partial(image_task, task=task)
-    prepare = partial(complete, task=task)
-    TASKS.add(task, Kind(of_config, lambda cfg: name_of(cfg.data), measure, prepare=prepare, judge=judge))
+    make = partial(image_task, task=task)
+    prepare = partial(fill_model, task=task)
+    TASKS.add(task, Kind(make, lambda cfg: name_of(cfg.data), measure, prepare=prepare, judge=judge))
 
 
 _add(CLASSIFICATION, Measure(("accuracy", "top5", "loss"), "accuracy", digits=1))

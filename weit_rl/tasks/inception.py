@@ -1,4 +1,4 @@
-"""InceptionV3 as the published values of FID and KID have it: torch-fidelity's network, with weights that are there."""
+"""Compute features by the InceptionV3 of published FID and KID values, from torch-fidelity; weights are not fetched."""
 
 from __future__ import annotations
 
@@ -13,33 +13,33 @@ from torch import Tensor, nn
 from weit_rl.common.errors import UserError
 
 NAME = "inception"
-FILE = "weights-inception-2015-12-05-6726825d.pth"  # the number behind the last dash begins its SHA-256
+FILE = "weights-inception-2015-12-05-6726825d.pth"  # its SHA-256 begins with the digits after the last dash
 URL = f"https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/{FILE}"
-LAYER = "2048"  # torch-fidelity's name of what goes into the last layer
+LAYER = "2048"  # torch-fidelity's name of the last layer's input
 AT_ONCE = 32  # images, enlarged to 299 x 299
 
 
 class Inception(nn.Module):
-    """What it gives to its last layer, ``(n, 2048)`` in float64.
+    """A network that computes InceptionV3's features, the input of its last layer.
 
     Args:
-        path: of the weights (default: where torch's hub keeps torch-fidelity's own).
+        path: file of the weights (default: where torch's hub keeps them for torch-fidelity).
 
     Raises:
-        UserError: without torch-fidelity, or without the weights, which are not fetched.
+        UserError: if torch-fidelity or the weights are missing; the weights are not fetched.
     """
 
     def __init__(self, path: Path | None = None):
         super().__init__()
-        # torch-fidelity unpickles a file without looking: it gets bytes that are written here, from tensors alone
-        bytes_of_own = io.BytesIO()
-        torch.save(_weights(path or kept()), bytes_of_own)
-        bytes_of_own.seek(0)
-        self.net = _network()(NAME, [LAYER], feature_extractor_weights_path=bytes_of_own)
+        # torch-fidelity unpickles any file: it gets bytes that are written here and hold tensors only
+        safe_bytes = io.BytesIO()
+        torch.save(_weights(path or weights_path()), safe_bytes)
+        safe_bytes.seek(0)
+        self.net = _network()(NAME, [LAYER], feature_extractor_weights_path=safe_bytes)
 
     @torch.no_grad()
     def forward(self, images: Tensor) -> Tensor:
-        """Of bytes ``(n, C, H, W)`` in three channels, or in one, which is taken for grey."""
+        """Compute the features ``(n, 2048)`` float64 of images ``(n, C, H, W)`` uint8; one channel is grey."""
         if images.shape[1] not in (1, 3):
             raise UserError(f"features={NAME}: sees images of 1 or 3 channels, these have {images.shape[1]}")
         device = next(self.net.parameters()).device
@@ -47,13 +47,13 @@ class Inception(nn.Module):
         return torch.cat([self.net(some.contiguous().to(device))[0].double().cpu() for some in parts])
 
 
-def kept() -> Path:
-    """Where torch's hub keeps the weights."""
+def weights_path() -> Path:
+    """Return the path where torch's hub keeps the weights."""
     return Path(torch.hub.get_dir()) / "checkpoints" / FILE
 
 
 def _weights(path: Path) -> dict[str, Tensor]:
-    """The tensors of a file that is the published one."""
+    """Read the tensors of the published file; UserError for any other file."""
     try:
         data = path.read_bytes()
     except OSError as error:

@@ -1,4 +1,4 @@
-"""What diffusion denoises: images themselves, or what an autoencoder makes of them (arXiv 2112.10752)."""
+"""Convert between images and what diffusion denoises: pixels, or an autoencoder's latents (arXiv 2112.10752)."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from weit_rl.common.home import expanded
 from weit_rl.data.images import Images
 from weit_rl.data.images.parts import Part, Unread
 
-AT_ONCE = 32  # images that go through an autoencoder together
+AT_ONCE = 32  # images per call of an autoencoder
 KIND = "AutoencoderKL"
 
 
 class Pixels:
-    """Images in [-1, 1].
-
-    Attributes:
-        shape: of what is denoised, ``(channels, height, width)``.
-        bounded: whether it lies in [-1, 1], so that a scheduler may clip it.
+    """The space of pixels, scaled to [-1, 1].
 
     Args:
-        images: the set.
+        images: the set of images.
+
+    Attributes:
+        shape: shape of what is denoised, ``(channels, height, width)``.
+        bounded: if it lies in [-1, 1], so that a scheduler may clip it.
     """
 
     bounded = True
@@ -36,34 +36,43 @@ class Pixels:
         self.shape: tuple[int, ...] = images.train.shape
 
     def part(self, name: str) -> Part | Unread:
-        """``"train"``, ``"held_out"`` or ``"test"``, as :meth:`clean` takes it."""
+        """Return the part ``"train"``, ``"held_out"`` or ``"test"``, for :meth:`clean`."""
         part: Part | Unread = getattr(self.images, name)
         return part
 
     def clean(self, part: Part, turned: Tensor | None = None) -> Tensor:
-        """What is denoised ``(n, *shape)`` float32; of images that are ``turned``, ``(n,)`` bool, left to right."""
+        """Return a part in this space, without noise.
+
+        Args:
+            part: images of :meth:`part`.
+            turned: which of them to mirror left to right, ``(n,)`` bool (default None: none).
+
+        Returns:
+            ``(n, *shape)`` float32.
+        """
         clean = torch.from_numpy(part.pixels) / 127.5 - 1
         return clean if turned is None else torch.where(turned[:, None, None, None], clean.flip(-1), clean)
 
     def decode(self, clean: Tensor) -> Tensor:
-        """Images ``(n, C, H, W)`` uint8 on the CPU."""
+        """Convert back to images ``(n, C, H, W)`` uint8, on the CPU."""
         return ((clean.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8).cpu()
 
 
 class Latents(Pixels):
-    """The means of an autoencoder's latents, in its scale; a part is encoded once, when it is first needed.
+    """The space of an autoencoder's latents: their means, in the autoencoder's scale.
 
-    They are held in memory, in half precision; where images are to be turned left to right, turned ones beside them.
+    A part is encoded once, when it is first needed. Its latents stay in memory in half precision. If images are to be
+    mirrored, the latents of mirrored images stay in memory, too.
 
     Args:
-        images: the set.
-        path: folder of an AutoencoderKL of diffusers, with safetensors.
-        flip: whether images are to be turned.
-        device: where the autoencoder computes.
-        workers: processes that read images which are not in memory.
+        images: the set of images.
+        path: folder of a diffusers AutoencoderKL with safetensors.
+        flip: if images are to be mirrored (default False).
+        device: device of the autoencoder (default "cpu").
+        workers: processes that read images which are not in memory (default 0).
 
     Raises:
-        UserError: if there is no such autoencoder, or it takes other images.
+        UserError: if there is no such autoencoder, or it takes images of another shape.
     """
 
     bounded = False
@@ -75,7 +84,7 @@ class Latents(Pixels):
         config, factor = self._net.config, 2 ** (len(self._net.config.block_out_channels) - 1)
         if config.in_channels != images.channels or config.out_channels != images.channels:
             raise UserError(
-                f"autoencoder={path}: is of images of {config.in_channels} channels, these have {images.channels}; "
+                f"autoencoder={path}: takes images of {config.in_channels} channels, these have {images.channels}; "
                 f"give channels={config.in_channels}"
             )
         if images.image_size % factor:
@@ -84,7 +93,7 @@ class Latents(Pixels):
         self.shape = (config.latent_channels, *(images.image_size // factor,) * 2)
 
     def part(self, name: str) -> Part:
-        """Latents ``(n, 1 or 2, *shape)`` float16, of the images and of the turned ones, and their labels."""
+        """Return a part's latents ``(n, 1 or 2, *shape)`` float16, of images and mirrored images, and its labels."""
         if name not in self._parts:
             encoded = [self._encoded(some) for some in super().part(name).chunks(AT_ONCE, self._workers)]
             pixels, labels = (np.concatenate(each) for each in zip(*encoded, strict=True))
@@ -92,13 +101,13 @@ class Latents(Pixels):
         return self._parts[name]
 
     def clean(self, part: Part, turned: Tensor | None = None) -> Tensor:
-        """See :meth:`Pixels.clean`."""
+        """Return a part in this space, see :meth:`Pixels.clean`."""
         which = np.zeros(len(part), int) if turned is None else turned.numpy().astype(int)
         return torch.from_numpy(part.pixels[np.arange(len(part)), which]).float()
 
     @torch.no_grad()
     def decode(self, clean: Tensor) -> Tensor:
-        """See :meth:`Pixels.decode`."""
+        """Convert back to images, see :meth:`Pixels.decode`."""
         latents = clean / self._scale + self._shift
         return torch.cat([super(Latents, self).decode(self._net.decode(x).sample) for x in latents.split(AT_ONCE)])
 
@@ -110,10 +119,10 @@ class Latents(Pixels):
 
 
 def autoencoder(path: str) -> Any:
-    """diffusers' AutoencoderKL in a folder, for evaluation; nothing but safetensors is read.
+    """Load a diffusers AutoencoderKL from a folder, in evaluation mode; only safetensors are read.
 
     Raises:
-        UserError: if there is none.
+        UserError: if the folder holds none.
     """
     import diffusers
 
@@ -121,12 +130,12 @@ def autoencoder(path: str) -> Any:
     try:
         kind = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("_class_name")
         if kind != KIND:
-            raise UserError(f"autoencoder={path}: holds a {kind}, not an {KIND}; give the folder of such a one")
+            raise UserError(f"autoencoder={path}: holds a {kind}, not an {KIND}; give a folder of an {KIND}")
         how = {"use_safetensors": True, "local_files_only": True, "low_cpu_mem_usage": False}
         net = diffusers.AutoencoderKL.from_pretrained(folder, **how)
     except UserError:
         raise
-    except Exception as error:  # whatever diffusers, safetensors and json raise for what is not there or damaged
+    except Exception as error:  # diffusers, safetensors and json raise many types for missing or damaged files
         reason = " ".join(str(error).split())[:160]
         raise UserError(f"autoencoder={path}: cannot be read ({reason}); give a folder of an {KIND}") from error
     return net.eval().requires_grad_(False)

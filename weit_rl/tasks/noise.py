@@ -1,4 +1,4 @@
-"""Batches of diffusion: images of a set, or their latents, noised as DDPM does it."""
+"""Draw batches for diffusion: images or latents with DDPM's noise."""
 
 from __future__ import annotations
 
@@ -18,32 +18,32 @@ SAMPLE = 256  # images of :meth:`Noise.sample`
 
 
 class Noise:
-    """What is denoised, with noise; ``images`` (B, C, H, W), ``timesteps`` (B,), ``labels`` (B,) and ``noise`` a batch.
+    """A source of noised batches: ``images`` (B, C, H, W), ``timesteps`` (B,), ``labels`` (B,) and ``noise``.
 
     Args:
-        space: images or latents.
-        scheduler: of diffusers, which adds the noise.
-        config: of the task: ``timesteps``, ``label_dropout``, ``flip``, ``batch_size``, ``seed``, ``device``,
+        space: pixels or latents.
+        scheduler: diffusers scheduler that adds the noise.
+        config: the task's options: ``timesteps``, ``label_dropout``, ``flip``, ``batch_size``, ``seed``, ``device``,
             ``workers``.
-        none: the label that stands for none.
+        none: the label that stands for no class.
     """
 
     def __init__(self, space: Pixels, scheduler: Any, config: Any, none: int):
         self.space, self.scheduler, self.config, self.none = space, scheduler, config, none
-        self._ahead = Prefetcher(self._batch, config.workers if space.bounded else 0)  # latents are in memory
+        self._ahead = Prefetcher(self._batch, config.workers if space.bounded else 0)  # latents are in memory already
 
     def batch(self, step: int) -> dict[str, Tensor]:
-        """The training batch of a step, some labels left out; every image comes once an epoch."""
+        """Draw the training batch of a step, with some labels hidden; every epoch has each image once."""
         return self._on_device(self._ahead(step))
 
     def sample(self) -> dict[str, Tensor]:
-        """Training images, the same for everyone."""
+        """Draw a sample of the training images, always the same."""
         part = self.space.part("train")
         chosen = np.random.default_rng(0).permutation(len(part))[:SAMPLE]
-        return self.added(part.read(chosen), torch.Generator().manual_seed(0))
+        return self.add(part.read(chosen), torch.Generator().manual_seed(0))
 
-    def added(self, part: Part, generator: torch.Generator) -> dict[str, Tensor]:
-        """A part with the generator's next noise, all its labels kept."""
+    def add(self, part: Part, generator: torch.Generator) -> dict[str, Tensor]:
+        """Add the generator's next noise to a part; all labels stay."""
         return self._on_device(self._noised(part, generator))
 
     @cached_property

@@ -1,4 +1,4 @@
-"""Many small images in one picture."""
+"""Arrange many small images in one picture."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from io import BytesIO
 
 import numpy as np
 
-EDGE = 64  # least pixels of an image in the picture
-GAP = 2
+EDGE = 64  # smallest edge of an image in the picture, in pixels
+GAP = 2  # pixels around every image
 
 
 def grid_of(images: np.ndarray, columns: int) -> bytes:
-    """A PNG of images ``(n, C, H, W)`` uint8 in rows of ``columns``, small ones enlarged by a whole number."""
+    """Arrange images ``(n, C, H, W)`` uint8 in rows of ``columns``, as a PNG; small images are enlarged."""
     import imageio.v3 as imageio
 
     scale = max(1, -(-EDGE // images.shape[-1]))

@@ -1,4 +1,4 @@
-"""The registry of tasks, and what each has to offer."""
+"""Register tasks, and define what a task offers."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ Metrics = dict[str, Any]
 
 
 class Task(Protocol):
-    """What training, initialisers and reports need to know of a domain.
+    """The interface of a task: what training, initialisers and reports need to know about a domain.
 
     Attributes:
-        name: of what it is trained on, an environment or a data set.
-        plan: of its networks.
-        model: their family.
-        config: has at least ``model``, ``device`` and ``seed``.
-        measure: the metric by which networks are chosen and compared; more is better.
+        name: name of the environment or data set.
+        plan: plan of its networks.
+        model: family of its networks.
+        config: its options, with at least ``model``, ``device`` and ``seed``.
+        measure: name of the metric that chooses and compares networks; higher is better.
     """
 
     name: str
@@ -34,19 +34,19 @@ class Task(Protocol):
     measure: str
 
     def build(self, size: Size, seed: int = 0) -> nn.Module:
-        """A fresh network of a size, from the model's own initialisation, on the device."""
+        """Build a fresh network of a size on the device, by the model's own initialisation."""
         ...
 
     def card(self, size: Size) -> dict[str, Any]:
-        """What a checkpoint must say so that the network can be built again: model, size, options, what it is for."""
+        """Describe a network for a checkpoint's card, enough to build it again: model, size, options, purpose."""
         ...
 
     def settle(self, net: nn.Module) -> None:
-        """Give a network back what its initialiser must not decide."""
+        """Set again what the initialiser of a network must not decide."""
         ...
 
     def batch(self, step: int) -> Any:
-        """The batch of a step; the same step always gives the same batch."""
+        """Draw the batch of a step; the same step always gives the same batch."""
         ...
 
     def run(self, net: Any) -> None:
@@ -54,54 +54,53 @@ class Task(Protocol):
         ...
 
     def loss(self, net: Any, batch: Any) -> Tensor:
-        """The loss of a batch; ``net`` is called as the network is."""
+        """Compute the loss of a batch; ``net`` is called like the network."""
         ...
 
     def domains(self) -> Sequence[Callable[[Any, int], Tensor]] | None:
-        """The loss of a step on each of several sets that were mixed; None for a single one."""
+        """Return one loss per mixed set, ``loss(net, step)``; None for a single set."""
         ...
 
     def validation_loss(self, net: Any, batches: int = 10) -> float:
-        """The loss on data held out of training."""
+        """Compute the loss on held-out data."""
         ...
 
     def evaluate(self, net: nn.Module, episodes: int, seed: int, part: str = "test") -> Metrics:
-        """Metrics of a plain network.
+        """Evaluate a plain network.
 
         Args:
             net: the network.
-            episodes: how many, where it acts.
-            seed: of the first episode, where it acts.
-            part: of the data, where it does not act: ``"held_out"``, by which something is chosen, or ``"test"``.
+            episodes: number of episodes, if it acts.
+            seed: seed of the first episode, if it acts.
+            part: part of the data, if it does not act: ``"held_out"`` to choose networks by, or ``"test"`` (default).
         """
         ...
 
     def reference(self) -> Metrics | None:
-        """The metrics of the data themselves, such as the returns of their episodes; None where there are none."""
+        """Return the metrics of the data themselves, such as the returns of their episodes; None if they have none."""
         ...
 
     def row(self, name: str, metrics: Metrics) -> dict[str, Any]:
-        """One row of the table a user sees."""
+        """Return one row of the table that a user sees."""
         ...
 
     def logged(self, metrics: Metrics) -> Mapping[str, float]:
-        """What is logged of a validation, by short names."""
+        """Return the numbers of a validation to log, by short names."""
         ...
 
 
 @dataclass(frozen=True)
 class Measure:
-    """What networks of a task are compared by.
+    """The measure by which networks of a task are compared.
 
     Attributes:
-        columns: names of metrics in a report; the first is the one that decides.
-        word: what tables call it.
-        digits: behind the point that are shown.
-        less: whether less of it is better.
-        logged: the metric of validations on the way by which learning rates are chosen, and more of which is better;
-            empty for ``word``.
-        beside: further measures, of other ``columns``, that have tables of results, too.
-        unit: what tables multiply it with.
+        columns: names of metrics in a report; the first one decides.
+        word: its name in tables.
+        digits: decimals to show.
+        less: if lower is better.
+        logged: name of the validation metric that chooses learning rates, higher is better (default: ``word``).
+        beside: further measures with tables of their own.
+        unit: factor on the numbers in tables.
     """
 
     columns: tuple[str, ...]
@@ -114,28 +113,28 @@ class Measure:
 
     @property
     def sign(self) -> int:
-        """What the measure is multiplied with, so that more is better."""
+        """The factor, 1 or -1, after which higher is better."""
         return -1 if self.less else 1
 
     @property
     def title(self) -> str:
-        """The word at the beginning of a sentence."""
+        """The word with a capital letter."""
         return self.word[0].upper() + self.word[1:]
 
 
 @dataclass(frozen=True)
 class Kind:
-    """How a task is made of a composed config.
+    """The registry entry of a task: how to make it from a composed config.
 
     Attributes:
-        make: ``make(cfg, tile) -> Task``; finds everything bad. Without ``tile``, the edge of a template, its default.
-        name: ``name(cfg)`` names what the task is trained on, and the bank that ships for it.
-        measure: what its networks are compared by.
-        subject: the option that says what it is trained on.
-        prepare: brings the config into its final form, in place.
-        parts: the configs of the tasks that share a bank; usually the config alone.
-        judge: options of the training of a network by whose features results are judged, where that needs one: the
-            option ``features`` names its run.
+        make: ``make(cfg, tile) -> Task``, which checks everything; ``tile``, the edge of a template, has a default.
+        name: ``name(cfg)`` names what the task is trained on, and the shipped bank for it.
+        measure: the measure of its networks.
+        subject: name of the option that says what it is trained on.
+        prepare: brings a config into its final form, in place.
+        parts: the configs of the tasks that share a bank (default: the config alone).
+        judge: options that train the network whose features judge results, if there is one; the option ``features``
+            then names its run.
     """
 
     make: Callable[..., Any]
@@ -151,10 +150,10 @@ TASKS: Registry[Kind] = Registry("task", "weit_rl.tasks", "weit_rl.tasks")
 
 
 def kind_of(cfg: Any) -> Kind:
-    """The kind of task that a config is for; see :func:`kind_named`."""
+    """Return the registry entry of a config's task; see :func:`kind_named`."""
     return kind_named(cfg.get("task") or "control")
 
 
 def kind_named(name: str) -> Kind:
-    """Return a kind of task by its name; raises UserError for one that nobody registered or installed."""
+    """Return a task's registry entry by its name; UserError if no such task is registered or installed."""
     return TASKS.get(name)

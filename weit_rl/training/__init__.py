@@ -1,1 +1,1 @@
-"""Training: the one optimisation loop, checkpoints, run folders, progress."""
+"""Train networks: the optimisation loop, checkpoints, run folders, progress."""

@@ -1,4 +1,4 @@
-"""What a loss that is no number was computed of, kept in a file to be looked at."""
+"""Write the batch whose loss is not finite to a file, so that a user can look at it."""
 
 from __future__ import annotations
 
@@ -14,31 +14,31 @@ FORMAT = "weit_rl batch 1"
 
 
 def write_batch(path: Path, tasks: Sequence[Any], loss: Callable[[int], Tensor], stage: str, step: int) -> None:
-    """Compute the loss of a step once more, and write the batches that its tasks are asked the loss of.
+    """Compute the loss of a step again, and write the batches that it reads.
 
     Args:
-        path: the file; tensors are called by the number of the batch and the name in it, ``0.actions``.
-        tasks: whose batches they are.
-        loss: of a step.
-        stage: of the run, for the file's card.
-        step: of the stage, from 0 on.
+        path: the file; a tensor's name is the number of its batch and its name there, such as ``0.actions``.
+        tasks: the tasks that draw the batches.
+        loss: computes the loss of a step.
+        stage: name of the stage, for the file's card.
+        step: step of the stage, from 0 on.
     """
     batches: list[dict[str, Tensor]] = []
 
-    def kept(real: Callable[[Any, Any], Tensor]) -> Callable[[Any, Any], Tensor]:
+    def recorded(real: Callable[[Any, Any], Tensor]) -> Callable[[Any, Any], Tensor]:
         def call(net: Any, batch: dict[str, Tensor]) -> Tensor:
-            if not any(batch is one for one in batches):  # several networks may see the same one
+            if not any(batch is one for one in batches):  # several networks may see the same batch
                 batches.append(batch)
             return real(net, batch)
 
         return call
 
     for task in tasks:
-        task.loss = kept(task.loss)
+        task.loss = recorded(task.loss)
     try:
         loss(step)
     finally:
         for task in tasks:
-            del task.loss  # the method comes back
+            del task.loss  # uncovers the task's method again
     tensors = {f"{number}.{name}": tensor for number, batch in enumerate(batches) for name, tensor in batch.items()}
     write_tensors(path, tensors, {"format": FORMAT, "stage": stage, "step": step})

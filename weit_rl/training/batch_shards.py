@@ -1,6 +1,6 @@
-"""A batch divided among processes: every one draws it whole, from the same seed, and takes the examples it is to see.
+"""Shards of batches: every process draws the same batch and trains on its own part of it.
 
-So all together see what a single process would, and their mean gradient is its gradient, up to rounding.
+The mean of the processes' gradients is then the gradient of a single process, up to rounding.
 """
 
 from __future__ import annotations
@@ -11,43 +11,60 @@ from typing import Any
 
 from torch import Tensor
 
-WEIGHT = "weight"  # of a part, beside its tensors: a loss that is a mean over marked steps counts by their number
+WEIGHT = "weight"  # in a shard: corrects losses that are a mean over marked steps, whose number differs by shard
 
 
-class Division:
-    """Gives tasks the part of one process.
+class BatchShards:
+    """The shards of one process.
 
     Args:
-        rank: its number.
-        count: of the processes.
+        rank: number of this process.
+        count: number of processes.
+
+    Attributes:
+        active: True inside :meth:`sharding`.
     """
 
     def __init__(self, rank: int, count: int):
-        self.rank, self.count, self.whole = rank, count, True
+        self.rank, self.count, self.active = rank, count, False
 
-    def divide(self, task: Any) -> None:
-        """Let a task's batches be parts, where they are not whole, and the mean of their losses that of the whole."""
-        batch, loss = task.batch, task.loss
-
-        def weighted(net: Any, part: dict[str, Tensor]) -> Tensor:
-            value: Tensor = loss(net, part)
-            return value * part[WEIGHT].to(value) if WEIGHT in part else value
-
-        task.batch = lambda step: batch(step) if self.whole else self.part(batch(step))
-        task.loss = weighted
-
-    def part(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-        """The examples of this process, along the first axis of all tensors."""
-        part = {name: tensor.chunk(self.count)[self.rank] for name, tensor in batch.items()}
-        if "mask" in batch:  # real steps: windows may be short
-            part[WEIGHT] = self.count * part["mask"].sum().double() / batch["mask"].sum()
-        return part
+    def take(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Cut this process's shard out of a batch, along the first axis of every tensor."""
+        shard = {name: tensor.chunk(self.count)[self.rank] for name, tensor in batch.items()}
+        if "mask" in batch:  # marks the real steps of short windows
+            shard[WEIGHT] = self.count * shard["mask"].sum().double() / batch["mask"].sum()
+        return shard
 
     @contextmanager
-    def in_parts(self) -> Iterator[None]:
-        """Inside, batches are parts."""
-        self.whole = False
+    def sharding(self) -> Iterator[None]:
+        """Let sharded tasks draw shards inside this context; outside they draw whole batches."""
+        self.active = True
         try:
             yield
         finally:
-            self.whole = True
+            self.active = False
+
+
+class ShardedTask:
+    """A task whose batches are shards while ``shards`` is active; everything else is the task's own.
+
+    Args:
+        task: the task.
+        shards: the shards of this process.
+    """
+
+    def __init__(self, task: Any, shards: BatchShards):
+        self._task, self._shards = task, shards
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._task, name)
+
+    def batch(self, step: int) -> dict[str, Tensor]:
+        """Draw the batch of a step, or this process's shard of it."""
+        batch: dict[str, Tensor] = self._task.batch(step)
+        return self._shards.take(batch) if self._shards.active else batch
+
+    def loss(self, net: Any, batch: dict[str, Tensor]) -> Tensor:
+        """Compute the loss; the mean over the processes' shards is the loss of the whole batch."""
+        value: Tensor = self._task.loss(net, batch)
+        return value * batch[WEIGHT].to(value) if WEIGHT in batch else value

@@ -1,8 +1,8 @@
-"""Several processes that train together, joined by Hugging Face Accelerate over torch.distributed.
+"""Train one network in several processes, by Hugging Face Accelerate over torch.distributed.
 
-Accelerate forms the group (NCCL on GPUs, gloo on CPUs), gives every process its device and wraps what is trained in
-DistributedDataParallel. It was chosen over Lightning Fabric: with all extras installed it is imported in 0.15 s behind
-torch, where Fabric takes 6 s, and it brings one package and not eight.
+Accelerate forms the group (NCCL on GPUs, gloo on CPUs), gives every process its device, and wraps the module in
+DistributedDataParallel. Accelerate is one package and imports in 0.15 s after torch. Lightning Fabric would be eight
+packages and 6 s.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import signal
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -22,22 +22,22 @@ from torch import Tensor, nn
 
 from weit_rl.common.errors import Elsewhere, Follows, UserError
 from weit_rl.common.process_start import local, ours
-from weit_rl.training.batch_shards import Division
+from weit_rl.training.batch_shards import BatchShards, ShardedTask
 from weit_rl.training.checkpoint import save_training
-from weit_rl.training.process_group import Devices, Loss, Made
+from weit_rl.training.process_group import Loss, Made, ProcessGroup
 
-WAIT = timedelta(hours=1)  # for a process that hangs; one that ends is noticed at once
-APART = 2**40  # of the seeds of two processes: more than any training has steps
+WAIT = timedelta(hours=1)  # until a process that hangs is given up; one that ends is noticed at once
+SEED_DISTANCE = 2**40  # between the seeds of two processes: more than any training has steps
 
 
-class Ranks(Devices):
-    """This process and those beside it that torchrun, or a command of ours, started.
+class DDPGroup(ProcessGroup):
+    """The processes that torchrun or one of our commands started; each holds the whole network.
 
     Args:
         device: ``"cpu"``, ``"cuda"`` or ``"auto"``.
 
     Raises:
-        UserError: without Accelerate, or where there are fewer GPUs than processes.
+        UserError: if Accelerate is missing, or there are fewer GPUs than processes.
     """
 
     def __init__(self, device: str):
@@ -46,55 +46,57 @@ class Ranks(Devices):
         self._accelerator = _accelerator(cpu)
         self.count, self.rank = self._accelerator.num_processes, self._accelerator.process_index
         self._parent = os.getppid()
-        self._division = Division(self.rank, self.count)
+        self._shards = BatchShards(self.rank, self.count)
 
-    def share(self, tasks: Sequence[Any]) -> None:
-        """Let every batch of these tasks be this process's part of it inside :meth:`divided`."""
-        for task in tasks:
-            self._division.divide(task)
+    def shard_task(self, task: Any) -> Any:
+        """Wrap a task, so that it draws this process's shard of every batch inside :meth:`sharding`."""
+        return ShardedTask(task, self._shards)
 
     @contextmanager
-    def divided(self) -> Iterator[None]:
-        """Inside, batches are this process's part; outside they are whole in every process."""
-        with self._division.in_parts():
+    def sharding(self) -> Iterator[None]:
+        """Let sharded tasks draw shards inside this context; outside they draw whole batches."""
+        with self._shards.sharding():
             yield
 
-    def step(self, module: nn.Module, loss: Loss) -> Loss:
-        """The loss under DistributedDataParallel, which reduces every parameter's gradient once, when it is whole."""
+    def wrap_loss(self, module: nn.Module, loss: Loss) -> Loss:
+        """Wrap the loss in DistributedDataParallel, which reduces every parameter's complete gradient once."""
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", FutureWarning)  # torch 2.14 has another name for broadcast_buffers
-            return self._accelerator.prepare_model(_Step(module, loss))  # type: ignore[no-any-return]
+            warnings.simplefilter("ignore", FutureWarning)  # torch 2.14 renamed broadcast_buffers
+            return self._accelerator.prepare_model(_LossModule(module, loss))  # type: ignore[no-any-return]
 
-    def seed(self, step: int) -> int:
-        """Of what a network draws in a step, such as dropout: another one in every process."""
-        return step + self.rank * APART
+    def step_seed(self, step: int) -> int:
+        """Return the seed of a step's random numbers, such as dropout; every process has its own."""
+        return step + self.rank * SEED_DISTANCE
 
     def mean(self, value: Tensor) -> Tensor:
-        """A number's mean over the processes."""
+        """Average a number over the processes."""
         return self._accelerator.reduce(value, reduction="mean")  # type: ignore[return-value]
 
-    def stopped(self, number: int) -> int:
-        """The number of the signal by which any was asked to stop; the end of the command that started them is one."""
+    def any_signal(self, number: int) -> int:
+        """Return the signal that stops any of the processes, 0 for none.
+
+        The end of the command that started the processes counts as SIGTERM.
+        """
         orphaned = ours() and os.getppid() != self._parent
-        return self._most(number or (signal.SIGTERM if orphaned else 0))
+        return self._maximum(number or (signal.SIGTERM if orphaned else 0))
 
-    def told(self, text: str) -> str:
-        """The text of the process that leads."""
-        length = self._most(len(text.encode()) if self.leads else 0)
-        letters = torch.zeros(length, dtype=torch.uint8, device=self._accelerator.device)
-        if self.leads:
-            letters.copy_(torch.frombuffer(bytearray(text.encode()), dtype=torch.uint8))
-        dist.broadcast(letters, 0)
-        return bytes(letters.tolist()).decode()
+    def broadcast(self, text: str) -> str:
+        """Return the text of the process that leads."""
+        texts = [text]
+        dist.broadcast_object_list(texts, src=0, device=self._accelerator.device)
+        return texts[0]
 
-    def together(self, call: Callable[[], Made]) -> Made:
-        """What a call gives in this process; where it raises UserError in one of them, all end, and one says why."""
+    def call_in_all(self, call: Callable[[], Made]) -> Made:
+        """Call a function in every process; if it raises UserError in any, all processes end.
+
+        The first process that failed gives the reason; all others raise Follows.
+        """
         failed: UserError | None = None
         try:
             made = call()
         except UserError as error:
             failed = error
-        first = self.count - self._most(self.count - self.rank if failed else 0)  # count where none failed
+        first = self.count - self._maximum(self.count - self.rank if failed else 0)  # equals count if none failed
         if failed and first == self.rank:
             raise failed if self.leads else Elsewhere(f"process {self.rank} of {self.count}: {failed}") from failed
         if first < self.count:
@@ -102,31 +104,31 @@ class Ranks(Devices):
         return made
 
     def wait(self) -> None:
-        """Until all processes are here."""
+        """Wait until all processes are here."""
         self._accelerator.wait_for_everyone()
 
-    def lost(self, error: BaseException | None) -> bool:
-        """Whether an error tells that another process has ended: gloo's are RuntimeErrors that name it."""
+    def is_lost_process(self, error: BaseException | None) -> bool:
+        """Return True if an error means that another process has ended; gloo raises RuntimeErrors that name it."""
         return isinstance(error, dist.DistError) or (isinstance(error, RuntimeError) and "gloo" in f"{error}")
 
     def save(self, path: Path, module: nn.Module, optimizer: torch.optim.Optimizer, step: int) -> None:
-        """Write the state a stopped stage goes on from, in the process that leads."""
+        """Write the state to resume from, in the process that leads."""
         if self.leads:
             save_training(path, module, optimizer, step)
 
     def restore(self, path: Path, module: nn.Module, optimizer: torch.optim.Optimizer) -> int | None:
-        """Read it in every process, first in the one that leads, which puts a damaged one right."""
+        """Read the state to resume from in every process; the one that leads is first and replaces a damaged state."""
         with self._accelerator.main_process_first():
             return super().restore(path, module, optimizer)
 
-    def _most(self, number: int) -> int:
+    def _maximum(self, number: int) -> int:
         numbers = torch.tensor([number], device=self._accelerator.device)
         dist.all_reduce(numbers, dist.ReduceOp.MAX)
         return int(numbers)
 
 
-class _Step(nn.Module):
-    """The loss of a step as the forward of a module, which is what DistributedDataParallel reduces gradients of."""
+class _LossModule(nn.Module):
+    """A module whose forward is the loss of a step, as DistributedDataParallel needs it."""
 
     def __init__(self, module: nn.Module, loss: Loss):
         super().__init__()
@@ -137,7 +139,15 @@ class _Step(nn.Module):
 
 
 def check_gpus(device: str, processes: int) -> None:
-    """UserError where the processes of this machine want more GPUs than there are, or one by its number."""
+    """Check that every process of this machine can have a GPU.
+
+    Args:
+        device: the device that the config asks for.
+        processes: number of processes that need a GPU; 0 on CPUs.
+
+    Raises:
+        UserError: if the config asks for one numbered device, or there are fewer GPUs than processes.
+    """
     if processes and device not in ("auto", "cuda"):
         raise UserError(f"device={device}: is one device, not {processes}; use device=cuda or device=cpu")
     if processes > torch.cuda.device_count():
@@ -148,7 +158,7 @@ def check_gpus(device: str, processes: int) -> None:
 
 
 def check_library() -> None:
-    """UserError without Accelerate."""
+    """Raise UserError if Accelerate is missing."""
     from importlib.util import find_spec
 
     if find_spec("accelerate") is None:
@@ -161,6 +171,6 @@ def _accelerator(cpu: bool) -> Any:
     check_library()
     from accelerate import Accelerator, DistributedDataParallelKwargs, InitProcessGroupKwargs
 
-    # several bodies take turns, so a step may leave parameters out; buffers are the same everywhere
+    # several bodies take turns, so a step may not use all parameters; buffers are the same in all processes
     handlers = [DistributedDataParallelKwargs(find_unused_parameters=True, broadcast_buffers=False)]
     return Accelerator(cpu=cpu, mixed_precision="no", kwargs_handlers=[*handlers, InitProcessGroupKwargs(timeout=WAIT)])

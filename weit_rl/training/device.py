@@ -1,4 +1,4 @@
-"""Where torch computes, on how many threads and how precisely."""
+"""Set torch's device, CPU threads and precision."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ from weit_rl.options.choices import PRECISIONS
 
 
 def device_of(cfg: Any) -> str:
-    """``cfg.device`` with ``auto`` decided; raises UserError for a device this machine lacks."""
+    """Return the device of a config; ``auto`` means a GPU if there is one. UserError for a device that is missing."""
     if cfg.device == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     try:
-        torch.zeros(1, device=cfg.device).item()  # the device "meta" can make a tensor, but not read it
+        torch.zeros(1, device=cfg.device).item()  # the device "meta" makes a tensor but cannot read it
         return str(cfg.device)
     except (RuntimeError, AssertionError) as error:
         raise UserError(f"device={cfg.device}: not on this machine; use device=cpu or device=auto") from error
 
 
 def set_up_torch(cfg: Any) -> None:
-    """Let torch use ``cfg.threads`` CPU threads and ``cfg.precision`` for matrix products.
+    """Set torch's CPU threads to ``cfg.threads``, and its precision of matrix products to ``cfg.precision``.
 
-    Without a number of threads torch's own choice stays, but for cores that this process may not use.
+    Without ``cfg.threads`` torch's default stays, limited to the cores that this process may use.
 
     Raises:
-        UserError: for a precision torch does not have.
+        UserError: for an unknown precision.
     """
     if cfg.threads is not None:
         torch.set_num_threads(cfg.threads)
@@ -40,5 +40,5 @@ def set_up_torch(cfg: Any) -> None:
     if precision not in PRECISIONS:
         raise unknown("precision", precision, list(PRECISIONS))
     torch.set_float32_matmul_precision(precision)
-    # the fused attention of a CPU takes 15 times as long where its small products are rounded one by one
+    # on a CPU, fused attention with reduced precision takes 15 times as long: it rounds small products one by one
     torch.backends.cuda.enable_flash_sdp(precision != "medium" or device_of(cfg) != "cpu")

@@ -1,4 +1,4 @@
-"""The running average of the weights of a network in training (Polyak and Juditsky 1992), by torch's own module."""
+"""Average the weights of a network in training (Polyak and Juditsky 1992) with torch's ``AveragedModel``."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ from torch.optim.swa_utils import PARAM_LIST, AveragedModel, get_ema_multi_avg_f
 
 
 class Averaged(nn.Module):
-    """A network in training and, beside it, the exponential moving average of its weights.
+    """A network in training together with the exponential moving average of its weights.
 
-    The loop trains and saves this module in the network's place: both are in its state dict, so a stage that is resumed
-    goes on with the same average. Whoever trains calls :meth:`update` after every step.
+    The loop trains and saves this module in place of the network. Its state dict holds both, so a resumed stage goes on
+    with the same average. The training code calls :meth:`update` after every step.
 
-    The decay rises with the steps, ``(1 + n) / (10 + n)`` up to its value, as timm and diffusers have it: an average of
-    a short stage would be of its first steps otherwise.
+    After n steps the decay is ``(1 + n) / (10 + n)``, but at most ``decay``, as in timm and diffusers. Otherwise the
+    average of a short stage would mostly hold its first steps.
 
     Args:
-        net: what is trained.
+        net: the network that is trained.
         decay: share of the average that a step keeps, from 0 to less than 1.
 
     Attributes:
-        net: what is trained.
+        net: the network that is trained.
     """
 
     def __init__(self, net: nn.Module, decay: float):
@@ -33,9 +33,9 @@ class Averaged(nn.Module):
 
     @property
     def average(self) -> nn.Module:
-        """A network of its own with the averaged weights, and the buffers of the last step."""
+        """A separate network with the averaged weights and the buffers of the last step."""
         return self._averaged.module
 
     def update(self) -> None:
-        """Take the weights of a step in; the first are taken as they are."""
+        """Add the weights of a step to the average; those of the first step are copied."""
         self._averaged.update_parameters(self.net)

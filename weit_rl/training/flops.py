@@ -1,4 +1,4 @@
-"""Floating point operations of matrix products, counted by running them."""
+"""Count the floating point operations of matrix products by running them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch.utils.flop_counter import FlopCounterMode, sdpa_backward_flop_count, 
 
 
 def _attention(query: Any, key: Any, value: Any, *_: Any, **__: Any) -> int:
-    """Of shapes, as the counter gives them."""
+    """Count the FLOPs of attention from the shapes of its inputs."""
     return sdpa_flop_count(query, key, value)
 
 
@@ -20,14 +20,14 @@ def _attention_backward(grad: Any, query: Any, key: Any, value: Any, *_: Any, **
     return sdpa_backward_flop_count(grad, query, key, value)
 
 
-ON_CPU = {  # torch's counter knows attention on a GPU alone
+ON_CPU = {  # torch's counter knows attention on GPUs only
     torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: _attention,
     torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward: _attention_backward,
 }
 
 
-class Whole:
-    """In the place of what tells the counter in which module it is: its hooks do not bear ``autograd.grad``."""
+class _NoModuleTracker:
+    """A substitute for the counter's module tracker, whose hooks fail under ``autograd.grad``."""
 
     parents = ("Global",)
 
@@ -37,14 +37,18 @@ class Whole:
 
 
 def counter() -> FlopCounterMode:
-    """A context in which FLOPs are counted."""
+    """Make a context that counts FLOPs."""
     made = FlopCounterMode(display=False, custom_mapping=ON_CPU)
-    made.mod_tracker = Whole()  # type: ignore[assignment]
+    made.mod_tracker = _NoModuleTracker()  # type: ignore[assignment]
     return made
 
 
 class Flops:
-    """The FLOPs of matrix products, ``total`` of those that were counted until now."""
+    """A counter of the FLOPs of matrix products that can pause.
+
+    Attributes:
+        total: FLOPs counted until now.
+    """
 
     def __init__(self) -> None:
         self.total = 0.0
@@ -52,7 +56,7 @@ class Flops:
 
     @contextmanager
     def counted(self) -> Iterator[None]:
-        """Inside they are counted."""
+        """Count FLOPs inside this context."""
         self._begin()
         try:
             yield
@@ -61,7 +65,7 @@ class Flops:
 
     @contextmanager
     def paused(self) -> Iterator[None]:
-        """Inside they are not counted, whatever is outside."""
+        """Count no FLOPs inside this context, even within :meth:`counted`."""
         running = self._counter is not None
         if running:
             self._end()
@@ -83,12 +87,12 @@ class Flops:
 
 
 def step_flops(module: nn.Module, loss: Callable[[int], Tensor], steps: int = 1) -> float:
-    """FLOPs of the matrix products of a step, forward and backward; random numbers stay as they were.
+    """Count the FLOPs of a step's matrix products, forward and backward; random states stay as they were.
 
     Args:
-        module: whose parameters the loss reaches; it is left without gradients.
-        loss: the loss of a step.
-        steps: of how many, from 0 on, the mean is taken (more than 1 where steps differ).
+        module: the module whose parameters the loss uses; afterwards it has no gradients.
+        loss: computes the loss of a step.
+        steps: number of first steps to average over; more than 1 if steps differ (default 1).
     """
     with torch.random.fork_rng(list(range(torch.cuda.device_count()))), counter() as counted:
         for step in range(steps):

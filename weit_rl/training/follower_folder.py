@@ -1,4 +1,4 @@
-"""A run folder in a process that trains with others and does not lead them."""
+"""Open a run folder in a process that trains with others but does not lead them."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ from typing import Any
 from weit_rl.training.run_folder import RunFolder
 
 
-class Follower(RunFolder):
-    """Reads what the process that leads wrote, and writes nothing: no metrics, no reports, no pictures."""
+class FollowerFolder(RunFolder):
+    """A run folder that is only read: the process that leads writes metrics, reports and pictures."""
 
     def log(self, step: int, values: Mapping[str, float]) -> None:
-        """Nothing."""
+        """Do nothing."""
 
     def log_image(self, step: int, name: str, picture: bytes) -> None:
-        """Nothing."""
+        """Do nothing."""
 
     def log_hparams(self, results: Mapping[str, Any]) -> None:
-        """Nothing."""
+        """Do nothing."""
 
     def write_json(self, name: str, data: Any) -> None:
-        """Nothing."""
+        """Do nothing."""
 
     def plot_learning_curve(
         self, stages: Mapping[str, int] | None = None, behaviour_return: float | None = None
     ) -> Path:
-        """Where the picture would lie."""
+        """Return the path of the picture; nothing is drawn."""
         return self.path / "learning_curve.png"

@@ -1,4 +1,4 @@
-"""The picture of a run: loss and return against the step."""
+"""Draw the learning curve of a run: loss and return over steps."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from typing import Any, NamedTuple
 
 Points = list[tuple[int, float]]
 Series = Mapping[str, Points]
-MEASURES = {  # y axis -> how the metrics that it shows are called behind the slash
+MEASURES = {  # label of the y axis -> names of its metrics after the slash
     "loss": ("loss",),
     "episode return (sum of rewards)": ("return", "return_mean"),
     "accuracy (%)": ("accuracy",),
 }
-WIDE = 10  # how many times the least the largest loss is where a logarithmic axis has numbers enough
-UNITS = {"online": "environment step"}  # what a stage's steps count; those of all others are gradient steps
+WIDE = 10  # largest over smallest loss from which on the axis is logarithmic; below, it would show too few numbers
+UNITS = {"online": "environment step"}  # unit of a stage's steps; all other stages count gradient steps
 
 
-class Part(NamedTuple):
-    """Stages beside each other whose steps count the same thing: one column of the picture."""
+class Column(NamedTuple):
+    """A column of the picture: consecutive stages whose steps have the same unit."""
 
     unit: str
     first: int
@@ -28,61 +28,64 @@ class Part(NamedTuple):
 
     @property
     def offset(self) -> int:
-        """The step that its axis begins to count at."""
+        """The global step at which the axis has its zero."""
         return self.first if self.unit in UNITS.values() else 0
 
-    def of(self, points: Points) -> Points:
-        """The points inside, environment steps counted from where they begin; none of what ends where it begins."""
+    def select(self, points: Points) -> Points:
+        """Select the points of this column; environment steps count from the start of their stage.
+
+        A series that ends where the column begins belongs to the column before.
+        """
         if self.first and points and points[-1][0] == self.first:
             return []
         return [(step - self.offset, value) for step, value in points if self.first <= step <= self.last]
 
 
 def draw_learning_curve(metrics: Series, stages: Mapping[str, int], behaviour_return: float | None) -> bytes:
-    """A PNG with the loss above and the return below (a panel without data is left out).
+    """Draw a PNG with the loss above and the return below; a panel without data is left out.
 
     Args:
         metrics: ``{name: [(step, value), ...]}``; ``*/loss``, ``*/return`` and ``*/return_mean`` are drawn.
-        stages: the step at which each stage starts, marked by a vertical line; one that takes environment steps has a
-            column and a count of its own.
-        behaviour_return: a dashed horizontal line in the return panel, if given.
+        stages: the step at which each stage starts, marked by a vertical line. A stage of environment steps has its own
+            column, which counts from 0.
+        behaviour_return: mean return of the data, a dashed horizontal line in the return panel (None: no line).
     """
-    from matplotlib.figure import Figure  # without pyplot: no window system, no global state
+    from matplotlib.figure import Figure  # not pyplot, which needs a window system and has global state
 
     rows = {label: shown for label in MEASURES if (shown := _ending(metrics, MEASURES[label]))} or {"loss": {}}
-    parts = _parts(metrics, stages)
+    columns = _columns(metrics, stages)
     sources = dict.fromkeys(name.partition("/")[0] for shown in rows.values() for name in shown)
-    colours = {source: f"C{number}" for number, source in enumerate(sources)}  # of a source the same in every panel
-    figure = Figure(figsize=(8 + 4 * (len(parts) - 1), 1 + 3 * len(rows)), layout="constrained")
-    grid = figure.subplots(len(rows), len(parts), sharex="col", sharey="row", squeeze=False)
+    colours = {source: f"C{number}" for number, source in enumerate(sources)}  # one colour per source in all panels
+    figure = Figure(figsize=(8 + 4 * (len(columns) - 1), 1 + 3 * len(rows)), layout="constrained")
+    grid = figure.subplots(len(rows), len(columns), sharex="col", sharey="row", squeeze=False)
     for (label, shown), panels in zip(rows.items(), grid, strict=True):
-        for part, panel in zip(parts, panels, strict=True):
-            _fill(panel, label, {name: part.of(points) for name, points in shown.items()}, colours)
+        for column, panel in zip(columns, panels, strict=True):
+            _fill(panel, label, {name: column.select(points) for name, points in shown.items()}, colours)
             if label != "loss" and behaviour_return is not None:
                 panel.axhline(behaviour_return, color="black", linestyle="--", linewidth=1, label="behaviour data")
-            _finish(panel, part)
+            _finish(panel, column)
         panels[0].set_ylabel(label)
-    for part, top, bottom in zip(parts, grid[0], grid[-1], strict=True):
-        _name_stages(top, part)
-        bottom.set_xlabel(part.unit)
+    for column, top, bottom in zip(columns, grid[0], grid[-1], strict=True):
+        _name_stages(top, column)
+        bottom.set_xlabel(column.unit)
     return png(figure)
 
 
 def png(figure: Any) -> bytes:
-    """A figure as a file's bytes."""
+    """Return a figure as the bytes of a PNG."""
     buffer = BytesIO()
     figure.savefig(buffer, format="png", dpi=110)
     return buffer.getvalue()
 
 
 def running_mean(values: Sequence[float], half: int) -> list[float]:
-    """The mean of every value with its ``half`` neighbours on either side (fewer at the ends)."""
+    """Average every value with its ``half`` neighbours on either side (fewer at the ends)."""
     parts = (values[max(0, i - half) : i + half + 1] for i in range(len(values)))
     return [sum(part) / len(part) for part in parts]
 
 
 def use_log_scale(panel: Any) -> None:
-    """A logarithmic y axis whose numbers read 0.05, not 5 x 10^-2."""
+    """Make the y axis logarithmic, with numbers like 0.05 instead of 5 x 10^-2."""
     from matplotlib.ticker import LogLocator, NullFormatter
 
     panel.set_yscale("log")
@@ -91,15 +94,15 @@ def use_log_scale(panel: Any) -> None:
     panel.yaxis.set_minor_formatter(NullFormatter())
 
 
-def _parts(metrics: Series, stages: Mapping[str, int]) -> list[Part]:
-    """The columns; a stage without a step is in none."""
+def _columns(metrics: Series, stages: Mapping[str, int]) -> list[Column]:
+    """Divide the stages into columns; a stage without steps is left out."""
     last = max((points[-1][0] for points in metrics.values() if points), default=0)
     ends = [*stages.items(), ("", last)]
-    begun = {name: step for (name, step), (_, end) in pairwise(ends) if step < end} or {"": 0}
-    units = [(unit, dict(some)) for unit, some in groupby(begun.items(), lambda stage: UNITS.get(stage[0], ""))]
+    started = {name: step for (name, step), (_, end) in pairwise(ends) if step < end} or {"": 0}
+    units = [(unit, dict(some)) for unit, some in groupby(started.items(), lambda stage: UNITS.get(stage[0], ""))]
     firsts = [min(some.values()) for _, some in units]
     return [
-        Part(unit or "gradient step", first, end, some)
+        Column(unit or "gradient step", first, end, some)
         for (unit, some), first, end in zip(units, firsts, [*firsts[1:], last], strict=True)
     ]
 
@@ -113,7 +116,7 @@ def _fill(panel: Any, label: str, series: Series, colours: Mapping[str, str]) ->
         source = name.partition("/")[0]
         steps, values = [step for step, _ in points], [value for _, value in points]
         style = {"color": colours[source], "marker": "o", "markersize": 3.5, "linewidth": 1.6, "label": source}
-        if label == "loss" and len(points) > 50:  # single batches are noisy: the eye needs their running mean
+        if label == "loss" and len(points) > 50:  # losses of single batches are noisy
             panel.plot(steps, values, color=style["color"], linewidth=0.8, alpha=0.3)
             values = running_mean(values, len(values) // 50)
             style |= {"marker": "", "label": f"{source}, running mean"}
@@ -126,11 +129,11 @@ def _fill(panel: Any, label: str, series: Series, colours: Mapping[str, str]) ->
         panel.yaxis.set_major_formatter("{x:,.6g}")
 
 
-def _finish(panel: Any, part: Part) -> None:
+def _finish(panel: Any, column: Column) -> None:
     from matplotlib.ticker import MaxNLocator
 
-    for step in part.stages.values():
-        panel.axvline(step - part.offset, color="gray", linestyle=":", linewidth=1)
+    for step in column.stages.values():
+        panel.axvline(step - column.offset, color="gray", linestyle=":", linewidth=1)
     panel.grid(alpha=0.25)
     panel.spines[["top", "right"]].set_visible(False)
     panel.xaxis.set_major_locator(MaxNLocator("auto", integer=True))
@@ -139,10 +142,10 @@ def _finish(panel: Any, part: Part) -> None:
         panel.legend(fontsize=8, frameon=False)
 
 
-def _name_stages(panel: Any, part: Part) -> None:
-    """The stages' names, above the line where each begins; every other one higher, since short stages stand close."""
+def _name_stages(panel: Any, column: Column) -> None:
+    """Write each stage's name above the line where it begins; every second name stands higher, so that none overlap."""
     where: dict[str, Any] = {"xycoords": ("data", "axes fraction"), "textcoords": "offset points"}
-    for number, (name, first) in enumerate(part.stages.items()):
+    for number, (name, first) in enumerate(column.stages.items()):
         panel.annotate(
-            name and f"{name} stage", (first - part.offset, 1), (0, 3 + 10 * (number % 2)), fontsize=8, **where
+            name and f"{name} stage", (first - column.offset, 1), (0, 3 + 10 * (number % 2)), fontsize=8, **where
         )

@@ -1,4 +1,4 @@
-"""The one optimisation loop: every stage of every method and every task runs through :func:`fit`."""
+"""Run the optimisation loop: every stage of every method and task is trained by :func:`fit`."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ import torch
 from torch import Tensor, nn
 
 from weit_rl.common.errors import Interrupted, UserError
-from weit_rl.training.process_group import ALONE, Devices
+from weit_rl.training.process_group import SINGLE_PROCESS, ProcessGroup
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a stage is optimised (AdamW, linear warm-up, cosine that is zero behind the last step).
+    """The optimisation of a stage: AdamW, linear warm-up, cosine decay to zero after the last step.
 
     Attributes:
-        steps: optimiser steps; 0 does nothing.
-        lr: peak learning rate of a group without its own; None leaves it to the initialiser.
-        weight_decay: of groups without their own.
-        warmup: fraction of the steps for the linear warm-up.
+        steps: optimiser steps; 0 trains nothing.
+        lr: peak learning rate of parameter groups without their own; None leaves it to the initialiser.
+        weight_decay: weight decay of parameter groups without their own.
+        warmup: share of the steps that are warm-up.
         clip: largest gradient norm.
-        save_every: steps between two checkpoints a stopped stage can go on from.
+        save_every: steps between two checkpoints to resume from.
     """
 
     steps: int
@@ -40,11 +40,11 @@ class Recipe:
 
 
 class NotFinite(UserError):
-    """A loss, or its gradient, that is no number.
+    """The error of a loss, or its gradient, that is not finite.
 
     Args:
         message: one line for the user.
-        step: of the recipe, from 0 on.
+        step: step of the recipe, from 0 on.
     """
 
     def __init__(self, message: str, step: int):
@@ -53,7 +53,7 @@ class NotFinite(UserError):
 
 
 def learning_rate(recipe: Recipe, step: int) -> float:
-    """The factor on every group's peak rate at a step (0-based)."""
+    """Return the factor on every peak learning rate at a step (0-based)."""
     warm = max(1, round(recipe.warmup * recipe.steps))
     if step < warm:
         return (step + 1) / warm
@@ -68,27 +68,29 @@ def fit(
     on_step: Callable[[int, float], None] = lambda step, loss: None,
     checkpoint: Path | None = None,
     span: tuple[int, int] | None = None,
-    warm: Callable[[torch.optim.Optimizer], None] | None = None,
-    devices: Devices = ALONE,
+    fill: Callable[[torch.optim.Optimizer], None] | None = None,
+    devices: ProcessGroup = SINGLE_PROCESS,
 ) -> nn.Module:
     """Minimise ``loss`` over the trainable parameters of ``module``.
 
     Args:
-        module: what is trained; its state dict is what a checkpoint holds.
-        loss: the loss of a step. It must draw everything random from the step's number, or from torch's global
-            generator, which is set to that number: a stage stopped and resumed is the same as one never stopped.
-        groups: AdamW parameter groups; an ``lr`` or ``weight_decay`` of their own overrides the recipe's.
-        on_step: called with the number of finished steps and the loss.
-        checkpoint: file to resume from if it exists, and to save to.
-        span: the steps of the recipe that are done now, first and last + 1 (default: all).
-        warm: fills the optimiser before the first step of a stage that is not resumed.
-        devices: the processes that train it together (default: this one alone).
+        module: the module; a checkpoint holds its state dict.
+        loss: computes the loss of a step. All its random numbers must depend on the step's number alone, or come from
+            torch's global generator, which is seeded by that number. A resumed stage then repeats the same steps.
+        recipe: steps, learning rates and the rest.
+        groups: AdamW parameter groups; their own ``lr`` or ``weight_decay`` overrides the recipe's (default: one group
+            of all trainable parameters).
+        on_step: called with the number of finished steps and the loss (default: does nothing).
+        checkpoint: file to resume from if it exists, and to save to (default None: no file).
+        span: first step and last step + 1 of the recipe to do now (default: all).
+        fill: fills the optimiser before the first step of a stage that is not resumed (default None).
+        devices: the processes that train the module together (default: this one alone).
 
     Returns:
-        ``module``, trained.
+        The same module, trained.
 
     Raises:
-        NotFinite: if the loss or its gradient is not finite (the last checkpoint stays as it was).
+        NotFinite: if the loss or its gradient is not finite; the last checkpoint stays as it was.
         Interrupted: on SIGINT or SIGTERM, after saving the checkpoint.
     """
     if recipe.steps == 0:
@@ -102,22 +104,22 @@ def fit(
     begin = devices.restore(checkpoint, module, optimizer) if checkpoint else None
     if begin is None:
         begin = first
-        if warm:
-            warm(optimizer)
-    loss = devices.step(module, loss)
-    with stop_signal() as stopped, torch.random.fork_rng(list(range(torch.cuda.device_count()))), devices.divided():
+        if fill:
+            fill(optimizer)
+    loss = devices.wrap_loss(module, loss)
+    with stop_signal() as stopped, torch.random.fork_rng(list(range(torch.cuda.device_count()))), devices.sharding():
         for step in range(begin, end):
             for group, peak in zip(optimizer.param_groups, peaks, strict=True):
                 group["lr"] = peak * learning_rate(recipe, step)
             value = _update(loss, step, optimizer, parameters, recipe.clip, devices)
             done = step + 1
-            on_step(done, value)  # before saving: what was not reported yet is done again by a resumed stage
-            number = devices.stopped(stopped())
+            on_step(done, value)  # before saving: a resumed stage repeats the steps that were not reported
+            number = devices.any_signal(stopped())
             if checkpoint and (number or done % recipe.save_every == 0 or done == end):
                 devices.save(checkpoint, module, optimizer, done)
             if number:
                 raise Interrupted(f"stopped by {signal.Signals(number).name} after step {done} of {end}", 128 + number)
-    devices.wait()  # what one writes at the end is read by all
+    devices.wait()  # until the last checkpoint is written, which all processes read
     return module
 
 
@@ -127,14 +129,14 @@ def _update(
     optimizer: torch.optim.Optimizer,
     parameters: list[Tensor],
     clip: float,
-    devices: Devices,
+    devices: ProcessGroup,
 ) -> float:
     optimizer.zero_grad(set_to_none=True)
-    torch.manual_seed(devices.seed(step))  # dropout, too, is drawn from the step's number
+    torch.manual_seed(devices.step_seed(step))  # so that dropout depends on the step's number alone
     value = loss(step)
     value.backward()
     value = devices.mean(value.detach())
-    norm = devices.norm(parameters, clip)
+    norm = devices.clip_gradients(parameters, clip)
     if not torch.isfinite(value + norm):
         raise NotFinite(
             f"the loss is {value.item()}, its gradient's norm {norm.item()} at step {step}: lower the learning rate "
@@ -147,7 +149,7 @@ def _update(
 
 @contextmanager
 def stop_signal() -> Iterator[Callable[[], int]]:
-    """Hold SIGINT and SIGTERM back: yields a function that tells the signal's number, or 0 while there was none."""
+    """Hold SIGINT and SIGTERM back; yields a function that returns the signal's number, 0 until there is one."""
     caught: list[int] = []
     if threading.current_thread() is not threading.main_thread():
         yield lambda: 0

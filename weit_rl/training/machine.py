@@ -1,4 +1,4 @@
-"""What a run depends on besides its config: machine, versions, seed, command line."""
+"""Describe what a run depends on besides its config: machine, versions, seed, command line."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ PACKAGES = ("weit_rl", "torch", "numpy", "gymnasium", "mujoco", "dm-control", "s
 
 
 def describe_environment(seed: int) -> dict[str, Any]:
-    """The content of a run folder's ``environment.json``."""
+    """Collect the content of a run folder's ``environment.json``."""
     import torch
 
     return {
@@ -30,7 +30,7 @@ def describe_environment(seed: int) -> dict[str, Any]:
         "usable_cores": usable_cores(),
         "torch_threads": torch.get_num_threads(),
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
-        # torch itself also tells which build it is ("+cu132", "+cpu")
+        # torch.__version__ also names the build ("+cu132", "+cpu")
         "versions": {name: _version(name) for name in PACKAGES} | {"torch": str(torch.__version__)},
     }
 
@@ -43,10 +43,10 @@ def _version(package: str) -> str | None:
 
 
 def _git_commit() -> str | None:
-    """The commit of the checkout this code runs from ("-dirty" if edited), or None when it runs from a wheel."""
+    """Return the commit of the checkout that this code runs from ("-dirty" if edited), None for an installed wheel."""
     checkout = Path(__file__).parents[2]
     if not (checkout / "pyproject.toml").is_file():
-        return None  # an installed package may well lie inside somebody else's repository
+        return None  # an installed package may lie inside another project's repository
     words = ["git", "-C", str(checkout), "describe", "--always", "--abbrev=40", "--dirty", "--exclude=*"]
     try:
         return subprocess.run(words, capture_output=True, text=True, timeout=10, check=True).stdout.strip()

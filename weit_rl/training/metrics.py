@@ -1,4 +1,4 @@
-"""The metrics of a run, in metrics.csv (``step,name,value``) and TensorBoard."""
+"""Write the metrics of a run to metrics.csv (``step,name,value``) and TensorBoard."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ HEADER = ("step", "name", "value")
 
 
 class MetricsLog:
-    """Appends metrics to a run folder, and reads them.
+    """The metrics in a run folder, to append to and to read.
 
     Args:
         folder: the run folder.
-        resume_step: drop what was logged after this step, since a resumed run makes it again (default None: keep all).
+        resume_step: rows after this step are dropped, since a resumed run logs them again (default None: keep all).
     """
 
     def __init__(self, folder: Path, resume_step: int | None = None):
@@ -30,7 +30,7 @@ class MetricsLog:
             write_atomically(self._file, _csv_text([HEADER, *kept]).encode())
 
     def log(self, step: int, values: Mapping[str, float]) -> None:
-        """Append one row for each value; the file is complete after every call."""
+        """Append one row per value; the file is complete after every call."""
         rows = [(step, name, float(value)) for name, value in values.items()]
         text = _csv_text(rows if self._file.exists() else [HEADER, *rows])
         try:
@@ -42,7 +42,7 @@ class MetricsLog:
             self._writer().add_scalar(name, value, step)
 
     def log_image(self, step: int, name: str, picture: bytes) -> None:
-        """Put an encoded picture on TensorBoard alone: a PNG, or a GIF that moves there."""
+        """Write an encoded PNG or GIF to TensorBoard only."""
         from PIL import Image
         from tensorboard.compat.proto.summary_pb2 import Summary
 
@@ -51,9 +51,9 @@ class MetricsLog:
         self._writer().file_writer.add_summary(Summary(value=[Summary.Value(tag=name, image=image)]), step)
 
     def log_hparams(self, options: Mapping[str, Any], results: Mapping[str, float]) -> None:
-        """Put options and final numbers on TensorBoard alone, for its HPARAMS tab.
+        """Write options and final numbers to TensorBoard only, for its HPARAMS tab.
 
-        They lie in the run's own folder: ``SummaryWriter.add_hparams`` would make a second run inside it.
+        They go into the run's own folder; ``SummaryWriter.add_hparams`` would make a second run inside it.
         """
         from torch.utils.tensorboard.summary import hparams
 
@@ -64,7 +64,7 @@ class MetricsLog:
             board.add_scalar(name, value, 0)
 
     def series(self) -> dict[str, list[tuple[int, float]]]:
-        """Everything logged so far: ``{name: [(step, value), ...]}``."""
+        """Return everything logged so far: ``{name: [(step, value), ...]}``."""
         series: dict[str, list[tuple[int, float]]] = {}
         for step, name, value in self._rows():
             series.setdefault(name, []).append((step, value))
@@ -85,10 +85,10 @@ class MetricsLog:
         return self._board
 
     def _rows(self) -> list[tuple[int, str, float]]:
-        """The rows of metrics.csv; half a row at the end, left by a run that was killed, is passed over.
+        """Read metrics.csv; half a row at the end, left by a run that was killed, is ignored.
 
         Raises:
-            UserError: for other rows that are no step, name and value.
+            UserError: for any other row that is no step, name and value.
         """
         if not self._file.exists():
             return []

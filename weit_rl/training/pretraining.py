@@ -1,4 +1,4 @@
-"""Pre-training under the constraint: every step a few networks of different sizes, on the same batch."""
+"""Compute the losses of pre-training: every step runs a few networks of different sizes on the same batch."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from weit_rl.core.skeleton import run_as, skeleton
 
 
 class MaskedLoss:
-    """The loss of a pre-training step; composes once and cuts the drawn networks out of the composed weights.
+    """The loss of a pre-training step: compose the weights once, cut smaller networks out of them, add their losses.
 
     Args:
-        net: the full composed network.
-        task: builds networks, yields batches, knows the loss.
-        masks: draws the networks of a step.
+        net: the composed network of full size.
+        task: builds networks, draws batches, computes the loss.
+        masks: draws the sizes of a step.
     """
 
     def __init__(self, net: WeiT, task: Any, masks: Masks):
@@ -29,7 +29,7 @@ class MaskedLoss:
         self._cut = cache(self._build)  # one skeleton per sampled size
 
     def __call__(self, step: int) -> Tensor:
-        """The sum of the drawn networks' losses (slices, never zeros)."""
+        """Sum the losses of the networks that are drawn for a step; their weights are slices, not zeroed copies."""
         batch, weights = self.task.batch(step), self.net.weights()
         losses = []
         for size in self.masks.draw(step):
@@ -42,12 +42,12 @@ class MaskedLoss:
         return skeleton(plain), self.net.plan.layout(plain)
 
 
-class Shared(nn.Module):
-    """The composed networks of one body or several, which share all that is not bound to one of them.
+class SharedNetworks(nn.Module):
+    """Composed networks of one or several bodies that share every parameter that is not bound to a body.
 
     Args:
-        nets: one for each body, of one bank and size.
-        bound: how the names begin of the parameters that each keeps for itself.
+        nets: one network per body, all of the same bank and size.
+        bound: prefixes of the names of parameters that each network has for itself.
     """
 
     def __init__(self, nets: Sequence[WeiT], bound: tuple[str, ...]):
@@ -61,17 +61,17 @@ class Shared(nn.Module):
                     net.free.tie(key, nets[0].free[key])
 
     def own(self) -> list[nn.Parameter]:
-        """Scalers and free parameters of all, each once."""
+        """List the scalers and free parameters of all networks, each once."""
         every = (p for net in self.nets for p in (*net.scalers.parameters(), *net.free.parameters()))  # type: ignore[union-attr]
         return list({id(p): p for p in every}.values())
 
 
-class InTurn:
-    """The losses of several bodies, one a step, so that all are trained equally often."""
+class AlternatingLoss:
+    """The losses of several bodies, one body per step in turn."""
 
     def __init__(self, losses: Sequence[MaskedLoss]):
         self.losses = losses
 
     def __call__(self, step: int) -> Tensor:
-        """The loss of the body whose turn it is."""
+        """Compute the loss of the body whose turn the step is."""
         return self.losses[step % len(self.losses)](step)

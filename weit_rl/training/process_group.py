@@ -1,7 +1,7 @@
-"""The processes that train together, one on each device. The loop knows them as :class:`Devices`.
+"""Describe the processes that train one network together, one per device, for the loop and the run folder.
 
-With one process nothing of it does anything; several are :class:`weit_rl.training.ddp_group.Ranks`. A run folder knows
-them too, and is looked into before torch is loaded.
+:class:`ProcessGroup` is a single process. Several processes are :class:`weit_rl.training.ddp_group.DDPGroup`. This file
+does not import torch at once, since commands open run folders before they load torch.
 """
 
 from __future__ import annotations
@@ -19,90 +19,102 @@ Made = TypeVar("Made")
 Loss = Callable[[int], "Tensor"]
 
 
-class Devices:
-    """A process that trains alone.
+class ProcessGroup:
+    """A single process that trains alone; the base of groups of several.
 
     Attributes:
-        count: processes that train together.
-        rank: this one's number, from 0 on.
+        count: number of processes.
+        rank: number of this process, from 0 on.
     """
 
     count, rank = 1, 0
 
     @property
     def leads(self) -> bool:
-        """Whether this process writes, prints and judges, as one of several does."""
+        """Return True in the one process that writes files, prints and evaluates."""
         return self.rank == 0
 
-    def share(self, tasks: Sequence[Any]) -> None:
-        """Let every batch of these tasks be this process's part of it inside :meth:`divided`."""
+    def shard_task(self, task: Any) -> Any:
+        """Return a task that draws this process's shard of every batch inside :meth:`sharding`."""
+        return task
 
     @contextmanager
-    def divided(self) -> Iterator[None]:
-        """Inside, batches are this process's part; outside they are whole in every process."""
+    def sharding(self) -> Iterator[None]:
+        """Let sharded tasks draw shards inside this context; outside they draw whole batches."""
         yield
 
-    def step(self, module: nn.Module, loss: Loss) -> Loss:
-        """The loss of a step whose backward leaves the gradients of the whole batch in the parameters of ``module``."""
+    def wrap_loss(self, module: nn.Module, loss: Loss) -> Loss:
+        """Return a loss whose backward leaves the gradient of the whole batch in the parameters of ``module``."""
         return loss
 
-    def seed(self, step: int) -> int:
-        """Of what a network draws in a step, such as dropout: another one in every process."""
+    def step_seed(self, step: int) -> int:
+        """Return the seed of a step's random numbers, such as dropout; every process has its own."""
         return step
 
     def mean(self, value: Tensor) -> Tensor:
-        """A number's mean over the processes."""
+        """Average a number over the processes."""
         return value
 
-    def stopped(self, number: int) -> int:
-        """The number of the signal by which any of the processes was asked to stop, 0 for none."""
+    def any_signal(self, number: int) -> int:
+        """Return the signal that stops any of the processes, 0 for none; ``number`` is this process's own."""
         return number
 
-    def told(self, text: str) -> str:
-        """The text of the process that leads."""
+    def broadcast(self, text: str) -> str:
+        """Return the text of the process that leads."""
         return text
 
-    def together(self, call: Callable[[], Made]) -> Made:
-        """What a call gives in this process; where it raises UserError in one of them, all end."""
+    def call_in_all(self, call: Callable[[], Made]) -> Made:
+        """Call a function in every process, and end all of them if one raises UserError.
+
+        Args:
+            call: the function, without arguments.
+
+        Returns:
+            What the function returns in this process.
+
+        Raises:
+            UserError: in one process where the function raised it.
+            Follows: in all other processes then.
+        """
         return call()
 
     def wait(self) -> None:
-        """Until all processes are here."""
+        """Wait until all processes are here."""
 
-    def lost(self, error: BaseException | None) -> bool:
-        """Whether an error tells that another process has ended."""
+    def is_lost_process(self, error: BaseException | None) -> bool:
+        """Return True if an error means that another process has ended."""
         return False
 
-    def parted(self, net: nn.Module) -> nn.Module:
-        """What is trained in the place of a plain network; the network itself, where every process holds it whole."""
+    def shard_network(self, net: nn.Module) -> nn.Module:
+        """Return the module to train in place of a plain network; the network itself if no process shards it."""
         return net
 
     def gather(self, trained: nn.Module, net: nn.Module) -> None:
-        """Bring the weights of what :meth:`parted` gave back into the network."""
+        """Copy the weights of the module that :meth:`shard_network` gave back into the network."""
 
-    def norm(self, parameters: Sequence[Tensor], clip: float) -> Tensor:
-        """Clip the gradients' norm; returns what it was."""
+    def clip_gradients(self, parameters: Sequence[Tensor], clip: float) -> Tensor:
+        """Clip the norm of the gradients; returns the norm before."""
         from torch.nn.utils import clip_grad_norm_
 
         return clip_grad_norm_(parameters, clip)
 
     def save(self, path: Path, module: nn.Module, optimizer: torch.optim.Optimizer, step: int) -> None:
-        """Write the state a stopped stage goes on from, see :func:`weit_rl.training.checkpoint.save_training`."""
+        """Write the state to resume from, see :func:`weit_rl.training.checkpoint.save_training`."""
         from weit_rl.training.checkpoint import save_training
 
         save_training(path, module, optimizer, step)
 
     def restore(self, path: Path, module: nn.Module, optimizer: torch.optim.Optimizer) -> int | None:
-        """Read it, see :func:`weit_rl.training.checkpoint.load_training`."""
+        """Read the state to resume from, see :func:`weit_rl.training.checkpoint.load_training`."""
         from weit_rl.training.checkpoint import load_training
 
         return load_training(path, module, optimizer)
 
-    def fill(self, optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
-        """Give an optimiser its state, see :func:`weit_rl.training.checkpoint.fill_optimizer`."""
+    def fill_optimizer(self, optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
+        """Fill an optimiser's state, see :func:`weit_rl.training.checkpoint.fill_optimizer`."""
         from weit_rl.training.checkpoint import fill_optimizer
 
         fill_optimizer(optimizer, tensors)
 
 
-ALONE = Devices()
+SINGLE_PROCESS = ProcessGroup()

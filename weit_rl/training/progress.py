@@ -1,4 +1,4 @@
-"""What a user sees while something runs: a live bar on a terminal, a line now and then in a log; tables at the end."""
+"""Show progress (a live bar on a terminal, lines in a log) and print tables."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from weit_rl.common.output import unproxied
 
 LINE_SECONDS = 10.0
 REFRESH_SECONDS = 0.2
-LOG_WIDTH = 160  # characters of a table in a file or a pipe, where rich would take 80; wider ones are written whole
-BAR_WIDTH = 72  # characters of a terminal that a bar with its numbers needs; narrower ones get lines, as logs do
-WIDEST = 100_000  # characters that a table may want
+LOG_WIDTH = 160  # characters of a line in a file or a pipe, instead of rich's 80; wider tables are written whole
+BAR_WIDTH = 72  # characters that a bar with its numbers needs; narrower terminals get lines, as logs do
+WIDEST = 100_000  # characters, more than any table needs
 
 
 class Progress:
-    """Progress of one stage, as a context manager.
+    """The progress of one stage, as a context manager.
 
         with Progress(total=300, label="scaler stage") as bar:
             bar.update(step, loss=loss)
@@ -32,8 +32,8 @@ class Progress:
     Args:
         total: steps of the whole stage.
         label: the stage's name.
-        start: steps already done before (a resumed stage); they do not count for the speed.
-        unit: what is counted.
+        start: steps that were done before the stage was resumed; the speed leaves them out (default 0).
+        unit: name of what is counted (default "steps").
         console: where to print (default: standard output).
     """
 
@@ -60,7 +60,7 @@ class Progress:
             self._bar.stop()
 
     def update(self, step: int, **values: Any) -> None:
-        """Tell that ``step`` steps are done, with numbers to show beside them (cheap: shown a few times a second)."""
+        """Note that ``step`` steps are done, and the numbers to show; cheap, since most calls print nothing."""
         self.step, self._values = step, values
         now = time.monotonic()
         if now - self._shown >= (REFRESH_SECONDS if self._bar else LINE_SECONDS):
@@ -68,7 +68,7 @@ class Progress:
             self._show()
 
     def facts(self) -> str:
-        """Step, numbers, speed and time left, in one line."""
+        """Return one line with step, numbers, speed and time left."""
         parts = [f"{self.step}/{self.total}"]
         parts += [f"{name} {_text(float(value), 4)}" for name, value in self._values.items()]
         done, seconds = self.step - self.start, time.monotonic() - self._began
@@ -87,18 +87,25 @@ class Progress:
 
 
 def table(title: str, rows: Sequence[Mapping[str, Any]], console: Console | None = None) -> None:
-    """Print a small table: one mapping a row, the first one's keys are the columns.
+    """Print a small table.
 
-    Where it is wider than the terminal, each row is a block of lines, ``name: value``, so that nothing is cut.
+    A table wider than the terminal is printed as blocks of ``name: value`` lines, so that nothing is cut.
 
-    table("HalfCheetah", [{"": "last", "return": 8120.3}, {"": "behaviour data", "return": 9132.0}])
+        table("HalfCheetah", [{"": "last", "return": 8120.3}, {"": "behaviour data", "return": 9132.0}])
+
+    Args:
+        title: the line above the table.
+        rows: one mapping per row; the keys of the first one name the columns.
+        console: where to print (default: standard output).
     """
     console = console or _console()
     grid = _grid(rows)
     width = Measurement.get(console, console.options.update(max_width=WIDEST), grid).maximum
     if not console.is_terminal:
         console.width = max(width, console.width)
-    console.print(f"\n{title}", soft_wrap=True, markup=False)  # as the grid's own title it would wrap at its width
+    console.print(
+        f"\n{title}", soft_wrap=True, markup=False
+    )  # rich would wrap the table's own title at the table's width
     console.print(grid) if width <= console.width else console.print(_stacked(rows), soft_wrap=True, markup=False)
 
 
@@ -112,13 +119,13 @@ def _grid(rows: Sequence[Mapping[str, Any]]) -> Table:
     for name, value in rows[0].items():
         grid.add_column(name, justify="left" if isinstance(value, str) else "right", no_wrap=True)
     for row in rows:
-        # Text, since in a str rich reads the brackets of a path as its markup
+        # Text: in a str, rich reads the brackets of a path as markup
         grid.add_row(*(Text(_cell(value)) for value in row.values()))
     return grid
 
 
 def _stacked(rows: Sequence[Mapping[str, Any]]) -> str:
-    """The rows below each other; a column without a name, which says what a row is of, is a line of its own."""
+    """Return the rows as blocks of lines; the value of a column without a name is the first line of its block."""
     blocks = [{name: _cell(value) for name, value in row.items()} for row in rows]
     lines = ["\n".join(f"{name}: {value}" if name else value for name, value in block.items()) for block in blocks]
     return "\n" + "\n\n".join(lines) + "\n"

@@ -1,4 +1,4 @@
-"""RunFolder: everything one run leaves behind, in one folder.
+"""Keep everything that a run writes in one folder.
 
 ``config.yaml environment.json metrics.csv tensorboard/ checkpoints/*.safetensors evaluation.json learning_curve.png``
 """
@@ -22,7 +22,7 @@ from weit_rl.storage.folder_lock import holds_nothing, locked
 from weit_rl.training.learning_curve import draw_learning_curve
 from weit_rl.training.machine import describe_environment
 from weit_rl.training.metrics import MetricsLog
-from weit_rl.training.process_group import ALONE, Devices
+from weit_rl.training.process_group import SINGLE_PROCESS, ProcessGroup
 
 if TYPE_CHECKING:
     from filelock import BaseFileLock
@@ -38,10 +38,10 @@ class RunFolder:
     Attributes:
         path: the folder.
         config: the run's composed config.
-        devices: the processes that work at it.
+        devices: the processes that train together in it.
     """
 
-    devices: Devices = ALONE
+    devices: ProcessGroup = SINGLE_PROCESS
 
     def __init__(self, path: Path, resume_step: int | None = None, lock: BaseFileLock | None = None):
         self.path, self._lock = path, lock
@@ -52,17 +52,17 @@ class RunFolder:
     def create(
         cls, path: str | Path | None, verb: str, cfg: DictConfig, seed: int, free_bytes: int = 200_000_000
     ) -> RunFolder:
-        """Make a new run folder, for this process alone, and write config.yaml and environment.json.
+        """Make a new run folder, lock it, and write config.yaml and environment.json.
 
         Args:
             path: the folder (default None: ``runs/<verb>-<env>-<size>-<init>-s<seed>-<timestamp>``).
-            verb: "train", "pretrain", ...
+            verb: name of the command, such as "train".
             cfg: the composed config.
             seed: the run's seed.
-            free_bytes: free disk space in bytes that the run needs (default 200 MB).
+            free_bytes: free disk space that the run needs, in bytes (default 200 MB).
 
         Raises:
-            UserError: if the folder exists and is not empty, cannot be made, or the disk has less space.
+            UserError: if the folder is not empty or cannot be made, or the disk has too little space.
         """
         folder = expanded(path) if path else default_folder(verb, cfg, seed)
         _check(folder, free_bytes)
@@ -73,21 +73,21 @@ class RunFolder:
         lock = locked(folder)
         write_atomically(folder / ENVIRONMENT, _json(describe_environment(seed)))
         text = yaml.safe_dump(plain_config(cfg), sort_keys=False, allow_unicode=True)
-        write_atomically(folder / CONFIG, text.encode())  # last: a folder without one holds no run
+        write_atomically(folder / CONFIG, text.encode())  # last: a folder without a config holds no run
         return cls(folder, lock=lock)
 
     @classmethod
     def open(cls, path: str | Path, resume_step: int | None = None, lock: BaseFileLock | None = None) -> RunFolder:
-        """An existing run folder.
+        """Open an existing run folder.
 
         Args:
             path: the folder.
-            resume_step: the step of the checkpoint the run goes on from; metrics beyond it are dropped, since they
-                will be made again. None (default) changes nothing.
-            lock: of the folder, which is given back by :meth:`close` (default: none is held).
+            resume_step: step of the checkpoint to resume from; later metrics are dropped, since they will be logged
+                again (default None: all are kept).
+            lock: the folder's lock, which :meth:`close` releases (default None: not locked).
 
         Raises:
-            UserError: if there is no run in that folder.
+            UserError: if the folder holds no run, or a damaged one.
         """
         folder = expanded(path)
         for name in (CONFIG, ENVIRONMENT):
@@ -107,35 +107,37 @@ class RunFolder:
         self._metrics.log_image(step, name, picture)
 
     def log_hparams(self, results: Mapping[str, Any]) -> None:
-        """Show the run's options with its final numbers (None is left out) in TensorBoard's HPARAMS tab."""
+        """Show the run's options and final numbers in TensorBoard's HPARAMS tab; None is left out."""
         numbers = {f"hparam/{name}": float(value) for name, value in results.items() if value is not None}
         self._metrics.log_hparams(_flat(plain_config(self.config)), numbers)
 
     def metrics(self) -> dict[str, list[tuple[int, float]]]:
-        """All metrics logged so far: ``{name: [(step, value), ...]}``."""
+        """Return all metrics logged so far: ``{name: [(step, value), ...]}``."""
         return self._metrics.series()
 
     def last_step(self) -> int:
-        """The last step anything was logged at."""
+        """Return the last step with a metric, 0 if there is none."""
         return max((points[-1][0] for points in self.metrics().values()), default=0)
 
     def write_json(self, name: str, data: Any) -> None:
-        """Write a JSON file such as "evaluation.json" atomically; numpy numbers and paths are welcome."""
+        """Write a JSON file such as "evaluation.json" atomically; numpy numbers and paths are converted."""
         write_atomically(self.path / name, _json(data))
 
     def checkpoint_path(self, name: str) -> Path:
-        """Where the checkpoint of that name ("last", "best") lies."""
+        """Return the path of the checkpoint of that name, such as "last" or "best"."""
         return self.path / "checkpoints" / f"{name}.safetensors"
 
     def existing_checkpoint(self, name: str) -> Path:
-        """Where it lies; raises UserError, naming those that there are, if the run has none of that name."""
+        """Return the path of an existing checkpoint; UserError names the existing ones if it is missing."""
         path = self.checkpoint_path(name)
         if not path.is_file():
             names = sorted(p.stem for p in path.parent.glob("*.safetensors"))
-            have = ", ".join(name for name in names if not name.endswith("_state"))  # what a stopped stage goes on from
+            have = ", ".join(
+                name for name in names if not name.endswith("_state")
+            )  # training states hold no plain network
             if not have:
                 raise UserError(
-                    f"{self.path}: holds no network, only runs of weit_rl.train do, once their start is made"
+                    f"{self.path}: holds no network, only runs of weit_rl.train do, once their network is initialised"
                 )
             raise UserError(f"checkpoint={name}: {self.path} has none of that name (it has {have})")
         return path
@@ -143,18 +145,18 @@ class RunFolder:
     def plot_learning_curve(
         self, stages: Mapping[str, int] | None = None, behaviour_return: float | None = None
     ) -> Path:
-        """Draw learning_curve.png from the metrics (``*/loss`` above, ``*/return`` or ``*/return_mean`` below).
+        """Draw learning_curve.png from the metrics: ``*/loss`` above, ``*/return`` or ``*/return_mean`` below.
 
         Args:
-            stages: the step at which each stage starts, ``{"scaler stage": 0, "training": 300}``.
-            behaviour_return: mean return of the behaviour data, drawn as a dashed line.
+            stages: the step at which each stage starts, such as ``{"scaler": 0, "train": 300}`` (default: none).
+            behaviour_return: mean return of the data, drawn as a dashed line (default: none).
         """
         path = self.path / "learning_curve.png"
         write_atomically(path, draw_learning_curve(self.metrics(), stages or {}, behaviour_return))
         return path
 
     def close(self) -> None:
-        """Flush and close TensorBoard's file; others may work in the folder from now on."""
+        """Close TensorBoard's file and release the folder's lock."""
         try:
             self._metrics.close()
         finally:
@@ -163,7 +165,20 @@ class RunFolder:
 
 
 def checked(config: DictConfig, verb: str, path: str | Path, whole: bool = False) -> DictConfig:
-    """The config of a run, if its values are of the kinds of the verb's options; else UserError."""
+    """Check the types of a stored config's values.
+
+    Args:
+        config: the config of a run.
+        verb: the command whose options they are.
+        path: the run's folder, for the error line.
+        whole: if every option must be there (default False).
+
+    Returns:
+        The same config.
+
+    Raises:
+        UserError: for a value of another type.
+    """
     try:
         check_values(plain_config(config), verb, whole)
     except UserError as error:
@@ -172,7 +187,7 @@ def checked(config: DictConfig, verb: str, path: str | Path, whole: bool = False
 
 
 class _PlainLoader(yaml.SafeLoader):
-    """YAML without aliases, by which a small file can stand for a huge one, or for one without an end."""
+    """A YAML loader without aliases, which could expand a small file without limit."""
 
     def compose_node(self, parent: Any, index: Any) -> Any:
         if self.check_event(yaml.AliasEvent):
@@ -181,7 +196,7 @@ class _PlainLoader(yaml.SafeLoader):
 
 
 def _read_config(path: Path) -> dict[str, Any]:
-    """The options of a config.yaml; ValueError or YAMLError if it is none."""
+    """Read a config.yaml; ValueError or YAMLError if it is no mapping of options."""
     if path.stat().st_size > MOST_CONFIG:
         raise ValueError(f"more than {MOST_CONFIG} bytes")
     config = yaml.load(path.read_text(encoding="utf-8"), _PlainLoader)
@@ -197,26 +212,26 @@ def _check(folder: Path, free_bytes: int) -> None:
 
 
 def _is_new(folder: Path) -> bool:
-    """Whether a folder is empty, but for what a process left that was killed before it wrote the config."""
+    """Return True for an empty folder, or one of a process that was killed before it wrote the config."""
     return holds_nothing(folder, "checkpoints", ENVIRONMENT) and not any((folder / "checkpoints").glob("*"))
 
 
 def default_folder(verb: str, cfg: DictConfig, seed: int) -> Path:
-    """A folder of that name that there is not yet: ``runs/<verb>-<env>-<size>-<init>-s<seed>-<timestamp>``."""
+    """Choose a folder that does not exist yet: ``runs/<verb>-<env>-<size>-<init>-s<seed>-<timestamp>``."""
     size = cfg.get("size")
-    if size is not None and not isinstance(size, str):  # the group of size.name, size.width, size.depth
+    if size is not None and not isinstance(size, str):  # a group with size.name, size.width, size.depth
         size = "x".join(str(number) for number in (size.width, size.depth) if number) or size.name
     parts = [verb, cfg.get("env"), size, cfg.get("init"), f"s{seed}", time.strftime("%Y%m%d-%H%M%S")]
     name = re.sub(r"[^\w.-]+", "_", "-".join(str(part) for part in parts if part))
     folder, number = Path("runs") / name, 1
-    while folder.exists():  # two runs of one second
+    while folder.exists():  # another run began in the same second
         number += 1
         folder = Path("runs") / f"{name}-{number}"
     return folder
 
 
 def _flat(values: Mapping[str, Any], group: str = "") -> dict[str, Any]:
-    """Options by their dotted keys; what is neither number, text nor boolean as text, what is not set left out."""
+    """Flatten options to dotted keys; other values than numbers, text and booleans become text, None is left out."""
     flat: dict[str, Any] = {}
     for name, value in values.items():
         if isinstance(value, Mapping) and value:

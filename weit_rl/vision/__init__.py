@@ -1,6 +1,6 @@
-"""Vision: the same banks, scalers and initialisers for images, as a command and from Python.
+"""Train networks on images with the same banks, scalers and initialisers, as a command and from Python.
 
-    python -m weit_rl.vision data=digits model=vit size=small      # trains; mode=pretrain, mode=evaluate run=RUN
+    python -m weit_rl.vision data=digits model=vit size=small      # trains; also mode=pretrain, mode=evaluate run=RUN
 
     from weit_rl import vision
     report = vision.train(data="digits", model="vit", size="small")
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from weit_rl.vision.pipeline import PixelDiTPipeline
 
 __all__ = ["PixelDiTPipeline", "classify", "describe", "evaluate", "export", "generate", "main", "pretrain", "train"]
-GROUPS = ("size", "trainer")  # of options, as mappings
+GROUPS = ("size", "trainer")  # options that are mappings
 
 
 def __getattr__(name: str) -> Any:
@@ -35,7 +35,7 @@ def __getattr__(name: str) -> Any:
 
 
 def main(cfg: Any) -> dict[str, Any]:
-    """Run with a composed config, whose ``mode`` says what is done; returns the numbers it prints."""
+    """Run the ``mode`` of a composed config; returns the numbers that it prints."""
     from weit_rl.vision.describe_sizes import describe as describe_
     from weit_rl.vision.modes import evaluate_images, export_run, sample
     from weit_rl.workflows.pretrain_run import pretrain as pretrain_
@@ -48,10 +48,13 @@ def main(cfg: Any) -> dict[str, Any]:
 
 
 def train(**options: Any) -> dict[str, Any]:
-    """Train a network; the metrics of the test images, and ``run_dir``.
+    """Train a network.
 
     Args:
-        options: of ``configs/vision_train.yaml``.
+        options: options of ``configs/vision_train.yaml``.
+
+    Returns:
+        The metrics on the test images, and ``run_dir``.
 
     Raises:
         UserError: for bad input, before anything is written.
@@ -60,10 +63,13 @@ def train(**options: Any) -> dict[str, Any]:
 
 
 def pretrain(**options: Any) -> dict[str, Any]:
-    """Pre-train a bank of templates; its card, and ``run_dir``, where ``bank.safetensors`` lies.
+    """Pre-train a bank of templates.
 
     Args:
-        options: of ``configs/vision_pretrain.yaml``.
+        options: options of ``configs/vision_pretrain.yaml``.
+
+    Returns:
+        The bank's card, and ``run_dir``, the folder of ``bank.safetensors``.
 
     Raises:
         UserError: for bad input, before anything is written.
@@ -72,11 +78,14 @@ def pretrain(**options: Any) -> dict[str, Any]:
 
 
 def evaluate(run: str | Path, **options: Any) -> dict[str, Any]:
-    """Score a finished run; the metrics, of a classifier with the confusion matrix. Pictures lie in its folder.
+    """Evaluate a finished run, and write pictures into its folder.
 
     Args:
-        run: its folder.
-        options: others of ``configs/vision_evaluate.yaml``.
+        run: folder of the run.
+        options: other options of ``configs/vision_evaluate.yaml``.
+
+    Returns:
+        The metrics; those of a classifier have the confusion matrix, too.
 
     Raises:
         UserError: for bad input.
@@ -85,14 +94,14 @@ def evaluate(run: str | Path, **options: Any) -> dict[str, Any]:
 
 
 def generate(run: str | Path, **options: Any) -> dict[str, Any]:
-    """Draw images with a finished run of ``task="diffusion"``.
+    """Sample images with a finished run of ``task="diffusion"``.
 
     Args:
-        run: its folder.
-        options: others of ``configs/vision_sample.yaml``, such as ``classes``, ``images`` of each, ``guidance``.
+        run: folder of the run.
+        options: other options of ``configs/vision_sample.yaml``, such as ``classes`` and ``guidance``.
 
     Returns:
-        ``images`` ``(n, channels, height, width)`` uint8, ``labels`` ``(n,)``, and ``path`` of the file they are in.
+        ``images`` ``(n, channels, height, width)`` uint8, ``labels`` ``(n,)``, and the ``path`` of their file.
 
     Raises:
         UserError: for bad input.
@@ -101,16 +110,19 @@ def generate(run: str | Path, **options: Any) -> dict[str, Any]:
 
 
 def export(run: str | Path, out: str | Path, **options: Any) -> dict[str, Any]:
-    """Write a finished run of ``task="diffusion"`` as a pipeline of diffusers, see :class:`PixelDiTPipeline`.
+    """Write a finished run of ``task="diffusion"`` as a diffusers pipeline, see :class:`PixelDiTPipeline`.
 
-    With ``task="classification"`` a classifier is written as a folder that timm reads:
+    With ``task="classification"`` a classifier is written as a folder for timm:
     ``timm.create_model("local-dir:FOLDER", pretrained=True)``.
 
     Args:
-        run: its folder.
-        out: a new folder, with ``model_index.json``, ``transformer/`` and ``scheduler/``, or with ``config.json`` and
-            ``model.safetensors``.
-        options: others of ``configs/vision_export.yaml``.
+        run: folder of the run.
+        out: a new folder. A pipeline has ``model_index.json``, ``transformer/`` and ``scheduler/``; a classifier has
+            ``config.json`` and ``model.safetensors``.
+        options: other options of ``configs/vision_export.yaml``.
+
+    Returns:
+        The ``path`` of the folder.
 
     Raises:
         UserError: for bad input, before anything is written.
@@ -119,10 +131,13 @@ def export(run: str | Path, out: str | Path, **options: Any) -> dict[str, Any]:
 
 
 def describe(**options: Any) -> dict[str, Any]:
-    """What networks of some sizes cost, without making them; ``sizes``, by the name of each its numbers.
+    """Count what networks of some sizes cost, without making them.
 
     Args:
-        options: of ``configs/vision_describe.yaml``, such as ``recipe="imagenet"``.
+        options: options of ``configs/vision_describe.yaml``, such as ``recipe="imagenet"``.
+
+    Returns:
+        ``sizes``, the numbers of each size by its name.
 
     Raises:
         UserError: for bad input.
@@ -131,19 +146,19 @@ def describe(**options: Any) -> dict[str, Any]:
 
 
 def classify(run: str | Path, images: Tensor | np.ndarray | list[Any], checkpoint: str = "last") -> dict[str, Any]:
-    """The classes of images, by a finished run.
+    """Classify images with a finished run.
 
     Args:
-        run: its folder.
-        images: ``(B, channels, height, width)``, bytes or floats in [0, 1], of the shape the run was trained on; or
-            a list of paths or of Pillow's pictures, which are read as those of a set are.
+        run: folder of the run.
+        images: ``(B, channels, height, width)``, uint8 or floats in [0, 1], of the shape that the run was trained on;
+            or a list of paths or Pillow images, which are resized like those of a data set.
         checkpoint: ``"last"`` (default) or ``"best"``.
 
     Returns:
-        ``classes``, a list of B names, and ``probabilities``, a tensor ``(B, number of classes)``.
+        ``classes``, a list of B names, and ``probabilities`` ``(B, number of classes)``, a tensor.
 
     Raises:
-        UserError: if there is no such run, it is no classifier, or the images have another shape or range.
+        UserError: if the run does not exist or is no classifier, or the images have another shape or range.
     """
     from weit_rl.vision.modes import classes_of
 
@@ -165,5 +180,5 @@ def _run(mode: str, options: dict[str, Any]) -> dict[str, Any]:
 
 
 def _number(value: Any) -> Any:
-    """numpy's and torch's numbers as Python's."""
+    """Convert a number of numpy or torch to one of Python."""
     return value.item()

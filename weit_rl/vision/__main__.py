@@ -1,4 +1,4 @@
-"""``python -m weit_rl.vision``: see configs/vision_*.yaml, one for each mode, for the options."""
+"""Run ``python -m weit_rl.vision``; configs/vision_*.yaml list the options of each mode."""
 
 from weit_rl.options.command import command
 from weit_rl.vision import main

@@ -1,4 +1,4 @@
-"""What networks of images cost at some sizes: each is built on torch's meta device, where a step takes no numbers."""
+"""Count what networks on images cost at some sizes, on torch's meta device, which computes shapes only."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ from weit_rl.training.flops import counter
 from weit_rl.training.progress import table
 from weit_rl.workflows.run_setup import check_model
 
-OF_ADAMW = 4  # numbers kept of a parameter: itself, its gradient, two moments
-BYTES = 4  # of a number
+NUMBERS_PER_PARAMETER = 4  # the parameter, its gradient, and AdamW's two moments
+BYTES = 4  # per number
 COUNTS = ("image_size", "channels", "classes")
 
 
@@ -32,13 +32,13 @@ def describe(cfg: Any) -> dict[str, Any]:
     """Print a table of the sizes that the config names.
 
     Returns:
-        ``sizes``: by the name of each, ``parameters``, ``scalers``, ``templates``, ``free``, ``flops`` (of an image,
-        forward), ``step_flops`` (of an image, forward and backward), ``activations`` (bytes that the backward pass
-        keeps of an image, attention weights among them, which fused attention does not keep) and ``memory`` (bytes in
-        a training step of a batch).
+        ``sizes``: for each name ``parameters``, ``scalers``, ``templates``, ``free``, ``flops`` (per image, forward),
+        ``step_flops`` (per image, forward and backward), ``activations`` (bytes per image that the backward pass keeps,
+        with attention weights, which fused attention does not keep) and ``memory`` (bytes of a training step with a
+        batch).
 
     Raises:
-        UserError: for a size, model or number that is not possible.
+        UserError: for an impossible size, model or number.
     """
     kind_of(cfg).prepare(cfg)
     check_numbers(cfg)
@@ -55,7 +55,7 @@ def describe(cfg: Any) -> dict[str, Any]:
 
 
 def task_on_meta(cfg: Any) -> Any:
-    """The task of a config on a black image without memory."""
+    """Make the task of a config with one black image, on the meta device."""
     if cfg.task not in KINDS:
         raise unknown("task", cfg.task, list(KINDS))
     make, config = KINDS[cfg.task]
@@ -67,7 +67,7 @@ def task_on_meta(cfg: Any) -> Any:
 
 
 def facts_of(task: Any, size: Size, rank: int, batch_size: int) -> dict[str, Any]:
-    """What :func:`describe` returns of one size."""
+    """Count the numbers of one size, see :func:`describe`."""
     with torch.device("meta"):
         net = task.build(size)
     counts = numbers(task.plan.layout(net), rank)
@@ -79,19 +79,19 @@ def facts_of(task: Any, size: Size, rank: int, batch_size: int) -> dict[str, Any
         "flops": forward,
         "step_flops": step,
         "activations": kept,
-        "memory": BYTES * OF_ADAMW * counts["dense"] + batch_size * kept,
+        "memory": BYTES * NUMBERS_PER_PARAMETER * counts["dense"] + batch_size * kept,
     }
 
 
 def cost_of(net: nn.Module, loss: Callable[[], Tensor]) -> tuple[int, int, int]:
-    """FLOPs of a loss, of the whole step, and bytes that its backward pass keeps besides the parameters.
+    """Count FLOPs of the forward pass, FLOPs of the whole step, and bytes of activations that the backward pass keeps.
 
     Args:
-        net: whose parameters the loss reaches.
-        loss: of a batch.
+        net: the network.
+        loss: computes the loss of a batch.
     """
     own = {p.untyped_storage()._cdata for p in net.parameters()}
-    kept: dict[int, Any] = {}  # storages, so that none is freed and its place taken
+    kept: dict[int, Any] = {}  # the storages themselves, since a freed one's address would be used again
 
     def keep(tensor: Tensor) -> Tensor:
         storage = tensor.untyped_storage()

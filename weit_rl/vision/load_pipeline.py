@@ -1,4 +1,4 @@
-"""Load the diffusion pipeline, whose module needs the library diffusers."""
+"""Load the diffusion pipeline, whose module needs diffusers."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 
 def pipeline_class() -> type[PixelDiTPipeline]:
-    """Import the pipeline's class; UserError, in one line, where diffusers is missing."""
+    """Import the pipeline's class; UserError if diffusers is missing."""
     from weit_rl.tasks.sampling import diffusers_schedulers
 
     diffusers_schedulers()

@@ -1,4 +1,4 @@
-"""Networks of images that are trained: scored on their test images, drawn from, exported, and used."""
+"""Use trained networks on images: evaluate, sample, export, classify."""
 
 from __future__ import annotations
 
@@ -27,17 +27,16 @@ from weit_rl.training.run_folder import RunFolder
 from weit_rl.vision.load_pipeline import pipeline_class
 from weit_rl.workflows.image_runs import diffusion_run, drawing_task, labels_of, network_of, task_of
 
-"""Options of training by those of evaluation that stand in their place."""
-ROWS = 20  # of a picture, whose classes are said
+ROWS = 20  # rows of a picture whose classes are printed
 
 
 def evaluate_images(cfg: Any) -> dict[str, Any]:
-    """The metrics of one checkpoint on its test images; written beside the run's own, with the task's pictures."""
+    """Evaluate one checkpoint on its test images; write metrics and pictures beside the run's own."""
     check_numbers(cfg)
     run = RunFolder.open(cfg.run)
     net, card = network_of(run, cfg.checkpoint, device_of(cfg))
     task = task_of(run, card, cfg)
-    more, pictures = task.closer_look(net)
+    more, pictures = task.diagnostics(net)
     report = task.evaluate(net, seed=cfg.seed) | more
     report |= {"checkpoint": cfg.checkpoint, "data": task.name, "classes": card["classes"]}
     data = re.sub(r"[^\w.-]+", "-", task.name)
@@ -47,14 +46,14 @@ def evaluate_images(cfg: Any) -> dict[str, Any]:
         write_atomically(run.path / f"{Path(name).stem}-{kind}.png", png)
         run.log_image(card.get("step", run.last_step()), f"{kind}/{cfg.checkpoint}", png)
     run.close()
-    judge = f", drawn images by the features of {report['features']}" if "features" in report else ""
+    judge = f", samples judged by the features of {report['features']}" if "features" in report else ""
     table(f"{cfg.run}{judge}", [task.row(cfg.checkpoint, report)])
     say(f"written: {run.path / name}, and beside it pictures of {' and '.join(pictures)}")
     return report
 
 
 def sample(cfg: Any) -> dict[str, Any]:
-    """Images of the classes asked for: ``images`` ``(n, C, H, W)`` uint8, ``labels``, and the ``path`` they are in."""
+    """Sample images of classes; returns ``images`` ``(n, C, H, W)`` uint8, ``labels`` and ``path`` of the file."""
     run = diffusion_run(cfg.run)
     for name in ("images", "steps"):
         if cfg[name] < 1:
@@ -70,12 +69,12 @@ def sample(cfg: Any) -> dict[str, Any]:
     np.savez_compressed(path, images=images, labels=labels.numpy())
     write_atomically(path.with_suffix(".png"), grid_of(images, cfg.images))
     rows = ", ".join(card["classes"][number] for number in numbers[:ROWS]) + ", ..." * (len(numbers) > ROWS)
-    say(f"written: {path} and {path.with_suffix('.png')}, a row of pictures for each class: {rows}")
+    say(f"written: {path} and {path.with_suffix('.png')}, one row per class: {rows}")
     return {"images": images, "labels": labels.numpy(), "path": str(path)}
 
 
 def export_run(cfg: Any) -> dict[str, Any]:
-    """A finished run as a folder for its own library: of diffusers, or of timm; returns its ``path``."""
+    """Write a finished run as a folder for diffusers or timm; returns its ``path``."""
     if cfg.task not in EXPORTS:
         raise unknown("task", cfg.task, list(EXPORTS))
     out = expanded(cfg.out)
@@ -88,7 +87,7 @@ def export_run(cfg: Any) -> dict[str, Any]:
             new = Path(beside) / out.name
             new.mkdir()
             write(new)
-            new.rename(out)  # all of it or nothing
+            new.rename(out)  # so that the folder is complete or missing
     except OSError as error:
         raise cannot_write(out, error) from error
     say(f"written: {out}; {reads.format(out=out)} reads it")
@@ -116,10 +115,10 @@ EXPORTS = {"diffusion": _pipeline, "classification": _timm_folder}
 
 @torch.no_grad()
 def classes_of(run: Path, images: Any, checkpoint: str) -> dict[str, Any]:
-    """Names and probabilities, see :func:`weit_rl.vision.classify`."""
+    """Classify images, see :func:`weit_rl.vision.classify`."""
     net, card = network_of(RunFolder.open(run), checkpoint, "cpu")
     if card.get("task") == "diffusion":
-        raise UserError(f"run={run}: is of task=diffusion, so it tells no classes; give a classifier")
+        raise UserError(f"run={run}: is of task=diffusion, so it cannot classify; give a classifier")
     shape = card["options"]
     if are_pictures(images):
         images = pixels_of(images, shape["channels"], shape["image_size"])
@@ -128,7 +127,7 @@ def classes_of(run: Path, images: Any, checkpoint: str) -> dict[str, Any]:
 
 
 def _pictures(images: Any) -> Tensor:
-    """Images as a tensor that a network takes; floats beyond [0, 1] would be taken for far too bright ones."""
+    """Convert images to a tensor for a network; UserError for floats outside [0, 1], or another type."""
     try:
         tensor = torch.as_tensor(images)
     except (TypeError, ValueError, RuntimeError) as error:

@@ -1,7 +1,7 @@
-"""Classifiers as folders that timm reads: ``timm.create_model("local-dir:FOLDER", pretrained=True)``.
+"""Write classifiers as folders for ``timm.create_model("local-dir:FOLDER", pretrained=True)``.
 
-``model.safetensors`` holds timm's own names and nothing else. ``config.json`` has the sizes and the classes, and the
-mean and deviation of the images where timm looks for them.
+``model.safetensors`` holds only tensors that timm names. ``config.json`` has the sizes, the classes, and the mean and
+deviation of the images where timm expects them.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from weit_rl.storage.atomic_write import write_atomically
 
 
 class _Family(NamedTuple):
-    """Facts of a family that timm needs.
+    """The timm configuration of a model family.
 
     Attributes:
-        architecture: one of timm's, whose sizes the arguments replace.
-        arguments: of the architecture, by the network.
-        pool: how features become one vector.
-        ends: the names of the first convolution and the classifier.
+        architecture: a timm architecture, whose sizes ``arguments`` replace.
+        arguments: ``arguments(net, size)`` for the architecture.
+        pool: pooling of the features to one vector.
+        ends: names of the first convolution and the classifier.
     """
 
     architecture: str
@@ -54,17 +54,17 @@ def write_timm(folder: Path, net: Any, card: Mapping[str, Any]) -> None:
     """Write a classifier into a folder.
 
     Args:
-        folder: that is there, and empty.
+        folder: an existing, empty folder.
         net: the plain network.
-        card: of its checkpoint.
+        card: card of its checkpoint.
 
     Raises:
-        UserError: for a model that is none of timm's.
+        UserError: for a model that timm does not have.
     """
     from safetensors.torch import save
 
     if card["model"] not in FAMILIES:
-        raise UserError(f"model={card['model']}: is none of timm's; only {', '.join(FAMILIES)} are written for it")
+        raise UserError(f"model={card['model']}: is not one of timm; only {', '.join(FAMILIES)} are written for it")
     weights, numbers = without_normaliser(net.state_dict())
     own = {name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}
     write_atomically(folder / "model.safetensors", save(own, metadata={"format": "pt"}))

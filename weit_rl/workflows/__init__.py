@@ -1,1 +1,1 @@
-"""What the verbs do once their options are read: one file a verb, and what they share in ``setup``."""
+"""Do the work of the commands, once their options are read: one file per command, and what they share."""

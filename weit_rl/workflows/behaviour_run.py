@@ -26,11 +26,11 @@ if TYPE_CHECKING:
 
 BEHAVIOUR = ("algorithm", "steps", "n_envs", "seed", "snapshot_every", "hyperparameters")
 MEASURED = ("levels", "selection_episodes", "evaluation_episodes")
-SETTINGS = ("env", *BEHAVIOUR, *MEASURED, "dataset_id")  # what a run folder is made with
+SETTINGS = ("env", *BEHAVIOUR, *MEASURED, "dataset_id")  # options that a run folder keeps and later runs must repeat
 COUNTS = ("steps", "n_envs", "snapshot_every", "selection_episodes", "evaluation_episodes")
 STATE = "collect.json"
 OFF_POLICY = {"gradient_steps": 4, "learning_rate": 1e-3, "gamma": 0.98, "tau": 0.01, "learning_starts": 10_000}
-DEFAULTS = {  # hyperparameters, where none are given
+DEFAULTS = {  # hyperparameters if none are given
     "SAC": OFF_POLICY,
     "TQC": OFF_POLICY,
     "PPO": {"n_steps": 512, "batch_size": 128},
@@ -38,22 +38,22 @@ DEFAULTS = {  # hyperparameters, where none are given
 
 
 def make_behaviour_data(cfg: Any) -> dict[str, Any]:
-    """Train, choose the policies of the levels, record and measure them.
+    """Train a policy, choose a snapshot for every level, record its episodes and measure it.
 
     Writes ``behaviour/`` (snapshots), ``selection.json`` and ``data/<level>/`` (Minari data sets) into ``run_dir``.
-    What is already there is kept: a stopped run goes on, a finished level is never recorded again.
+    Existing files stay: a stopped run resumes, and a finished level is not recorded again.
 
     Args:
         cfg: the options of ``configs/collect.yaml``.
 
     Returns:
-        For each level its ``path``, the environment ``steps`` its policy was trained for, the ``returns`` of the
-        held evaluation and of the recorded episodes, and the ``score``.
+        For each level: the ``path``, the environment ``steps`` that trained its policy, the ``returns`` of the held-out
+        evaluation and of the recorded episodes, and the ``score``.
 
     Raises:
-        UserError: for an unknown environment, algorithm or level, a hyperparameter the algorithm refuses, a number
-            out of range, a run folder made by something else or with other settings, a full disk, damaged files,
-            or nothing that can render where pictures are asked for.
+        UserError: for an unknown environment, algorithm or level; a hyperparameter that the algorithm refuses; a number
+            out of range; a run folder of something else or with other settings; a full disk; damaged files; or if
+            pictures are wanted and nothing can render them.
     """
     options: Any = OmegaConf.to_container(cfg, resolve=True)
     settings = {key: options[key] for key in SETTINGS} | {"algorithm": cfg.algorithm or BehaviourConfig.algorithm}
@@ -65,7 +65,7 @@ def make_behaviour_data(cfg: Any) -> dict[str, Any]:
     _check_folder(run_dir, settings)
     entry.check_renderer()
     entry.check_step()
-    # Before anything is written, since it refuses a bad algorithm or hyperparameter.
+    # Before anything is written: this raises for a bad algorithm or hyperparameter.
     counts = (cfg.selection_episodes, cfg.evaluation_episodes)
     recorder = LevelRecorder(entry, config, run_dir, *counts, cfg.dataset_id)
     _check_disk(run_dir, config.steps, getattr(recorder.agent, "buffer_size", 0))
@@ -96,11 +96,11 @@ def _check(settings: dict[str, Any]) -> None:
         if not 0 <= episodes <= LEVEL_SEEDS:
             raise UserError(f"levels.{level}={episodes}: must be 0 to {LEVEL_SEEDS} episodes")
     if not any(settings["levels"].values()):
-        raise UserError("levels: all are 0, so nothing would be recorded; give one some episodes, levels.expert=50")
+        raise UserError("levels: all are 0, so nothing would be recorded; give a level some episodes, levels.expert=50")
 
 
 def _check_folder(run_dir: Path, settings: dict[str, Any]) -> None:
-    """Only a folder that is new, empty, or holds a run made with the same settings will do."""
+    """Raise UserError unless the folder is new, empty, or holds a run with the same settings."""
     try:
         if run_dir.exists() and not run_dir.is_dir():
             raise UserError(f"run_dir={run_dir}: is a file; choose another run_dir")
@@ -117,7 +117,7 @@ def _check_folder(run_dir: Path, settings: dict[str, Any]) -> None:
 
 
 def _check_disk(run_dir: Path, steps: int, buffer_size: int) -> None:
-    """The training state holds the replay buffer, below 1 kB a step, and so does the one before it."""
+    """Check the disk space: two training states hold the replay buffer, each with less than 1 kB per step."""
     check_space(run_dir, 2000 * min(steps, buffer_size) + 50_000_000)
 
 

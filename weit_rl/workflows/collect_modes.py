@@ -1,4 +1,4 @@
-"""The modes of ``weit_rl.collect``: train a policy and record its levels, record an agent, draw or inspect data."""
+"""Choose the mode of ``weit_rl.collect``: train and record, record an agent, render or inspect data."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from weit_rl.workflows.render_data import render_data
 
 MODES = {"train": make_behaviour_data, "record": record_agent, "render": render_data, "inspect": inspect_data}
 TRAIN = ("steps", "n_envs", "snapshot_every", "hyperparameters", "selection_episodes", "evaluation_episodes")
-ONLY = {  # what another mode would pass over in silence
+ONLY = {  # options that other modes do not have, and the modes that do
     **dict.fromkeys((*TRAIN, *(f"levels.{level}" for level in LEVELS)), ("train",)),
     **dict.fromkeys(("agent", "vec_normalize", "allow_pickle", "deterministic"), ("record",)),
     **dict.fromkeys(("seed", "algorithm"), ("train", "record")),
@@ -30,10 +30,10 @@ ONLY = {  # what another mode would pass over in silence
 
 
 def collect(cfg: Any) -> dict[str, Any]:
-    """Do what the mode says; the numbers that it prints.
+    """Run the mode and return the numbers that it prints.
 
     Raises:
-        UserError: for an unknown mode, an option of another mode, and what the mode itself refuses.
+        UserError: for an unknown mode, an option of another mode, or anything that the mode itself refuses.
     """
     if cfg.mode not in MODES:
         raise unknown("mode", cfg.mode, list(MODES))
@@ -43,7 +43,7 @@ def collect(cfg: Any) -> dict[str, Any]:
 
 
 def check_options(cfg: Any) -> None:
-    """UserError for an option that is set and is of other modes."""
+    """Raise UserError for an option that is set but belongs to other modes."""
     table = options("collect")
     for name, modes in ONLY.items():
         value = OmegaConf.select(cfg, name)

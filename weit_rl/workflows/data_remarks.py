@@ -1,4 +1,4 @@
-"""Remarks of a run on its data, before it trains."""
+"""Print what a user should know about a run's data before it trains."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from weit_rl.training.run_folder import RunFolder
 
 
 def remark(run: RunFolder, tasks: Sequence[Any], bank: TemplateBank | None = None) -> None:
-    """Print a line for all that is worth knowing, in the process that leads.
+    """Print one line for every remark, in the process that leads.
 
     Args:
         run: the run's folder.
-        tasks: whose data it is; those with a method ``remarks`` have something to say.
-        bank: that the run starts from, as a bank of the first task (default None).
+        tasks: the tasks whose data are used; a task may have a method ``remarks``.
+        bank: the bank that the run starts from, as a bank of the first task (default None).
     """
     remarks = [line for task in tasks for line in getattr(task, "remarks", list)()]
     renewed = bank.card.get("renewed_columns", []) if bank else []

@@ -1,6 +1,6 @@
-"""What a command's words show to be wrong, found before torch is loaded: such a mistake is answered at once.
+"""Check a command's config before torch is loaded, so that mistakes are reported at once.
 
-All of it is found again where it is used, so that who calls ``main`` with a config misses nothing.
+Every check is repeated where its value is used, for callers of ``main`` who skip these.
 """
 
 from __future__ import annotations
@@ -16,7 +16,12 @@ if TYPE_CHECKING:
 
 
 def check_early(verb: str, cfg: Any) -> None:
-    """Raise UserError for a value, name or path in a composed config of control that cannot be good."""
+    """Raise UserError for a value, name or path of a control config that cannot work.
+
+    Args:
+        verb: the command, such as "train".
+        cfg: its composed config.
+    """
     if (cfg.get("task") or "control") != "control" or verb == "vision":
         return
     cfg = copy.deepcopy(cfg)
@@ -25,13 +30,13 @@ def check_early(verb: str, cfg: Any) -> None:
         if cfg.get(name) is not None:
             _run_folder(cfg[name])
     if cfg.get("resume") is not None or verb in ("collect", "export"):
-        return  # the stored options count; collect has numbers of its own, export many that may be null
+        return  # resume uses stored options; collect and export have options of their own
     _values(cfg)
     _files(cfg, entries)
 
 
 def _environments(cfg: Any) -> list[EnvEntry]:
-    """The entries of all that ``env`` names."""
+    """Return the registry entries of all environments in ``env``."""
     if "body" not in cfg:
         return []
     from weit_rl.envs.config_environments import bodies, name_env
@@ -54,30 +59,30 @@ def _values(cfg: Any) -> None:
     check_numbers(cfg)
     check_choices(cfg)
     check_trainer(cfg)
-    if "size" in cfg and not (cfg.get("bank") or cfg.get("source")):  # which may have other heads
+    if "size" in cfg and not (cfg.get("bank") or cfg.get("source")):  # these may have attention heads of another size
         Size.parse(cfg.size) if isinstance(cfg.size, str) else size_of(cfg.size)
 
 
 def _files(cfg: Any, entries: list[EnvEntry]) -> None:
-    """Data must be there; banks and sources must be tensor files, and banks made for such a network."""
+    """Check that data exist, that banks and sources are tensor files, and that a bank fits the network."""
     from weit_rl.core.bank_match import check_bank, model_of
     from weit_rl.data.readers import find_data, parts_of
     from weit_rl.envs.config_environments import bodies
     from weit_rl.storage.tensor_file import read_card
 
     for one, entry in zip(bodies(cfg) if entries else [], entries, strict=True):
-        if one.get("data") is None or entry.pixels:  # that pictures cannot be seen or drawn is said before that
+        if one.get("data") is None or entry.pixels:  # errors about pictures come first
             continue
         for part in parts_of(one.data, entry):
             find_data(part, entry)
-    if cfg.get("init") != "weit":  # others say whether they need one when they are loaded, with torch
+    if cfg.get("init") != "weit":  # other initialisers say if they need one, but loading them loads torch
         return
-    name = "bank" if cfg.source is None else "source"  # which alone is read then
-    if cfg[name] is not None and not str(cfg[name]).startswith("hf:"):  # of the hub, loaded first
+    name = "bank" if cfg.source is None else "source"  # a source replaces the bank
+    if cfg[name] is not None and not str(cfg[name]).startswith("hf:"):  # banks of the hub are downloaded first
         place = expanded(cfg[name])
         if name == "bank" and place.name == cfg.bank and not place.suffix and not place.exists():
-            return  # perhaps the name of one that ships, which the models must be loaded to tell
-        written = {"bank": "bank.safetensors", "source": "checkpoints/last.safetensors"}[name]  # in its run folder
+            return  # may be the name of a shipped bank, which only the models know
+        written = {"bank": "bank.safetensors", "source": "checkpoints/last.safetensors"}[name]  # of a run folder
         card = read_card(place / written if place.is_dir() else place)
         if name == "bank":
             if model_of(card) != cfg.model:
@@ -86,7 +91,7 @@ def _files(cfg: Any, entries: list[EnvEntry]) -> None:
 
 
 def _check_model(name: str) -> None:
-    """UserError for a model that there is not, which is the likelier mistake than a bank of another one."""
+    """Raise UserError for an unknown model, a likelier mistake than a bank of another model."""
     from weit_rl.models import models_of
 
     if name not in models_of("control"):

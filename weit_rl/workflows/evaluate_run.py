@@ -1,4 +1,4 @@
-"""Score a finished run again, with as many episodes as wanted, or film it."""
+"""Evaluate a finished run again, with any number of episodes, or record a video of it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from weit_rl.training.run_folder import RunFolder
 
 
 def evaluate_run(cfg: Any) -> dict[str, Any]:
-    """Returns of one checkpoint of a run on test seeds; written beside the run's own evaluation."""
+    """Evaluate one checkpoint of a run on test seeds, and write the result beside the run's own evaluation."""
     check_numbers(cfg)
     if cfg.run is None:
         raise UserError("run: must be given, run=RUN (a run folder), or compare=[RUN, RUN] instead")
@@ -41,7 +41,7 @@ def evaluate_run(cfg: Any) -> dict[str, Any]:
     check_few(entry.name, report["failed_episodes"], cfg.episodes)
     report |= {"checkpoint": cfg.checkpoint, "seed": cfg.seed, "env": entry.name}
     report["target_return"] = float(net.target_return)
-    table(f"{cfg.run}", [result_row(cfg.checkpoint, report, entry)])  # first: the folder may not be writable
+    table(f"{cfg.run}", [result_row(cfg.checkpoint, report, entry)])  # before the file: the folder may not be writable
     name = unused(run.path / f"evaluation-{cfg.checkpoint}-{cfg.episodes}.json").name
     run.write_json(name, report)
     say(f"written: {run.path / name}")
@@ -49,25 +49,25 @@ def evaluate_run(cfg: Any) -> dict[str, Any]:
 
 
 def policy_of(run: RunFolder, checkpoint: str, cfg: Any) -> tuple[Any, dict[str, Any]]:
-    """A network of a run with its card, on the device and asked for the return that the config wants."""
+    """Load a run's network and its card, on the config's device and with the config's target return."""
     net: Any
     net, card = load_network(run.existing_checkpoint(checkpoint))
     net.to(device_of(cfg))
-    ask(net, cfg.target_return, run)
+    set_target_return(net, cfg.target_return, run)
     return net, card
 
 
-def ask(net: Any, target_return: float | None, run: RunFolder) -> None:
-    """Ask the network of a run for this return, if for any; UserError for one that is not told what to earn."""
+def set_target_return(net: Any, target_return: float | None, run: RunFolder) -> None:
+    """Set a network's target return, unless it is None; UserError for a network without a return input."""
     if target_return is None:
         return
     if getattr(net, "rtg", "none") == "none":
-        raise UserError(f"target_return={target_return}: the network of {run.path} is not told one; leave it out")
+        raise UserError(f"target_return={target_return}: {run.path} has a network without one; leave it out")
     net.target_return.fill_(target_return)
 
 
 def film(run: RunFolder, net: Any, card: dict[str, Any], entry: EnvEntry, cfg: Any) -> None:
-    """One episode as an mp4 and a contact sheet in the run's folder, and both on its TensorBoard."""
+    """Write one episode as an mp4 and a contact sheet into the run's folder, and both to its TensorBoard."""
     video = unused(run.path / "video.mp4")
     shot = record_video(net, entry, TEST.of(cfg.seed), video)
     sheet, step = unused(video.with_suffix(".png")), card.get("step", run.last_step())

@@ -1,4 +1,4 @@
-"""A network made to be exported: of a size, or of the largest size whose file keeps a limit on this machine."""
+"""Train a network to export: of a given size, or of the largest size whose file is within a limit."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torch import nn
 from weit_rl.common.errors import UserError
 from weit_rl.common.sizes import Size
 from weit_rl.deploy.export_limits import Limit
-from weit_rl.deploy.measure import Measured, busy
+from weit_rl.deploy.measure import Measured, busy_remark
 from weit_rl.options.choices import check_numbers
 from weit_rl.options.command import compose
 from weit_rl.tasks import kind_of
@@ -22,22 +22,22 @@ from weit_rl.training.progress import Progress, table
 from weit_rl.workflows.run_setup import check_model
 from weit_rl.workflows.training import run_of, train
 
-OF_TRAIN = ("env", "model", "bank", "data", "scaler_steps", "train_steps", "target_return", "run_dir", "seed")
-WEIGHT_BYTES = {None: 4, "int8": 1}  # the least that a weight takes in a file
+TRAIN_OPTIONS = ("env", "model", "bank", "data", "scaler_steps", "train_steps", "target_return", "run_dir", "seed")
+WEIGHT_BYTES = {None: 4, "int8": 1}  # smallest size of a weight in a file, by quantization
 
 Measure = Callable[[nn.Module, dict[str, Any]], Measured]
 
 
 @dataclass(frozen=True)
 class Rung:
-    """A size of the ladder.
+    """A size of the ladder and its measurements.
 
     Attributes:
-        size: by name.
-        parameters: numbers of its network.
-        bytes: of its file, or what its weights alone take, where these exceed a limit already.
-        latency_ms: median of a call; None where its weights alone exceed a limit.
-        keeps: whether it keeps all limits.
+        size: name of the size.
+        parameters: number of parameters.
+        bytes: size of the file, or of the weights alone if these exceed a limit already.
+        latency_ms: median time of a call (None: not measured, since the weights exceed a limit).
+        keeps: if the file is within all limits.
     """
 
     size: str
@@ -47,37 +47,44 @@ class Rung:
     keeps: bool
 
     def row(self) -> dict[str, Any]:
-        """Of a table."""
+        """Return a row of the table."""
         known = self.latency_ms is not None
         return {
             "size": self.size,
             "parameters": f"{self.parameters:,}",
             "MB": f"{'' if known else '> '}{self.bytes / 1e6:.3g}",
-            "ms a call": f"{self.latency_ms:.3g}" if known else "-",
-            "keeps it": "yes" if self.keeps else "no",
+            "ms per call": f"{self.latency_ms:.3g}" if known else "-",
+            "within limits": "yes" if self.keeps else "no",
         }
 
 
-def made(cfg: Any, size: Size) -> str:
-    """Train a network of a size as the config says; returns its run folder."""
-    return str(train(compose("train", words(cfg, size)))["run_dir"])
+def train_size(cfg: Any, size: Size) -> str:
+    """Train a network of a size by the config; returns its run folder."""
+    return str(train(compose("train", train_words(cfg, size)))["run_dir"])
 
 
-def words(cfg: Any, size: Size) -> list[str]:
-    """The options of ``weit_rl.train`` for a size."""
+def train_words(cfg: Any, size: Size) -> list[str]:
+    """Write the options of ``weit_rl.train`` for a size."""
     plain: Any = OmegaConf.to_container(cfg)
-    given = {name: plain[name] for name in OF_TRAIN if plain[name] is not None}
+    given = {name: plain[name] for name in TRAIN_OPTIONS if plain[name] is not None}
     given |= {"episodes": cfg.episodes, **plain["options"], "size": str(size)}
     return [f"{name}={value if isinstance(value, str) else json.dumps(value)}" for name, value in given.items()]
 
 
-def largest(cfg: Any, measure: Measure) -> tuple[Size, list[dict[str, Any]]]:
-    """The size with the most parameters that keeps ``cfg.limit``, and facts of all sizes, small ones first.
+def largest_size(cfg: Any, measure: Measure) -> tuple[Size, list[dict[str, Any]]]:
+    """Find the size with the most parameters whose file is within ``cfg.limit``.
 
-    The values of weights matter neither to latency nor to size: fresh networks are measured, and nothing is trained.
+    Fresh networks are measured, since the values of weights change neither latency nor file size.
+
+    Args:
+        cfg: the composed config of ``weit_rl.export``.
+        measure: exports and measures a network.
+
+    Returns:
+        The size, and the measurements of all sizes, smallest first.
 
     Raises:
-        UserError: where even the smallest exceeds a limit, saying what it has; or for bad options of the training.
+        UserError: if even the smallest size exceeds a limit, or for bad options of the training.
     """
     limits = limits_of(cfg)
     sizes = [Size.parse(name) for name in cfg.sizes]
@@ -91,27 +98,28 @@ def largest(cfg: Any, measure: Measure) -> tuple[Size, list[dict[str, Any]]]:
             rungs.append(_rung(task, size, parameters, limits, cfg.quantize, measure))
             bar.update(len(rungs))
     asked = " and ".join(limit.text for limit in limits)
-    table(f"{task.name}, {cfg.model}: what keeps {asked} on this machine{busy()}", [rung.row() for rung in rungs])
-    kept = [size for (_, size), rung in zip(ladder, rungs, strict=True) if rung.keeps]
-    if not kept:
+    title = f"{task.name}, {cfg.model}: sizes within {asked} on this machine{busy_remark()}"
+    table(title, [rung.row() for rung in rungs])
+    within = [size for (_, size), rung in zip(ladder, rungs, strict=True) if rung.keeps]
+    if not within:
         size, _, megabytes, latency, _ = rungs[0].row().values()
-        raise UserError(f"limit={asked}: no size keeps it; {size}, the smallest, has {megabytes} MB and {latency} ms")
-    return kept[-1], [asdict(rung) for rung in rungs]
+        raise UserError(f"limit={asked}: no size is within it; the smallest, {size}, has {megabytes} MB, {latency} ms")
+    return within[-1], [asdict(rung) for rung in rungs]
 
 
 def limits_of(cfg: Any) -> list[Limit]:
-    """The limits that a config asks for."""
+    """Read the limits of a config."""
     return [Limit.parse(text) for text in ([cfg.limit] if isinstance(cfg.limit, str) else cfg.limit or [])]
 
 
 def task_of(cfg: Any, size: Size) -> Any:
-    """What the network is trained for; finds everything that is bad in the options of the training."""
-    of_train = compose("train", words(cfg, size))
-    kind_of(of_train).prepare(of_train)
-    check_numbers(of_train)
-    check_model(of_train)
-    set_up_torch(of_train)
-    return run_of(of_train).task
+    """Make the task of the training, which checks all its options."""
+    train_cfg = compose("train", train_words(cfg, size))
+    kind_of(train_cfg).prepare(train_cfg)
+    check_numbers(train_cfg)
+    check_model(train_cfg)
+    set_up_torch(train_cfg)
+    return run_of(train_cfg).task
 
 
 def _rung(
@@ -121,7 +129,7 @@ def _rung(
     if not all(limit.keeps(0.0, weights) for limit in limits):
         return Rung(str(size), parameters, weights, None, False)
     net = task.build(size).cpu()
-    for parameter in net.parameters():  # as if trained: what is equal in a fresh network is kept once in a file
+    for parameter in net.parameters():  # as if trained: a file holds equal weights of a fresh network only once
         nn.init.normal_(parameter, std=0.02)
     found = measure(net, task.card(size))
     keeps = all(limit.keeps(found.seconds, len(found.data)) for limit in limits)

@@ -1,4 +1,4 @@
-"""What exported files are worth: returns of episodes that they play, or the accuracy on test images."""
+"""Evaluate exported files: returns of episodes, or accuracy on test images."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from omegaconf import OmegaConf
 
 from weit_rl.agents.evaluation import summary
 from weit_rl.common.seeds import TEST
-from weit_rl.deploy.measure import Answers, Measured, acting, episode_returns
+from weit_rl.deploy.measure import ExportedClassifier, Measured, episode_returns, exported_policy
 from weit_rl.deploy.registry import Graph
 from weit_rl.envs.crashes import check_few
 from weit_rl.envs.registry import env_entry
@@ -20,30 +20,30 @@ from weit_rl.workflows.image_runs import task_of
 Row = dict[str, Any]
 
 
-def scored(
+def score_files(
     run: RunFolder, card: Row, graph: Graph, files: Mapping[str, Measured], cfg: Any
 ) -> tuple[dict[str, Row], list[Row]]:
-    """The metrics of each file, and rows of a table with what it costs beside them."""
+    """Evaluate every file; returns its metrics, and table rows with metrics, size and latency."""
     score, metrics, rows = accuracy if "classes" in card else returns, {}, []
     for name, file in files.items():
         metrics[name], row = score(run, card, graph, name, file, cfg)
-        cost = {"MB": f"{len(file.data) / 1e6:.3g}", "ms a call": f"{1000 * file.seconds:.3g}"}
+        cost = {"MB": f"{len(file.data) / 1e6:.3g}", "ms per call": f"{1000 * file.seconds:.3g}"}
         rows.append({**row, **cost, "difference": f"{file.difference:.1e}"})
     return metrics, rows
 
 
 def returns(run: RunFolder, card: Row, graph: Graph, name: str, file: Measured, cfg: Any) -> tuple[Row, Row]:
-    """Returns of the test episodes that a run of that seed ends with, played by the file."""
+    """Roll out a file in the test episodes of a run with the config's seed."""
     entry, seed = env_entry(card["env"]), TEST.of(cfg.seed)
     failed: list[int] = []
-    played = episode_returns(acting(file.step, graph), entry, cfg.episodes, seed, failed)
+    played = episode_returns(exported_policy(file.step, graph), entry, cfg.episodes, seed, failed)
     check_few(entry.name, len(failed), cfg.episodes)
     metrics = summary(played, entry, len(failed))
     return metrics, result_row(name, metrics, entry)
 
 
 def accuracy(run: RunFolder, card: Row, graph: Graph, name: str, file: Measured, cfg: Any) -> tuple[Row, Row]:
-    """Metrics of the file on the test images."""
+    """Evaluate a file on the test images."""
     task = task_of(run, card, OmegaConf.create({"data": None, "device": "cpu"}))
-    metrics = task.evaluate(Answers(file.step, graph.batch))
+    metrics = task.evaluate(ExportedClassifier(file.step, graph.batch))
     return metrics, task.row(name, metrics)

@@ -1,4 +1,4 @@
-"""Finished runs of images: their networks, classes and tasks."""
+"""Open finished runs on images: their networks, classes and tasks."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ from weit_rl.tasks.image_options import image_task
 from weit_rl.training.checkpoint import load_network
 from weit_rl.training.run_folder import RunFolder, checked
 
-DRAWING = {name: name for name in ("features", "samples", "scheduler", "guidance")} | {"sampling_steps": "steps"}
+SAMPLING = {name: name for name in ("features", "samples", "scheduler", "guidance")} | {"sampling_steps": "steps"}
 
 
 def diffusion_run(path: str | Path) -> RunFolder:
-    """A run that images can be drawn with; UserError for another."""
+    """Open a run of ``task=diffusion``; UserError for another task."""
     run = RunFolder.open(path)
     if checked(run.config, "vision_train", path).get("task") != "diffusion":
         raise UserError(
-            f"run={path}: is not of task=diffusion, so it draws nothing; give one that is (a classifier is exported by "
+            f"run={path}: is not of task=diffusion, so it cannot sample; give one that is (a classifier is exported by "
             f"python -m weit_rl.export run={path}, or with mode=export task=classification as a folder for timm)"
         )
     return run
 
 
 def labels_of(wanted: Any, classes: list[str]) -> list[int]:
-    """The numbers of classes that are given by name or number; all where none are."""
+    """Return the numbers of classes given by name or number; None means all."""
     if wanted is None:
         return list(range(len(classes)))
     if not len(wanted):
@@ -44,30 +44,30 @@ def labels_of(wanted: Any, classes: list[str]) -> list[int]:
 
 
 def network_of(run: RunFolder, checkpoint: str, device: str) -> tuple[Any, dict[str, Any]]:
-    """A network of a run with its card, on a device."""
+    """Load a run's network on a device, and its card."""
     net, card = load_network(run.existing_checkpoint(checkpoint))
     if "classes" not in card:
-        raise UserError(f"run={run.path}: knows no classes; score it with python -m weit_rl.evaluate run={run.path}")
+        raise UserError(f"run={run.path}: has no classes; evaluate it with python -m weit_rl.evaluate run={run.path}")
     return net.to(device), card
 
 
 def task_of(run: RunFolder, card: dict[str, Any], cfg: Any) -> Any:
-    """What the run was trained for, or the same on other images."""
+    """Make the task of a run, on its own images or on those of ``cfg.data``."""
     changes = {"data": cfg.data or run.config.data, "device": cfg.device}
     if cfg.data is not None:
         changes |= card.get("pixels") or {name: card["options"][name] for name in ("image_size", "channels")}
-        changes["data_images"] = None  # of the images that it was trained on
-    changes |= {name: cfg[own] for name, own in DRAWING.items() if own in cfg}
+        changes["data_images"] = None  # that option is of the run's own images
+    changes |= {name: cfg[own] for name, own in SAMPLING.items() if own in cfg}
     config = plain_config(checked(run.config, "vision_train", run.path))
     task = kind_of(run.config).make(as_config(config | changes))
     if list(task.images.classes) != card["classes"]:
         have, known = (", ".join(names) for names in (task.images.classes, card["classes"]))
-        raise UserError(f"data={cfg.data}: has the classes {have}, the run knows {known}; give images of the same ones")
+        raise UserError(f"data={cfg.data}: has the classes {have}, the run has {known}; give images of the same ones")
     return task
 
 
 def drawing_task(run: RunFolder, card: dict[str, Any], cfg: Any) -> Any:
-    """What the run was trained for, with no images: drawing needs their shape and classes alone."""
+    """Make the diffusion task of a run without images; sampling needs only their shape and classes."""
     shape, none = card.get("pixels") or card["options"], np.zeros(0, np.int64)
     part = Part(np.zeros((0, shape["channels"], shape["image_size"], shape["image_size"]), np.uint8), none)
     images = Images(card["data"], tuple(card["classes"]), part, part, part, licence="")

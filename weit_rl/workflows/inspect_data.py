@@ -1,4 +1,4 @@
-"""What is in a data set: where it is from, its returns, lengths and actions."""
+"""Describe a data set: its origin, returns, lengths and actions."""
 
 from __future__ import annotations
 
@@ -15,18 +15,19 @@ from weit_rl.data.constant_columns import spans
 from weit_rl.data.readers import parts_of, shipped_levels
 from weit_rl.envs.registry import EnvEntry, env_entry
 
-BINS, WIDTH = 10, 40  # of the histogram, and characters of its longest bar
-AT_BOUND = 1e-3  # of [-1, 1]: how near an action counts as at the bound
+BINS = 10  # of the histogram
+WIDTH = 40  # characters of the longest bar
+AT_BOUND = 1e-3  # an action this near to -1 or 1 counts as at the bound
 
 
 def inspect_data(cfg: Any) -> dict[str, Any]:
-    """Print and return what is in each set that ``cfg.data`` names, or in each level that ships for ``cfg.env``.
+    """Describe every set in ``cfg.data``, or every shipped level of ``cfg.env``.
 
     Returns:
-        For each set what :func:`describe` gives.
+        The numbers of :func:`describe` for each set.
 
     Raises:
-        UserError: if a set cannot be read, is for another environment, or none is named and none ships.
+        UserError: if a set cannot be read or is of another environment, or if ``cfg.data`` is empty and no set ships.
     """
     entry = env_entry(cfg.env)
     parts = shipped_levels(entry) if cfg.data is None else parts_of(cfg.data, entry)
@@ -39,16 +40,15 @@ def inspect_data(cfg: Any) -> dict[str, Any]:
 
 
 def describe(trajectories: Trajectories, entry: EnvEntry) -> dict[str, Any]:
-    """The numbers of one set.
+    """Compute the numbers of one set.
 
     Returns:
-        ``format``, ``path``, ``env_id``, ``level`` and ``algorithm`` (None where the set does not say),
-        ``episodes``, ``steps``, ``returns`` and ``lengths`` (each mean, std, min, median, max), ``score`` of the mean
-        return, ``action_min`` and ``action_max`` for each entry in [-1, 1] of the environment's bounds,
-        ``at_bounds`` (share of all numbers in actions at or outside a bound), ``outside`` (share outside),
-        ``constant_columns`` (the entries of states that never move), ``histogram`` (``counts`` of returns between
-        ``edges``), ``action_space`` of the set (None where it does not say) and whether its actions were ``scaled``
-        from there.
+        ``format``, ``path``, ``env_id``, ``level`` and ``algorithm`` (None if the set does not name it); ``episodes``
+        and ``steps``; ``returns`` and ``lengths`` (mean, std, min, median, max each); ``score`` of the mean return;
+        ``action_min`` and ``action_max`` of each action entry, where -1 and 1 are the environment's bounds;
+        ``at_bounds`` (share of action entries at or outside a bound); ``outside`` (share outside);
+        ``constant_columns`` (observation entries that never move); ``histogram`` (``counts`` of returns between
+        ``edges``); ``action_space`` of the set (None if unknown); ``scaled`` (if actions were scaled from there).
     """
     info, returns, size = trajectories.info, trajectories.returns(), np.abs(trajectories.actions)
     counts, edges = histogram(returns)
@@ -71,7 +71,7 @@ def describe(trajectories: Trajectories, entry: EnvEntry) -> dict[str, Any]:
 
 
 def lines(name: str, facts: dict[str, Any], entry: EnvEntry) -> list[str]:
-    """The numbers of one set as text."""
+    """Write the numbers of one set as lines of text."""
     known = {key: facts[key] for key in ("env_id", "level", "algorithm") if facts[key]}
     score = "" if facts["score"] is None else f"; {entry.score_name} {facts['score']:.1f}"
     still = facts["constant_columns"]
@@ -100,7 +100,7 @@ def _spaces(facts: dict[str, Any], entry: EnvEntry) -> list[str]:
 
 
 def histogram(returns: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Counts and edges; returns that differ by rounding alone share a bin."""
+    """Count returns in bins; returns that differ only by rounding share one. Returns counts and edges."""
     low, high = returns.min(), returns.max()
     size = max(abs(low), abs(high))
     margin = 0.0 if high - low > 1e-9 * size else max(0.5, 1e-6 * size)
@@ -108,8 +108,8 @@ def histogram(returns: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def bars(counts: list[int], edges: list[float]) -> list[str]:
-    """A histogram as text, one row a bin."""
-    decimals = max(1, 1 - math.floor(math.log10(edges[1] - edges[0])))  # enough to tell one bin from the next
+    """Draw a histogram as text, one row per bin."""
+    decimals = max(1, 1 - math.floor(math.log10(edges[1] - edges[0])))  # enough to distinguish neighbouring bins
     texts = [f"{edge:.{decimals}f}" for edge in edges]
     wide = max(len(text) for text in texts)
     long = [round(WIDTH * count / max(counts)) for count in counts]

@@ -1,4 +1,4 @@
-"""The stage behind the offline ones: the network goes on online, as the actor of a Stable-Baselines3 agent."""
+"""Fine-tune a network online, after offline training, as the actor of a Stable-Baselines3 agent."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ from weit_rl.training.progress import Progress
 from weit_rl.workflows.stage_monitor import Monitor
 from weit_rl.workflows.train_run import TrainRun
 
-WARM_UP = 5000  # environment steps in which a trained actor's mean action stays as it is
-IMITATION = 10.0  # times TD3+BC's weight; 1 and 3 let a trained actor fall now and then (64x3, seed 100)
-SINGLE = 256  # steps of the data beside a batch of the algorithm
-PARTS = 20  # validations on the way; the state to go on from is written with each
+WARM_UP = 5000  # environment steps in which a trained actor's mean action is frozen
+IMITATION = 10.0  # times TD3+BC's weight; with 1 or 3 some trained actors lose their return (64x3, seed 100)
+SINGLE = 256  # steps of the data that join a batch of the algorithm
+PARTS = 20  # validations; each writes the state to resume from
 
 
 class OnlineRun(TrainRun):
-    """A training run with ``agent=NAME``; its last network is the actor, as a plain policy.
+    """A training run with ``agent=NAME``, whose last network is the agent's actor as a plain policy.
 
     Args:
         cfg: the composed config of ``weit_rl.train``.
@@ -41,62 +41,67 @@ class OnlineRun(TrainRun):
         if cfg.model != ACTOR:
             raise UserError(f"agent={cfg.agent}: takes model={ACTOR}, not {cfg.model}; leave model out")
         super().__init__(cfg)
-        self.offline_steps = self.scaler_steps + self.train_steps
-        self.stages["online"] = self.offline_steps
-        self.agent(size=str(self.size))  # whether its options are good shows when it is made
+
+    def _build(self) -> None:
+        super()._build()
+        self.stages["online"] = self.setup.offline_steps
+
+    def _check(self) -> None:
+        super()._check()
+        self.agent(size=str(self.size))  # only a try shows if its options are good
 
     def train(self, monitor: Monitor) -> None:
-        """The offline stage, then the online one."""
+        """Train offline, then online."""
         super().train(monitor)
-        monitor.validate(self.offline_steps)
-        begun, state = (monitor.run.checkpoint_path(name) for name in ("offline", "online_state"))
-        if not begun.exists():
-            save_network(begun, self.net, self.card())
-        agent = self.agent(checkpoint=str(begun))
+        monitor.validate(self.setup.offline_steps)
+        offline, state = (monitor.run.checkpoint_path(name) for name in ("offline", "online_state"))
+        if not offline.exists():
+            save_network(offline, self.net, self.card())
+        agent = self.agent(checkpoint=str(offline))
         load_training_state(agent, state)
         if self.imitation:
             Imitation(agent, self.imitated, self.imitation)
-        self.begin()
+        self.drop_target_return()
         with Progress(self.cfg.agent_steps, f"{self.cfg.agent} online", agent.num_timesteps) as bar:
             self.learn(agent, monitor, bar)
 
     def agent(self, **start: str) -> Any:
-        """The agent before its first step; one whose actor is untrained explores as Stable-Baselines3's does."""
+        """Make the agent before its first step; an untrained actor explores as in Stable-Baselines3."""
         cfg, options = self.cfg, plain_config(self.cfg.agent_options)
         return make_online(cfg.agent, self.task.entry, cfg.n_envs, cfg.seed, options, self.untrained, **start)
 
     @property
     def untrained(self) -> bool:
-        """Whether nothing has trained the network before it goes online."""
-        return not self.initializer.needs_source and self.offline_steps == 0
+        """True if nothing trained the network before the online stage."""
+        return not self.setup.initializer.needs_source and self.setup.offline_steps == 0
 
     @property
     def critic_warmup(self) -> int:
-        """Environment steps in which the critics, and what the actor explores with, learn without its mean action."""
+        """Environment steps in which critics and exploration learn, while the actor's mean action is frozen."""
         usual = 0 if self.untrained else WARM_UP
         return usual if self.cfg.critic_warmup is None else self.cfg.critic_warmup
 
     @property
     def imitation(self) -> float:
-        """How strongly a trained actor is held near its data."""
+        """Weight of the loss that keeps a trained actor near its data."""
         usual = 0.0 if self.untrained else IMITATION
         return usual if self.cfg.imitation is None else self.cfg.imitation
 
     def imitated(self, step: int) -> tuple[Tensor, Tensor]:
-        """Observations and actions of single steps of the data, for a gradient step online."""
+        """Draw observations and actions of single steps of the data, for an online gradient step."""
         batch = self.task.batch(step)
         return batch["observations"][batch["mask"]][:SINGLE], batch["actions"][batch["mask"]][:SINGLE]
 
-    def begin(self) -> None:
-        """From here on the network is asked for no return: what the return asked for does is constant by now."""
+    def drop_target_return(self) -> None:
+        """Go on with a network without a return input; a constant target return is folded into the weights."""
         self.task.config = replace(self.task.config, rtg="none")
         self.net = self.task.build(self.size)
 
     def learn(self, agent: Any, monitor: Monitor, bar: Progress) -> None:
-        """Part by part, each validated and kept.
+        """Train the agent in parts; after each part validate it and save the state.
 
         Raises:
-            Interrupted: on SIGINT or SIGTERM, after keeping what there is.
+            Interrupted: on SIGINT or SIGTERM, after saving the state.
         """
         total, state = self.cfg.agent_steps, monitor.run.checkpoint_path("online_state")
         copy_actor(agent, self.net)
@@ -108,15 +113,15 @@ class OnlineRun(TrainRun):
                 agent.learn(steps, callback=[learning, watch], reset_num_timesteps=False, log_interval=1000)
                 copy_actor(agent, self.net)
                 if not stopped():
-                    self.note(agent, monitor, watch.failed)
+                    self.record(agent, monitor, watch.failed)
                 save_training_state(agent, state)
                 if number := stopped():
                     name, done = signal.Signals(number).name, agent.num_timesteps
                     raise Interrupted(f"stopped by {name} after environment step {done} of {total}", 128 + number)
 
-    def note(self, agent: Any, monitor: Monitor, failed: int) -> None:
-        """Validation, the returns of the training's own episodes, and how many of them failed since it began."""
-        step = self.offline_steps + agent.num_timesteps
+    def record(self, agent: Any, monitor: Monitor, failed: int) -> None:
+        """Validate, and log the returns of the training episodes and the number of failed episodes so far."""
+        step = self.setup.offline_steps + agent.num_timesteps
         monitor.validate(step)
         returns = [float(info["r"]) for info in agent.ep_info_buffer]
         values = {"online/return": sum(returns) / len(returns)} if returns else {}
@@ -124,5 +129,5 @@ class OnlineRun(TrainRun):
         monitor.run.log(step, {**values, "time/seconds": monitor.seconds})
 
     def facts(self) -> dict[str, Any]:
-        """What evaluation.json says besides the returns."""
+        """Describe the run for evaluation.json, which has the returns beside."""
         return super().facts() | {"agent": self.cfg.agent, "agent_steps": self.cfg.agent_steps}

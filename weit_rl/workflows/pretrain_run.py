@@ -1,4 +1,4 @@
-"""Pre-train a template bank under the constraint, and say on its card what it was made of and how good it is."""
+"""Pre-train a template bank, and write on its card how it was made and how good it is."""
 
 from __future__ import annotations
 
@@ -26,26 +26,26 @@ from weit_rl.core.size_sampler import Masks
 from weit_rl.tasks import Task, kind_of
 from weit_rl.training.flops import step_flops
 from weit_rl.training.loop import Recipe
-from weit_rl.training.pretraining import InTurn, MaskedLoss, Shared
+from weit_rl.training.pretraining import AlternatingLoss, MaskedLoss, SharedNetworks
 from weit_rl.training.progress import table
 from weit_rl.training.run_folder import RunFolder
 from weit_rl.workflows.data_remarks import remark
 from weit_rl.workflows.run_launch import launch
 from weit_rl.workflows.run_setup import bank_of
-from weit_rl.workflows.stage_monitor import Monitor
+from weit_rl.workflows.stage_monitor import Monitor, Stage
 
 LICENCE = "Apache-2.0"
-PROBES = 50  # steps whose FLOPs are averaged: they depend on the sizes drawn
-PLACES = ("run_dir", "resume", "device", "threads", "trainer", "workers")  # where a bank is made, not what it is
+PROBES = 50  # steps whose FLOPs are averaged, since FLOPs depend on the sizes that a step draws
+PLACES = ("run_dir", "resume", "device", "threads", "trainer", "workers")  # options that do not change the bank
 
 
 def pretrain(cfg: Any) -> dict[str, Any]:
-    """Run or resume; returns the bank's card."""
+    """Run or resume a pre-training; returns the bank's card."""
     return launch("pretrain", cfg, PretrainRun, PretrainRun.result)
 
 
 class PretrainRun:
-    """One pre-training; the constructor reads and checks everything, calling it does the work.
+    """A pre-training run: its constructor reads and checks the config and builds, calling it trains.
 
     Args:
         cfg: the composed config of ``weit_rl.pretrain``.
@@ -70,15 +70,15 @@ class PretrainRun:
         self.check()
 
     def fresh(self, rank: int | dict[str, int]) -> None:
-        """Make the fresh bank and its networks."""
+        """Make a fresh bank and its networks."""
         cfg, plan = self.cfg, self.task.plan
         self.bank = TemplateBank.from_plan(plan, rank, cfg.constraint, cfg.seed).to(self.task.config.device)
         self.nets = [WeiT(plain, self.bank, plan, cfg.seed) for plain in self.plains]
-        self.net, self.shared = self.nets[0], Shared(self.nets, self.task.model.bound)
+        self.net, self.shared = self.nets[0], SharedNetworks(self.nets, self.task.model.bound)
 
     @torch.no_grad()
     def check(self) -> None:
-        """UserError for what would only fail once everything is trained."""
+        """Raise UserError for options that would otherwise fail only after training."""
         if self.cfg.rank == "auto" and self.cfg.constraint != "kronecker":
             raise UserError(
                 f"rank=auto: chooses templates of constraint=kronecker, not {self.cfg.constraint}; give rank"
@@ -91,14 +91,17 @@ class PretrainRun:
                 raise UserError(f"score_sizes: {name} cannot be made of {self.full}: {error}") from error
 
     def __call__(self, run: RunFolder) -> dict[str, Any]:
-        """Fit, score, save."""
+        """Train the bank, score it and save it."""
+        self.tasks = [run.devices.shard_task(task) for task in self.tasks]
+        self.task = self.tasks[0]
         monitor = Monitor(run, self.tasks)
         remark(run, self.tasks)
         if self.cfg.rank == "auto":
             self.fresh(self.choose(monitor))
-        groups = [{"params": list(self.bank.parameters())}, {"params": self.shared.own(), "weight_decay": 0.0}]
-        stage = (self.shared, self.loss(self.nets), self.recipe(self.cfg.steps), groups)
-        monitor.stage("pretrain", self.stages["pretrain"], *stage, probes=PROBES)
+        own = {"params": self.shared.own(), "weight_decay": 0.0}
+        groups: list[dict[str, Any]] = [{"params": list(self.bank.parameters())}, own]
+        loss, recipe, offset = self.loss(self.nets), self.recipe(self.cfg.steps), self.stages["pretrain"]
+        monitor.fit(Stage("pretrain", self.shared, loss, recipe, offset, groups, probes=PROBES))
         if not run.devices.leads:
             return {}
         self.bank.source = joined([source_tensors(net) for net in self.nets], self.task.model.bound)
@@ -106,40 +109,40 @@ class PretrainRun:
         self.bank.card["scores"] = self.scores()
         reference = self.task.reference()
         run.plot_learning_curve(self.stages, reference and reference[self.task.measure])
-        self.bank.save(run.path / self.result)  # last: it tells a finished run
+        self.bank.save(run.path / self.result)  # last: a run with this file is finished
         say(f"bank: {run.path / self.result}")
         return self.bank.card | {"run_dir": str(run.path)}
 
     def flops(self) -> float:
-        """What pre-training costs, without doing it (a choice of rank not counted)."""
+        """Count the FLOPs of pre-training without doing it; a choice of rank is not counted."""
         return self.cfg.steps * step_flops(self.shared, self.loss(self.nets), min(PROBES, self.cfg.steps))
 
-    def loss(self, nets: list[WeiT]) -> InTurn:
-        """The loss of a step."""
-        return InTurn([MaskedLoss(net, task, self.masks) for net, task in zip(nets, self.tasks, strict=True)])
+    def loss(self, nets: list[WeiT]) -> AlternatingLoss:
+        """Make the loss of the steps."""
+        return AlternatingLoss([MaskedLoss(net, task, self.masks) for net, task in zip(nets, self.tasks, strict=True)])
 
     def choose(self, monitor: Monitor) -> dict[str, int]:
-        """Templates of every role, from a short stage without any; a resumed run reads its end and chooses the same."""
+        """Choose the numbers of templates after a short stage without templates; a resumed run repeats the choice."""
         nets = [dense(plain, self.task.plan) for plain in self.plains]
-        shared, net = Shared(nets, self.task.model.bound), nets[0]
+        shared, net = SharedNetworks(nets, self.task.model.bound), nets[0]
         before = {key: weight.detach().clone() for key, weight in net.weights().items()}
-        monitor.stage("rank", 0, shared, self.loss(nets), self.recipe(self.stages["pretrain"]))
+        monitor.fit(Stage("rank", shared, self.loss(nets), self.recipe(self.stages["pretrain"])))
         return ranks_of(before, net.weights(), net.layout)
 
     def chosen(self) -> dict[str, Any]:
-        """What the stage before pre-training chose, and its price."""
+        """Return the chosen numbers of templates and the steps of their stage; empty without ``rank=auto``."""
         if self.cfg.rank != "auto":
             return {}
         ranks = {role: len(shared) for role, shared in self.bank.templates.items()}
         return {"ranks": ranks, "rank_steps": self.stages["pretrain"]}
 
     def recipe(self, steps: int) -> Recipe:
-        """The rates of every stage."""
+        """Make the recipe of a stage with ``steps`` steps."""
         cfg = self.cfg
         return Recipe(steps, cfg.lr, cfg.weight_decay, cfg.warmup, cfg.grad_clip)
 
     def card(self) -> dict[str, Any]:
-        """What the bank was made of."""
+        """Describe how the bank was made."""
         plain: Any = OmegaConf.to_container(self.cfg)
         config = {key: value for key, value in plain.items() if key not in PLACES}
         return {
@@ -161,16 +164,16 @@ class PretrainRun:
         }
 
     def of_each(self, value: Callable[[Task], Any]) -> Any:
-        """The value for a single body, or a mapping of the names of several."""
+        """Compute a value per task; a single task gives the value itself, several a mapping by name."""
         values = {task.name: value(task) for task in self.tasks}
         return values if len(self.tasks) > 1 else values[self.task.name]
 
     def scores(self) -> Any:
-        """Metrics without any further training, of the validation split, at the sizes the config names."""
+        """Evaluate the bank's networks at the config's sizes, on the validation split, without further training."""
         return self.of_each(self.scores_of)
 
     def scores_of(self, task: Task) -> dict[str, dict[str, Any]]:
-        """Those of one body."""
+        """Evaluate the networks of one task."""
         bank, scores, rows = bank_of(self.bank, task), {}, []
         for name, size in self.score_sizes.items():
             target = task.build(size, self.cfg.seed)
@@ -179,11 +182,11 @@ class PretrainRun:
             scores[name] = task.evaluate(net.materialize(), episodes, VALIDATION_SEED, "held_out")
             rows.append(task.row(name, scores[name]))
         if rows:
-            table(f"{task.name}: the bank's own networks, without a further step", rows)
+            table(f"{task.name}: the bank's own networks, without further training", rows)
         return scores
 
 
 def source_tensors(net: WeiT) -> dict[str, Tensor]:
-    """What a bank keeps of a network: its own factors by slot, and its buffers."""
+    """Collect the tensors of a network that a bank keeps: its own factors by slot, and its buffers."""
     buffers = {f"buffer.{name}": buffer.detach().cpu() for name, buffer in net.net.named_buffers()}
     return {f"own.{key}": p.detach().cpu() for key, p in net.own().items()} | buffers

@@ -1,4 +1,4 @@
-"""One run in several processes: starting them, joining them, and what their ends mean."""
+"""Run one command in several processes: start them, join them, explain how they ended."""
 
 from __future__ import annotations
 
@@ -18,27 +18,27 @@ from weit_rl.common.home import expanded
 from weit_rl.common.process_start import OWN, processes
 from weit_rl.core.bank import TemplateBank
 from weit_rl.training.loop import NotFinite
-from weit_rl.training.process_group import ALONE, Devices
+from weit_rl.training.process_group import SINGLE_PROCESS, ProcessGroup
 from weit_rl.training.run_folder import CONFIG, default_folder
 from weit_rl.workflows.resume_command import command_to_resume
 
 if TYPE_CHECKING:
-    from weit_rl.training.ddp_group import Ranks
+    from weit_rl.training.ddp_group import DDPGroup
 
-LOST = 1  # exit code where another process ended
+LOST = 1  # exit code if another process ended
 STOPS = (128 + signal.SIGINT, 128 + signal.SIGTERM)
 
 
 @contextlib.contextmanager
-def joined(cfg: Any) -> Iterator[Devices]:
-    """The processes that share this one's work, as long as they do; those that do not lead print nothing.
+def joined(cfg: Any) -> Iterator[ProcessGroup]:
+    """Join the group of processes that train together; only the one that leads prints.
 
     Raises:
-        Elsewhere: for what is wrong in this process alone.
-        Interrupted: where another one ended.
+        Elsewhere: for an error in this process, if it does not lead.
+        Interrupted: if another process ended.
     """
     if processes() == 1:
-        yield ALONE
+        yield SINGLE_PROCESS
         return
     ranks = _kind(cfg)(cfg.device)
     try:
@@ -51,19 +51,19 @@ def joined(cfg: Any) -> Iterator[Devices]:
             raise Elsewhere(f"process {ranks.rank} of {ranks.count}: {error}") from error
         raise
     except RuntimeError as error:
-        if ranks.lost(error):
+        if ranks.is_lost_process(error):
             raise Interrupted("another process of this run ended", LOST) from None
         raise
 
 
-def _kind(cfg: Any) -> type[Ranks]:
+def _kind(cfg: Any) -> type[DDPGroup]:
     if cfg.trainer.strategy == "fsdp":
-        from weit_rl.training.fsdp_group import Parts
+        from weit_rl.training.fsdp_group import FSDPGroup
 
-        return Parts
-    from weit_rl.training.ddp_group import Ranks
+        return FSDPGroup
+    from weit_rl.training.ddp_group import DDPGroup
 
-    return Ranks
+    return DDPGroup
 
 
 @contextlib.contextmanager
@@ -77,22 +77,22 @@ def _silent(silent: bool) -> Iterator[None]:
 
 
 def start(verb: str, words: list[str], cfg: Any, resume: str | None, result: str) -> dict[str, Any]:
-    """Run a command in processes of its own, by torch's elastic agent, which is what torchrun is, too.
+    """Run a command in new processes, by torch's elastic agent, on which torchrun is built, too.
 
     Args:
-        verb: of the command.
+        verb: name of the command, such as "train".
         words: its options.
-        cfg: the config that these are, or that of the run they go on with; it says how many processes there are.
-        resume: run folder to go on with.
-        result: the file that a finished run has.
+        cfg: the composed config of these options, or of the run to resume; it has the number of processes.
+        resume: run folder to resume, or None.
+        result: name of the file that a finished run has.
 
     Returns:
-        What the run's result file holds.
+        The content of the run's result file.
 
     Raises:
-        UserError: if the library is missing, or there are fewer GPUs.
-        Interrupted: after a stop, or where a process was killed.
-        Follows: for other ends, of which the processes told.
+        UserError: if Accelerate is missing, or there are fewer GPUs than processes.
+        Interrupted: after a stop, or if a process was killed.
+        Follows: for other errors, which the processes printed.
     """
     from torch.distributed.elastic.multiprocessing.api import SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
@@ -105,11 +105,11 @@ def start(verb: str, words: list[str], cfg: Any, resume: str | None, result: str
                        local_addr="localhost")  # fmt: skip
     place = [] if resume else [f"run_dir={path}"]
     try:
-        with _surroundings(count, cfg.threads):
+        with _agent_environment(count, cfg.threads):
             elastic_launch(how, sys.executable)("-m", f"weit_rl.{verb}", *words, *place)
     except (SignalException, ChildFailedError) as error:
         hint = f"; go on with: {command_to_resume(verb, path, cfg)}"
-        raise _meaning(error, count, hint if (path / CONFIG).exists() else "") from None
+        raise error_of_exits(error, count, hint if (path / CONFIG).exists() else "") from None
     found = path / result
     report = json.loads(found.read_text()) if found.suffix == ".json" else TemplateBank.load(found).card
     return report | {"run_dir": str(path)}
@@ -125,11 +125,20 @@ def _check(cfg: Any) -> None:
     check_gpus(cfg.device, 0 if cpu else cfg.trainer.devices)
 
 
-def _meaning(error: Any, count: int, hint: str) -> BaseException:
-    """What to raise for a stop, or for processes that failed: one that was killed is the cause of the others' end."""
+def error_of_exits(error: Any, count: int, hint: str) -> BaseException:
+    """Return the error to raise after a stop or a failure of processes.
+
+    Args:
+        error: error of torch's elastic agent.
+        count: number of processes.
+        hint: how to resume, or an empty text.
+
+    Returns:
+        Interrupted for a stop or a killed process, whose end also ends the others; Follows for anything else.
+    """
     codes = {rank: failure.exitcode for rank, failure in getattr(error, "failures", {}).items()}
     for rank, code in codes.items():
-        if code < 0 and 128 - code not in STOPS:  # by SIGTERM the agent ends those that are left, which say so then
+        if code < 0 and 128 - code not in STOPS:  # the agent ends the remaining processes by SIGTERM
             name = signal.Signals(-code).name
             return Interrupted(f"process {rank} of {count} was ended by {name} and the others stopped{hint}", LOST)
     number = getattr(error, "sigval", 0) or next((code - 128 for code in codes.values() if code in STOPS), 0)
@@ -139,21 +148,21 @@ def _meaning(error: Any, count: int, hint: str) -> BaseException:
 
 
 @contextlib.contextmanager
-def _surroundings(count: int, threads: int | None) -> Iterator[None]:
-    """Environment and signal handlers as the processes and their agent need them, and afterwards as they were."""
+def _agent_environment(count: int, threads: int | None) -> Iterator[None]:
+    """Set environment variables and signal handlers for the agent and its processes; restore them afterwards."""
     numbers = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT]
     handlers = {number: signal.getsignal(number) for number in numbers}
     before, level = dict(os.environ), logging.root.manager.disable
-    os.environ |= {OWN: "1", "TORCH_CPP_LOG_LEVEL": "ERROR"}  # DDP warns where no step leaves parameters out
+    os.environ |= {OWN: "1", "TORCH_CPP_LOG_LEVEL": "ERROR"}  # hides DDP's warning if every step uses all parameters
     if not users_threads():
         choose_threads(threads or threads_of(count))
-    logging.disable()  # of failures the agent says pages; here they are one line
+    logging.disable()  # the agent logs pages about a failure; a user gets one line
     try:
         yield
     finally:
         logging.disable(level)
         os.environ.clear()
         os.environ.update(before)
-        with contextlib.suppress(ValueError):  # in another thread than the main one, where none was changed either
+        with contextlib.suppress(ValueError):  # outside the main thread no handler was changed
             for number, handler in handlers.items():
                 signal.signal(number, handler)

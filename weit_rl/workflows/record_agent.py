@@ -1,4 +1,4 @@
-"""Record episodes of an agent that Stable-Baselines3 saved, which acts by states, as a Minari data set."""
+"""Record episodes of a saved Stable-Baselines3 agent, which acts on states, as a Minari data set."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ RANGES = {"seed": (0, MOST_SEED), "episodes": (1, RECORDED.apart)}
 
 
 def record_agent(cfg: Any) -> dict[str, Any]:
-    """Play ``cfg.episodes`` episodes of an agent and write them into ``cfg.run_dir``, which ``data=`` then takes.
+    """Roll out ``cfg.episodes`` episodes of an agent and write them to ``cfg.run_dir``; ``data=`` reads that folder.
 
     Returns:
-        ``path`` of the data set, ``algorithm``, the ``returns`` (mean, standard deviation, least, median, most) and
-        the ``score``.
+        ``path`` of the data set, ``algorithm``, the ``returns`` (mean, standard deviation, min, median, max) and the
+        ``score``.
 
     Raises:
-        UserError: if nobody allowed pickles, the agent is missing, damaged, of another algorithm or for another
-            environment, a number is out of range, or the folder exists or cannot be written.
+        UserError: if pickles are not allowed; if the agent is missing, damaged, or of another algorithm or
+            environment; if a number is out of range; or if the folder exists or cannot be written.
     """
     entry = env_entry(cfg.env)
     check_ranges(cfg)
@@ -56,14 +56,14 @@ def record_agent(cfg: Any) -> dict[str, Any]:
 
 
 def check_ranges(cfg: Any) -> None:
-    """UserError for a number of a config that is out of its range."""
+    """Raise UserError for a number out of range."""
     for name, (least, most) in RANGES.items():
         if not least <= cfg[name] <= most:
             raise UserError(f"{name}={cfg[name]}: must be {least} to {most}")
 
 
 def _checked_agent(cfg: Any, entry: EnvEntry) -> tuple[Path, str]:
-    """The agent's path and algorithm, once all that can be told without loading it is right."""
+    """Return the agent's path and algorithm, after all checks that are possible without loading it."""
     if cfg.agent is None:
         raise UserError("agent: must be given with mode=record, agent=PATH.zip, what a Stable-Baselines3 agent saved")
     path = zip_at(expanded(cfg.agent))
@@ -80,12 +80,12 @@ def _checked_agent(cfg: Any, entry: EnvEntry) -> tuple[Path, str]:
 
 
 def place_of(dataset_id: str | None) -> Path | None:
-    """Name the folder where Minari finds a set of that name; None without a name."""
+    """Return the folder where Minari finds a set of that name; None without a name."""
     return installed() / dataset_id if dataset_id else None
 
 
 def check_place(folder: Path) -> None:
-    """UserError for a folder that cannot be made, before episodes are played for nothing."""
+    """Raise UserError for a folder that cannot be made, before any episode is rolled out."""
     if folder.exists():
         raise UserError(f"run_dir={folder}: exists and is not overwritten; remove it or choose another run_dir")
     above = next(parent for parent in folder.absolute().parents if parent.exists())
@@ -117,7 +117,7 @@ def _metadata(cfg: Any, entry: EnvEntry, path: Path, algorithm: str, returns: di
 
 
 def write(folder: Path, entry: EnvEntry, episodes: list[PlayedEpisode], metadata: dict[str, Any]) -> None:
-    """Write a data set; UserError where the disk is full or the folder not writable."""
+    """Write a data set; UserError if the disk is full or the folder not writable."""
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         write_episodes(folder, entry, episodes, metadata)

@@ -1,4 +1,4 @@
-"""Draw a recorded data set: its episodes played again from their reset seeds, seen in pictures."""
+"""Render a data set of states: replay its episodes from their reset seeds and record pictures."""
 
 from __future__ import annotations
 
@@ -21,14 +21,15 @@ from weit_rl.workflows.record_agent import check_place, check_ranges, place_of
 
 
 def render_data(cfg: Any) -> dict[str, Any]:
-    """Write the first ``cfg.episodes`` episodes of ``cfg.data`` in pictures into ``cfg.run_dir``.
+    """Write the first ``cfg.episodes`` episodes of ``cfg.data`` as pictures to ``cfg.run_dir``.
 
     Returns:
         ``path`` of the new set, ``returns`` of its episodes, ``frames``.
 
     Raises:
-        UserError: if the set cannot be read, holds no reset seeds, is no set of states of this environment, or its
-            episodes go another way than recorded; if a number is out of range, nothing can render or the folder exists.
+        UserError: if the set cannot be read, has no reset seeds, or is no set of states of this environment; if a
+            replayed episode differs from the recorded one; if a number is out of range, nothing can render, or the
+            folder exists.
     """
     check_ranges(cfg)
     check_id(cfg.dataset_id)
@@ -51,14 +52,14 @@ def render_data(cfg: Any) -> dict[str, Any]:
 
 
 def recorded(data: str, entry: EnvEntry) -> tuple[list[PlayedEpisode], dict[str, Any]]:
-    """The episodes of a set of states as they were played, actions in [-1, 1], and its metadata.
+    """Read the episodes of a set of states, with actions in [-1, 1], and its metadata.
 
     Raises:
-        UserError: as :func:`load_trajectories` does, and for a set without reset seeds.
+        UserError: for every error of :func:`load_trajectories`, and for a set without reset seeds.
     """
-    load_trajectories(data, entry)  # says what is wrong with it
+    load_trajectories(data, entry)  # raises if anything is wrong with it
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # which it has just given
+        warnings.simplefilter("ignore")  # load_trajectories has just given the same warnings
         episodes, info = read_set(data, entry)
     seeds = info.get("reset_seeds") or [None]
     if None in seeds:

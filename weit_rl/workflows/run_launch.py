@@ -1,4 +1,4 @@
-"""Starting a run and going on with one: what train and pretrain share around their work."""
+"""Start and resume runs: what train and pretrain share."""
 
 from __future__ import annotations
 
@@ -18,34 +18,34 @@ from weit_rl.storage.folder_lock import locked
 from weit_rl.storage.tensor_file import newest, read_card, read_tensors
 from weit_rl.tasks import kind_of
 from weit_rl.training.device import set_up_torch
-from weit_rl.training.follower_folder import Follower
-from weit_rl.training.process_group import Devices
+from weit_rl.training.follower_folder import FollowerFolder
+from weit_rl.training.process_group import ProcessGroup
 from weit_rl.training.run_folder import RunFolder, checked
 from weit_rl.workflows.process_launch import LOST, joined, start
-from weit_rl.workflows.resume_command import command_to_resume, texts
+from weit_rl.workflows.resume_command import as_list, command_to_resume
 from weit_rl.workflows.run_setup import check_model
 
-NAMED = ("data", "bank", "features")  # a bare word may be a name there
+NAMED = ("data", "bank", "features")  # options where a word without a slash may be a name
 PATHS = (*NAMED, "source", "autoencoder")
 
 
-class Run(Protocol):
-    """Work that can be stopped and gone on with; its constructor reads and checks everything."""
+class ResumableRun(Protocol):
+    """Work that can be stopped and resumed; its constructor reads and checks the config."""
 
     result: str
-    """The file in the run folder that only a finished run has."""
+    """Name of the file in the run folder that only a finished run has."""
     stages: dict[str, int]
     """The global step at which each stage begins."""
     free_bytes: int
-    """Disk space it needs."""
+    """Disk space that the run needs, in bytes."""
 
     def __call__(self, folder: RunFolder, /) -> dict[str, Any]:
-        """Do the work, or what is left of it."""
+        """Do the work that is left."""
         ...
 
 
 def _absolute(text: Any, named: bool) -> Any:
-    """A run folder must say the same from any working directory; where there are names, a bare word is one first."""
+    """Make a path absolute, so that a run folder works from any directory; if ``named``, a bare word may be a name."""
     if not isinstance(text, str | None):
         return [_absolute(part, named) for part in text]
     path = os.path.expanduser(text or "")
@@ -53,23 +53,23 @@ def _absolute(text: Any, named: bool) -> Any:
     return text if bare or not path or not os.path.exists(path) else os.path.abspath(path)
 
 
-def launch(verb: str, cfg: Any, make: Callable[[Any], Run], result: str) -> dict[str, Any]:
-    """Make a run and its folder, or read them back with ``cfg.resume``, and let it work.
+def launch(verb: str, cfg: Any, make: Callable[[Any], ResumableRun], result: str) -> dict[str, Any]:
+    """Make a run and its folder, or open them with ``cfg.resume``, and call the run.
 
-    Where ``cfg.trainer.devices`` asks for processes that nobody started yet, they are started, and it works in them.
+    If ``cfg.trainer.devices`` asks for several processes, they are started first and the run works in them.
 
     Args:
-        verb: of the command.
+        verb: name of the command, such as "train".
         cfg: its composed config.
-        make: ``make(cfg)`` is the run.
-        result: the file in the run folder that only a finished run has.
+        make: makes the run from a config.
+        result: name of the file that only a finished run has.
 
     Returns:
-        What the run gives; nothing in processes that do not lead.
+        What the run returns; an empty mapping in processes that do not lead.
 
     Raises:
         UserError: for bad input, before anything is written.
-        Interrupted: after a stop, saying how to go on.
+        Interrupted: after a stop, with the command that resumes the run.
     """
     words = words_of(verb, cfg)
     kind_of(cfg).prepare(cfg)
@@ -86,40 +86,40 @@ def launch(verb: str, cfg: Any, make: Callable[[Any], Run], result: str) -> dict
         for name in PATHS:
             if name in cfg:
                 cfg[name] = _absolute(cfg[name], name in NAMED)
-        run = devices.together(lambda: make(cfg))
+        run = devices.call_in_all(lambda: make(cfg))
         folder = _folder(verb, cfg, resume, run, devices)
         with resumable(folder, verb):
             return run(folder)
 
 
-def _folder(verb: str, cfg: Any, resume: str | None, run: Run, devices: Devices) -> RunFolder:
-    """The run's folder, which the process that leads makes or takes up, and the others read."""
+def _folder(verb: str, cfg: Any, resume: str | None, run: ResumableRun, devices: ProcessGroup) -> RunFolder:
+    """Make or open the run's folder in the process that leads; the others only read it."""
 
     def made() -> RunFolder | None:
         if not devices.leads:
             return None
         if resume is None:
             return RunFolder.create(cfg.run_dir, verb, cfg, cfg.seed, run.free_bytes)
-        return taken_up(expanded(resume), run)
+        return open_to_resume(expanded(resume), run)
 
-    folder = devices.together(made)
-    path = devices.told(str(folder.path.absolute()) if folder else "")
-    folder = folder or Follower(Path(path))
+    folder = devices.call_in_all(made)
+    path = devices.broadcast(str(folder.path.absolute()) if folder else "")
+    folder = folder or FollowerFolder(Path(path))
     folder.devices = devices
     return folder
 
 
 def resumed_config(verb: str, cfg: Any) -> Any:
-    """The config of the run that ``cfg.resume`` names; raises UserError for options it was not made with."""
+    """Read the config of the run ``cfg.resume``; UserError for options that contradict it."""
     stored = RunFolder.open(cfg.resume).config
     default = compose(verb, [f"task={cfg.task}"] if "task" in cfg else [])
     kind_of(default).prepare(default)
     if set(stored) != set(default):
         raise UserError(f"resume={cfg.resume}: was not made by weit_rl.{verb}, or by another version of it")
     checked(stored, config_name(verb, [f"task={cfg.task}"] if "task" in cfg else []), cfg.resume, whole=True)
-    for name in texts(stored.get("env")):
-        entry_of_file(name, cfg.resume, name if name in texts(cfg.get("env")) else None)
-    if processes() > 1 or cfg.trainer != default.trainer:  # where it is made, not what it is
+    for name in as_list(stored.get("env")):
+        entry_of_file(name, cfg.resume, name if name in as_list(cfg.get("env")) else None)
+    if processes() > 1 or cfg.trainer != default.trainer:  # the number of processes may change
         stored.trainer = cfg.trainer
     other = [key for key in cfg if key != "resume" and cfg[key] != default[key] and cfg[key] != stored[key]]
     if other:
@@ -127,8 +127,8 @@ def resumed_config(verb: str, cfg: Any) -> Any:
     return stored
 
 
-def taken_up(path: Path, run: Run) -> RunFolder:
-    """The folder of a run to go on with, for this process alone; UserError if the run is finished or at work."""
+def open_to_resume(path: Path, run: ResumableRun) -> RunFolder:
+    """Open and lock the folder of a run to resume; UserError if the run is finished or another process works at it."""
     lock = locked(path)
     try:
         if (path / run.result).exists():
@@ -142,8 +142,8 @@ def taken_up(path: Path, run: Run) -> RunFolder:
 
 
 def last_step(run_path: Path, stages: dict[str, int]) -> int:
-    """The global step a stopped run goes on from; ``stages`` gives each stage's first global step."""
-    # All are read whole, so that a damaged one is found before metrics.csv is cut at that step.
+    """Find the global step to resume from; ``stages`` has the first global step of each stage."""
+    # Every file is read completely: a damaged one must be found before metrics.csv is cut at that step.
     folder = run_path / "checkpoints"
     found = {name: newest(folder / f"{name}_state.safetensors") for name in stages}
     for path in set(folder.glob("*.safetensors")) - {folder / f"{name}_state.safetensors" for name in stages}:
@@ -153,7 +153,7 @@ def last_step(run_path: Path, stages: dict[str, int]) -> int:
 
 
 class resumable:
-    """Context: a stop inside, or a disk that takes no more, becomes one line that says how to go on."""
+    """A context that turns a stop, or a full disk, into one line with the command that resumes the run."""
 
     def __init__(self, run: RunFolder, verb: str):
         self.run, self.hint = run, f"go on with: {command_to_resume(verb, run.path, run.config)}"
@@ -165,9 +165,9 @@ class resumable:
         self.run.close()
         if isinstance(error, Interrupted):
             raise Interrupted(f"{error}; {self.hint}", error.exit_code) from None
-        if isinstance(error, KeyboardInterrupt | SystemExit):  # between two stages, where no loop holds signals back
+        if isinstance(error, KeyboardInterrupt | SystemExit):  # outside the loop, which catches signals
             raise stopped(error, f"interrupted; {self.hint}") from None
-        if self.run.devices.lost(error):
+        if self.run.devices.is_lost_process(error):
             raise Interrupted(f"another process of this run ended; {self.hint}", LOST) from None
         if is_of_disk(error):
             error = cannot_write(error.filename or self.run.path, error)

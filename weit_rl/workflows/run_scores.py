@@ -1,4 +1,4 @@
-"""What a training run is worth: validation on the way, the test at the end, the table a user sees."""
+"""Score the networks of a training run: validations, the final test, the table of results."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ FAILED = "failed_episodes"
 
 
 class Scores:
-    """Scores the networks of a run.
+    """The scores of a run's networks.
 
     Args:
         run: the run's folder.
-        task: of the run.
-        cfg: its config.
+        task: the task.
+        cfg: the run's config.
     """
 
     def __init__(self, run: RunFolder, task: Task, cfg: Any):
@@ -33,13 +33,13 @@ class Scores:
         self.best = run.checkpoint_path("best")
 
     def validate(self, net: nn.Module, card: dict[str, Any], step: int) -> None:
-        """Score by the validation split; keeps the best network."""
+        """Score a network on the validation split, and save it if it is the best so far."""
         done = dict(self.run.metrics().get("validation/loss", []))
         episodes = self.cfg.get("validation_episodes", int(self.cfg.get("validation", True)))
-        if episodes == 0 or step in done:  # done before this run was resumed
+        if episodes == 0 or step in done:  # the run did it before it was resumed
             return
         metrics = self.task.evaluate(net, episodes, VALIDATION.of(self.cfg.seed), "held_out")
-        if not done:  # before anything is trained for an environment that fails in most episodes
+        if not done:  # at the first one, before time is spent on an environment that fails in most episodes
             self.check(metrics, "or leave validations out (validation_episodes=0)")
         found = {f"validation_{name}": metrics[name] for name in (self.task.measure, FAILED) if name in metrics}
         if not self.best.exists() or self.rank(found) > self.rank(read_card(self.best)):
@@ -49,15 +49,15 @@ class Scores:
         self.run.log(step, {f"validation/{name}": value for name, value in values.items()})
 
     def rank(self, card: dict[str, Any]) -> tuple[int, float]:
-        """What the best network has most of: fewest failed episodes first, which may earn more than whole ones."""
+        """Return the key that ranks networks: fewest failed episodes first, since these can have high returns."""
         return -card.get(f"validation_{FAILED}", 0), card[f"validation_{self.task.measure}"]
 
     def check(self, metrics: dict[str, Any], advice: str) -> None:
-        """UserError where most episodes failed."""
+        """Raise UserError if most episodes failed."""
         check_few(self.task.name, metrics.get(FAILED, 0), metrics.get("episodes", 0), f"{ADVICE}, {advice}")
 
     def test(self, net: nn.Module) -> dict[str, dict[str, Any]]:
-        """Metrics of the last network, and of the best if there is one, on the test split: nothing was chosen by it."""
+        """Score the last network, and the best if there is one, on the test split, which chose nothing."""
         nets = {"last": net}
         if self.best.exists():
             nets["best"] = load_network(self.best)[0].to(self.task.config.device)
@@ -70,7 +70,7 @@ class Scores:
         return results
 
     def show(self, results: dict[str, dict[str, Any]], title: str) -> None:
-        """Print the table, the data's own episodes last."""
+        """Print the table of results; the last row is the data's own episodes."""
         reference = self.task.reference()
         shown = {**results, **({f"data ({data_name(self.cfg.data)})": reference} if reference else {})}
         table(title, [self.task.row(name, metrics) for name, metrics in shown.items()])

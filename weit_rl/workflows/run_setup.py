@@ -1,4 +1,4 @@
-"""From a composed config to the things a verb works with; everything bad is found here, before anything is written."""
+"""Make banks and sources from a config; errors are raised here, before anything is written."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ from weit_rl.tasks import Task, kind_of
 
 
 def check_model(cfg: Any) -> None:
-    """Raise UserError for a model that is not for the config's task; tasks of other packages have those they like."""
+    """Raise UserError for a model of another task; tasks of other packages may use any model."""
     names = models_of(cfg.get("task") or "control")
     if names and cfg.get("model") not in (None, *names):
         raise unknown("model", str(cfg.model), names)
 
 
 def head_dim_of(card: Mapping[str, Any]) -> int:
-    """The channels of an attention head, by the card of a bank or checkpoint."""
+    """Read the channels of an attention head from the card of a bank or checkpoint."""
     return int(card["size"][2]) if "size" in card else HEAD_DIM
 
 
 def bank_path(cfg: Any) -> Path:
-    """The bank a config names, or the one that ships for its environment or data set, and model."""
+    """Return the path of the config's bank, or of the bank that ships for its environment or data set and model."""
     if cfg.bank is not None:
         return Path(named_bank(cfg.bank, cfg.model))
     kind = kind_of(cfg)
@@ -46,10 +46,10 @@ def bank_path(cfg: Any) -> Path:
 
 
 def bank_of(bank: TemplateBank, task: Task) -> TemplateBank:
-    """The bank as one of the task's body; what is bound to a body that it does not know is fresh.
+    """Adapt a bank to the task's body; parameters that are bound to a new body are fresh.
 
-    Entries of observations that never moved in the bank's data are normalised by the task's; its card names these in
-    ``renewed_columns``.
+    Observation entries that never moved in the bank's data are normalised by the task's data instead. The card lists
+    them in ``renewed_columns``.
     """
     check_bank(bank.card, vars(task.config))
     net = task.build(full_size(bank), task.config.seed)
@@ -61,19 +61,19 @@ def bank_of(bank: TemplateBank, task: Task) -> TemplateBank:
 
 
 def full_size(bank: TemplateBank) -> Size:
-    """The size of the network a bank was pre-trained with; UserError if it holds none."""
+    """Return the size of the bank's own network; UserError if the bank holds none."""
     return bank.network_size()
 
 
 def source_of(bank: TemplateBank, task: Task) -> Any:
-    """The plain network the bank was pre-trained with, its weights in it; raises UserError if the bank does not fit."""
+    """Build the bank's own network with its weights, as a plain network; UserError if the bank does not fit."""
     check_bank(bank.card, vars(task.config))
     net = task.build(full_size(bank))
     return network_of_size(bank, net, net, task.plan).materialize()
 
 
 def same_heads(what: str, made: Size, size: Size) -> None:
-    """UserError where a size has other attention heads than what it is made from."""
+    """Raise UserError if a size has other attention heads than the source it is made from."""
     if made.head_dim != size.head_dim:
         raise UserError(
             f"{what}: has heads of {made.head_dim} channels, size={size} of {size.head_dim}; "

@@ -1,4 +1,4 @@
-"""The trained network that a run names as its source: of another run, a checkpoint of ours, or one of timm's."""
+"""Load the trained network that is a run's source: another run, a checkpoint, or a checkpoint of timm."""
 
 from __future__ import annotations
 
@@ -17,20 +17,28 @@ from weit_rl.tasks import Task
 from weit_rl.training.checkpoint import load_network
 from weit_rl.workflows.run_setup import same_heads
 
-BESIDE = dict.fromkeys(("size", "options", "dropout"))  # what the networks of one family may differ in
+BESIDE = dict.fromkeys(("size", "options", "dropout"))  # options in which source and target may differ
 
 
 def card_at(path: str) -> dict[str, Any]:
-    """What a source says of itself."""
+    """Read the card of a source."""
     place = expanded(path)
     foreign = timm_file(place)
     return timm_card(foreign) if foreign else read_card(_checkpoint(place))
 
 
 def network_at(path: str, task: Task, size: Size) -> Any:
-    """The trained network of a source, for networks of a size; raises UserError if it is of another family.
+    """Load the trained network of a source.
 
-    Entries of observations that never moved in its data are normalised by the task's.
+    Observation entries that never moved in its data are normalised by the task's data instead.
+
+    Args:
+        path: run folder or checkpoint.
+        task: the task of the target.
+        size: the size of the target.
+
+    Raises:
+        UserError: if the source is of another family, or has other attention heads or options.
     """
     place = expanded(path)
     foreign = timm_file(place)

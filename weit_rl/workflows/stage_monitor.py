@@ -1,11 +1,15 @@
-"""Watching a stage: progress bar, metrics, validation on the way, the best network so far."""
+"""Run the stages of a run: progress bar, metrics, validations, checkpoints."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
+
+from torch import Tensor, nn
 
 from weit_rl.common.errors import UserError
 from weit_rl.storage.tensor_file import newest, read_card
@@ -15,22 +19,62 @@ from weit_rl.training.loop import NotFinite, Recipe, fit
 from weit_rl.training.progress import Progress
 from weit_rl.training.run_folder import RunFolder
 
-LOG_EVERY, BESIDE = 10, "beside/flops"
+LOG_EVERY = 10  # steps
+BESIDE = "beside/flops"
 BAD_BATCH = "bad_batch.safetensors"
 
 
+@dataclass(frozen=True)
+class Stage:
+    """Optimiser steps of a run that one recipe describes.
+
+    Attributes:
+        name: of its checkpoint and its metrics.
+        module: what is trained.
+        loss: computes the loss of a step.
+        recipe: steps and learning rates.
+        offset: global steps before this stage (default 0).
+        groups: parameter groups of the optimiser (default None: one group of all trainable parameters).
+        span: first step and last step + 1 to do now (default None: all of the recipe).
+        validate_every: steps between two validations (default None: no validation).
+        probes: first steps whose mean FLOPs count for every step; more than 1 if steps differ (default 1).
+        fill: fills the optimiser's state before the first step (default None).
+        after_step: called after every step, before anything is logged (default None).
+    """
+
+    name: str
+    module: nn.Module
+    loss: Callable[[int], Tensor]
+    recipe: Recipe
+    offset: int = 0
+    groups: list[dict[str, Any]] | None = None
+    span: tuple[int, int] | None = None
+    validate_every: int | None = None
+    probes: int = 1
+    fill: Callable[[Any], None] | None = None
+    after_step: Callable[[], None] | None = None
+
+    @property
+    def steps(self) -> tuple[int, int]:
+        """First step and last step + 1."""
+        return self.span or (0, self.recipe.steps)
+
+    def validates_at(self, step: int) -> bool:
+        """Return True if a validation is due after ``step`` steps; the end of the recipe has its own."""
+        return bool(self.validate_every) and step % (self.validate_every or 1) == 0 and step < self.recipe.steps
+
+
 class Monitor:
-    """Runs stages through the shared loop and keeps the run folder up to date.
+    """A loop over stages that records them in the run folder.
 
     Args:
         run: the run's folder.
-        tasks: whose losses are minimised.
-        validate: called with the global step when a validation is due.
+        tasks: the tasks whose losses are minimised (default: none).
+        validate: called with the global step when a validation is due (default: does nothing).
     """
 
     def __init__(self, run: RunFolder, tasks: Sequence[Any] = (), validate: Callable[[int], None] = lambda step: None):
         self.run, self.tasks, self.validate, self._beside = run, tasks, validate, Flops()
-        run.devices.share(tasks)
         earlier = run.metrics().get("time/seconds", [(0, 0.0)])
         self._began = time.monotonic() - earlier[-1][1]
 
@@ -41,70 +85,71 @@ class Monitor:
 
     @property
     def flops(self) -> float:
-        """FLOPs of the stages that are finished, by counting single steps."""
+        """FLOPs of all finished stages; every stage counts a few steps and multiplies."""
         return sum(values[-1][1] for name, values in self.run.metrics().items() if name.endswith("/flops"))
 
     @contextmanager
     def beside(self) -> Iterator[None]:
-        """Log the FLOPs of what an initialiser does inside, but for stages; a resumed run does not log them twice."""
+        """Log the FLOPs of an initialiser's own work; stages inside log theirs. A resumed run logs them once."""
         with self._beside.counted():
             yield
         if self._beside.total and BESIDE not in self.run.metrics():
             self.run.log(0, {BESIDE: self._beside.total})
 
-    def stage(
-        self,
-        name: str,
-        offset: int,
-        module: Any,
-        loss: Any,
-        recipe: Recipe,
-        groups: Any = None,
-        every: int | None = None,
-        probes: int = 1,
-        span: tuple[int, int] | None = None,
-        warm: Any = None,
-        after: Callable[[], None] = lambda: None,
-    ) -> Any:
-        """Fit one stage.
+    def fit(self, stage: Stage) -> nn.Module:
+        """Train the module of a stage, from its checkpoint if there is one.
 
         Args:
-            name: of the stage.
-            offset: global steps that went before.
-            module: what is trained.
-            loss: of a step.
-            recipe: steps and rates.
-            groups: of the optimiser.
-            every: steps between two validations; None for none.
-            probes: steps whose FLOPs are counted, before it begins; more than 1 where steps differ.
-            span: the steps of the recipe that are done now (default: all).
-            warm: fills the optimiser before the first step.
-            after: called after every step, before anything else.
+            stage: what to train, and how.
+
+        Returns:
+            The module of the stage, trained.
+
+        Raises:
+            UserError: if the loss or its gradient is not finite; the batch is then kept in ``bad_batch.safetensors``.
+            Interrupted: on SIGINT or SIGTERM, after saving a checkpoint.
         """
-        if recipe.steps == 0:
-            return module
-        begin, end = span or (0, recipe.steps)
-        checkpoint = self.run.checkpoint_path(f"{name}_state")
+        if stage.recipe.steps == 0:
+            return stage.module
+        begin, end = stage.steps
+        checkpoint = self.run.checkpoint_path(f"{stage.name}_state")
         start = read_card(done)["step"] if (done := newest(checkpoint)) else begin
-        with self._beside.paused(), Progress(end, f"{name} stage", start) as bar:
-            with self.run.devices.divided():
-                flops = (end - begin) * self.run.devices.count * step_flops(module, loss, min(probes, recipe.steps))
+        with self._beside.paused(), Progress(end, f"{stage.name} stage", start) as bar:
+            flops = self._flops(stage)
 
             def on_step(step: int, value: float) -> None:
-                after()
+                if stage.after_step:
+                    stage.after_step()
                 bar.update(step, loss=value)
-                if step % LOG_EVERY == 0 or step == end:
-                    self.run.log(offset + step, {f"{name}/loss": value, "time/seconds": self.seconds})
-                if step == end:
-                    self.run.log(offset + step, {f"{name}/flops": flops})
-                if every and step % every == 0 and step < recipe.steps:
-                    self.validate(offset + step)
+                self._record(stage, step, value, flops)
 
+            how = (stage.recipe, stage.groups, on_step, checkpoint, (begin, end), stage.fill, self.run.devices)
             try:
-                return fit(module, loss, recipe, groups, on_step, checkpoint, (begin, end), warm, self.run.devices)
+                return fit(stage.module, stage.loss, *how)
             except NotFinite as error:
                 if not self.run.devices.leads:
                     raise
-                path = self.run.path / BAD_BATCH
-                write_batch(path, self.tasks, loss, name, error.step)
-                raise UserError(f"{name} stage: {error}; the batch is in {path}") from error
+                raise UserError(f"{stage.name} stage: {error}; the batch is in {self._keep(stage, error)}") from error
+
+    def _flops(self, stage: Stage) -> float:
+        """Count the FLOPs of a stage in all processes."""
+        begin, end = stage.steps
+        with self.run.devices.sharding():
+            one = step_flops(stage.module, stage.loss, min(stage.probes, stage.recipe.steps))
+        return (end - begin) * self.run.devices.count * one
+
+    def _record(self, stage: Stage, step: int, value: float, flops: float) -> None:
+        """Log a step, and validate if it is due."""
+        last = step == stage.steps[1]
+        if step % LOG_EVERY == 0 or last:
+            self.run.log(stage.offset + step, {f"{stage.name}/loss": value, "time/seconds": self.seconds})
+        if last:
+            self.run.log(stage.offset + step, {f"{stage.name}/flops": flops})
+        if stage.validates_at(step):
+            self.validate(stage.offset + step)
+
+    def _keep(self, stage: Stage, error: NotFinite) -> Path:
+        """Write the batch whose loss is not finite; returns the file."""
+        path = self.run.path / BAD_BATCH
+        write_batch(path, self.tasks, stage.loss, stage.name, error.step)
+        return path

@@ -1,4 +1,4 @@
-"""Train a network of any size, offline alone or online after it."""
+"""Train a network of any size, offline, or offline and then online."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from weit_rl.workflows.train_run import TrainRun
 
 
 def train(cfg: Any) -> dict[str, Any]:
-    """Run or resume; returns what evaluation.json holds."""
+    """Run or resume a training; returns the content of evaluation.json."""
     return launch("train", cfg, run_of, TrainRun.result)
 
 
 def run_of(cfg: Any) -> TrainRun:
-    """Make the run that a config describes."""
+    """Make the run of a config, with an online stage if it names an agent."""
     if cfg.get("agent") is None:
         return TrainRun(cfg)
     from weit_rl.workflows.online_stage import OnlineRun
