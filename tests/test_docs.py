@@ -19,7 +19,7 @@ from weit_rl.data.formats import FORMATS
 from weit_rl.data.images import SOURCES
 from weit_rl.envs.registry import ENVS
 from weit_rl.options.command import compose
-from weit_rl.options.option_table import options
+from weit_rl.options.option_table import VERBS, options
 
 ROOT = Path(__file__).parents[1]
 PAGES = {path.relative_to(ROOT / "docs").as_posix(): path.read_text() for path in (ROOT / "docs").rglob("*.md")}
@@ -101,9 +101,7 @@ def test_every_link_of_the_site_leads_somewhere_and_nothing_is_loaded_from_elsew
 
 
 def test_every_option_of_every_command_has_its_row(site):
-    stems = [path.stem for path in (ROOT / "configs").glob("*.yaml")]
-    assert len(stems) > 10
-    for stem in stems:
+    for stem in VERBS:
         rows = re.findall(r"<tr.*?</tr>", (site / "verbs" / f"{stem}.html").read_text(), re.DOTALL)
         told = {html.unescape(" ".join(re.sub(r"<[^>]+>", "", row).split())) for row in rows}
         for option in options(stem).values():

@@ -1,4 +1,4 @@
-"""``python -m weit_rl.benchmark``: see configs/benchmark.yaml for the options."""
+"""``python -m weit_rl.benchmark``: ``--help`` lists the options."""
 
 from __future__ import annotations
 

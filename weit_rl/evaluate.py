@@ -1,4 +1,4 @@
-"""``python -m weit_rl.evaluate``: see configs/evaluate.yaml for the options."""
+"""``python -m weit_rl.evaluate``: ``--help`` lists the options."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``python -m weit_rl.export``: see configs/export.yaml for the options."""
+"""``python -m weit_rl.export``: ``--help`` lists the options."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``python -m weit_rl.pretrain``: see configs/pretrain.yaml for the options."""
+"""``python -m weit_rl.pretrain``: ``--help`` lists the options."""
 
 from __future__ import annotations
 

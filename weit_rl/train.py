@@ -1,4 +1,4 @@
-"""``python -m weit_rl.train``: see configs/train.yaml for the options."""
+"""``python -m weit_rl.train``: ``--help`` lists the options."""
 
 from __future__ import annotations
 

@@ -6,12 +6,12 @@ import ast
 import pkgutil
 import re
 from collections.abc import Iterable, Iterator
-from importlib import resources
 from pathlib import Path
 
 import weit_rl
 from weit_rl.options.command import VISION_MODES, config_name
-from weit_rl.options.option_table import Option, config_text, options
+from weit_rl.options.option_table import VERBS, Option, options
+from weit_rl.options.option_table import about as lines_about
 
 
 def pages() -> dict[str, str]:
@@ -20,10 +20,8 @@ def pages() -> dict[str, str]:
 
 
 def verb_pages() -> dict[str, str]:
-    """One page for each file of options, and the list of them."""
-    folder = resources.files("weit_rl.configs")
-    stems = sorted(file.name[:-5] for file in folder.iterdir() if file.name.endswith(".yaml"))
-    stems.sort(key=lambda stem: stem.startswith("vision_"))
+    """One page for the options of each command, and the list of them."""
+    stems = sorted(VERBS, key=lambda stem: (stem.startswith("vision_"), stem))
     made = {f"verbs/{stem}": verb_page(stem) for stem in stems}
     rows = [f"| [`{call(stem).removeprefix('python -m ')}`]({stem}.md) | {prose(about(stem))} |" for stem in stems]
     made["verbs/index"] = "\n".join(
@@ -59,14 +57,14 @@ def option_row(option: Option) -> str:
 
 
 def call(stem: str) -> str:
-    """The command that a file of options belongs to."""
+    """The command that has these options."""
     verb, words = stem, []
     if stem.startswith("vision_"):
         rest = stem.removeprefix("vision_")
         inside = rest in VISION_MODES
         verb = "vision" if inside else rest
         words = [f"mode={rest}" if inside else f"task={options(stem)['task'].default}"]
-    assert config_name(verb, words) == stem, f"nothing calls configs/{stem}.yaml"
+    assert config_name(verb, words) == stem, f"nothing has the options of {stem}"
     return " ".join(["python -m", f"weit_rl.{verb}", *words])
 
 
@@ -76,8 +74,8 @@ def title(stem: str) -> str:
 
 
 def about(stem: str) -> str:
-    """What a command does: the comment lines on top of its file."""
-    return " ".join(line.lstrip("# ") for line in config_text(stem).splitlines() if line.startswith("#"))
+    """What a command does."""
+    return " ".join(lines_about(stem).split())
 
 
 def prose(text: str) -> str:

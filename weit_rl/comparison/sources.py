@@ -8,8 +8,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from omegaconf import OmegaConf
-
 from weit_rl.common.home import expanded
 from weit_rl.common.sizes import Size
 from weit_rl.comparison.grid import Grid, words_of
@@ -17,6 +15,7 @@ from weit_rl.comparison.methods import METHODS, Method
 from weit_rl.comparison.runs import finish
 from weit_rl.models.shipped_banks import own_bank
 from weit_rl.options.command import compose
+from weit_rl.options.option_table import plain_config
 from weit_rl.storage.tensor_file import read_card
 from weit_rl.training.flops import step_flops
 from weit_rl.workflows.pretrain_run import PLACES, PretrainRun
@@ -121,9 +120,9 @@ class Sources:
         """Whether the bank that ships is the one that would be made."""
         if not path.is_file():
             return False
-        wanted: Any = OmegaConf.to_container(compose("pretrain", self.bank_words(OURS, seed)))
+        wanted = plain_config(compose("pretrain", self.bank_words(OURS, seed)))
         # an option that came after it was made: its default is what was done before
-        made = {**compose("pretrain", self.grid.words()[:1]), **read_card(path).get("config", {})}
+        made = {**plain_config(compose("pretrain", self.grid.words()[:1])), **read_card(path).get("config", {})}
         return all(made[key] == value for key, value in wanted.items() if key not in NOT_MADE)
 
 

@@ -8,7 +8,7 @@
     vision.generate(vision.train(task="diffusion")["run_dir"], classes=["3", "7"])
     vision.PixelDiTPipeline.from_run("runs/drawer").save_pretrained("drawer")    # for diffusers; mode=export
 
-Every option of ``configs/vision_<mode>.yaml`` is a keyword argument; a group is a mapping, ``size={"width": 96}``.
+Every option of ``weit_rl.vision mode=MODE --help`` is a keyword argument; a group is a mapping, ``size={"width": 96}``.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def train(**options: Any) -> dict[str, Any]:
     """Train a network; the metrics of the test images, and ``run_dir``.
 
     Args:
-        options: of ``configs/vision_train.yaml``.
+        options: of ``weit_rl.vision mode=train``.
 
     Raises:
         UserError: for bad input, before anything is written.
@@ -63,7 +63,7 @@ def pretrain(**options: Any) -> dict[str, Any]:
     """Pre-train a bank of templates; its card, and ``run_dir``, where ``bank.safetensors`` lies.
 
     Args:
-        options: of ``configs/vision_pretrain.yaml``.
+        options: of ``weit_rl.vision mode=pretrain``.
 
     Raises:
         UserError: for bad input, before anything is written.
@@ -76,7 +76,7 @@ def evaluate(run: str | Path, **options: Any) -> dict[str, Any]:
 
     Args:
         run: its folder.
-        options: others of ``configs/vision_evaluate.yaml``.
+        options: others of ``weit_rl.vision mode=evaluate``.
 
     Raises:
         UserError: for bad input.
@@ -89,7 +89,7 @@ def generate(run: str | Path, **options: Any) -> dict[str, Any]:
 
     Args:
         run: its folder.
-        options: others of ``configs/vision_sample.yaml``, such as ``classes``, ``images`` of each, ``guidance``.
+        options: others of ``weit_rl.vision mode=sample``, such as ``classes``, ``images`` of each, ``guidance``.
 
     Returns:
         ``images`` ``(n, channels, height, width)`` uint8, ``labels`` ``(n,)``, and ``path`` of the file they are in.
@@ -110,7 +110,7 @@ def export(run: str | Path, out: str | Path, **options: Any) -> dict[str, Any]:
         run: its folder.
         out: a new folder, with ``model_index.json``, ``transformer/`` and ``scheduler/``, or with ``config.json`` and
             ``model.safetensors``.
-        options: others of ``configs/vision_export.yaml``.
+        options: others of ``weit_rl.vision mode=export``.
 
     Raises:
         UserError: for bad input, before anything is written.
@@ -122,7 +122,7 @@ def describe(**options: Any) -> dict[str, Any]:
     """What networks of some sizes cost, without making them; ``sizes``, by the name of each its numbers.
 
     Args:
-        options: of ``configs/vision_describe.yaml``, such as ``recipe="imagenet"``.
+        options: of ``weit_rl.vision mode=describe``, such as ``recipe="imagenet"``.
 
     Raises:
         UserError: for bad input.

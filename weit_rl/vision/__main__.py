@@ -1,4 +1,4 @@
-"""``python -m weit_rl.vision``: see configs/vision_*.yaml, one for each mode, for the options."""
+"""``python -m weit_rl.vision``: ``mode=MODE --help`` lists the options of a mode."""
 
 from weit_rl.options.command import command
 from weit_rl.vision import main

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from omegaconf import OmegaConf
-
 from weit_rl.agents.levels import LEVELS
 from weit_rl.common.errors import UserError
 from weit_rl.common.registry import unknown
 from weit_rl.envs.config_environments import name_env
-from weit_rl.options.option_table import options
+from weit_rl.options.option_table import options, value_at
 from weit_rl.workflows.behaviour_run import make_behaviour_data
 from weit_rl.workflows.inspect_data import inspect_data
 from weit_rl.workflows.record_agent import record_agent
@@ -46,7 +44,7 @@ def check_options(cfg: Any) -> None:
     """UserError for an option that is set and is of other modes."""
     table = options("collect")
     for name, modes in ONLY.items():
-        value = OmegaConf.select(cfg, name)
+        value = value_at(cfg, name)
         if value != table[name].default and cfg.mode not in modes:
             wanted, shown = f"mode={' or '.join(modes)}", str(value).lower() if isinstance(value, bool) else value
             raise UserError(

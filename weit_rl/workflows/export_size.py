@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from omegaconf import OmegaConf
 from torch import nn
 
 from weit_rl.common.errors import UserError
@@ -16,6 +15,7 @@ from weit_rl.deploy.export_limits import Limit
 from weit_rl.deploy.measure import Measured, busy
 from weit_rl.options.choices import check_numbers
 from weit_rl.options.command import compose
+from weit_rl.options.option_table import plain_config
 from weit_rl.tasks import kind_of
 from weit_rl.training.device import set_up_torch
 from weit_rl.training.progress import Progress, table
@@ -65,7 +65,7 @@ def made(cfg: Any, size: Size) -> str:
 
 def words(cfg: Any, size: Size) -> list[str]:
     """The options of ``weit_rl.train`` for a size."""
-    plain: Any = OmegaConf.to_container(cfg)
+    plain = plain_config(cfg)
     given = {name: plain[name] for name in OF_TRAIN if plain[name] is not None}
     given |= {"episodes": cfg.episodes, **plain["options"], "size": str(size)}
     return [f"{name}={value if isinstance(value, str) else json.dumps(value)}" for name, value in given.items()]

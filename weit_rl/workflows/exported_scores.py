@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from omegaconf import OmegaConf
-
 from weit_rl.agents.evaluation import summary
 from weit_rl.common.seeds import TEST
 from weit_rl.deploy.measure import Answers, Measured, acting, episode_returns
 from weit_rl.deploy.registry import Graph
 from weit_rl.envs.crashes import check_few
 from weit_rl.envs.registry import env_entry
+from weit_rl.options.option_table import as_config
 from weit_rl.tasks.control import result_row
 from weit_rl.training.run_folder import RunFolder
 from weit_rl.workflows.image_runs import task_of
@@ -44,6 +43,6 @@ def returns(run: RunFolder, card: Row, graph: Graph, name: str, file: Measured, 
 
 def accuracy(run: RunFolder, card: Row, graph: Graph, name: str, file: Measured, cfg: Any) -> tuple[Row, Row]:
     """Metrics of the file on the test images."""
-    task = task_of(run, card, OmegaConf.create({"data": None, "device": "cpu"}))
+    task = task_of(run, card, as_config({"data": None, "device": "cpu"}))
     metrics = task.evaluate(Answers(file.step, graph.batch))
     return metrics, task.row(name, metrics)

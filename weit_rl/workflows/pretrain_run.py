@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from omegaconf import OmegaConf
 from torch import Tensor
 
 from weit_rl.common.errors import UserError
@@ -23,6 +22,7 @@ from weit_rl.core.rank_selection import STEPS as RANK_STEPS
 from weit_rl.core.rank_selection import dense, ranks_of
 from weit_rl.core.resize import resize
 from weit_rl.core.size_sampler import Masks
+from weit_rl.options.option_table import plain_config
 from weit_rl.tasks import Task, kind_of
 from weit_rl.training.flops import step_flops
 from weit_rl.training.loop import Recipe
@@ -140,7 +140,7 @@ class PretrainRun:
 
     def card(self) -> dict[str, Any]:
         """What the bank was made of."""
-        plain: Any = OmegaConf.to_container(self.cfg)
+        plain = plain_config(self.cfg)
         config = {key: value for key, value in plain.items() if key not in PLACES}
         return {
             "weit_rl": VERSION,

@@ -13,6 +13,7 @@ from weit_rl.common.process_start import processes
 from weit_rl.envs.registry import entry_of_file
 from weit_rl.options.choices import check_numbers, check_trainer
 from weit_rl.options.command import compose, config_name, words_of
+from weit_rl.options.option_table import made, plain_config
 from weit_rl.storage.atomic_write import cannot_write, is_of_disk, remove_unfinished
 from weit_rl.storage.folder_lock import locked
 from weit_rl.storage.tensor_file import newest, read_card, read_tensors
@@ -111,14 +112,15 @@ def _folder(verb: str, cfg: Any, resume: str | None, run: Run, devices: Devices)
 
 def resumed_config(verb: str, cfg: Any) -> Any:
     """The config of the run that ``cfg.resume`` names; raises UserError for options it was not made with."""
-    stored = RunFolder.open(cfg.resume).config
+    stored: Any = RunFolder.open(cfg.resume).config
     default = compose(verb, [f"task={cfg.task}"] if "task" in cfg else [])
     kind_of(default).prepare(default)
     if set(stored) != set(default):
         raise UserError(f"resume={cfg.resume}: was not made by weit_rl.{verb}, or by another version of it")
-    checked(stored, config_name(verb, [f"task={cfg.task}"] if "task" in cfg else []), cfg.resume, whole=True)
-    for name in texts(stored.get("env")):
-        entry_of_file(name, cfg.resume, name if name in texts(cfg.get("env")) else None)
+    name = config_name(verb, [f"task={cfg.task}"] if "task" in cfg else [])
+    stored = made(name, plain_config(checked(stored, name, cfg.resume, whole=True)))
+    for env in texts(stored.get("env")):
+        entry_of_file(env, cfg.resume, env if env in texts(cfg.get("env")) else None)
     if processes() > 1 or cfg.trainer != default.trainer:  # where it is made, not what it is
         stored.trainer = cfg.trainer
     other = [key for key in cfg if key != "resume" and cfg[key] != default[key] and cfg[key] != stored[key]]
