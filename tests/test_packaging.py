@@ -25,7 +25,7 @@ SOURCES = {  # where a file lies in the repository -> where it lies once install
 ORDER = [
     *("common", "storage", "options", "kernels", "core", "envs", "data", "models", "fitting", "training"),
     *("initializers", "agents", "tasks", "deploy", "workflows", "comparison", "vision"),
-    *("benchmark", "collect", "evaluate", "export", "pretrain", "train"),
+    *("benchmark", "collect", "evaluate", "export", "pretrain", "train", "__main__"),
 ]
 MODULES = {path: name for path, name in SOURCES.items() if path.suffix == ".py"}
 
