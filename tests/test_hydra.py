@@ -83,6 +83,8 @@ def test_every_combination_is_run_in_a_new_folder(run, here):
     assert [Path(one[2]).resolve() for one in asked] == [folder / str(number) for number in range(4)]
     assert [job["report"] for job in finished_jobs(folder)] == [{"score": seed} for seed in (0, 1, 0, 1)]
     assert {path.name for path in folder.iterdir()} == {"0", "1", "2", "3", "multirun.yaml"}
+    code, _, err, given = run("-m", "seed=0,1", f"run_dir={folder}")
+    assert code == 2 and "holds runs of -m already; choose another run_dir" in err and given == []
 
 
 def test_values_of_a_sweep_are_checked_before_the_first_run(run, here):
@@ -132,6 +134,7 @@ def test_cfg_job_prints_the_options_and_does_nothing(words, run, here):
     code, out, err, given = run(*words, *plain)
     assert (code, err, given) == (0, "", []) and not list(here.iterdir())
     assert yaml.safe_load(out) == plain_config(compose("train", plain))
+    assert yaml.safe_load(run(*words, *plain, "--package", "size")[1]) == {"name": "96x3", "width": None, "depth": None}
 
 
 def test_a_folder_of_options_is_put_below_words(run, conf, here):
@@ -182,9 +185,9 @@ def test_hydra_is_given_any_text_as_it_is():
     from hydra import compose as composed
     from hydra import initialize
 
-    from weit_rl.options.hydra_runs import _declare
+    from weit_rl.options.hydra_config import declare
 
-    _declare("train", [])
+    declare("train", [])
     with initialize(config_path=None, version_base=None):
         for text in TEXTS:
             found = composed("train", [f"data={literal(text)}", f"bank={literal(text)}"])

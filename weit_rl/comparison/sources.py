@@ -6,7 +6,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 from weit_rl.common.home import expanded
 from weit_rl.common.sizes import Size
@@ -15,6 +14,7 @@ from weit_rl.comparison.methods import METHODS, Method
 from weit_rl.comparison.runs import finish
 from weit_rl.models.shipped_banks import own_bank
 from weit_rl.options.command import compose
+from weit_rl.options.image_training_options import PretrainingOptions
 from weit_rl.options.option_table import plain_config
 from weit_rl.storage.tensor_file import read_card
 from weit_rl.training.flops import step_flops
@@ -145,6 +145,6 @@ def kinds(method: Method) -> Iterable[str]:
     return NETWORKS if method.starts_from_networks else ()
 
 
-def sampled(cfg: Any, kind: str) -> Size:
+def sampled(cfg: PretrainingOptions, kind: str) -> Size:
     """The largest or smallest size that pre-training samples."""
     return Size.parse(cfg.size) if kind == "largest" else Size(min(cfg.widths), min(cfg.depths))

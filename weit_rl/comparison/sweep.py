@@ -25,6 +25,7 @@ from weit_rl.comparison.results import damaged
 from weit_rl.comparison.sources import JUDGE, OURS, Sources
 from weit_rl.comparison.tables import Table
 from weit_rl.core.size_sampler import RULES
+from weit_rl.options.benchmark_options import BenchmarkOptions, ImageBenchmarkOptions
 from weit_rl.storage.atomic_write import write_atomically
 from weit_rl.tasks import Measure
 
@@ -53,7 +54,7 @@ class Space:
     seed: int
 
     @classmethod
-    def of(cls, cfg: Any) -> Space:
+    def of(cls, cfg: BenchmarkOptions | ImageBenchmarkOptions) -> Space:
         """Of a config's options ``sweep.*``; raises UserError for one that is not possible."""
         options = cfg.sweep
         space = cls(tuple(options.rank), tuple(options.masks), options.sampler, options.together, options.seed)

@@ -7,12 +7,10 @@ but what it leaves without Hydra.
 from __future__ import annotations
 
 import argparse
-import contextlib
 import os
-import re
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,16 +20,15 @@ from weit_rl.common.errors import UserError
 from weit_rl.common.home import expanded
 from weit_rl.common.output import say
 from weit_rl.common.process_start import processes
+from weit_rl.common.registry import unknown
+from weit_rl.options.hydra_config import declare, name_of, one_line, overrides, primary_config
 from weit_rl.options.hydra_job import Job, Stopped, finished_jobs, job_table
-from weit_rl.options.hydra_words import experiment, literal, override, read_flags, sweep_values
+from weit_rl.options.hydra_words import literal, read_flags, sweep_values
 from weit_rl.options.option_fields import Options
-from weit_rl.options.option_table import made, options, plain_config
-from weit_rl.options.recipes import recipe_words
-from weit_rl.options.words import CONTROL, VISION, VISION_MODES, config_name, find_option, nested, read_config
+from weit_rl.options.option_table import options, plain_config
+from weit_rl.options.words import read_config
 
-PRIMARY = "weit_rl_command"  # the config that puts a user's own over the options of a command
 QUIET = {"hydra.output_subdir": "null", "hydra/job_logging": "none", "hydra/hydra_logging": "none"}
-PLUGINS = ("joblib", "submitit_local", "submitit_slurm", "ray", "optuna")
 
 
 def run_by_hydra(
@@ -50,91 +47,30 @@ def run_by_hydra(
         Interrupted: after a stop.
     """
     flags = read_flags(words)
-    name = _name(verb, flags)
-    with _one_line(name):
-        _declare(name, [word for word in flags.overrides if not flags.shell_completion])
-        primary = _primary(name, flags)
-        asked = flags.overrides if flags.shell_completion else _overrides(verb, name, flags)
+    name = name_of(verb, flags)
+    with one_line(name):
+        declare(name, [word for word in flags.overrides if not flags.shell_completion])
+        primary = primary_config(name, flags)
+        asked = flags.overrides if flags.shell_completion else overrides(verb, name, flags)
     if flags.multirun:
         _multirun(verb, Job(verb, name, main, check), flags, primary, asked)
     elif flags.cfg in (None, "job") and not (flags.info or flags.shell_completion or flags.hydra_help):
         cfg = _composed(verb, name, flags, primary, asked)
         if flags.cfg:
-            say(yaml.safe_dump(plain_config(cfg), sort_keys=False, allow_unicode=True), end="")
+            say(_yaml(plain_config(cfg), flags.package), end="")
         else:
             check(verb, cfg)
             main(cfg)
     else:
-        with _one_line(name):
+        with one_line(name):
             _hydra_main(primary, flags, asked)
 
 
-def _name(verb: str, flags: argparse.Namespace) -> str:
-    """The options of the command; a shell that completes gives the words so far in a variable of its own."""
-    if not flags.shell_completion:
-        return config_name(verb, flags.overrides)
-    try:
-        return config_name(verb, os.environ.get("COMP_LINE", "").split())
-    except UserError:
-        return config_name(verb)
-
-
-def _declare(name: str, words: Sequence[str]) -> None:
-    """Tell Hydra the options of a command, with the values of the recipe that words name."""
-    from hydra.core.config_store import ConfigStore
-    from omegaconf import OmegaConf
-
-    table, values = options(name), {}
-    if name.startswith(VISION):
-        for word in recipe_words(words, name.removeprefix(VISION), VISION_MODES):
-            option = find_option(table, word.partition("=")[0])
-            values[option.key] = option.parse(word.partition("=")[2])
-    node = OmegaConf.structured(made(name, nested(values)))
-    if OmegaConf.is_dict(node.get("size")):  # a file may say size: 96x3
-        node.size = OmegaConf.create(OmegaConf.to_container(node.size))
-    ConfigStore.instance().store(name=name, node=node, provider="weit_rl")
-
-
-def _primary(name: str, flags: argparse.Namespace) -> str:
-    """The config that Hydra begins with: the options of the command, or the user's own, which it puts over them."""
-    from hydra.core.config_store import ConfigStore
-
-    if flags.config_name is None:
-        return name
-    if flags.config_dir is None:
-        raise UserError(f"--config-name {flags.config_name}: name its folder, too, --config-dir DIR")
-    own = expanded(flags.config_dir) / f"{flags.config_name.removesuffix('.yaml')}.yaml"
-    if not own.is_file():
-        raise UserError(f"--config-name {flags.config_name}: {flags.config_dir} has no {own.name}")
-    if name in (_yaml(own).get("defaults") or []):
-        return str(flags.config_name)
-    ConfigStore.instance().store(name=PRIMARY, node={"defaults": [name, flags.config_name, "_self_"]})
-    return PRIMARY
-
-
-def _yaml(path: Path) -> dict[str, Any]:
-    try:
-        found = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
-        raise UserError(f"{path}: is no YAML ({' '.join(str(error).split())[:120]})") from error
-    return found if isinstance(found, dict) else {}
-
-
-def _overrides(verb: str, name: str, flags: argparse.Namespace) -> list[str]:
-    """The user's words in Hydra's grammar."""
-    table, found = options(name), []
-    for word in flags.overrides:
-        if word == f"task={CONTROL}" and verb != "vision":
-            continue
-        if word.startswith("+"):
-            word = experiment(word, table)
-        if not word.startswith(("+", "~", "hydra.", "hydra/")):
-            key, equals, _ = word.partition("=")
-            if not equals:
-                raise UserError(f"{word}: options are key=value words, such as {next(iter(table))}=...")
-            word = override(word, find_option(table, key), flags.multirun)
-        found.append(word)
-    return found
+def _yaml(plain: dict[str, Any], package: str | None) -> str:
+    """Options as YAML, all of them or a group."""
+    if package not in (None, "_global_", *plain):
+        raise unknown("package", str(package), list(plain))
+    return yaml.safe_dump(plain.get(package, plain), sort_keys=False, allow_unicode=True)
 
 
 def _composed(verb: str, name: str, flags: argparse.Namespace, primary: str, asked: list[str]) -> Options:
@@ -142,7 +78,7 @@ def _composed(verb: str, name: str, flags: argparse.Namespace, primary: str, ask
     from hydra import compose, initialize, initialize_config_dir
     from omegaconf import OmegaConf
 
-    with _one_line(name):
+    with one_line(name):
         place = (
             initialize(config_path=None, version_base=None)
             if flags.config_dir is None
@@ -172,8 +108,10 @@ def _multirun(verb: str, job: Job, flags: argparse.Namespace, primary: str, aske
     usual = QUIET | {"hydra.job.name": verb, "hydra.sweep.dir": literal(str(expanded(place)))}
     asked += [f"{key}={value}" for key, value in usual.items() if key not in given]
     folder = expanded(given.get("hydra.sweep.dir", place))
+    if (folder / "multirun.yaml").exists():
+        raise UserError(f"{folder}: holds runs of -m already; choose another run_dir")
     try:
-        with _one_line(job.name):
+        with one_line(job.name):
             _hydra_main(primary, flags, asked, job)
     except Stopped as stopped:
         raise stopped.stop from None
@@ -215,22 +153,3 @@ def _hydra_main(primary: str, flags: argparse.Namespace, asked: Sequence[str], j
 
 def _nothing(config: Any) -> None:
     """What Hydra is given to call where it only prints."""
-
-
-@contextlib.contextmanager
-def _one_line(name: str) -> Iterator[None]:
-    """Inside, what Hydra refuses becomes one line."""
-    from hydra.errors import HydraException
-    from omegaconf.errors import OmegaConfBaseException
-
-    try:
-        yield
-    except yaml.YAMLError as error:
-        raise UserError(f"a file of options is no YAML ({' '.join(str(error).split())[:300]})") from error
-    except (HydraException, OmegaConfBaseException) as error:
-        if key := getattr(error.__cause__, "full_key", "") or "".join(re.findall(r"full_key: (\S+)", str(error))[:1]):
-            find_option(options(name), key)
-        text = " ".join(re.split(r"Config search path|full_key:", str(error))[0].split())
-        text = re.sub(r"\w+Error raised while composing config: ", f"{key}: " if key else "", text)
-        extra = next((plugin.partition("_")[0] for plugin in PLUGINS if f"/{plugin}'" in text), "")
-        raise UserError(f"{text}; pip install 'weit_rl[hydra-{extra}]'" if extra else text) from error

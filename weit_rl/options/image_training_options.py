@@ -7,7 +7,9 @@ from typing import Any, ClassVar
 
 from weit_rl.options.option_fields import LATER, Options, group, option
 from weit_rl.options.option_groups import BankTrainerOptions, ImageSizeOptions, NamedSize, TrainerOptions
+from weit_rl.options.pretrain_options import PretrainOptions
 from weit_rl.options.shared_options import BankOptions, RunOptions, TargetOptions
+from weit_rl.options.train_options import TrainOptions
 
 
 @dataclass
@@ -186,3 +188,8 @@ class ImagePretrainOptions(RunOptions, ImageRecipeOptions, BankOptions, ImageDat
         "share of each block's additions (convnext: of the last features) left out in training",
     )
     trainer: TrainerOptions = group(BankTrainerOptions)
+
+
+TrainingOptions = TrainOptions | ImageTrainOptions
+PretrainingOptions = PretrainOptions | ImagePretrainOptions
+LearningOptions = TrainingOptions | PretrainingOptions

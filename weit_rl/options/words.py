@@ -58,7 +58,7 @@ def compose(verb: str, words: Sequence[str] = ()) -> Options:
     return made(name, nested(values))
 
 
-def words_of(verb: str, cfg: Any) -> list[str]:
+def words_of(verb: str, cfg: Options) -> list[str]:
     """Words that :func:`compose` makes the same config of; all options are among them, since a recipe may differ."""
     plain = plain_config(cfg)
     name = config_name(verb, [f"task={plain['task']}"] if plain.get("task") else [])
@@ -110,7 +110,8 @@ def help_text(verb: str, words: Sequence[str] = ()) -> str:
     return "\n".join([f"usage: python -m weit_rl.{verb} [option=value ...]", "", about(name), "", *lines])
 
 
-def find_option(table: dict[str, Option], key: str) -> Option:
+def find_option(table: Mapping[str, Option], key: str) -> Option:
+    """The option of that name; ``size`` is short for ``size.name``; UserError for one that there is not."""
     for name in (key, f"{key}.name"):
         if name in table:
             return table[name]

@@ -150,7 +150,7 @@ class Kind:
 TASKS: Registry[Kind] = Registry("task", "weit_rl.tasks", "weit_rl.tasks")
 
 
-def kind_of(cfg: Any) -> Kind:
+def kind_of(cfg: Mapping[str, Any]) -> Kind:
     """The kind of task that a config is for; see :func:`kind_named`."""
     return kind_named(cfg.get("task") or "control")
 

@@ -16,6 +16,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from weit_rl.options.option_fields import Options
+
 if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor
@@ -34,17 +36,17 @@ def __getattr__(name: str) -> Any:
     return pipeline_class()
 
 
-def main(cfg: Any) -> dict[str, Any]:
+def main(cfg: Options) -> dict[str, Any]:
     """Run with a composed config, whose ``mode`` says what is done; returns the numbers it prints."""
     from weit_rl.vision.describe_sizes import describe as describe_
     from weit_rl.vision.modes import evaluate_images, export_run, sample
     from weit_rl.workflows.pretrain_run import pretrain as pretrain_
     from weit_rl.workflows.training import train as train_
 
-    modes = {"train": train_, "pretrain": pretrain_}
+    modes: dict[str, Any] = {"train": train_, "pretrain": pretrain_}
     modes |= {"evaluate": evaluate_images, "sample": sample, "export": export_run}
     modes |= {"describe": describe_}
-    return modes[cfg.mode](cfg)
+    return modes[cfg["mode"]](cfg)
 
 
 def train(**options: Any) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from weit_rl.common.output import say
 from weit_rl.common.registry import unknown
 from weit_rl.data.images.picture_files import are_pictures, pixels_of
 from weit_rl.options.choices import check_numbers
+from weit_rl.options.image_run_options import ImageEvaluateOptions, ImageExportOptions, SampleOptions
 from weit_rl.options.option_table import options
 from weit_rl.storage.atomic_write import cannot_write, unused, write_atomically
 from weit_rl.tasks.pictures import grid_of
@@ -31,7 +32,7 @@ from weit_rl.workflows.image_runs import diffusion_run, drawing_task, labels_of,
 ROWS = 20  # of a picture, whose classes are said
 
 
-def evaluate_images(cfg: Any) -> dict[str, Any]:
+def evaluate_images(cfg: ImageEvaluateOptions) -> dict[str, Any]:
     """The metrics of one checkpoint on its test images; written beside the run's own, with the task's pictures."""
     check_numbers(cfg)
     run = RunFolder.open(cfg.run)
@@ -53,7 +54,7 @@ def evaluate_images(cfg: Any) -> dict[str, Any]:
     return report
 
 
-def sample(cfg: Any) -> dict[str, Any]:
+def sample(cfg: SampleOptions) -> dict[str, Any]:
     """Images of the classes asked for: ``images`` ``(n, C, H, W)`` uint8, ``labels``, and the ``path`` they are in."""
     run = diffusion_run(cfg.run)
     for name in ("images", "steps"):
@@ -74,7 +75,7 @@ def sample(cfg: Any) -> dict[str, Any]:
     return {"images": images, "labels": labels.numpy(), "path": str(path)}
 
 
-def export_run(cfg: Any) -> dict[str, Any]:
+def export_run(cfg: ImageExportOptions) -> dict[str, Any]:
     """A finished run as a folder for its own library: of diffusers, or of timm; returns its ``path``."""
     if cfg.task not in EXPORTS:
         raise unknown("task", cfg.task, list(EXPORTS))
@@ -95,12 +96,12 @@ def export_run(cfg: Any) -> dict[str, Any]:
     return {"path": str(out)}
 
 
-def _pipeline(cfg: Any) -> tuple[Callable[[Path], None], str]:
+def _pipeline(cfg: ImageExportOptions) -> tuple[Callable[[Path], None], str]:
     pipeline = pipeline_class().from_run(cfg.run, cfg.checkpoint, cfg.scheduler)
     return pipeline.save_pretrained, "weit_rl.vision.PixelDiTPipeline.from_pretrained"
 
 
-def _timm_folder(cfg: Any) -> tuple[Callable[[Path], None], str]:
+def _timm_folder(cfg: ImageExportOptions) -> tuple[Callable[[Path], None], str]:
     from weit_rl.vision.timm_folder import write_timm
 
     if cfg.scheduler != options("vision_export")["scheduler"].default:

@@ -15,6 +15,7 @@ from weit_rl.common.registry import unknown
 from weit_rl.common.seeds import MOST_SEED
 from weit_rl.data.minari_names import check_id
 from weit_rl.envs.registry import env_entry
+from weit_rl.options.collect_options import CollectOptions
 from weit_rl.options.option_table import plain_config
 from weit_rl.storage.atomic_write import cannot_write, check_space, write_atomically
 from weit_rl.storage.folder_lock import holds_nothing, locked
@@ -36,7 +37,7 @@ DEFAULTS = {  # hyperparameters, where none are given
 }
 
 
-def make_behaviour_data(cfg: Any) -> dict[str, Any]:
+def make_behaviour_data(cfg: CollectOptions) -> dict[str, Any]:
     """Train, choose the policies of the levels, record and measure them.
 
     Writes ``behaviour/`` (snapshots), ``selection.json`` and ``data/<level>/`` (Minari data sets) into ``run_dir``.

@@ -8,6 +8,7 @@ from weit_rl.agents.levels import LEVELS
 from weit_rl.common.errors import UserError
 from weit_rl.common.registry import unknown
 from weit_rl.envs.config_environments import name_env
+from weit_rl.options.collect_options import CollectOptions
 from weit_rl.options.option_table import options, value_at
 from weit_rl.workflows.behaviour_run import make_behaviour_data
 from weit_rl.workflows.inspect_data import inspect_data
@@ -27,7 +28,7 @@ ONLY = {  # what another mode would pass over in silence
 }
 
 
-def collect(cfg: Any) -> dict[str, Any]:
+def collect(cfg: CollectOptions) -> dict[str, Any]:
     """Do what the mode says; the numbers that it prints.
 
     Raises:
@@ -40,7 +41,7 @@ def collect(cfg: Any) -> dict[str, Any]:
     return MODES[cfg.mode](cfg)
 
 
-def check_options(cfg: Any) -> None:
+def check_options(cfg: CollectOptions) -> None:
     """UserError for an option that is set and is of other modes."""
     table = options("collect")
     for name, modes in ONLY.items():

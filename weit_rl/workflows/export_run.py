@@ -17,6 +17,7 @@ from weit_rl.envs.registry import entry_of_file
 from weit_rl.models import MODELS
 from weit_rl.options.choices import check_numbers
 from weit_rl.options.command import CONTROL, compose
+from weit_rl.options.export_options import ExportOptions
 from weit_rl.storage.atomic_write import unused, write_atomically
 from weit_rl.tasks import kind_of
 from weit_rl.training.checkpoint import load_network
@@ -31,7 +32,7 @@ EXACT, INT8 = "float32", "int8"
 OF_ENV = ("limit", "sizes", "size", "model", "bank", "data", "scaler_steps", "train_steps", "options", "run_dir")
 
 
-def export(cfg: Any) -> dict[str, Any]:
+def export(cfg: ExportOptions) -> dict[str, Any]:
     """Write the file and its report; returns what the report holds, and ``path``.
 
     Raises:
@@ -57,7 +58,7 @@ def export(cfg: Any) -> dict[str, Any]:
     return report | {"path": str(path)}
 
 
-def check(cfg: Any) -> None:
+def check(cfg: ExportOptions) -> None:
     """UserError for what does not go together, or could only fail at the end."""
     check_numbers(cfg)
     usual = compose("export")
@@ -81,7 +82,7 @@ def check(cfg: Any) -> None:
         places(cfg)
 
 
-def chosen(cfg: Any) -> tuple[Size, list[dict[str, Any]] | None]:
+def chosen(cfg: ExportOptions) -> tuple[Size, list[dict[str, Any]] | None]:
     """The size to make, and the ladder that it was chosen from by a limit."""
     if cfg.limit is not None:
         return largest(cfg, lambda net, card: files_of(graph_of(net, card, cfg), cfg)[cfg.quantize or EXACT])
@@ -90,7 +91,7 @@ def chosen(cfg: Any) -> tuple[Size, list[dict[str, Any]] | None]:
     return size, None
 
 
-def network_of(run: RunFolder, cfg: Any) -> tuple[Any, dict[str, Any], str]:
+def network_of(run: RunFolder, cfg: ExportOptions) -> tuple[Any, dict[str, Any], str]:
     """The network of a checkpoint, its card, and which; a run that never validated has no best but its last."""
     kind_of(run.config)
     validated = cfg.checkpoint != "best" or run.checkpoint_path("best").exists()
@@ -103,7 +104,7 @@ def network_of(run: RunFolder, cfg: Any) -> tuple[Any, dict[str, Any], str]:
     return net, card, checkpoint
 
 
-def graph_of(net: Any, card: dict[str, Any], cfg: Any) -> Graph:
+def graph_of(net: Any, card: dict[str, Any], cfg: ExportOptions) -> Graph:
     """What is exported of a network; UserError for one that is more than a function."""
     task = MODELS.get(card["model"]).task
     if cfg.task not in (None, task):
@@ -115,7 +116,7 @@ def graph_of(net: Any, card: dict[str, Any], cfg: Any) -> Graph:
     return GRAPHS.get(task)(net, card, cfg.batch)
 
 
-def files_of(graph: Graph, cfg: Any) -> dict[str, Measured]:
+def files_of(graph: Graph, cfg: ExportOptions) -> dict[str, Measured]:
     """The file, and the quantised one if it is asked for, both measured."""
     kind = FORMATS.get(cfg.format)
     data = {EXACT: kind.write(graph)}
@@ -124,13 +125,13 @@ def files_of(graph: Graph, cfg: Any) -> dict[str, Measured]:
     return {name: Measured.of(kind, one, graph, cfg.threads) for name, one in data.items()}
 
 
-def usual_path(run: RunFolder, graph: Graph, cfg: Any) -> Path:
+def usual_path(run: RunFolder, graph: Graph, cfg: ExportOptions) -> Path:
     """Where the file goes unless ``out`` says otherwise."""
     kind = graph.card["format"].split()[1]
     return run.path / f"{kind}{f'-{cfg.quantize}' if cfg.quantize else ''}{FORMATS.get(cfg.format).suffix}"
 
 
-def places(cfg: Any, usual: Path | None = None) -> tuple[Path, Path]:
+def places(cfg: ExportOptions, usual: Path | None = None) -> tuple[Path, Path]:
     """Where file and report go; raises UserError if something is there and may not be replaced."""
     if cfg.out is None and usual is not None:
         path = usual if cfg.overwrite else unused(usual)

@@ -15,6 +15,7 @@ from weit_rl.deploy.export_limits import Limit
 from weit_rl.deploy.measure import Measured, busy
 from weit_rl.options.choices import check_numbers
 from weit_rl.options.command import compose
+from weit_rl.options.export_options import ExportOptions
 from weit_rl.options.option_table import plain_config
 from weit_rl.tasks import kind_of
 from weit_rl.training.device import set_up_torch
@@ -58,12 +59,12 @@ class Rung:
         }
 
 
-def made(cfg: Any, size: Size) -> str:
+def made(cfg: ExportOptions, size: Size) -> str:
     """Train a network of a size as the config says; returns its run folder."""
     return str(train(compose("train", words(cfg, size)))["run_dir"])
 
 
-def words(cfg: Any, size: Size) -> list[str]:
+def words(cfg: ExportOptions, size: Size) -> list[str]:
     """The options of ``weit_rl.train`` for a size."""
     plain = plain_config(cfg)
     given = {name: plain[name] for name in OF_TRAIN if plain[name] is not None}
@@ -71,7 +72,7 @@ def words(cfg: Any, size: Size) -> list[str]:
     return [f"{name}={value if isinstance(value, str) else json.dumps(value)}" for name, value in given.items()]
 
 
-def largest(cfg: Any, measure: Measure) -> tuple[Size, list[dict[str, Any]]]:
+def largest(cfg: ExportOptions, measure: Measure) -> tuple[Size, list[dict[str, Any]]]:
     """The size with the most parameters that keeps ``cfg.limit``, and facts of all sizes, small ones first.
 
     The values of weights matter neither to latency nor to size: fresh networks are measured, and nothing is trained.
@@ -99,12 +100,12 @@ def largest(cfg: Any, measure: Measure) -> tuple[Size, list[dict[str, Any]]]:
     return kept[-1], [asdict(rung) for rung in rungs]
 
 
-def limits_of(cfg: Any) -> list[Limit]:
+def limits_of(cfg: ExportOptions) -> list[Limit]:
     """The limits that a config asks for."""
     return [Limit.parse(text) for text in ([cfg.limit] if isinstance(cfg.limit, str) else cfg.limit or [])]
 
 
-def task_of(cfg: Any, size: Size) -> Any:
+def task_of(cfg: ExportOptions, size: Size) -> Any:
     """What the network is trained for; finds everything that is bad in the options of the training."""
     of_train = compose("train", words(cfg, size))
     kind_of(of_train).prepare(of_train)

@@ -11,6 +11,7 @@ from weit_rl.deploy.measure import Answers, Measured, acting, episode_returns
 from weit_rl.deploy.registry import Graph
 from weit_rl.envs.crashes import check_few
 from weit_rl.envs.registry import env_entry
+from weit_rl.options.export_options import ExportOptions
 from weit_rl.options.option_table import as_config
 from weit_rl.tasks.control import result_row
 from weit_rl.training.run_folder import RunFolder
@@ -20,7 +21,7 @@ Row = dict[str, Any]
 
 
 def scored(
-    run: RunFolder, card: Row, graph: Graph, files: Mapping[str, Measured], cfg: Any
+    run: RunFolder, card: Row, graph: Graph, files: Mapping[str, Measured], cfg: ExportOptions
 ) -> tuple[dict[str, Row], list[Row]]:
     """The metrics of each file, and rows of a table with what it costs beside them."""
     score, metrics, rows = accuracy if "classes" in card else returns, {}, []
@@ -31,7 +32,7 @@ def scored(
     return metrics, rows
 
 
-def returns(run: RunFolder, card: Row, graph: Graph, name: str, file: Measured, cfg: Any) -> tuple[Row, Row]:
+def returns(run: RunFolder, card: Row, graph: Graph, name: str, file: Measured, cfg: ExportOptions) -> tuple[Row, Row]:
     """Returns of the test episodes that a run of that seed ends with, played by the file."""
     entry, seed = env_entry(card["env"]), TEST.of(cfg.seed)
     failed: list[int] = []
@@ -41,7 +42,7 @@ def returns(run: RunFolder, card: Row, graph: Graph, name: str, file: Measured, 
     return metrics, result_row(name, metrics, entry)
 
 
-def accuracy(run: RunFolder, card: Row, graph: Graph, name: str, file: Measured, cfg: Any) -> tuple[Row, Row]:
+def accuracy(run: RunFolder, card: Row, graph: Graph, name: str, file: Measured, cfg: ExportOptions) -> tuple[Row, Row]:
     """Metrics of the file on the test images."""
     task = task_of(run, card, as_config({"data": None, "device": "cpu"}))
     metrics = task.evaluate(Answers(file.step, graph.batch))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from weit_rl.common.errors import UserError
 from weit_rl.common.registry import unknown
 from weit_rl.data.images import Images
 from weit_rl.data.images.parts import Part
+from weit_rl.options.image_run_options import SampleOptions
 from weit_rl.options.option_table import as_config, plain_config
 from weit_rl.tasks import kind_of
 from weit_rl.tasks.image_options import image_task
@@ -51,10 +53,10 @@ def network_of(run: RunFolder, checkpoint: str, device: str) -> tuple[Any, dict[
     return net.to(device), card
 
 
-def task_of(run: RunFolder, card: dict[str, Any], cfg: Any) -> Any:
+def task_of(run: RunFolder, card: dict[str, Any], cfg: Mapping[str, Any]) -> Any:
     """What the run was trained for, or the same on other images."""
-    changes = {"data": cfg.data or run.config.data, "device": cfg.device}
-    if cfg.data is not None:
+    changes = {"data": cfg["data"] or run.config.data, "device": cfg["device"]}
+    if cfg["data"] is not None:
         changes |= card.get("pixels") or {name: card["options"][name] for name in ("image_size", "channels")}
         changes["data_images"] = None  # of the images that it was trained on
     changes |= {name: cfg[own] for name, own in DRAWING.items() if own in cfg}
@@ -62,11 +64,13 @@ def task_of(run: RunFolder, card: dict[str, Any], cfg: Any) -> Any:
     task = kind_of(run.config).make(as_config(config | changes))
     if list(task.images.classes) != card["classes"]:
         have, known = (", ".join(names) for names in (task.images.classes, card["classes"]))
-        raise UserError(f"data={cfg.data}: has the classes {have}, the run knows {known}; give images of the same ones")
+        raise UserError(
+            f"data={cfg['data']}: has the classes {have}, the run knows {known}; give images of the same ones"
+        )
     return task
 
 
-def drawing_task(run: RunFolder, card: dict[str, Any], cfg: Any) -> Any:
+def drawing_task(run: RunFolder, card: dict[str, Any], cfg: SampleOptions) -> Any:
     """What the run was trained for, with no images: drawing needs their shape and classes alone."""
     shape, none = card.get("pixels") or card["options"], np.zeros(0, np.int64)
     part = Part(np.zeros((0, shape["channels"], shape["image_size"], shape["image_size"]), np.uint8), none)

@@ -14,12 +14,13 @@ from weit_rl.data import Trajectories, load_trajectories
 from weit_rl.data.constant_columns import spans
 from weit_rl.data.readers import parts_of, shipped_levels
 from weit_rl.envs.registry import EnvEntry, env_entry
+from weit_rl.options.collect_options import CollectOptions
 
 BINS, WIDTH = 10, 40  # of the histogram, and characters of its longest bar
 AT_BOUND = 1e-3  # of [-1, 1]: how near an action counts as at the bound
 
 
-def inspect_data(cfg: Any) -> dict[str, Any]:
+def inspect_data(cfg: CollectOptions) -> dict[str, Any]:
     """Print and return what is in each set that ``cfg.data`` names, or in each level that ships for ``cfg.env``.
 
     Returns:

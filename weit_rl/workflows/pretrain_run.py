@@ -22,6 +22,7 @@ from weit_rl.core.rank_selection import STEPS as RANK_STEPS
 from weit_rl.core.rank_selection import dense, ranks_of
 from weit_rl.core.resize import resize
 from weit_rl.core.size_sampler import Masks
+from weit_rl.options.image_training_options import PretrainingOptions
 from weit_rl.options.option_table import plain_config
 from weit_rl.tasks import Task, kind_of
 from weit_rl.training.flops import step_flops
@@ -39,7 +40,7 @@ PROBES = 50  # steps whose FLOPs are averaged: they depend on the sizes drawn
 PLACES = ("run_dir", "resume", "device", "threads", "trainer", "workers")  # where a bank is made, not what it is
 
 
-def pretrain(cfg: Any) -> dict[str, Any]:
+def pretrain(cfg: PretrainingOptions) -> dict[str, Any]:
     """Run or resume; returns the bank's card."""
     return launch("pretrain", cfg, PretrainRun, PretrainRun.result)
 
@@ -53,7 +54,7 @@ class PretrainRun:
 
     result = "bank.safetensors"
 
-    def __init__(self, cfg: Any):
+    def __init__(self, cfg: PretrainingOptions):
         self.cfg, self.full = cfg, Size.parse(cfg.size)
         self.stages, self.free_bytes = {"pretrain": 0}, 200_000_000
         if cfg.rank == "auto":

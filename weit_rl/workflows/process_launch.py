@@ -17,6 +17,7 @@ from weit_rl.common.errors import Elsewhere, Follows, Interrupted, UserError
 from weit_rl.common.home import expanded
 from weit_rl.common.process_start import OWN, processes
 from weit_rl.core.bank import TemplateBank
+from weit_rl.options.image_training_options import LearningOptions
 from weit_rl.training.loop import NotFinite
 from weit_rl.training.process_group import ALONE, Devices
 from weit_rl.training.run_folder import CONFIG, default_folder
@@ -30,7 +31,7 @@ STOPS = (128 + signal.SIGINT, 128 + signal.SIGTERM)
 
 
 @contextlib.contextmanager
-def joined(cfg: Any) -> Iterator[Devices]:
+def joined(cfg: LearningOptions) -> Iterator[Devices]:
     """The processes that share this one's work, as long as they do; those that do not lead print nothing.
 
     Raises:
@@ -56,7 +57,7 @@ def joined(cfg: Any) -> Iterator[Devices]:
         raise
 
 
-def _kind(cfg: Any) -> type[Ranks]:
+def _kind(cfg: LearningOptions) -> type[Ranks]:
     if cfg.trainer.strategy == "fsdp":
         from weit_rl.training.fsdp_group import Parts
 
@@ -76,7 +77,7 @@ def _silent(silent: bool) -> Iterator[None]:
         yield
 
 
-def start(verb: str, words: list[str], cfg: Any, resume: str | None, result: str) -> dict[str, Any]:
+def start(verb: str, words: list[str], cfg: LearningOptions, resume: str | None, result: str) -> dict[str, Any]:
     """Run a command in processes of its own, by torch's elastic agent, which is what torchrun is, too.
 
     Args:
@@ -115,7 +116,7 @@ def start(verb: str, words: list[str], cfg: Any, resume: str | None, result: str
     return report | {"run_dir": str(path)}
 
 
-def _check(cfg: Any) -> None:
+def _check(cfg: LearningOptions) -> None:
     import torch
 
     from weit_rl.training.ddp_group import check_gpus, check_library

@@ -13,6 +13,7 @@ from weit_rl.common.process_start import processes
 from weit_rl.envs.registry import entry_of_file
 from weit_rl.options.choices import check_numbers, check_trainer
 from weit_rl.options.command import compose, config_name, words_of
+from weit_rl.options.image_training_options import LearningOptions
 from weit_rl.options.option_table import made, plain_config
 from weit_rl.storage.atomic_write import cannot_write, is_of_disk, remove_unfinished
 from weit_rl.storage.folder_lock import locked
@@ -54,7 +55,7 @@ def _absolute(text: Any, named: bool) -> Any:
     return text if bare or not path or not os.path.exists(path) else os.path.abspath(path)
 
 
-def launch(verb: str, cfg: Any, make: Callable[[Any], Run], result: str) -> dict[str, Any]:
+def launch(verb: str, cfg: LearningOptions, make: Callable[[Any], Run], result: str) -> dict[str, Any]:
     """Make a run and its folder, or read them back with ``cfg.resume``, and let it work.
 
     Where ``cfg.trainer.devices`` asks for processes that nobody started yet, they are started, and it works in them.
@@ -93,7 +94,7 @@ def launch(verb: str, cfg: Any, make: Callable[[Any], Run], result: str) -> dict
             return run(folder)
 
 
-def _folder(verb: str, cfg: Any, resume: str | None, run: Run, devices: Devices) -> RunFolder:
+def _folder(verb: str, cfg: LearningOptions, resume: str | None, run: Run, devices: Devices) -> RunFolder:
     """The run's folder, which the process that leads makes or takes up, and the others read."""
 
     def made() -> RunFolder | None:
@@ -110,7 +111,7 @@ def _folder(verb: str, cfg: Any, resume: str | None, run: Run, devices: Devices)
     return folder
 
 
-def resumed_config(verb: str, cfg: Any) -> Any:
+def resumed_config(verb: str, cfg: LearningOptions) -> Any:
     """The config of the run that ``cfg.resume`` names; raises UserError for options it was not made with."""
     stored: Any = RunFolder.open(cfg.resume).config
     default = compose(verb, [f"task={cfg.task}"] if "task" in cfg else [])
@@ -122,7 +123,7 @@ def resumed_config(verb: str, cfg: Any) -> Any:
     for env in texts(stored.get("env")):
         entry_of_file(env, cfg.resume, env if env in texts(cfg.get("env")) else None)
     if processes() > 1 or cfg.trainer != default.trainer:  # where it is made, not what it is
-        stored.trainer = cfg.trainer
+        stored["trainer"] = cfg.trainer
     other = [key for key in cfg if key != "resume" and cfg[key] != default[key] and cfg[key] != stored[key]]
     if other:
         raise UserError(f"resume={cfg.resume}: goes on with its own options; leave out {', '.join(other)}")

@@ -16,14 +16,15 @@ from weit_rl.core.network_from_bank import network_of_size
 from weit_rl.core.normaliser import renewed
 from weit_rl.models import models_of
 from weit_rl.models.shipped_banks import named_bank, shipped_bank, shipped_for, shipped_names
+from weit_rl.options.image_training_options import TrainingOptions
 from weit_rl.tasks import Task, kind_of
 
 
-def check_model(cfg: Any) -> None:
+def check_model(cfg: Mapping[str, Any]) -> None:
     """Raise UserError for a model that is not for the config's task; tasks of other packages have those they like."""
     names = models_of(cfg.get("task") or "control")
     if names and cfg.get("model") not in (None, *names):
-        raise unknown("model", str(cfg.model), names)
+        raise unknown("model", str(cfg["model"]), names)
 
 
 def head_dim_of(card: Mapping[str, Any]) -> int:
@@ -31,7 +32,7 @@ def head_dim_of(card: Mapping[str, Any]) -> int:
     return int(card["size"][2]) if "size" in card else HEAD_DIM
 
 
-def bank_path(cfg: Any) -> Path:
+def bank_path(cfg: TrainingOptions) -> Path:
     """The bank a config names, or the one that ships for its environment or data set, and model."""
     if cfg.bank is not None:
         return Path(named_bank(cfg.bank, cfg.model))

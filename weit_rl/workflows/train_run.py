@@ -15,6 +15,7 @@ from weit_rl.core.bank import TemplateBank
 from weit_rl.core.growing import Segment, rescaled, rescaled_optimizer, segments
 from weit_rl.initializers import INITIALIZERS, Context, Initializer, Source, with_options
 from weit_rl.options.choices import size_of
+from weit_rl.options.image_training_options import TrainingOptions
 from weit_rl.storage.tensor_file import newest, read_tensors
 from weit_rl.tasks import kind_of
 from weit_rl.training.checkpoint import load_network, save_network
@@ -40,7 +41,7 @@ class TrainRun:
 
     result = "evaluation.json"
 
-    def __init__(self, cfg: Any):
+    def __init__(self, cfg: TrainingOptions):
         self.cfg, self.initializer = cfg, INITIALIZERS.get(cfg.init)
         self.make = with_options(cfg.init, self.initializer, cfg.init_options)
         self.train_steps = cfg.train_steps
@@ -223,7 +224,7 @@ def stage_steps(initializer: Initializer, asked: int | None) -> int:
     return asked
 
 
-def ema_of(cfg: Any) -> float:
+def ema_of(cfg: TrainingOptions) -> float:
     """The decay of the average of the weights, 0 for none; UserError where it cannot be followed."""
     decay = float(cfg.get("ema", 0.0))  # control has none
     if decay and cfg.grow:
