@@ -41,7 +41,7 @@ def compare_runs(cfg: EvaluateOptions) -> dict[str, Any]:
         UserError: for bad input, before anything is played or written.
     """
     check_numbers(cfg)
-    runs = recorded_runs([cfg.compare] if isinstance(cfg.compare, str) else list(cfg.compare), cfg.env)
+    runs = recorded_runs([cfg.compare] if isinstance(cfg.compare, str) else list(cfg.compare or []), cfg.env)
     one_env = len({run.entry.name for run in runs.values()}) == 1
     _check(cfg, runs, one_env)
     groups, folder = by_seed(runs), _folder(cfg.out)

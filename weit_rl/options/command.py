@@ -16,7 +16,6 @@ from weit_rl.common.errors import Elsewhere, Follows, Interrupted, UserError
 from weit_rl.common.output import complain, guarded, say
 from weit_rl.common.process_start import leave, local, ours, processes
 from weit_rl.options.hydra_words import is_for_hydra
-from weit_rl.options.option_fields import Options
 from weit_rl.options.words import CONTROL, VISION_MODES, compose, config_name, help_text, words_of
 from weit_rl.storage.atomic_write import is_of_disk
 
@@ -36,9 +35,9 @@ NO_TEMPORARY = "No usable temporary directory"  # what Python says where all of 
 
 def command(
     verb: str,
-    main: Callable[[Options], Any],
+    main: Callable[[Any], Any],
     argv: Sequence[str] | None = None,
-    check: Callable[[str, Options], None] = lambda verb, config: None,
+    check: Callable[[str, Any], None] = lambda verb, config: None,
 ) -> NoReturn:
     """Run a verb as a process does, and exit.
 
@@ -84,7 +83,7 @@ def _printed(verb: str, words: list[str], work: Callable[[], int]) -> int:
         return 1 if isinstance(out.error, BrokenPipeError) else _say(verb, f"error: standard output: {out.error}", 1)
 
 
-def _run(verb: str, main: Callable[[Options], Any], words: list[str], check: Callable[..., None]) -> int:
+def _run(verb: str, main: Callable[[Any], Any], words: list[str], check: Callable[..., None]) -> int:
     """Call main and turn what a user may cause into one line and an exit code; a bug keeps its traceback."""
     try:
         if is_for_hydra(words):

@@ -96,7 +96,7 @@ def job_table(records: Sequence[Mapping[str, Any]]) -> str:
 
 def _alike(rows: Sequence[Mapping[str, float]], key: str) -> bool:
     """Whether a number that is not the first, which decides, is the same in all of several runs."""
-    first = next(iter(max(rows, key=lambda row: len(row))), None)
+    first = next((name for row in rows for name in row), None)
     return key != first and len(rows) > 1 and len({row.get(key) for row in rows}) == 1
 
 

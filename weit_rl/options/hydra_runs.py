@@ -68,9 +68,12 @@ def run_by_hydra(
 
 def _yaml(plain: dict[str, Any], package: str | None) -> str:
     """Options as YAML, all of them or a group."""
-    if package not in (None, "_global_", *plain):
-        raise unknown("package", str(package), list(plain))
-    return yaml.safe_dump(plain.get(package, plain), sort_keys=False, allow_unicode=True)
+    shown: Any = plain
+    if package not in (None, "_global_"):
+        if package not in plain:
+            raise unknown("package", str(package), list(plain))
+        shown = plain[package]
+    return str(yaml.safe_dump(shown, sort_keys=False, allow_unicode=True))
 
 
 def _composed(verb: str, name: str, flags: argparse.Namespace, primary: str, asked: list[str]) -> Options:

@@ -9,7 +9,7 @@ import inspect
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import yaml
 
@@ -148,7 +148,7 @@ def as_config(values: dict[str, Any]) -> DictConfig:
     """Nested plain values as a DictConfig that refuses unknown keys and keeps ``${`` in a text as it is."""
     from omegaconf import OmegaConf
 
-    config = OmegaConf.create(_escaped(values))
+    config: DictConfig = OmegaConf.create(_escaped(values))
     OmegaConf.set_struct(config, True)
     return config
 
@@ -156,11 +156,11 @@ def as_config(values: dict[str, Any]) -> DictConfig:
 def plain_config(config: Options | DictConfig) -> dict[str, Any]:
     """Options, or the inverse of :func:`as_config`, as nested plain values."""
     if isinstance(config, Options):
-        return dataclasses.asdict(config)  # type: ignore[call-overload, no-any-return]
+        found: dict[str, Any] = dataclasses.asdict(config)  # type: ignore[call-overload]
+        return found
     from omegaconf import OmegaConf
 
-    plain: Any = OmegaConf.to_container(config, resolve=True)
-    return plain
+    return cast(dict[str, Any], OmegaConf.to_container(config, resolve=True))
 
 
 def _options(group: type[Options], prefix: str = "") -> Iterator[Option]:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal, overload
 
 from weit_rl.common.errors import UserError
 from weit_rl.common.registry import unknown
 from weit_rl.options.choices import usual_model
+from weit_rl.options.image_training_options import PretrainingOptions, TrainingOptions
 from weit_rl.options.option_fields import REQUIRED, Options
 from weit_rl.options.option_table import Option, about, made, options, plain_config, value_at
 from weit_rl.options.recipes import recipe_words
@@ -19,6 +20,12 @@ VISION = "vision_"  # what the names of options for images begin with
 VISION_MODES = ("train", "pretrain", "evaluate", "sample", "export", "describe")
 
 
+@overload
+def compose(verb: Literal["train"], words: Sequence[str] = ()) -> TrainingOptions: ...
+@overload
+def compose(verb: Literal["pretrain"], words: Sequence[str] = ()) -> PretrainingOptions: ...
+@overload
+def compose(verb: str, words: Sequence[str] = ()) -> Options: ...
 def compose(verb: str, words: Sequence[str] = ()) -> Options:
     """The config of a verb, with ``key=value`` words applied.
 

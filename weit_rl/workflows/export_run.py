@@ -40,7 +40,7 @@ def export(cfg: ExportOptions) -> dict[str, Any]:
     """
     check(cfg)
     size, ladder = chosen(cfg) if cfg.run is None else (None, None)
-    run = RunFolder.open(cfg.run if size is None else made(cfg, size))
+    run = RunFolder.open(str(cfg.run) if size is None else made(cfg, size))
     net, card, checkpoint = network_of(run, cfg)
     graph = graph_of(net, card, cfg)
     files = files_of(graph, cfg)
@@ -86,7 +86,7 @@ def chosen(cfg: ExportOptions) -> tuple[Size, list[dict[str, Any]] | None]:
     """The size to make, and the ladder that it was chosen from by a limit."""
     if cfg.limit is not None:
         return largest(cfg, lambda net, card: files_of(graph_of(net, card, cfg), cfg)[cfg.quantize or EXACT])
-    size = Size.parse(cfg.size)
+    size = Size.parse(str(cfg.size))
     task_of(cfg, size)  # what is bad shows before anything is trained
     return size, None
 
@@ -136,7 +136,7 @@ def places(cfg: ExportOptions, usual: Path | None = None) -> tuple[Path, Path]:
     if cfg.out is None and usual is not None:
         path = usual if cfg.overwrite else unused(usual)
         return path, report_of(path) if cfg.overwrite else unused(report_of(path))
-    path = expanded(cfg.out)
+    path = expanded(str(cfg.out))
     for one in (path, report_of(path)):
         if one.is_dir() or (one.exists() and not cfg.overwrite):
             raise UserError(f"out={cfg.out}: {one} exists already; choose another name, or add overwrite=true")

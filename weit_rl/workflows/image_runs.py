@@ -76,6 +76,6 @@ def drawing_task(run: RunFolder, card: dict[str, Any], cfg: SampleOptions) -> An
     part = Part(np.zeros((0, shape["channels"], shape["image_size"], shape["image_size"]), np.uint8), none)
     images = Images(card["data"], tuple(card["classes"]), part, part, part, licence="")
     config = plain_config(checked(run.config, "vision_train", run.path))
-    changes = {"device": cfg.device, "data_images": None, "features": None}
+    changes: dict[str, Any] = {"device": cfg.device, "data_images": None, "features": None}
     changes |= {"sampling_steps": cfg.steps, "scheduler": cfg.scheduler}
     return image_task(as_config(config | changes), task="diffusion", images=images)

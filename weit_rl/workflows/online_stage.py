@@ -39,7 +39,7 @@ class OnlineRun(TrainRun):
 
     def __init__(self, cfg: TrainOptions):
         if cfg.agent not in ALGORITHMS:
-            raise unknown("agent", cfg.agent, list(ALGORITHMS))
+            raise unknown("agent", str(cfg.agent), list(ALGORITHMS))
         if cfg.model != ACTOR:
             raise UserError(f"agent={cfg.agent}: takes model={ACTOR}, not {cfg.model}; leave model out")
         super().__init__(cfg)
@@ -65,7 +65,7 @@ class OnlineRun(TrainRun):
     def agent(self, **start: str) -> Any:
         """The agent before its first step; one whose actor is untrained explores as Stable-Baselines3's does."""
         cfg, options = self.cfg, dict(self.cfg.agent_options)
-        return make_online(cfg.agent, self.task.entry, cfg.n_envs, cfg.seed, options, self.untrained, **start)
+        return make_online(str(cfg.agent), self.task.entry, cfg.n_envs, cfg.seed, options, self.untrained, **start)
 
     @property
     def untrained(self) -> bool:

@@ -67,7 +67,7 @@ class PretrainRun:
         if CONSTRAINTS.get(cfg.constraint).whole:
             for task, plain in zip(self.tasks, self.plains, strict=True):
                 task.plan = task.plan.whole(plain)
-        self.fresh(1 if cfg.rank == "auto" else cfg.rank)
+        self.fresh(1 if cfg.rank == "auto" else int(cfg.rank))
         self.check()
 
     def fresh(self, rank: int | dict[str, int]) -> None:

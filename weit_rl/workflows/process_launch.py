@@ -101,7 +101,7 @@ def start(verb: str, words: list[str], cfg: LearningOptions, resume: str | None,
 
     _check(cfg)
     path = expanded(resume or cfg.run_dir or default_folder(verb, cfg, cfg.seed)).absolute()
-    count = cfg.trainer.devices
+    count = cfg.trainer.devices or 1
     how = LaunchConfig(1, 1, count, run_id=OWN, rdzv_backend="c10d", rdzv_endpoint="localhost:0", max_restarts=0,
                        local_addr="localhost")  # fmt: skip
     place = [] if resume else [f"run_dir={path}"]
@@ -123,7 +123,7 @@ def _check(cfg: LearningOptions) -> None:
 
     check_library()
     cpu = cfg.device == "cpu" or (cfg.device == "auto" and not torch.cuda.is_available())
-    check_gpus(cfg.device, 0 if cpu else cfg.trainer.devices)
+    check_gpus(cfg.device, 0 if cpu else cfg.trainer.devices or 1)
 
 
 def _meaning(error: Any, count: int, hint: str) -> BaseException:

@@ -113,20 +113,21 @@ def _folder(verb: str, cfg: LearningOptions, resume: str | None, run: Run, devic
 
 def resumed_config(verb: str, cfg: LearningOptions) -> Any:
     """The config of the run that ``cfg.resume`` names; raises UserError for options it was not made with."""
-    stored: Any = RunFolder.open(cfg.resume).config
-    default = compose(verb, [f"task={cfg.task}"] if "task" in cfg else [])
+    resume, task = str(cfg.resume), [f"task={cfg['task']}"] if "task" in cfg else []
+    stored: Any = RunFolder.open(resume).config
+    default = compose(verb, task)
     kind_of(default).prepare(default)
     if set(stored) != set(default):
-        raise UserError(f"resume={cfg.resume}: was not made by weit_rl.{verb}, or by another version of it")
-    name = config_name(verb, [f"task={cfg.task}"] if "task" in cfg else [])
-    stored = made(name, plain_config(checked(stored, name, cfg.resume, whole=True)))
+        raise UserError(f"resume={resume}: was not made by weit_rl.{verb}, or by another version of it")
+    name = config_name(verb, task)
+    stored = made(name, plain_config(checked(stored, name, resume, whole=True)))
     for env in texts(stored.get("env")):
-        entry_of_file(env, cfg.resume, env if env in texts(cfg.get("env")) else None)
-    if processes() > 1 or cfg.trainer != default.trainer:  # where it is made, not what it is
+        entry_of_file(env, resume, env if env in texts(cfg.get("env")) else None)
+    if processes() > 1 or cfg.trainer != default["trainer"]:  # where it is made, not what it is
         stored["trainer"] = cfg.trainer
     other = [key for key in cfg if key != "resume" and cfg[key] != default[key] and cfg[key] != stored[key]]
     if other:
-        raise UserError(f"resume={cfg.resume}: goes on with its own options; leave out {', '.join(other)}")
+        raise UserError(f"resume={resume}: goes on with its own options; leave out {', '.join(other)}")
     return stored
 
 

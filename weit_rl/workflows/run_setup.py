@@ -34,13 +34,14 @@ def head_dim_of(card: Mapping[str, Any]) -> int:
 
 def bank_path(cfg: TrainingOptions) -> Path:
     """The bank a config names, or the one that ships for its environment or data set, and model."""
+    model = str(cfg.model)
     if cfg.bank is not None:
-        return Path(named_bank(cfg.bank, cfg.model))
+        return Path(named_bank(cfg.bank, model))
     kind = kind_of(cfg)
-    path = shipped_bank(kind.name(cfg), cfg.model)
+    path = shipped_bank(kind.name(cfg), model)
     if not path.is_file():
-        wanted = f"{kind.subject}={cfg[kind.subject]} with model={cfg.model}"
-        shipped, others = ", ".join(shipped_names()), shipped_for(cfg.model)
+        wanted = f"{kind.subject}={cfg[kind.subject]} with model={model}"
+        shipped, others = ", ".join(shipped_names()), shipped_for(model)
         such = f", that of another (bank={others[0]})" if others else ""
         raise UserError(f"no bank ships for {wanted} (shipped: {shipped}); give bank=PATH{such}, or use init=scratch")
     return path

@@ -202,7 +202,7 @@ class TrainRun:
         }
 
     def _segments(self) -> list[Segment]:
-        begun = self.bank.card if self.bank else card_at(self.cfg.source) if self.initializer.needs_source else {}
+        begun = self.bank.card if self.bank else card_at(str(self.cfg.source)) if self.initializer.needs_source else {}
         if self.cfg.grow:
             return segments(self.cfg.grow, self.cfg.train_steps, head_dim_of(begun))
         return [Segment(0, self.cfg.train_steps, size_of(self.cfg.size, head_dim_of(begun)))]
@@ -214,7 +214,7 @@ class TrainRun:
             return Source(source_of(bank, self.task), bank)
         if not self.initializer.needs_source:
             return None
-        return Source(network_at(self.cfg.source, self.task, self.size))
+        return Source(network_at(str(self.cfg.source), self.task, self.size))
 
 
 def stage_steps(initializer: Initializer, asked: int | None) -> int:
