@@ -125,7 +125,7 @@ def resumed_config(verb: str, cfg: LearningOptions) -> Any:
         entry_of_file(env, resume, env if env in texts(cfg.get("env")) else None)
     if processes() > 1 or cfg.trainer != default["trainer"]:  # where it is made, not what it is
         stored["trainer"] = cfg.trainer
-    other = [key for key in cfg if key != "resume" and cfg[key] != default[key] and cfg[key] != stored[key]]
+    other = sorted(key for key in cfg if key != "resume" and default[key] != cfg[key] != stored[key])
     if other:
         raise UserError(f"resume={resume}: goes on with its own options; leave out {', '.join(other)}")
     return stored
