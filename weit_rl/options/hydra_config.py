@@ -1,4 +1,4 @@
-"""What Hydra composes for a command: its options, the user's own folder over them, and words over both."""
+"""Compose a command's options by Hydra: defaults, the user's own files over them, words over both."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One run of several that a command makes with ``-m``, and the table of all of them."""
+"""Make one run of ``-m``, record its report, and print all reports as a table."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Stopped(KeyboardInterrupt):
 
 
 class Job:
-    """What Hydra calls for every run, perhaps in another process.
+    """The function that Hydra calls for every run, perhaps in another process.
 
     Args:
         verb: of the command.
@@ -95,7 +95,7 @@ def job_table(records: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _alike(rows: Sequence[Mapping[str, float]], key: str) -> bool:
-    """Whether a number that is not the first, which decides, is the same in all of several runs."""
+    """Return True if all runs report the same number; False for the first number, which decides."""
     first = next((name for row in rows for name in row), None)
     return key != first and len(rows) > 1 and len({row.get(key) for row in rows}) == 1
 

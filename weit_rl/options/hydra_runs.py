@@ -155,4 +155,4 @@ def _hydra_main(primary: str, flags: argparse.Namespace, asked: Sequence[str], j
 
 
 def _nothing(config: Any) -> None:
-    """What Hydra is given to call where it only prints."""
+    """Do nothing: Hydra only prints here."""

@@ -108,7 +108,7 @@ def literal(value: Any) -> str:
 
 
 def _text(value: Any) -> str:
-    """One value of a sweep as a user would write it alone."""
+    """Write one value of a sweep as a user would write it alone."""
     from hydra.core.override_parser.types import Override, QuotedString
 
     return value.text if isinstance(value, QuotedString) else Override._get_value_element_as_str(value)

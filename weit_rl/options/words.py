@@ -1,4 +1,4 @@
-"""From the words of a command to its options and back, and what ``--help`` prints."""
+"""Turn the words of a command into its options and back; write the text of ``--help``."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ def config_name(verb: str, words: Sequence[str] = ()) -> str:
 
 
 def help_text(verb: str, words: Sequence[str] = ()) -> str:
-    """What the verb does, and every option with its default and one line of help."""
+    """Write what the verb does, and every option with its default and one line of help."""
     _check_folder()
     name = config_name(verb, words)
     rows = [(f"{option.key}={_shown(option.default)}", option.help) for option in options(name).values()]
