@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 from weit_rl.common.errors import UserError
@@ -29,8 +30,6 @@ def bodies(cfg: Any) -> list[Any]:
     """Return the config of each body; several bodies have a data set each, or share a level."""
     if isinstance(cfg.env, str):
         return [cfg]
-    from omegaconf import OmegaConf
-
     envs = list(cfg.env)
     data = [cfg.data] * len(envs) if isinstance(cfg.data, str) else list(cfg.data)
     if len(set(envs)) < len(envs) or not envs:
@@ -39,4 +38,7 @@ def bodies(cfg: Any) -> list[Any]:
         raise UserError(f"data={data}: give one set for each of the {len(envs)} bodies, in their order, or one level")
     if cfg.data_weights is not None:
         raise UserError("data_weights: weighs the sets of one body; leave it out where env names several")
-    return [OmegaConf.merge(cfg, {"env": env, "data": one}) for env, one in zip(envs, data, strict=True)]
+    found = [copy.deepcopy(cfg) for _ in envs]
+    for body, env, one in zip(found, envs, data, strict=True):
+        body.env, body.data = env, one
+    return found

@@ -5,16 +5,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from weit_rl.options.collect_options import CollectOptions
 from weit_rl.options.command import command
 from weit_rl.workflows.early_checks import check_early
 
-if TYPE_CHECKING:
-    from omegaconf import DictConfig
 
-
-def main(cfg: DictConfig) -> dict[str, Any]:
+def main(cfg: CollectOptions) -> dict[str, Any]:
     """Run with a composed config (see ``weit_rl.options.command.compose``); returns the numbers it prints."""
     from weit_rl.workflows.collect_modes import collect
 

@@ -1,16 +1,18 @@
-"""``python -m weit_rl.evaluate``: see configs/evaluate.yaml for the options."""
+"""``python -m weit_rl.evaluate``: ``--help`` lists the options."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from weit_rl.options.command import command
+from weit_rl.options.evaluate_options import EvaluateOptions
+from weit_rl.options.image_run_options import ImageEvaluateOptions
 from weit_rl.workflows.early_checks import check_early
 
 
-def main(cfg: Any) -> dict[str, Any]:
+def main(cfg: EvaluateOptions | ImageEvaluateOptions) -> dict[str, Any]:
     """Run with a composed config (see ``weit_rl.options.command.compose``); returns the metrics."""
-    if "mode" in cfg:  # another task, whose options are those of weit_rl.vision mode=evaluate
+    if isinstance(cfg, ImageEvaluateOptions):  # another task, whose options are those of weit_rl.vision mode=evaluate
         from weit_rl.vision import main as vision
 
         return vision(cfg)

@@ -1,16 +1,18 @@
-"""``python -m weit_rl.export``: see configs/export.yaml for the options."""
+"""``python -m weit_rl.export``: ``--help`` lists the options."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from weit_rl.options.command import command
+from weit_rl.options.export_options import ExportOptions
+from weit_rl.options.image_run_options import ImageExportOptions
 from weit_rl.workflows.early_checks import check_early
 
 
-def main(cfg: Any) -> dict[str, Any]:
+def main(cfg: ExportOptions | ImageExportOptions) -> dict[str, Any]:
     """Run with a composed config (see ``weit_rl.options.command.compose``); returns the report."""
-    if "mode" in cfg:  # task=diffusion, whose options are those of weit_rl.vision mode=export
+    if isinstance(cfg, ImageExportOptions):  # task=diffusion, whose options are those of weit_rl.vision mode=export
         from weit_rl.vision import main as vision
 
         return vision(cfg)

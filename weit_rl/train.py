@@ -1,14 +1,15 @@
-"""``python -m weit_rl.train``: see configs/train.yaml for the options."""
+"""``python -m weit_rl.train``: ``--help`` lists the options."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from weit_rl.options.command import command
+from weit_rl.options.image_training_options import TrainingOptions
 from weit_rl.workflows.early_checks import check_early
 
 
-def main(cfg: Any) -> dict[str, Any]:
+def main(cfg: TrainingOptions) -> dict[str, Any]:
     """Run with a composed config (see ``weit_rl.options.command.compose``); returns the metrics."""
     from weit_rl.workflows.training import train
 

@@ -6,12 +6,12 @@ import ast
 import pkgutil
 import re
 from collections.abc import Iterable, Iterator
-from importlib import resources
 from pathlib import Path
 
 import weit_rl
 from weit_rl.options.command import VISION_MODES, config_name
-from weit_rl.options.option_table import Option, config_text, options
+from weit_rl.options.option_table import VERBS, Option, options
+from weit_rl.options.option_table import about as lines_about
 
 OPTIONS = re.compile(r"<!-- options: (\w+) -->")  # in a page: the place of a command's table
 
@@ -43,10 +43,8 @@ def with_options(text: str) -> str:
 
 
 def verb_pages(shown: dict[str, str]) -> dict[str, str]:
-    """Make one page for each file of options that no page shows, and the list of all."""
-    folder = resources.files("weit_rl.configs")
-    stems = sorted(file.name[:-5] for file in folder.iterdir() if file.name.endswith(".yaml"))
-    stems.sort(key=lambda stem: stem.startswith("vision_"))
+    """Make one page for the options of each command that no page shows, and the list of all."""
+    stems = sorted(VERBS, key=lambda stem: (stem.startswith("vision_"), stem))
     own = [stem for stem in stems if stem not in shown]
     made = {f"verbs/{stem}": verb_page(stem) for stem in own}
     places = {stem: f"../{shown[stem]}.md#all-options" if stem in shown else f"{stem}.md" for stem in stems}
@@ -88,14 +86,14 @@ def option_row(option: Option) -> str:
 
 
 def call(stem: str) -> str:
-    """The command that a file of options belongs to."""
+    """Return the command that has these options."""
     verb, words = stem, []
     if stem.startswith("vision_"):
         rest = stem.removeprefix("vision_")
         inside = rest in VISION_MODES
         verb = "vision" if inside else rest
         words = [f"mode={rest}" if inside else f"task={options(stem)['task'].default}"]
-    assert config_name(verb, words) == stem, f"nothing calls configs/{stem}.yaml"
+    assert config_name(verb, words) == stem, f"nothing has the options of {stem}"
     return " ".join(["python -m", f"weit_rl.{verb}", *words])
 
 
@@ -105,8 +103,8 @@ def title(stem: str) -> str:
 
 
 def about(stem: str) -> str:
-    """What a command does: the comment lines on top of its file."""
-    return " ".join(line.lstrip("# ") for line in config_text(stem).splitlines() if line.startswith("#"))
+    """Describe what a command does."""
+    return " ".join(lines_about(stem).split())
 
 
 def prose(text: str) -> str:

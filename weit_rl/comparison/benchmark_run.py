@@ -27,6 +27,7 @@ from weit_rl.comparison.sources import JUDGE, OURS, Sources
 from weit_rl.comparison.sweep import SearchSpace, Sweep, library, read_sweep, sweep_table
 from weit_rl.comparison.tables import ReferenceScore, all_tables
 from weit_rl.data.readers import data_name
+from weit_rl.options.benchmark_options import BenchmarkOptions, ImageBenchmarkOptions
 from weit_rl.options.choices import check_numbers
 from weit_rl.options.command import compose
 from weit_rl.tasks import kind_named, kind_of
@@ -38,7 +39,7 @@ from weit_rl.workflows.train_run import TrainRun
 MODES, REPORTS = ("run", "tune", "sweep", "report"), ("markdown", "html")
 
 
-def benchmark(cfg: Any) -> dict[str, Any]:
+def benchmark(cfg: BenchmarkOptions | ImageBenchmarkOptions) -> dict[str, Any]:
     """Run a comparison or continue it; return the path of the report and the number of cells."""
     check_numbers(cfg)
     kind_of(cfg).prepare(cfg)
@@ -61,7 +62,7 @@ class Comparison:
         cfg: the composed config of ``weit_rl.benchmark``.
     """
 
-    def __init__(self, cfg: Any):
+    def __init__(self, cfg: BenchmarkOptions | ImageBenchmarkOptions):
         self.cfg, self.grid = cfg, Grid.of(cfg)
         self.kind = self.grid.kind
         self.task = self.kind.make(compose("train", [*self.grid.words(), *self.grid.judging_words()]))

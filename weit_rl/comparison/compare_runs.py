@@ -22,6 +22,7 @@ from weit_rl.comparison.run_records import RecordedRun, by_seed, recorded_runs, 
 from weit_rl.comparison.statistics import Estimate, mean
 from weit_rl.envs.crashes import check_few
 from weit_rl.options.choices import check_numbers
+from weit_rl.options.evaluate_options import EvaluateOptions
 from weit_rl.storage.atomic_write import cannot_write, unused, write_atomically
 from weit_rl.training.progress import table
 from weit_rl.workflows.evaluate_run import policy_of
@@ -33,14 +34,14 @@ BY_SCORE = "of several environments, so by score only"
 COLUMNS = ("run", "env", "model", "size", "init", "seed", "checkpoint", "steps", "online_steps")
 
 
-def compare_runs(cfg: Any) -> dict[str, Any]:
+def compare_runs(cfg: EvaluateOptions) -> dict[str, Any]:
     """Compare the runs of ``cfg.compare``; return the content of comparison.json.
 
     Raises:
         UserError: for wrong input, before anything is played or written.
     """
     check_numbers(cfg)
-    runs = recorded_runs([cfg.compare] if isinstance(cfg.compare, str) else list(cfg.compare), cfg.env)
+    runs = recorded_runs([cfg.compare] if isinstance(cfg.compare, str) else list(cfg.compare or []), cfg.env)
     one_env = len({run.entry.name for run in runs.values()}) == 1
     _check(cfg, runs, one_env)
     groups, folder = by_seed(runs), _folder(cfg.out)
@@ -64,7 +65,7 @@ def over_seeds(rows: list[dict[str, Any]], groups: Mapping[str, list[str]], meas
     }
 
 
-def side_by_side(cfg: Any, runs: Mapping[str, RecordedRun]) -> list[dict[str, Any]]:
+def side_by_side(cfg: EvaluateOptions, runs: Mapping[str, RecordedRun]) -> list[dict[str, Any]]:
     """Evaluate every run on the same unseen episodes; differences are paired with the first run."""
     seed = COMPARISON.of(cfg.seed)
     rows: list[dict[str, Any]] = []
@@ -90,14 +91,14 @@ def side_by_side(cfg: Any, runs: Mapping[str, RecordedRun]) -> list[dict[str, An
     return rows
 
 
-def _policy(cfg: Any, run: RecordedRun) -> tuple[str, Any]:
+def _policy(cfg: EvaluateOptions, run: RecordedRun) -> tuple[str, Any]:
     """Return the checkpoint's name and its network; a run that never validated has only its last checkpoint."""
     unvalidated = cfg.checkpoint == "best" and not run.folder.checkpoint_path("best").exists()
     name = "last" if unvalidated else cfg.checkpoint
     return name, policy_of(run.folder, name, cfg)[0]
 
 
-def _check(cfg: Any, runs: Mapping[str, RecordedRun], one_env: bool) -> None:
+def _check(cfg: EvaluateOptions, runs: Mapping[str, RecordedRun], one_env: bool) -> None:
     envs = ", ".join(dict.fromkeys(run.entry.name for run in runs.values()))
     if cfg.run is not None or cfg.video:
         raise UserError("compare: leave out run and video=true, which need a single run")

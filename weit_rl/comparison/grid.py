@@ -13,6 +13,7 @@ from weit_rl.common.seeds import MOST_SEED
 from weit_rl.common.sizes import Size
 from weit_rl.comparison.methods import METHODS
 from weit_rl.models import MODELS
+from weit_rl.options.benchmark_options import BenchmarkOptions, ImageBenchmarkOptions
 from weit_rl.tasks import Kind, kind_named
 
 REPORTED = ("32x3", "96x4", "160x5", "128x8")  # not sampled in pre-training, not used in tuning
@@ -101,7 +102,7 @@ class Grid:
         return getattr(self, self.kind.subject)
 
     @classmethod
-    def of(cls, cfg: Any) -> Grid:
+    def of(cls, cfg: BenchmarkOptions | ImageBenchmarkOptions) -> Grid:
         """Make the grid of a config; missing options come from its profile.
 
         Raises:

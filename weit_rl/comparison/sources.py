@@ -6,9 +6,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
-
-from omegaconf import OmegaConf
 
 from weit_rl.common.home import expanded
 from weit_rl.common.sizes import Size
@@ -17,6 +14,8 @@ from weit_rl.comparison.methods import METHODS, Method
 from weit_rl.comparison.runs import finish
 from weit_rl.models.shipped_banks import own_bank
 from weit_rl.options.command import compose
+from weit_rl.options.image_training_options import PretrainingOptions
+from weit_rl.options.option_table import plain_config
 from weit_rl.storage.tensor_file import read_card
 from weit_rl.training.flops import step_flops
 from weit_rl.workflows.pretrain_run import PLACES, PretrainRun
@@ -124,9 +123,9 @@ class Sources:
         """Return True if the shipped bank equals the one that would be made."""
         if not path.is_file():
             return False
-        wanted: Any = OmegaConf.to_container(compose("pretrain", self.bank_words(OURS, seed)))
+        wanted = plain_config(compose("pretrain", self.bank_words(OURS, seed)))
         # Options that are newer than the bank have defaults that repeat the earlier behaviour.
-        made = {**compose("pretrain", self.grid.words()[:1]), **read_card(path).get("config", {})}
+        made = {**plain_config(compose("pretrain", self.grid.words()[:1])), **read_card(path).get("config", {})}
         return all(made[key] == value for key, value in wanted.items() if key not in NOT_MADE)
 
 
@@ -149,6 +148,6 @@ def kinds(method: Method) -> Iterable[str]:
     return NETWORKS if method.starts_from_networks else ()
 
 
-def sampled(cfg: Any, kind: str) -> Size:
+def sampled(cfg: PretrainingOptions, kind: str) -> Size:
     """Return the largest or smallest size that pre-training samples."""
     return Size.parse(cfg.size) if kind == "largest" else Size(min(cfg.widths), min(cfg.depths))

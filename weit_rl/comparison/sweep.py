@@ -23,6 +23,7 @@ from weit_rl.comparison.rates import EPISODES, ROUNDS, SEED, STEPS, logged, vali
 from weit_rl.comparison.sources import JUDGE, OURS, Sources
 from weit_rl.comparison.tables import Table
 from weit_rl.core.size_sampler import RULES
+from weit_rl.options.benchmark_options import BenchmarkOptions, ImageBenchmarkOptions
 from weit_rl.tasks import Measure
 
 METHOD, SIZES = "weit", tuple(sizes[0] for sizes in ROUNDS)  # sizes that no comparison reports
@@ -50,7 +51,7 @@ class SearchSpace:
     seed: int
 
     @classmethod
-    def of(cls, cfg: Any) -> SearchSpace:
+    def of(cls, cfg: BenchmarkOptions | ImageBenchmarkOptions) -> SearchSpace:
         """Read a config's options ``sweep.*``; raise UserError for an impossible one."""
         options = cfg.sweep
         space = cls(tuple(options.rank), tuple(options.masks), options.sampler, options.together, options.seed)

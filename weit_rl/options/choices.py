@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 from weit_rl.common.errors import UserError
@@ -10,6 +11,7 @@ from weit_rl.common.process_start import processes
 from weit_rl.common.registry import unknown
 from weit_rl.common.seeds import MOST_SEED, SEEDS_APART
 from weit_rl.common.sizes import HEAD_DIM, Size
+from weit_rl.options.option_groups import SizeOptions
 
 RTG = ("latest", "every", "none")
 POSITIONS = ("window", "episode", "none")
@@ -48,7 +50,7 @@ def usual_model(agent: str | None) -> str:
     return DEFAULT if agent is None else ACTOR
 
 
-def check_numbers(cfg: Any) -> None:
+def check_numbers(cfg: Mapping[str, Any]) -> None:
     """Raise UserError for a number of a config that is out of its range."""
     given = {name: cfg[name] for name in cfg if isinstance(cfg[name], int | float)}  # neither null nor auto
     for name, (least, most) in RANGES.items():
@@ -60,7 +62,7 @@ def check_numbers(cfg: Any) -> None:
             raise UserError(f"{name}={given[name]}: must be more than 0")
 
 
-def check_choices(cfg: Any) -> None:
+def check_choices(cfg: Mapping[str, Any]) -> None:
     """Raise UserError for a word of a config that is none of those there are, or that belongs to what is not asked."""
     for name, choices in CHOICES.items():
         if name in cfg and cfg[name] not in choices:
@@ -70,30 +72,30 @@ def check_choices(cfg: Any) -> None:
         raise UserError(f"{', '.join(idle)}: is for going on online; add agent=sac, or leave it out")
 
 
-def check_trainer(cfg: Any) -> None:
+def check_trainer(cfg: Mapping[str, Any]) -> None:
     """Raise UserError where the training that a config describes cannot be divided among its processes."""
     if "trainer" not in cfg:
         return
-    devices, strategy, count = cfg.trainer.devices, cfg.trainer.strategy, processes()
+    devices, strategy, count = cfg["trainer"].devices, cfg["trainer"].strategy, processes()
     devices = count if devices is None else devices
     if strategy not in STRATEGIES:
         raise unknown("trainer.strategy", strategy, list(STRATEGIES))
     if strategy == "fsdp" and "train_steps" not in cfg:
         raise UserError("trainer.strategy=fsdp: parts plain networks; the factors of pre-training are few, use ddp")
     if strategy == "fsdp" and cfg.get("ema"):
-        raise UserError(f"ema={cfg.ema}: averages a whole network; use trainer.strategy=ddp, or leave it out")
+        raise UserError(f"ema={cfg['ema']}: averages a whole network; use trainer.strategy=ddp, or leave it out")
     if devices < 1:
         raise UserError(f"trainer.devices={devices}: must be 1 or more")
     if count > 1 and devices != count:
         raise UserError(f"trainer.devices={devices}: {count} processes were started already; leave it out")
     count = max(count, devices)
-    if count > 1 and cfg.batch_size % count:
-        raise UserError(f"batch_size={cfg.batch_size}: is shared by {count} processes; give a multiple of {count}")
+    if count > 1 and cfg["batch_size"] % count:
+        raise UserError(f"batch_size={cfg['batch_size']}: is shared by {count} processes; give a multiple of {count}")
     if count > 1 and cfg.get("agent") is not None:
-        raise UserError(f"agent={cfg.agent}: learns in one process; leave out trainer.devices or agent")
+        raise UserError(f"agent={cfg['agent']}: learns in one process; leave out trainer.devices or agent")
 
 
-def size_of(group: Any, head_dim: int = HEAD_DIM) -> Size:
+def size_of(group: SizeOptions, head_dim: int = HEAD_DIM) -> Size:
     """The size a config asks for: a named one, with width or depth replaced where given.
 
     Args:

@@ -6,37 +6,38 @@ things inside ``main``: then ``--help`` and a misspelt option are answered at on
 
 from __future__ import annotations
 
-import json
 import signal
 import sys
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, NoReturn
 
 from weit_rl.common.cpu_cores import share_cores
 from weit_rl.common.errors import Elsewhere, Follows, Interrupted, UserError
 from weit_rl.common.output import complain, guarded, say
 from weit_rl.common.process_start import leave, local, ours, processes
-from weit_rl.common.registry import unknown
-from weit_rl.options.choices import usual_model
-from weit_rl.options.option_table import REQUIRED, Option, as_config, config_text, options, plain_config
-from weit_rl.options.recipes import recipe_words
+from weit_rl.options.hydra_words import is_for_hydra
+from weit_rl.options.words import CONTROL, VISION_MODES, compose, config_name, help_text, words_of
 from weit_rl.storage.atomic_write import is_of_disk
 
-if TYPE_CHECKING:
-    from omegaconf import DictConfig
+__all__ = ["CONTROL", "VISION_MODES", "command", "compose", "config_name", "help_text", "words_of"]
 
-CONTROL = "control"  # the task of every verb that names no other
-VISION = "vision_"  # what the names of config files for images begin with
-ASKS_FOR_TEXT = {"-h", "--help", "mode=inspect", "mode=describe"}  # words of commands that do nothing but print
+ASKS_FOR_TEXT = {
+    "-h",
+    "--help",
+    "mode=inspect",
+    "mode=describe",
+    "--cfg",
+    "--info",
+    "--hydra-help",
+}  # words of commands that do nothing but print
 NO_TEMPORARY = "No usable temporary directory"  # what Python says where all of them are full or read-only
-VISION_MODES = ("train", "pretrain", "evaluate", "sample", "export", "describe")
 
 
 def command(
     verb: str,
-    main: Callable[[DictConfig], Any],
+    main: Callable[[Any], Any],
     argv: Sequence[str] | None = None,
-    check: Callable[[str, DictConfig], None] = lambda verb, config: None,
+    check: Callable[[str, Any], None] = lambda verb, config: None,
 ) -> NoReturn:
     """Run a verb as a process does, and exit.
 
@@ -45,7 +46,7 @@ def command(
     that left, as in ``| head``, a full disk), but for ``--help`` and modes that only print: 1 where that failed.
 
     Args:
-        verb: names the config file, ``configs/<verb>.yaml``.
+        verb: of the command.
         main: does the work, given the composed config.
         argv: the words after the command (default: those of this process).
         check: looks at the composed config before ``main`` loads anything heavy (default: nothing is looked at).
@@ -62,82 +63,6 @@ def command(
     if processes() > 1:
         leave(code)
     sys.exit(code)
-
-
-def compose(verb: str, words: Sequence[str] = ()) -> DictConfig:
-    """The config of a verb, with ``key=value`` words applied.
-
-    Hydra's own grammar for such words stumbles over paths with ``=``, commas, brackets or quotes; here everything
-    behind the first ``=`` is the value, and a text is taken as it is. ``size=small`` means ``size.name=small``.
-
-    Args:
-        verb: names the config file, ``configs/<verb>.yaml`` (see :func:`config_name`).
-        words: such as ``["size=small", "data=/tmp/a b=c.hdf5"]``.
-
-    Raises:
-        UserError: for an unknown option, a value of another type, or a required option that is missing.
-    """
-    name = config_name(verb, words)
-    table = options(name)
-    if name.startswith(VISION):
-        words = [*recipe_words(words, name.removeprefix(VISION), VISION_MODES), *words]
-    values = {option.key: option.default for option in table.values()}
-    for word in words:
-        if word == f"task={CONTROL}" and verb != "vision":
-            continue  # what it would be anyway
-        key, equals, text = word.partition("=")
-        if not equals:
-            raise UserError(f"{word}: options are key=value words, such as {next(iter(table))}=...; --help lists them")
-        option = _find(table, key)
-        values[option.key] = option.parse(text)
-    mode = name.removeprefix(VISION)
-    if name.startswith(VISION) and mode in VISION_MODES and values["mode"] != mode:
-        given = values["mode"]
-        raise UserError(f"mode={given}: weit_rl.{verb} is mode={mode} alone; use python -m weit_rl.vision mode={given}")
-    if name == "train" and values["model"] is None:
-        values["model"] = usual_model(values["agent"])
-    for key, value in values.items():
-        if value == REQUIRED:
-            raise UserError(f"{key}: must be given, {key}=...  {table[key].help}")
-    return as_config(_nested(values))
-
-
-def words_of(verb: str, cfg: Any) -> list[str]:
-    """Words that :func:`compose` makes the same config of; all options are among them, since a recipe may differ."""
-    plain = plain_config(cfg)
-    name = config_name(verb, [f"task={plain['task']}"] if plain.get("task") else [])
-    values = {key: _at(plain, key) for key in options(name)}
-    return [f"{key}={value if isinstance(value, str) else json.dumps(value)}" for key, value in values.items()]
-
-
-def _at(values: Any, key: str) -> Any:
-    """{"size": {"width": 64}} at "size.width"."""
-    for group in key.split("."):
-        values = values[group]
-    return values
-
-
-def config_name(verb: str, words: Sequence[str] = ()) -> str:
-    """The config file of a command: that of ``vision`` goes by its mode, that of another task by ``vision``, too."""
-    given = dict(word.split("=", 1) for word in words if "=" in word)
-    if verb == "vision" and given.get("mode", "train") not in VISION_MODES:
-        raise unknown("mode", given["mode"], list(VISION_MODES))
-    if verb == "vision":
-        return VISION + given.get("mode", "train")
-    task = given.get("task", CONTROL)
-    as_file = verb == "export" and task == "classification"  # as policies are; diffusion becomes a pipeline
-    of_vision = verb in (*VISION_MODES, "benchmark") and task != CONTROL and not as_file
-    return VISION + verb if of_vision else verb
-
-
-def help_text(verb: str, words: Sequence[str] = ()) -> str:
-    """What the verb does, and every option with its default and one line of help."""
-    name = config_name(verb, words)
-    about = [line.lstrip("# ") for line in config_text(name).splitlines() if line.startswith("#")]
-    rows = [(f"{option.key}={_shown(option.default)}", option.help) for option in options(name).values()]
-    width = max(len(left) for left, _ in rows)
-    lines = [f"  {left:<{width}}  {help}" for left, help in rows]
-    return "\n".join([f"usage: python -m weit_rl.{verb} [option=value ...]", "", *about, "", *lines])
 
 
 def _help(verb: str, words: list[str]) -> int:
@@ -158,9 +83,14 @@ def _printed(verb: str, words: list[str], work: Callable[[], int]) -> int:
         return 1 if isinstance(out.error, BrokenPipeError) else _say(verb, f"error: standard output: {out.error}", 1)
 
 
-def _run(verb: str, main: Callable[[DictConfig], Any], words: list[str], check: Callable[..., None]) -> int:
+def _run(verb: str, main: Callable[[Any], Any], words: list[str], check: Callable[..., None]) -> int:
     """Call main and turn what a user may cause into one line and an exit code; a bug keeps its traceback."""
     try:
+        if is_for_hydra(words):
+            from weit_rl.options.hydra_runs import run_by_hydra
+
+            run_by_hydra(verb, main, words, check)
+            return 0
         config = compose(verb, words)
         check(verb, config)
         main(config)
@@ -198,26 +128,3 @@ def _say(verb: str, line: str, code: int, everywhere: bool = False) -> int:
 def _say_stop(verb: str, line: str, code: int) -> int:
     """A command that started processes says itself that they were stopped, and which of them was the first."""
     return code if ours() else _say(verb, line, code)
-
-
-def _find(table: dict[str, Option], key: str) -> Option:
-    for name in (key, f"{key}.name"):
-        if name in table:
-            return table[name]
-    raise unknown("option", key, list(table))
-
-
-def _nested(values: dict[str, Any]) -> dict[str, Any]:
-    """{"size.width": 64} as {"size": {"width": 64}}."""
-    nested: dict[str, Any] = {}
-    for key, value in values.items():
-        *groups, last = key.split(".")
-        inner = nested
-        for group in groups:
-            inner = inner.setdefault(group, {})
-        inner[last] = value
-    return nested
-
-
-def _shown(value: Any) -> str:
-    return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)

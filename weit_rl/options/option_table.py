@@ -1,32 +1,48 @@
-"""Options of a verb: their names, types, defaults and help, read from ``configs/<verb>.yaml``.
-
-A config file has one option a line, ``key: default  # help``. The default's type is the option's type. An option
-without a default value (null: may stay empty; ???: must be given) names its type first:
-``bank: null  # [text] path of a template bank``. Types: text, integer, number, boolean, list, integers, mapping;
-always named: count (an integer or the word auto, for a number that the program can choose), numbers (a list of them),
-texts (one or a list of them).
-An indented block is a group (``size.width``). The comment lines on top say what the verb does.
-"""
+"""The options of every command as a table: name, default, kind and help, and configs that are checked by it."""
 
 from __future__ import annotations
 
+import copy
+import dataclasses
 import functools
-import os
+import inspect
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from importlib import resources
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import yaml
 
 from weit_rl.common.errors import UserError
-from weit_rl.options.value_kinds import KINDS
+from weit_rl.options.benchmark_options import BenchmarkOptions, ImageBenchmarkOptions
+from weit_rl.options.collect_options import CollectOptions
+from weit_rl.options.evaluate_options import EvaluateOptions
+from weit_rl.options.export_options import ExportOptions
+from weit_rl.options.image_run_options import DescribeOptions, ImageEvaluateOptions, ImageExportOptions, SampleOptions
+from weit_rl.options.image_training_options import ImagePretrainOptions, ImageTrainOptions
+from weit_rl.options.option_fields import REQUIRED, Options
+from weit_rl.options.pretrain_options import PretrainOptions
+from weit_rl.options.train_options import TrainOptions
+from weit_rl.options.value_kinds import KINDS, kind_of_annotation
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
 
-REQUIRED = "???"  # as in Hydra
+VERBS: dict[str, type[Options]] = {
+    "train": TrainOptions,
+    "pretrain": PretrainOptions,
+    "evaluate": EvaluateOptions,
+    "collect": CollectOptions,
+    "benchmark": BenchmarkOptions,
+    "export": ExportOptions,
+    "vision_train": ImageTrainOptions,
+    "vision_pretrain": ImagePretrainOptions,
+    "vision_evaluate": ImageEvaluateOptions,
+    "vision_sample": SampleOptions,
+    "vision_export": ImageExportOptions,
+    "vision_describe": DescribeOptions,
+    "vision_benchmark": ImageBenchmarkOptions,
+}
 
 
 @dataclass(frozen=True)
@@ -36,7 +52,7 @@ class Option:
     Attributes:
         key: its name, dotted inside a group ("size.width").
         default: its value when no word names it; None means "not set", ``???`` "must be given".
-        kind: text, texts, integer, integers, count, number, numbers, boolean, list or mapping.
+        kind: text, texts, integer, integers, count, number, numbers, boolean, edge, list or mapping.
         help: one line for ``--help``.
     """
 
@@ -75,7 +91,7 @@ def check_values(values: Mapping[str, Any], verb: str, whole: bool = False) -> N
 
     Args:
         values: of the config.
-        verb: names the config file.
+        verb: of :data:`VERBS`.
         whole: whether every option must be there; else some may be younger than the config (default).
 
     Raises:
@@ -96,69 +112,75 @@ def check_values(values: Mapping[str, Any], verb: str, whole: bool = False) -> N
                 raise UserError(f"{key}={str(place)[:60]}: must be {KINDS[option.kind].phrase}")
 
 
-def config_text(verb: str) -> str:
-    """The text of ``configs/<verb>.yaml``."""
-    return (resources.files("weit_rl.configs") / f"{verb}.yaml").read_text(encoding="utf-8")
-
-
-def check_folder() -> None:
-    """UserError if the working directory was removed: Hydra, and paths that begin there, need one."""
-    try:
-        os.getcwd()
-    except FileNotFoundError as error:
-        raise UserError("the working directory was removed; change to one that exists (cd)") from error
-
-
 @functools.cache
 def options(verb: str) -> dict[str, Option]:
-    """All options of a verb by their key, in the order of its config file."""
-    from hydra import compose, initialize_config_module
-    from omegaconf import OmegaConf
+    """All options of a verb by their key, in the order of ``--help``."""
+    return {option.key: option for option in _options(VERBS[verb])}
 
-    check_folder()
-    with initialize_config_module("weit_rl.configs", version_base=None):
-        config = compose(verb)
-    text = config_text(verb)
-    comments = _comments(yaml.compose(text, yaml.SafeLoader), text.splitlines())
-    values = OmegaConf.to_container(config, resolve=True)
-    return {".".join(keys): _option(keys, values, comment) for keys, comment in comments}
+
+def about(verb: str) -> str:
+    """What a verb does, in a few lines."""
+    return inspect.cleandoc(VERBS[verb].__doc__ or "").partition("\n\n")[2]
+
+
+def made(verb: str, values: Mapping[str, Any]) -> Options:
+    """The options of a verb with nested plain values in the place of its defaults; others are passed over."""
+    return _filled(VERBS[verb](), values)
+
+
+def _filled(found: Options, values: Mapping[str, Any]) -> Options:
+    for name, value in values.items():
+        if isinstance(found.get(name), Options):
+            _filled(found[name], value)
+        elif name in found:
+            found[name] = copy.deepcopy(value)
+    return found
+
+
+def value_at(values: Any, key: str) -> Any:
+    """{"size": {"width": 64}} at "size.width"."""
+    for group in key.split("."):
+        values = values[group]
+    return values
 
 
 def as_config(values: dict[str, Any]) -> DictConfig:
     """Nested plain values as a DictConfig that refuses unknown keys and keeps ``${`` in a text as it is."""
     from omegaconf import OmegaConf
 
-    config = OmegaConf.create(_escaped(values))
+    config: DictConfig = OmegaConf.create(_escaped(values))
     OmegaConf.set_struct(config, True)
     return config
 
 
-def plain_config(config: DictConfig) -> dict[str, Any]:
-    """The inverse of :func:`as_config`."""
+def plain_config(config: Options | DictConfig) -> dict[str, Any]:
+    """Options, or the inverse of :func:`as_config`, as nested plain values."""
+    if isinstance(config, Options):
+        found: dict[str, Any] = dataclasses.asdict(config)  # type: ignore[call-overload]
+        return found
     from omegaconf import OmegaConf
 
-    plain: Any = OmegaConf.to_container(config, resolve=True)
-    return plain
+    return cast(dict[str, Any], OmegaConf.to_container(config, resolve=True))
 
 
-def _comments(node: Any, lines: list[str], group: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], str]]:
-    """Every option's keys and the comment behind it (a block is a group, a mapping in braces is a value)."""
-    for key, value in node.value:
-        if isinstance(value, yaml.MappingNode) and not value.flow_style:
-            yield from _comments(value, lines, (*group, key.value))
+def _options(group: type[Options], prefix: str = "") -> Iterator[Option]:
+    fields: tuple[Any, ...] = dataclasses.fields(group)  # type: ignore[arg-type]
+    for field in sorted(fields, key=lambda field: _place(group, field.name)):
+        default = field.default
+        if default is dataclasses.MISSING:
+            default = field.default_factory()
+        if isinstance(default, Options):
+            yield from _options(type(default), f"{prefix}{field.name}.")
         else:
-            rest = lines[value.end_mark.line][value.end_mark.column :]
-            yield (*group, key.value), rest.strip().removeprefix("#").strip()
+            kind = "list" if default and isinstance(default, list) else kind_of_annotation(field.type)
+            told = "" if kind == _kind(default) else f"[{kind}] "
+            yield Option(prefix + field.name, default, kind, told + field.metadata["help"])
 
 
-def _option(keys: tuple[str, ...], values: Any, comment: str) -> Option:
-    for key in keys:
-        values = values[key]
-    declared = re.match(r"\[(\w+)\] ", comment)
-    kind = declared[1] if declared else _kind(values)
-    if kind not in KINDS:
-        raise ValueError(f"option {'.'.join(keys)}: its comment must start with its type, [{'], ['.join(KINDS)}]")
-    return Option(".".join(keys), values, kind, comment)
+def _place(group: type[Options], name: str) -> int:
+    """Where the class that declared an option first wants it shown."""
+    first = next(base for base in reversed(group.__mro__) if name in inspect.get_annotations(base))
+    return int(first.__dict__.get("place", 0))
 
 
 def _kind(value: Any) -> str:

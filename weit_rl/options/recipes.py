@@ -1,7 +1,7 @@
 """Recipes: the options of a published training by one word, ``recipe=imagenet``, before those that a user gives.
 
 A recipe is a YAML file, ``configs/recipe/NAME.yaml`` or one of the user's: a block for every task, with options as in
-``configs/vision_<mode>.yaml``, and inside it a block for what a mode has of its own. What a mode does not know of the
+``weit_rl.vision mode=MODE``, and inside it a block for what a mode has of its own. What a mode does not know of the
 other options is left out.
 """
 
@@ -16,7 +16,7 @@ import yaml
 from weit_rl.common.errors import UserError
 from weit_rl.common.home import expanded
 from weit_rl.common.registry import unknown
-from weit_rl.options.option_table import config_text
+from weit_rl.options.option_table import options
 
 SUFFIX = ".yaml"
 TASK = "classification"  # where no word names it
@@ -42,16 +42,12 @@ def recipe_words(words: Sequence[str], mode: str, modes: Sequence[str]) -> list[
         raise UserError(f"recipe={name}: has nothing for task={task} (it has {', '.join(blocks)}); leave it out")
     found = dict(_blocks(name, blocks[task]))
     own = {one: dict(_blocks(name, found.pop(one))) for one in modes if one in found}
-    known = {one: _options(one) for one in modes}
+    known = {one: {key.partition(".")[0] for key in options(f"vision_{one}")} for one in modes}
     for key in (*found, *(key for block in own.values() for key in block)):
-        if all(key not in options for options in known.values()):
+        if all(key not in names for names in known.values()):
             raise unknown(f"option in recipe={name}:", key, sorted(set().union(*known.values())))
     wanted = found | own.get(mode, {})
     return [f"{key}={text}" for key, text in wanted.items() if key in known[mode]]
-
-
-def _options(mode: str) -> set[str]:
-    return set(yaml.safe_load(config_text(f"vision_{mode}")))
 
 
 def recipes() -> list[str]:

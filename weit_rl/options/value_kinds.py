@@ -116,3 +116,23 @@ KINDS: dict[str, ValueKind] = {
     ),
     "mapping": ValueKind("a mapping such as {name: 1}", _mapping, _is_mapping),
 }
+
+ANNOTATIONS = {
+    "str": "text",
+    "Texts": "texts",
+    "int": "integer",
+    "int | str": "count",
+    "float": "number",
+    "bool": "boolean",
+    "bool | int": "edge",
+    "list[Any]": "list",
+    "list[str]": "list",
+    "list[int]": "integers",
+    "list[float]": "numbers",
+    "dict[str, Any]": "mapping",
+}
+
+
+def kind_of_annotation(annotation: str) -> str:
+    """The kind of an option by the annotation of its field, as it is written."""
+    return ANNOTATIONS[annotation.removesuffix(" | None")]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from functools import partial
 from typing import Any
@@ -54,10 +55,10 @@ def image_task(
     return (make or usual_make)(images, config(**options | {"workers": workers_of(cfg, images)}))
 
 
-def workers_of(cfg: Any, images: Images) -> int:
+def workers_of(cfg: Mapping[str, Any], images: Images) -> int:
     """Choose how many processes read images in advance; by default 0 if the images are in memory."""
     if cfg.get("workers") is not None:
-        return int(cfg.workers)
+        return int(cfg["workers"])
     return 0 if isinstance(images.train, Part) else min(usable_cores(), MOST_WORKERS)
 
 

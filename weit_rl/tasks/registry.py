@@ -149,7 +149,7 @@ class Kind:
 TASKS: Registry[Kind] = Registry("task", "weit_rl.tasks", "weit_rl.tasks")
 
 
-def kind_of(cfg: Any) -> Kind:
+def kind_of(cfg: Mapping[str, Any]) -> Kind:
     """Return the registry entry of a config's task; see :func:`kind_named`."""
     return kind_named(cfg.get("task") or "control")
 

@@ -16,6 +16,7 @@ import yaml
 
 from weit_rl.common.errors import UserError
 from weit_rl.common.home import expanded
+from weit_rl.options.option_fields import Options
 from weit_rl.options.option_table import as_config, check_values, plain_config
 from weit_rl.storage.atomic_write import cannot_write, check_space, write_atomically
 from weit_rl.storage.folder_lock import holds_nothing, locked
@@ -50,7 +51,7 @@ class RunFolder:
 
     @classmethod
     def create(
-        cls, path: str | Path | None, verb: str, cfg: DictConfig, seed: int, free_bytes: int = 200_000_000
+        cls, path: str | Path | None, verb: str, cfg: Options | DictConfig, seed: int, free_bytes: int = 200_000_000
     ) -> RunFolder:
         """Make a new run folder, lock it, and write config.yaml and environment.json.
 
@@ -216,7 +217,7 @@ def _is_new(folder: Path) -> bool:
     return holds_nothing(folder, "checkpoints", ENVIRONMENT) and not any((folder / "checkpoints").glob("*"))
 
 
-def default_folder(verb: str, cfg: DictConfig, seed: int) -> Path:
+def default_folder(verb: str, cfg: Options | DictConfig, seed: int) -> Path:
     """Choose a folder that does not exist yet: ``runs/<verb>-<env>-<size>-<init>-s<seed>-<timestamp>``."""
     size = cfg.get("size")
     if size is not None and not isinstance(size, str):  # a group with size.name, size.width, size.depth

@@ -8,13 +8,15 @@
     vision.generate(vision.train(task="diffusion")["run_dir"], classes=["3", "7"])
     vision.PixelDiTPipeline.from_run("runs/drawer").save_pretrained("drawer")    # for diffusers; mode=export
 
-Every option of ``configs/vision_<mode>.yaml`` is a keyword argument; a group is a mapping, ``size={"width": 96}``.
+Every option of ``weit_rl.vision mode=MODE --help`` is a keyword argument; a group is a mapping, ``size={"width": 96}``.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from weit_rl.options.option_fields import Options
 
 if TYPE_CHECKING:
     import numpy as np
@@ -34,24 +36,24 @@ def __getattr__(name: str) -> Any:
     return pipeline_class()
 
 
-def main(cfg: Any) -> dict[str, Any]:
+def main(cfg: Options) -> dict[str, Any]:
     """Run the ``mode`` of a composed config; returns the numbers that it prints."""
     from weit_rl.vision.describe_sizes import describe as describe_
     from weit_rl.vision.modes import evaluate_images, export_run, sample
     from weit_rl.workflows.pretrain_run import pretrain as pretrain_
     from weit_rl.workflows.training import train as train_
 
-    modes = {"train": train_, "pretrain": pretrain_}
+    modes: dict[str, Any] = {"train": train_, "pretrain": pretrain_}
     modes |= {"evaluate": evaluate_images, "sample": sample, "export": export_run}
     modes |= {"describe": describe_}
-    return modes[cfg.mode](cfg)
+    return modes[cfg["mode"]](cfg)
 
 
 def train(**options: Any) -> dict[str, Any]:
     """Train a network.
 
     Args:
-        options: options of ``configs/vision_train.yaml``.
+        options: options of ``weit_rl.vision mode=train``.
 
     Returns:
         The metrics on the test images, and ``run_dir``.
@@ -66,7 +68,7 @@ def pretrain(**options: Any) -> dict[str, Any]:
     """Pre-train a bank of templates.
 
     Args:
-        options: options of ``configs/vision_pretrain.yaml``.
+        options: options of ``weit_rl.vision mode=pretrain``.
 
     Returns:
         The bank's card, and ``run_dir``, the folder of ``bank.safetensors``.
@@ -82,7 +84,7 @@ def evaluate(run: str | Path, **options: Any) -> dict[str, Any]:
 
     Args:
         run: folder of the run.
-        options: other options of ``configs/vision_evaluate.yaml``.
+        options: other options of ``weit_rl.vision mode=evaluate``.
 
     Returns:
         The metrics; those of a classifier have the confusion matrix, too.
@@ -98,7 +100,7 @@ def generate(run: str | Path, **options: Any) -> dict[str, Any]:
 
     Args:
         run: folder of the run.
-        options: other options of ``configs/vision_sample.yaml``, such as ``classes`` and ``guidance``.
+        options: other options of ``weit_rl.vision mode=sample``, such as ``classes`` and ``guidance``.
 
     Returns:
         ``images`` ``(n, channels, height, width)`` uint8, ``labels`` ``(n,)``, and the ``path`` of their file.
@@ -119,7 +121,7 @@ def export(run: str | Path, out: str | Path, **options: Any) -> dict[str, Any]:
         run: folder of the run.
         out: a new folder. A pipeline has ``model_index.json``, ``transformer/`` and ``scheduler/``; a classifier has
             ``config.json`` and ``model.safetensors``.
-        options: other options of ``configs/vision_export.yaml``.
+        options: other options of ``weit_rl.vision mode=export``.
 
     Returns:
         The ``path`` of the folder.
@@ -134,7 +136,7 @@ def describe(**options: Any) -> dict[str, Any]:
     """Count what networks of some sizes cost, without making them.
 
     Args:
-        options: options of ``configs/vision_describe.yaml``, such as ``recipe="imagenet"``.
+        options: options of ``weit_rl.vision mode=describe``, such as ``recipe="imagenet"``.
 
     Returns:
         ``sizes``, the numbers of each size by its name.

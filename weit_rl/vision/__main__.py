@@ -1,4 +1,4 @@
-"""Run ``python -m weit_rl.vision``; configs/vision_*.yaml list the options of each mode."""
+"""Run ``python -m weit_rl.vision``; ``mode=MODE --help`` lists the options of a mode."""
 
 from weit_rl.options.command import command
 from weit_rl.vision import main

@@ -17,6 +17,7 @@ from weit_rl.core.counts import numbers
 from weit_rl.data.images import Images
 from weit_rl.data.images.parts import Part
 from weit_rl.options.choices import check_numbers
+from weit_rl.options.image_run_options import DescribeOptions
 from weit_rl.tasks import kind_of
 from weit_rl.tasks.image_options import KINDS
 from weit_rl.training.flops import counter
@@ -28,7 +29,7 @@ BYTES = 4  # per number
 COUNTS = ("image_size", "channels", "classes")
 
 
-def describe(cfg: Any) -> dict[str, Any]:
+def describe(cfg: DescribeOptions) -> dict[str, Any]:
     """Print a table of the sizes that the config names.
 
     Returns:
@@ -54,7 +55,7 @@ def describe(cfg: Any) -> dict[str, Any]:
     return {"sizes": found}
 
 
-def task_on_meta(cfg: Any) -> Any:
+def task_on_meta(cfg: DescribeOptions) -> Any:
     """Make the task of a config with one black image, on the meta device."""
     if cfg.task not in KINDS:
         raise unknown("task", cfg.task, list(KINDS))

@@ -18,6 +18,7 @@ from weit_rl.common.output import say
 from weit_rl.common.registry import unknown
 from weit_rl.data.images.picture_files import are_pictures, pixels_of
 from weit_rl.options.choices import check_numbers
+from weit_rl.options.image_run_options import ImageEvaluateOptions, ImageExportOptions, SampleOptions
 from weit_rl.options.option_table import options
 from weit_rl.storage.atomic_write import cannot_write, unused, write_atomically
 from weit_rl.tasks.pictures import grid_of
@@ -30,7 +31,7 @@ from weit_rl.workflows.image_runs import diffusion_run, drawing_task, labels_of,
 ROWS = 20  # rows of a picture whose classes are printed
 
 
-def evaluate_images(cfg: Any) -> dict[str, Any]:
+def evaluate_images(cfg: ImageEvaluateOptions) -> dict[str, Any]:
     """Evaluate one checkpoint on its test images; write metrics and pictures beside the run's own."""
     check_numbers(cfg)
     run = RunFolder.open(cfg.run)
@@ -52,7 +53,7 @@ def evaluate_images(cfg: Any) -> dict[str, Any]:
     return report
 
 
-def sample(cfg: Any) -> dict[str, Any]:
+def sample(cfg: SampleOptions) -> dict[str, Any]:
     """Sample images of classes; returns ``images`` ``(n, C, H, W)`` uint8, ``labels`` and ``path`` of the file."""
     run = diffusion_run(cfg.run)
     for name in ("images", "steps"):
@@ -73,7 +74,7 @@ def sample(cfg: Any) -> dict[str, Any]:
     return {"images": images, "labels": labels.numpy(), "path": str(path)}
 
 
-def export_run(cfg: Any) -> dict[str, Any]:
+def export_run(cfg: ImageExportOptions) -> dict[str, Any]:
     """Write a finished run as a folder for diffusers or timm; returns its ``path``."""
     if cfg.task not in EXPORTS:
         raise unknown("task", cfg.task, list(EXPORTS))
@@ -94,12 +95,12 @@ def export_run(cfg: Any) -> dict[str, Any]:
     return {"path": str(out)}
 
 
-def _pipeline(cfg: Any) -> tuple[Callable[[Path], None], str]:
+def _pipeline(cfg: ImageExportOptions) -> tuple[Callable[[Path], None], str]:
     pipeline = pipeline_class().from_run(cfg.run, cfg.checkpoint, cfg.scheduler)
     return pipeline.save_pretrained, "weit_rl.vision.PixelDiTPipeline.from_pretrained"
 
 
-def _timm_folder(cfg: Any) -> tuple[Callable[[Path], None], str]:
+def _timm_folder(cfg: ImageExportOptions) -> tuple[Callable[[Path], None], str]:
     from weit_rl.vision.timm_folder import write_timm
 
     if cfg.scheduler != options("vision_export")["scheduler"].default:

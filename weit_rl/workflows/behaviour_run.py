@@ -7,8 +7,6 @@ import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from omegaconf import OmegaConf
-
 from weit_rl.agents.behaviour import BehaviourConfig, train_behaviour
 from weit_rl.agents.levels import LEVEL_SEEDS, LEVELS, LevelRecorder, choose
 from weit_rl.common.errors import UserError, stopped
@@ -17,6 +15,8 @@ from weit_rl.common.registry import unknown
 from weit_rl.common.seeds import MOST_SEED
 from weit_rl.data.minari_names import check_id
 from weit_rl.envs.registry import env_entry
+from weit_rl.options.collect_options import CollectOptions
+from weit_rl.options.option_table import plain_config
 from weit_rl.storage.atomic_write import cannot_write, check_space, write_atomically
 from weit_rl.storage.folder_lock import holds_nothing, locked
 from weit_rl.storage.json_file import read_json
@@ -37,14 +37,14 @@ DEFAULTS = {  # hyperparameters if none are given
 }
 
 
-def make_behaviour_data(cfg: Any) -> dict[str, Any]:
+def make_behaviour_data(cfg: CollectOptions) -> dict[str, Any]:
     """Train a policy, choose a snapshot for every level, record its episodes and measure it.
 
     Writes ``behaviour/`` (snapshots), ``selection.json`` and ``data/<level>/`` (Minari data sets) into ``run_dir``.
     Existing files stay: a stopped run resumes, and a finished level is not recorded again.
 
     Args:
-        cfg: the options of ``configs/collect.yaml``.
+        cfg: the options of ``weit_rl.collect``.
 
     Returns:
         For each level: the ``path``, the environment ``steps`` that trained its policy, the ``returns`` of the held-out
@@ -55,7 +55,7 @@ def make_behaviour_data(cfg: Any) -> dict[str, Any]:
             out of range; a run folder of something else or with other settings; a full disk; damaged files; or if
             pictures are wanted and nothing can render them.
     """
-    options: Any = OmegaConf.to_container(cfg, resolve=True)
+    options = plain_config(cfg)
     settings = {key: options[key] for key in SETTINGS} | {"algorithm": cfg.algorithm or BehaviourConfig.algorithm}
     settings["hyperparameters"] = settings["hyperparameters"] or DEFAULTS.get(settings["algorithm"], {})
     _check(settings)

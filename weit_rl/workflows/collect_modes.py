@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from omegaconf import OmegaConf
-
 from weit_rl.agents.levels import LEVELS
 from weit_rl.common.errors import UserError
 from weit_rl.common.registry import unknown
 from weit_rl.envs.config_environments import name_env
-from weit_rl.options.option_table import options
+from weit_rl.options.collect_options import CollectOptions
+from weit_rl.options.option_table import options, value_at
 from weit_rl.workflows.behaviour_run import make_behaviour_data
 from weit_rl.workflows.inspect_data import inspect_data
 from weit_rl.workflows.record_agent import record_agent
@@ -29,7 +28,7 @@ ONLY = {  # options that other modes do not have, and the modes that do
 }
 
 
-def collect(cfg: Any) -> dict[str, Any]:
+def collect(cfg: CollectOptions) -> dict[str, Any]:
     """Run the mode and return the numbers that it prints.
 
     Raises:
@@ -42,11 +41,11 @@ def collect(cfg: Any) -> dict[str, Any]:
     return MODES[cfg.mode](cfg)
 
 
-def check_options(cfg: Any) -> None:
+def check_options(cfg: CollectOptions) -> None:
     """Raise UserError for an option that is set but belongs to other modes."""
     table = options("collect")
     for name, modes in ONLY.items():
-        value = OmegaConf.select(cfg, name)
+        value = value_at(cfg, name)
         if value != table[name].default and cfg.mode not in modes:
             wanted, shown = f"mode={' or '.join(modes)}", str(value).lower() if isinstance(value, bool) else value
             raise UserError(

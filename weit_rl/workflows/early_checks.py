@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 from weit_rl.common.home import expanded
 from weit_rl.common.registry import unknown
+from weit_rl.options.option_fields import Options
 
 if TYPE_CHECKING:
     from weit_rl.envs.registry import EnvEntry
 
 
-def check_early(verb: str, cfg: Any) -> None:
+def check_early(verb: str, cfg: Options) -> None:
     """Raise UserError for a value, name or path of a control config that cannot work.
 
     Args:

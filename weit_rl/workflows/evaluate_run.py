@@ -13,6 +13,7 @@ from weit_rl.common.seeds import TEST
 from weit_rl.envs.crashes import check_few
 from weit_rl.envs.registry import EnvEntry, entry_of_file, env_entry
 from weit_rl.options.choices import check_numbers
+from weit_rl.options.evaluate_options import EvaluateOptions
 from weit_rl.storage.atomic_write import unused, write_atomically
 from weit_rl.tasks.control import result_row
 from weit_rl.training.checkpoint import load_network
@@ -21,7 +22,7 @@ from weit_rl.training.progress import table
 from weit_rl.training.run_folder import RunFolder
 
 
-def evaluate_run(cfg: Any) -> dict[str, Any]:
+def evaluate_run(cfg: EvaluateOptions) -> dict[str, Any]:
     """Evaluate one checkpoint of a run on test seeds, and write the result beside the run's own evaluation."""
     check_numbers(cfg)
     if cfg.run is None:
@@ -48,7 +49,7 @@ def evaluate_run(cfg: Any) -> dict[str, Any]:
     return report
 
 
-def policy_of(run: RunFolder, checkpoint: str, cfg: Any) -> tuple[Any, dict[str, Any]]:
+def policy_of(run: RunFolder, checkpoint: str, cfg: EvaluateOptions) -> tuple[Any, dict[str, Any]]:
     """Load a run's network and its card, on the config's device and with the config's target return."""
     net: Any
     net, card = load_network(run.existing_checkpoint(checkpoint))
@@ -66,7 +67,7 @@ def set_target_return(net: Any, target_return: float | None, run: RunFolder) -> 
     net.target_return.fill_(target_return)
 
 
-def film(run: RunFolder, net: Any, card: dict[str, Any], entry: EnvEntry, cfg: Any) -> None:
+def film(run: RunFolder, net: Any, card: dict[str, Any], entry: EnvEntry, cfg: EvaluateOptions) -> None:
     """Write one episode as an mp4 and a contact sheet into the run's folder, and both to its TensorBoard."""
     video = unused(run.path / "video.mp4")
     shot = record_video(net, entry, TEST.of(cfg.seed), video)

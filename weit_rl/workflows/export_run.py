@@ -17,6 +17,7 @@ from weit_rl.envs.registry import entry_of_file
 from weit_rl.models import MODELS
 from weit_rl.options.choices import check_numbers
 from weit_rl.options.command import CONTROL, compose
+from weit_rl.options.export_options import ExportOptions
 from weit_rl.storage.atomic_write import unused, write_atomically
 from weit_rl.tasks import kind_of
 from weit_rl.training.checkpoint import load_network
@@ -31,7 +32,7 @@ EXACT, INT8 = "float32", "int8"
 TRAIN_OPTIONS = ("limit", "sizes", "size", "model", "bank", "data", "scaler_steps", "train_steps", "options", "run_dir")
 
 
-def export(cfg: Any) -> dict[str, Any]:
+def export(cfg: ExportOptions) -> dict[str, Any]:
     """Write the file and its report; returns the content of the report, and ``path``.
 
     Raises:
@@ -57,7 +58,7 @@ def export(cfg: Any) -> dict[str, Any]:
     return report | {"path": str(path)}
 
 
-def check(cfg: Any) -> None:
+def check(cfg: ExportOptions) -> None:
     """Raise UserError for options that contradict each other, or would only fail at the end."""
     check_numbers(cfg)
     usual = compose("export")
@@ -80,7 +81,7 @@ def check(cfg: Any) -> None:
         output_paths(cfg)
 
 
-def choose_size(cfg: Any) -> tuple[Size, list[dict[str, Any]] | None]:
+def choose_size(cfg: ExportOptions) -> tuple[Size, list[dict[str, Any]] | None]:
     """Choose the size to train, and the measured sizes if a limit chose it."""
     if cfg.limit is not None:
         return largest_size(cfg, lambda net, card: files_of(graph_of(net, card, cfg), cfg)[cfg.quantize or EXACT])
@@ -89,7 +90,7 @@ def choose_size(cfg: Any) -> tuple[Size, list[dict[str, Any]] | None]:
     return size, None
 
 
-def network_of(run: RunFolder, cfg: Any) -> tuple[Any, dict[str, Any], str]:
+def network_of(run: RunFolder, cfg: ExportOptions) -> tuple[Any, dict[str, Any], str]:
     """Load a network, its card and the checkpoint's name; a run without validations has "last", no "best"."""
     kind_of(run.config)
     validated = cfg.checkpoint != "best" or run.checkpoint_path("best").exists()
@@ -102,7 +103,7 @@ def network_of(run: RunFolder, cfg: Any) -> tuple[Any, dict[str, Any], str]:
     return net, card, checkpoint
 
 
-def graph_of(net: Any, card: dict[str, Any], cfg: Any) -> Graph:
+def graph_of(net: Any, card: dict[str, Any], cfg: ExportOptions) -> Graph:
     """Make the graph of a network; UserError for diffusion, which is exported by another command."""
     task = MODELS.get(card["model"]).task
     if cfg.task not in (None, task):
@@ -114,7 +115,7 @@ def graph_of(net: Any, card: dict[str, Any], cfg: Any) -> Graph:
     return GRAPHS.get(task)(net, card, cfg.batch)
 
 
-def files_of(graph: Graph, cfg: Any) -> dict[str, Measured]:
+def files_of(graph: Graph, cfg: ExportOptions) -> dict[str, Measured]:
     """Make and measure the file, and the quantized file if the config asks for one."""
     kind = FORMATS.get(cfg.format)
     data = {EXACT: kind.write(graph)}
@@ -123,13 +124,13 @@ def files_of(graph: Graph, cfg: Any) -> dict[str, Measured]:
     return {name: Measured.of(kind, one, graph, cfg.threads) for name, one in data.items()}
 
 
-def default_path(run: RunFolder, graph: Graph, cfg: Any) -> Path:
+def default_path(run: RunFolder, graph: Graph, cfg: ExportOptions) -> Path:
     """Return the path of the file if ``out`` gives none."""
     kind = graph.card["format"].split()[1]
     return run.path / f"{kind}{f'-{cfg.quantize}' if cfg.quantize else ''}{FORMATS.get(cfg.format).suffix}"
 
 
-def output_paths(cfg: Any, usual: Path | None = None) -> tuple[Path, Path]:
+def output_paths(cfg: ExportOptions, usual: Path | None = None) -> tuple[Path, Path]:
     """Return the paths of file and report; UserError if one exists and may not be replaced."""
     if cfg.out is None and usual is not None:
         path = usual if cfg.overwrite else unused(usual)

@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from omegaconf import OmegaConf
 from torch import nn
 
 from weit_rl.common.errors import UserError
@@ -16,6 +15,8 @@ from weit_rl.deploy.export_limits import Limit
 from weit_rl.deploy.measure import Measured, busy_remark
 from weit_rl.options.choices import check_numbers
 from weit_rl.options.command import compose
+from weit_rl.options.export_options import ExportOptions
+from weit_rl.options.option_table import plain_config
 from weit_rl.tasks import kind_of
 from weit_rl.training.device import set_up_torch
 from weit_rl.training.progress import Progress, table
@@ -58,20 +59,20 @@ class Rung:
         }
 
 
-def train_size(cfg: Any, size: Size) -> str:
+def train_size(cfg: ExportOptions, size: Size) -> str:
     """Train a network of a size by the config; returns its run folder."""
     return str(train(compose("train", train_words(cfg, size)))["run_dir"])
 
 
-def train_words(cfg: Any, size: Size) -> list[str]:
+def train_words(cfg: ExportOptions, size: Size) -> list[str]:
     """Write the options of ``weit_rl.train`` for a size."""
-    plain: Any = OmegaConf.to_container(cfg)
+    plain = plain_config(cfg)
     given = {name: plain[name] for name in TRAIN_OPTIONS if plain[name] is not None}
     given |= {"episodes": cfg.episodes, **plain["options"], "size": str(size)}
     return [f"{name}={value if isinstance(value, str) else json.dumps(value)}" for name, value in given.items()]
 
 
-def largest_size(cfg: Any, measure: Measure) -> tuple[Size, list[dict[str, Any]]]:
+def largest_size(cfg: ExportOptions, measure: Measure) -> tuple[Size, list[dict[str, Any]]]:
     """Find the size with the most parameters whose file is within ``cfg.limit``.
 
     Fresh networks are measured, since the values of weights change neither latency nor file size.
@@ -107,12 +108,12 @@ def largest_size(cfg: Any, measure: Measure) -> tuple[Size, list[dict[str, Any]]
     return within[-1], [asdict(rung) for rung in rungs]
 
 
-def limits_of(cfg: Any) -> list[Limit]:
+def limits_of(cfg: ExportOptions) -> list[Limit]:
     """Read the limits of a config."""
     return [Limit.parse(text) for text in ([cfg.limit] if isinstance(cfg.limit, str) else cfg.limit or [])]
 
 
-def task_of(cfg: Any, size: Size) -> Any:
+def task_of(cfg: ExportOptions, size: Size) -> Any:
     """Make the task of the training, which checks all its options."""
     train_cfg = compose("train", train_words(cfg, size))
     kind_of(train_cfg).prepare(train_cfg)

@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from omegaconf import OmegaConf
-
 from weit_rl.agents.evaluation import summary
 from weit_rl.common.seeds import TEST
 from weit_rl.deploy.measure import ExportedClassifier, Measured, episode_returns, exported_policy
 from weit_rl.deploy.registry import Graph
 from weit_rl.envs.crashes import check_few
 from weit_rl.envs.registry import env_entry
+from weit_rl.options.export_options import ExportOptions
 from weit_rl.tasks.control import result_row
 from weit_rl.training.run_folder import RunFolder
 from weit_rl.workflows.image_runs import task_of
@@ -21,7 +20,7 @@ Row = dict[str, Any]
 
 
 def score_files(
-    run: RunFolder, card: Row, graph: Graph, files: Mapping[str, Measured], cfg: Any
+    run: RunFolder, card: Row, graph: Graph, files: Mapping[str, Measured], cfg: ExportOptions
 ) -> tuple[dict[str, Row], list[Row]]:
     """Evaluate every file; returns its metrics, and table rows with metrics, size and latency."""
     score, metrics, rows = accuracy if "classes" in card else returns, {}, []
@@ -32,7 +31,7 @@ def score_files(
     return metrics, rows
 
 
-def returns(run: RunFolder, card: Row, graph: Graph, name: str, file: Measured, cfg: Any) -> tuple[Row, Row]:
+def returns(run: RunFolder, card: Row, graph: Graph, name: str, file: Measured, cfg: ExportOptions) -> tuple[Row, Row]:
     """Roll out a file in the test episodes of a run with the config's seed."""
     entry, seed = env_entry(card["env"]), TEST.of(cfg.seed)
     failed: list[int] = []
@@ -42,8 +41,8 @@ def returns(run: RunFolder, card: Row, graph: Graph, name: str, file: Measured, 
     return metrics, result_row(name, metrics, entry)
 
 
-def accuracy(run: RunFolder, card: Row, graph: Graph, name: str, file: Measured, cfg: Any) -> tuple[Row, Row]:
+def accuracy(run: RunFolder, card: Row, graph: Graph, name: str, file: Measured, cfg: ExportOptions) -> tuple[Row, Row]:
     """Evaluate a file on the test images."""
-    task = task_of(run, card, OmegaConf.create({"data": None, "device": "cpu"}))
+    task = task_of(run, card, {"data": None, "device": "cpu"})
     metrics = task.evaluate(ExportedClassifier(file.step, graph.batch))
     return metrics, task.row(name, metrics)

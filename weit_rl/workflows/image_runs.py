@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from weit_rl.common.errors import UserError
 from weit_rl.common.registry import unknown
 from weit_rl.data.images import Images
 from weit_rl.data.images.parts import Part
+from weit_rl.options.image_run_options import SampleOptions
 from weit_rl.options.option_table import as_config, plain_config
 from weit_rl.tasks import kind_of
 from weit_rl.tasks.image_options import image_task
@@ -51,10 +53,10 @@ def network_of(run: RunFolder, checkpoint: str, device: str) -> tuple[Any, dict[
     return net.to(device), card
 
 
-def task_of(run: RunFolder, card: dict[str, Any], cfg: Any) -> Any:
+def task_of(run: RunFolder, card: dict[str, Any], cfg: Mapping[str, Any]) -> Any:
     """Make the task of a run, on its own images or on those of ``cfg.data``."""
-    changes = {"data": cfg.data or run.config.data, "device": cfg.device}
-    if cfg.data is not None:
+    changes = {"data": cfg["data"] or run.config.data, "device": cfg["device"]}
+    if cfg["data"] is not None:
         changes |= card.get("pixels") or {name: card["options"][name] for name in ("image_size", "channels")}
         changes["data_images"] = None  # that option is of the run's own images
     changes |= {name: cfg[own] for name, own in SAMPLING.items() if own in cfg}
@@ -62,16 +64,18 @@ def task_of(run: RunFolder, card: dict[str, Any], cfg: Any) -> Any:
     task = kind_of(run.config).make(as_config(config | changes))
     if list(task.images.classes) != card["classes"]:
         have, known = (", ".join(names) for names in (task.images.classes, card["classes"]))
-        raise UserError(f"data={cfg.data}: has the classes {have}, the run has {known}; give images of the same ones")
+        raise UserError(
+            f"data={cfg['data']}: has the classes {have}, the run has {known}; give images of the same ones"
+        )
     return task
 
 
-def drawing_task(run: RunFolder, card: dict[str, Any], cfg: Any) -> Any:
+def drawing_task(run: RunFolder, card: dict[str, Any], cfg: SampleOptions) -> Any:
     """Make the diffusion task of a run without images; sampling needs only their shape and classes."""
     shape, none = card.get("pixels") or card["options"], np.zeros(0, np.int64)
     part = Part(np.zeros((0, shape["channels"], shape["image_size"], shape["image_size"]), np.uint8), none)
     images = Images(card["data"], tuple(card["classes"]), part, part, part, licence="")
     config = plain_config(checked(run.config, "vision_train", run.path))
-    changes = {"device": cfg.device, "data_images": None, "features": None}
+    changes: dict[str, Any] = {"device": cfg.device, "data_images": None, "features": None}
     changes |= {"sampling_steps": cfg.steps, "scheduler": cfg.scheduler}
     return image_task(as_config(config | changes), task="diffusion", images=images)

@@ -14,13 +14,14 @@ from weit_rl.data import Trajectories, load_trajectories
 from weit_rl.data.constant_columns import spans
 from weit_rl.data.readers import parts_of, shipped_levels
 from weit_rl.envs.registry import EnvEntry, env_entry
+from weit_rl.options.collect_options import CollectOptions
 
 BINS = 10  # of the histogram
 WIDTH = 40  # characters of the longest bar
 AT_BOUND = 1e-3  # an action this near to -1 or 1 counts as at the bound
 
 
-def inspect_data(cfg: Any) -> dict[str, Any]:
+def inspect_data(cfg: CollectOptions) -> dict[str, Any]:
     """Describe every set in ``cfg.data``, or every shipped level of ``cfg.env``.
 
     Returns:

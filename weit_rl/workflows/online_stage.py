@@ -15,7 +15,7 @@ from weit_rl.agents.snapshots import load_training_state, save_training_state
 from weit_rl.common.errors import Interrupted, UserError
 from weit_rl.common.registry import unknown
 from weit_rl.options.choices import ACTOR
-from weit_rl.options.option_table import plain_config
+from weit_rl.options.train_options import TrainOptions
 from weit_rl.training.checkpoint import save_network
 from weit_rl.training.loop import stop_signal
 from weit_rl.training.progress import Progress
@@ -35,9 +35,11 @@ class OnlineRun(TrainRun):
         cfg: the composed config of ``weit_rl.train``.
     """
 
-    def __init__(self, cfg: Any):
+    cfg: TrainOptions
+
+    def __init__(self, cfg: TrainOptions):
         if cfg.agent not in ALGORITHMS:
-            raise unknown("agent", cfg.agent, list(ALGORITHMS))
+            raise unknown("agent", str(cfg.agent), list(ALGORITHMS))
         if cfg.model != ACTOR:
             raise UserError(f"agent={cfg.agent}: takes model={ACTOR}, not {cfg.model}; leave model out")
         super().__init__(cfg)
@@ -67,8 +69,8 @@ class OnlineRun(TrainRun):
 
     def agent(self, **start: str) -> Any:
         """Make the agent before its first step; an untrained actor explores as in Stable-Baselines3."""
-        cfg, options = self.cfg, plain_config(self.cfg.agent_options)
-        return make_online(cfg.agent, self.task.entry, cfg.n_envs, cfg.seed, options, self.untrained, **start)
+        cfg, options = self.cfg, dict(self.cfg.agent_options)
+        return make_online(str(cfg.agent), self.task.entry, cfg.n_envs, cfg.seed, options, self.untrained, **start)
 
     @property
     def untrained(self) -> bool:

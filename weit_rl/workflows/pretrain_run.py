@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from omegaconf import OmegaConf
 from torch import Tensor
 
 from weit_rl.common.errors import UserError
@@ -23,6 +22,8 @@ from weit_rl.core.rank_selection import STEPS as RANK_STEPS
 from weit_rl.core.rank_selection import dense, ranks_of
 from weit_rl.core.resize import resize
 from weit_rl.core.size_sampler import Masks
+from weit_rl.options.image_training_options import PretrainingOptions
+from weit_rl.options.option_table import plain_config
 from weit_rl.tasks import Task, kind_of
 from weit_rl.training.flops import step_flops
 from weit_rl.training.loop import Recipe
@@ -39,7 +40,7 @@ PROBES = 50  # steps whose FLOPs are averaged, since FLOPs depend on the sizes t
 PLACES = ("run_dir", "resume", "device", "threads", "trainer", "workers")  # options that do not change the bank
 
 
-def pretrain(cfg: Any) -> dict[str, Any]:
+def pretrain(cfg: PretrainingOptions) -> dict[str, Any]:
     """Run or resume a pre-training; returns the bank's card."""
     return launch("pretrain", cfg, PretrainRun, PretrainRun.result)
 
@@ -53,7 +54,7 @@ class PretrainRun:
 
     result = "bank.safetensors"
 
-    def __init__(self, cfg: Any):
+    def __init__(self, cfg: PretrainingOptions):
         self.cfg, self.full = cfg, Size.parse(cfg.size)
         self.stages, self.free_bytes = {"pretrain": 0}, 200_000_000
         if cfg.rank == "auto":
@@ -66,7 +67,7 @@ class PretrainRun:
         if CONSTRAINTS.get(cfg.constraint).whole:
             for task, plain in zip(self.tasks, self.plains, strict=True):
                 task.plan = task.plan.whole(plain)
-        self.fresh(1 if cfg.rank == "auto" else cfg.rank)
+        self.fresh(1 if cfg.rank == "auto" else int(cfg.rank))
         self.check()
 
     def fresh(self, rank: int | dict[str, int]) -> None:
@@ -143,7 +144,7 @@ class PretrainRun:
 
     def card(self) -> dict[str, Any]:
         """Describe how the bank was made."""
-        plain: Any = OmegaConf.to_container(self.cfg)
+        plain = plain_config(self.cfg)
         config = {key: value for key, value in plain.items() if key not in PLACES}
         return {
             "weit_rl": VERSION,

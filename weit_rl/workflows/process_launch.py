@@ -17,6 +17,7 @@ from weit_rl.common.errors import Elsewhere, Follows, Interrupted, UserError
 from weit_rl.common.home import expanded
 from weit_rl.common.process_start import OWN, processes
 from weit_rl.core.bank import TemplateBank
+from weit_rl.options.image_training_options import LearningOptions
 from weit_rl.training.loop import NotFinite
 from weit_rl.training.process_group import SINGLE_PROCESS, ProcessGroup
 from weit_rl.training.run_folder import CONFIG, default_folder
@@ -30,7 +31,7 @@ STOPS = (128 + signal.SIGINT, 128 + signal.SIGTERM)
 
 
 @contextlib.contextmanager
-def joined(cfg: Any) -> Iterator[ProcessGroup]:
+def joined(cfg: LearningOptions) -> Iterator[ProcessGroup]:
     """Join the group of processes that train together; only the one that leads prints.
 
     Raises:
@@ -56,7 +57,7 @@ def joined(cfg: Any) -> Iterator[ProcessGroup]:
         raise
 
 
-def _kind(cfg: Any) -> type[DDPGroup]:
+def _kind(cfg: LearningOptions) -> type[DDPGroup]:
     if cfg.trainer.strategy == "fsdp":
         from weit_rl.training.fsdp_group import FSDPGroup
 
@@ -76,7 +77,7 @@ def _silent(silent: bool) -> Iterator[None]:
         yield
 
 
-def start(verb: str, words: list[str], cfg: Any, resume: str | None, result: str) -> dict[str, Any]:
+def start(verb: str, words: list[str], cfg: LearningOptions, resume: str | None, result: str) -> dict[str, Any]:
     """Run a command in new processes, by torch's elastic agent, on which torchrun is built, too.
 
     Args:
@@ -100,7 +101,7 @@ def start(verb: str, words: list[str], cfg: Any, resume: str | None, result: str
 
     _check(cfg)
     path = expanded(resume or cfg.run_dir or default_folder(verb, cfg, cfg.seed)).absolute()
-    count = cfg.trainer.devices
+    count = cfg.trainer.devices or 1
     how = LaunchConfig(1, 1, count, run_id=OWN, rdzv_backend="c10d", rdzv_endpoint="localhost:0", max_restarts=0,
                        local_addr="localhost")  # fmt: skip
     place = [] if resume else [f"run_dir={path}"]
@@ -115,14 +116,14 @@ def start(verb: str, words: list[str], cfg: Any, resume: str | None, result: str
     return report | {"run_dir": str(path)}
 
 
-def _check(cfg: Any) -> None:
+def _check(cfg: LearningOptions) -> None:
     import torch
 
     from weit_rl.training.ddp_group import check_gpus, check_library
 
     check_library()
     cpu = cfg.device == "cpu" or (cfg.device == "auto" and not torch.cuda.is_available())
-    check_gpus(cfg.device, 0 if cpu else cfg.trainer.devices)
+    check_gpus(cfg.device, 0 if cpu else cfg.trainer.devices or 1)
 
 
 def error_of_exits(error: Any, count: int, hint: str) -> BaseException:

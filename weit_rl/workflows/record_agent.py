@@ -19,12 +19,13 @@ from weit_rl.common.output import say
 from weit_rl.common.seeds import MOST_SEED, RECORDED
 from weit_rl.data.minari_names import check_id, installed
 from weit_rl.envs.registry import EnvEntry, env_entry
+from weit_rl.options.collect_options import CollectOptions
 from weit_rl.storage.atomic_write import cannot_write
 
 RANGES = {"seed": (0, MOST_SEED), "episodes": (1, RECORDED.apart)}
 
 
-def record_agent(cfg: Any) -> dict[str, Any]:
+def record_agent(cfg: CollectOptions) -> dict[str, Any]:
     """Roll out ``cfg.episodes`` episodes of an agent and write them to ``cfg.run_dir``; ``data=`` reads that folder.
 
     Returns:
@@ -55,14 +56,14 @@ def record_agent(cfg: Any) -> dict[str, Any]:
     return {"path": str(folder), "algorithm": algorithm, "returns": returns, "score": score}
 
 
-def check_ranges(cfg: Any) -> None:
+def check_ranges(cfg: CollectOptions) -> None:
     """Raise UserError for a number out of range."""
     for name, (least, most) in RANGES.items():
         if not least <= cfg[name] <= most:
             raise UserError(f"{name}={cfg[name]}: must be {least} to {most}")
 
 
-def _checked_agent(cfg: Any, entry: EnvEntry) -> tuple[Path, str]:
+def _checked_agent(cfg: CollectOptions, entry: EnvEntry) -> tuple[Path, str]:
     """Return the agent's path and algorithm, after all checks that are possible without loading it."""
     if cfg.agent is None:
         raise UserError("agent: must be given with mode=record, agent=PATH.zip, what a Stable-Baselines3 agent saved")
@@ -104,7 +105,9 @@ def _text(returns: dict[str, float]) -> str:
     return "return {mean} +- {std} (min {min}, median {median}, max {max})".format(**shown)
 
 
-def _metadata(cfg: Any, entry: EnvEntry, path: Path, algorithm: str, returns: dict[str, float]) -> dict[str, Any]:
+def _metadata(
+    cfg: CollectOptions, entry: EnvEntry, path: Path, algorithm: str, returns: dict[str, float]
+) -> dict[str, Any]:
     acting = "the policy's mean action" if cfg.deterministic else "actions sampled from the policy"
     description = f"{algorithm} agent {path.name} in {entry.gym_id}; {acting}"
     first = RECORDED.of(cfg.seed)

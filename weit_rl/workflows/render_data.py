@@ -16,11 +16,12 @@ from weit_rl.data.minari_names import check_id
 from weit_rl.data.readers import data_name, load_trajectories, read_set
 from weit_rl.envs.pixels import with_pixels
 from weit_rl.envs.registry import EnvEntry, env_entry
+from weit_rl.options.collect_options import CollectOptions
 from weit_rl.storage.atomic_write import check_space
 from weit_rl.workflows.record_agent import check_place, check_ranges, place_of
 
 
-def render_data(cfg: Any) -> dict[str, Any]:
+def render_data(cfg: CollectOptions) -> dict[str, Any]:
     """Write the first ``cfg.episodes`` episodes of ``cfg.data`` as pictures to ``cfg.run_dir``.
 
     Returns:

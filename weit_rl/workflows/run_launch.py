@@ -13,6 +13,8 @@ from weit_rl.common.process_start import processes
 from weit_rl.envs.registry import entry_of_file
 from weit_rl.options.choices import check_numbers, check_trainer
 from weit_rl.options.command import compose, config_name, words_of
+from weit_rl.options.image_training_options import LearningOptions
+from weit_rl.options.option_table import made, plain_config
 from weit_rl.storage.atomic_write import cannot_write, is_of_disk, remove_unfinished
 from weit_rl.storage.folder_lock import locked
 from weit_rl.storage.tensor_file import newest, read_card, read_tensors
@@ -53,7 +55,7 @@ def _absolute(text: Any, named: bool) -> Any:
     return text if bare or not path or not os.path.exists(path) else os.path.abspath(path)
 
 
-def launch(verb: str, cfg: Any, make: Callable[[Any], ResumableRun], result: str) -> dict[str, Any]:
+def launch(verb: str, cfg: LearningOptions, make: Callable[[Any], ResumableRun], result: str) -> dict[str, Any]:
     """Make a run and its folder, or open them with ``cfg.resume``, and call the run.
 
     If ``cfg.trainer.devices`` asks for several processes, they are started first and the run works in them.
@@ -92,7 +94,7 @@ def launch(verb: str, cfg: Any, make: Callable[[Any], ResumableRun], result: str
             return run(folder)
 
 
-def _folder(verb: str, cfg: Any, resume: str | None, run: ResumableRun, devices: ProcessGroup) -> RunFolder:
+def _folder(verb: str, cfg: LearningOptions, resume: str | None, run: ResumableRun, devices: ProcessGroup) -> RunFolder:
     """Make or open the run's folder in the process that leads; the others only read it."""
 
     def made() -> RunFolder | None:
@@ -109,21 +111,23 @@ def _folder(verb: str, cfg: Any, resume: str | None, run: ResumableRun, devices:
     return folder
 
 
-def resumed_config(verb: str, cfg: Any) -> Any:
+def resumed_config(verb: str, cfg: LearningOptions) -> Any:
     """Read the config of the run ``cfg.resume``; UserError for options that contradict it."""
-    stored = RunFolder.open(cfg.resume).config
-    default = compose(verb, [f"task={cfg.task}"] if "task" in cfg else [])
+    resume, task = str(cfg.resume), [f"task={cfg['task']}"] if "task" in cfg else []
+    stored: Any = RunFolder.open(resume).config
+    default = compose(verb, task)
     kind_of(default).prepare(default)
     if set(stored) != set(default):
-        raise UserError(f"resume={cfg.resume}: was not made by weit_rl.{verb}, or by another version of it")
-    checked(stored, config_name(verb, [f"task={cfg.task}"] if "task" in cfg else []), cfg.resume, whole=True)
-    for name in as_list(stored.get("env")):
-        entry_of_file(name, cfg.resume, name if name in as_list(cfg.get("env")) else None)
-    if processes() > 1 or cfg.trainer != default.trainer:  # the number of processes may change
-        stored.trainer = cfg.trainer
-    other = [key for key in cfg if key != "resume" and cfg[key] != default[key] and cfg[key] != stored[key]]
+        raise UserError(f"resume={resume}: was not made by weit_rl.{verb}, or by another version of it")
+    name = config_name(verb, task)
+    stored = made(name, plain_config(checked(stored, name, resume, whole=True)))
+    for env in as_list(stored.get("env")):
+        entry_of_file(env, resume, env if env in as_list(cfg.get("env")) else None)
+    if processes() > 1 or cfg.trainer != default["trainer"]:  # the number of processes may change
+        stored["trainer"] = cfg.trainer
+    other = sorted(key for key in cfg if key != "resume" and default[key] != cfg[key] != stored[key])
     if other:
-        raise UserError(f"resume={cfg.resume}: goes on with its own options; leave out {', '.join(other)}")
+        raise UserError(f"resume={resume}: goes on with its own options; leave out {', '.join(other)}")
     return stored
 
 

@@ -9,6 +9,7 @@ from torch import nn
 from weit_rl.common.seeds import TEST, VALIDATION
 from weit_rl.data.readers import data_name
 from weit_rl.envs.crashes import ADVICE, check_few
+from weit_rl.options.image_training_options import TrainingOptions
 from weit_rl.storage.tensor_file import read_card
 from weit_rl.tasks import Task
 from weit_rl.training.checkpoint import load_network, save_network
@@ -28,7 +29,7 @@ class Scores:
         cfg: the run's config.
     """
 
-    def __init__(self, run: RunFolder, task: Task, cfg: Any):
+    def __init__(self, run: RunFolder, task: Task, cfg: TrainingOptions):
         self.run, self.task, self.cfg = run, task, cfg
         self.best = run.checkpoint_path("best")
 

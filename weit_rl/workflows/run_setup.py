@@ -16,14 +16,15 @@ from weit_rl.core.network_from_bank import network_of_size
 from weit_rl.core.normaliser import renewed
 from weit_rl.models import models_of
 from weit_rl.models.shipped_banks import named_bank, shipped_bank, shipped_for, shipped_names
+from weit_rl.options.image_training_options import TrainingOptions
 from weit_rl.tasks import Task, kind_of
 
 
-def check_model(cfg: Any) -> None:
+def check_model(cfg: Mapping[str, Any]) -> None:
     """Raise UserError for a model of another task; tasks of other packages may use any model."""
     names = models_of(cfg.get("task") or "control")
     if names and cfg.get("model") not in (None, *names):
-        raise unknown("model", str(cfg.model), names)
+        raise unknown("model", str(cfg["model"]), names)
 
 
 def head_dim_of(card: Mapping[str, Any]) -> int:
@@ -31,15 +32,16 @@ def head_dim_of(card: Mapping[str, Any]) -> int:
     return int(card["size"][2]) if "size" in card else HEAD_DIM
 
 
-def bank_path(cfg: Any) -> Path:
+def bank_path(cfg: TrainingOptions) -> Path:
     """Return the path of the config's bank, or of the bank that ships for its environment or data set and model."""
+    model = str(cfg.model)
     if cfg.bank is not None:
-        return Path(named_bank(cfg.bank, cfg.model))
+        return Path(named_bank(cfg.bank, model))
     kind = kind_of(cfg)
-    path = shipped_bank(kind.name(cfg), cfg.model)
+    path = shipped_bank(kind.name(cfg), model)
     if not path.is_file():
-        wanted = f"{kind.subject}={cfg[kind.subject]} with model={cfg.model}"
-        shipped, others = ", ".join(shipped_names()), shipped_for(cfg.model)
+        wanted = f"{kind.subject}={cfg[kind.subject]} with model={model}"
+        shipped, others = ", ".join(shipped_names()), shipped_for(model)
         such = f", that of another (bank={others[0]})" if others else ""
         raise UserError(f"no bank ships for {wanted} (shipped: {shipped}); give bank=PATH{such}, or use init=scratch")
     return path

@@ -12,6 +12,7 @@ from weit_rl.common.output import say
 from weit_rl.common.sizes import Size
 from weit_rl.core.growing import Segment, rescaled, rescaled_optimizer
 from weit_rl.initializers import Context
+from weit_rl.options.image_training_options import TrainingOptions
 from weit_rl.storage.tensor_file import newest, read_tensors
 from weit_rl.training.checkpoint import load_network, save_network
 from weit_rl.training.ema import Averaged
@@ -46,7 +47,7 @@ class TrainRun:
 
     result = "evaluation.json"
 
-    def __init__(self, cfg: Any):
+    def __init__(self, cfg: TrainingOptions):
         self.cfg, self.setup = cfg, read_setup(cfg)
         self._build()
         self._check()

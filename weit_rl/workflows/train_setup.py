@@ -16,6 +16,7 @@ from weit_rl.core.growing import Segment, segments
 from weit_rl.initializers import INITIALIZERS, Initializer, Source, with_options
 from weit_rl.initializers.registry import Make
 from weit_rl.options.choices import size_of
+from weit_rl.options.image_training_options import TrainingOptions
 from weit_rl.tasks import kind_of
 from weit_rl.training.loop import Recipe
 from weit_rl.workflows.run_setup import bank_of, bank_path, full_size, head_dim_of, same_heads, source_of
@@ -40,7 +41,7 @@ class TrainSetup:
         ema: decay of the average of the weights, 0 for none.
     """
 
-    cfg: Any
+    cfg: TrainingOptions
     initializer: Initializer
     make: Make
     task: Any
@@ -103,7 +104,7 @@ class TrainSetup:
         return Recipe(steps, lr, cfg.weight_decay, cfg.warmup, cfg.grad_clip)
 
 
-def read_setup(cfg: Any) -> TrainSetup:
+def read_setup(cfg: TrainingOptions) -> TrainSetup:
     """Read and check the config of a training run.
 
     Args:
@@ -124,7 +125,7 @@ def read_setup(cfg: Any) -> TrainSetup:
     return TrainSetup(cfg, initializer, make, task, bank, sizes, scaler_steps, _average_decay(cfg))
 
 
-def _segments(cfg: Any, card: Mapping[str, Any]) -> list[Segment]:
+def _segments(cfg: TrainingOptions, card: Mapping[str, Any]) -> list[Segment]:
     """Read the sizes of the training stage; attention heads are those of the source, if ``card`` has any."""
     if cfg.grow:
         return segments(cfg.grow, cfg.train_steps, head_dim_of(card))
@@ -143,7 +144,7 @@ def stage_steps(initializer: Initializer, asked: int | None) -> int:
     return asked
 
 
-def _average_decay(cfg: Any) -> float:
+def _average_decay(cfg: TrainingOptions) -> float:
     """Read the decay of the average of the weights, 0 for none; UserError for a network that grows."""
     decay = float(cfg.get("ema", 0.0))  # control has no such option
     if decay and cfg.grow:

@@ -12,6 +12,7 @@ from typing import Any, get_type_hints
 
 from weit_rl.common.errors import UserError
 from weit_rl.common.registry import Registry, unknown
+from weit_rl.options.benchmark_options import BenchmarkOptions, ImageBenchmarkOptions
 
 Job = tuple[Callable[..., Any], tuple[Any, ...]]
 Jobs = Mapping[str, Job]
@@ -63,7 +64,7 @@ class Launcher:
 LAUNCHERS: Registry[Launcher] = Registry("launcher", "weit_rl.comparison.launchers", "weit_rl.launchers")
 
 
-def launcher_of(cfg: Any) -> Work:
+def launcher_of(cfg: BenchmarkOptions | ImageBenchmarkOptions) -> Work:
     """Return the ``work(jobs, settings)`` that ``cfg.launcher`` and ``cfg.launcher_options`` name.
 
     Raises:
