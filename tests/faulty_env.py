@@ -43,7 +43,7 @@ def faulty(monkeypatch):
     for name in ("error", "at", "every", "reward", "action_space"):
         monkeypatch.setattr(Faulty, name, getattr(Faulty, name))
     env_entry("Hopper")  # fills the registry
-    monkeypatch.setattr(ENVS, "_things", ENVS._things | {"Faulty": ENTRY})
+    monkeypatch.setattr(ENVS, "members", ENVS.members | {"Faulty": ENTRY})
     return Faulty
 
 

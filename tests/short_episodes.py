@@ -26,7 +26,7 @@ def make_short(gym_id, **kwargs):
 def add_short(monkeypatch):
     """Until the test ends every command knows the environment."""
     env_entry("Hopper")  # fills the registry
-    monkeypatch.setattr(ENVS, "_things", ENVS._things | {"Short": SHORT})
+    monkeypatch.setattr(ENVS, "members", ENVS.members | {"Short": SHORT})
 
 
 def refused(run_dir, *words):

@@ -11,7 +11,7 @@ import torch
 
 from weit_rl.common import cpu_cores
 from weit_rl.training.device import set_up_torch
-from weit_rl.workflows.process_launch import _surroundings
+from weit_rl.workflows.process_launch import agent_environment
 
 ROOT = Path(__file__).parents[1]
 
@@ -106,7 +106,7 @@ def test_processes_of_a_run_share_the_cores(machine, monkeypatch, given, threads
         monkeypatch.setenv("OMP_NUM_THREADS", given)
     else:
         cpu_cores.share_cores()  # as the command did that starts them
-    with _surroundings(2, threads):
+    with agent_environment(2, threads):
         assert os.environ["OMP_NUM_THREADS"] == expected
     os.environ.pop("OMP_NUM_THREADS", None)
 

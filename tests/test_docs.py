@@ -46,7 +46,7 @@ def registries(monkeypatch):
         importlib.import_module(name if name.startswith("weit_rl.") else f"weit_rl.{name}")
     for registry in [thing for thing in gc.get_objects() if type(thing) is Registry]:
         registry.load()
-        monkeypatch.setattr(registry, "_things", dict(registry._things))
+        monkeypatch.setattr(registry, "members", dict(registry.members))
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from conftest import small_net
 
 from weit_rl.common.errors import UserError
 from weit_rl.common.sizes import Size
-from weit_rl.deploy.policy_step import beginning
+from weit_rl.deploy.policy_step import first_inputs
 from weit_rl.models import MODELS, Model
 from weit_rl.models.mlp import MLP, plan
 from weit_rl.models.registry import options_of
@@ -44,7 +44,7 @@ def added(monkeypatch):
     """Two models of other packages, as their entry points add them."""
     MODELS.load()
     things = {"scaled": Model(Scaled, plan), "plain": Model(plain, plan)}
-    monkeypatch.setattr(MODELS, "_things", {**MODELS._things, **things})
+    monkeypatch.setattr(MODELS, "members", {**MODELS.members, **things})
 
 
 def test_a_constructor_s_signature_tells_the_options_of_a_model():
@@ -99,7 +99,7 @@ def test_a_model_without_the_usual_options_is_built_if_nobody_asks_for_them(task
     ({"context": 1, "positions": "episode", "rtg": "none"}, ["time"])])  # fmt: skip
 def test_a_policy_names_what_it_reads_when_it_acts(options, names):
     net = small_net(**options)
-    inputs = beginning(net, [5], 3)
+    inputs = first_inputs(net, [5], 3)
     assert list(inputs) == ["observation", *net.acting_inputs] == ["observation", *names]
     assert all(len(x) == 3 for x in inputs.values())
     assert torch.equal(inputs.get("return_to_go", torch.zeros(3)), torch.zeros(3))

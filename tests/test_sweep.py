@@ -109,7 +109,7 @@ def test_a_small_sweep(tiny_data, tmp_path, monkeypatch):
     for name in ("rates", "sweep"):
         monkeypatch.setattr(f"weit_rl.comparison.{name}.EPISODES", 1)
     monkeypatch.setattr(rates, "STEPS", 2)
-    monkeypatch.setitem(INITIALIZERS._things, "weit", replace(INITIALIZERS.get("weit"), stage_steps=2))
+    monkeypatch.setitem(INITIALIZERS.members, "weit", replace(INITIALIZERS.get("weit"), stage_steps=2))
     monkeypatch.setattr(sweep, "SIZES", ("32x1",))
     words = ["mode=sweep", "sweep.trials=2", "sweep.together=2", "sweep.rank=[2, 8]", "pretrain_steps=3", "model=mlp"]
     words += ["batch_size=4", "workers=1", "methods=[weit]", f"data={tiny_data}", f"run_dir={tmp_path}"]

@@ -17,7 +17,7 @@ from torch import Tensor
 from benchmarks._shared.script import make_parser, run_script
 from weit_rl.options.command import compose
 from weit_rl.tasks import kind_named
-from weit_rl.tasks.sample_quality import classifier, compared
+from weit_rl.tasks.sample_quality import classifier, compare_features
 
 
 def main() -> None:
@@ -36,7 +36,7 @@ def main() -> None:
     print(f"{arguments.samples} of {len(train)} training images against {len(test)} of the test, by {name}")
     for seed in range(arguments.draws):
         chosen = np.random.default_rng(seed).permutation(len(train))[: arguments.samples]
-        print("  ".join(f"{key} {value:.3f}" for key, value in compared(test, train[chosen]).items()))
+        print("  ".join(f"{key} {value:.3f}" for key, value in compare_features(test, train[chosen]).items()))
 
 
 if __name__ == "__main__":

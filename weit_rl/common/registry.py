@@ -46,7 +46,7 @@ class Registry(Generic[T]):
 
     def __init__(self, kind: str, package: str | None = None, group: str | None = None):
         self.kind, self.package, self.group = kind, package, group
-        self._members: dict[str, T] = {}
+        self.members: dict[str, T] = {}
         self._loaded = False
 
     def add(self, name: str, member: T) -> T:
@@ -55,9 +55,9 @@ class Registry(Generic[T]):
         Raises:
             ValueError: if the name is taken.
         """
-        if name in self._members:
+        if name in self.members:
             raise ValueError(f"{self.kind} {name!r} is registered twice")
-        self._members[name] = member
+        self.members[name] = member
         return member
 
     def get(self, name: str) -> T:
@@ -67,16 +67,16 @@ class Registry(Generic[T]):
             UserError: if there is none, with the nearest name.
         """
         self.load()
-        if name not in self._members and name in self._entry_points:
+        if name not in self.members and name in self._entry_points:
             self.add(name, self._entry_points[name].load())
-        if name not in self._members:
+        if name not in self.members:
             raise unknown(self.kind, name, self.names())
-        return self._members[name]
+        return self.members[name]
 
     def names(self) -> list[str]:
         """Return all names: sorted if the package's files add them, since imports come in any order, else as added."""
         self.load()
-        names = dict.fromkeys([*self._members, *self._entry_points])
+        names = dict.fromkeys([*self.members, *self._entry_points])
         return sorted(names) if self.package else list(names)
 
     def load(self) -> None:

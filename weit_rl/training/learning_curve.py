@@ -53,17 +53,17 @@ def draw_learning_curve(metrics: Series, stages: Mapping[str, int], behaviour_re
     from matplotlib.figure import Figure  # not pyplot, which needs a window system and has global state
 
     rows = {label: shown for label in MEASURES if (shown := _ending(metrics, MEASURES[label]))} or {"loss": {}}
-    columns = _columns(metrics, stages)
+    columns = columns(metrics, stages)
     sources = dict.fromkeys(name.partition("/")[0] for shown in rows.values() for name in shown)
     colours = {source: f"C{number}" for number, source in enumerate(sources)}  # one colour per source in all panels
     figure = Figure(figsize=(8 + 4 * (len(columns) - 1), 1 + 3 * len(rows)), layout="constrained")
     grid = figure.subplots(len(rows), len(columns), sharex="col", sharey="row", squeeze=False)
     for (label, shown), panels in zip(rows.items(), grid, strict=True):
         for column, panel in zip(columns, panels, strict=True):
-            _fill(panel, label, {name: column.select(points) for name, points in shown.items()}, colours)
+            draw_series(panel, label, {name: column.select(points) for name, points in shown.items()}, colours)
             if label != "loss" and behaviour_return is not None:
                 panel.axhline(behaviour_return, color="black", linestyle="--", linewidth=1, label="behaviour data")
-            _finish(panel, column)
+            finish_panel(panel, column)
         panels[0].set_ylabel(label)
     for column, top, bottom in zip(columns, grid[0], grid[-1], strict=True):
         _name_stages(top, column)
@@ -94,7 +94,7 @@ def use_log_scale(panel: Any) -> None:
     panel.yaxis.set_minor_formatter(NullFormatter())
 
 
-def _columns(metrics: Series, stages: Mapping[str, int]) -> list[Column]:
+def columns(metrics: Series, stages: Mapping[str, int]) -> list[Column]:
     """Divide the stages into columns; a stage without steps is left out."""
     last = max((points[-1][0] for points in metrics.values() if points), default=0)
     ends = [*stages.items(), ("", last)]
@@ -111,7 +111,7 @@ def _ending(metrics: Series, endings: Sequence[str]) -> Series:
     return {name: points for name, points in metrics.items() if name.rpartition("/")[2] in endings}
 
 
-def _fill(panel: Any, label: str, series: Series, colours: Mapping[str, str]) -> None:
+def draw_series(panel: Any, label: str, series: Series, colours: Mapping[str, str]) -> None:
     for name, points in series.items():
         source = name.partition("/")[0]
         steps, values = [step for step, _ in points], [value for _, value in points]
@@ -129,7 +129,7 @@ def _fill(panel: Any, label: str, series: Series, colours: Mapping[str, str]) ->
         panel.yaxis.set_major_formatter("{x:,.6g}")
 
 
-def _finish(panel: Any, column: Column) -> None:
+def finish_panel(panel: Any, column: Column) -> None:
     from matplotlib.ticker import MaxNLocator
 
     for step in column.stages.values():

@@ -106,7 +106,7 @@ def start(verb: str, words: list[str], cfg: LearningOptions, resume: str | None,
                        local_addr="localhost")  # fmt: skip
     place = [] if resume else [f"run_dir={path}"]
     try:
-        with _agent_environment(count, cfg.threads):
+        with agent_environment(count, cfg.threads):
             elastic_launch(how, sys.executable)("-m", f"weit_rl.{verb}", *words, *place)
     except (SignalException, ChildFailedError) as error:
         hint = f"; go on with: {command_to_resume(verb, path, cfg)}"
@@ -149,7 +149,7 @@ def error_of_exits(error: Any, count: int, hint: str) -> BaseException:
 
 
 @contextlib.contextmanager
-def _agent_environment(count: int, threads: int | None) -> Iterator[None]:
+def agent_environment(count: int, threads: int | None) -> Iterator[None]:
     """Set environment variables and signal handlers for the agent and its processes; restore them afterwards."""
     numbers = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT]
     handlers = {number: signal.getsignal(number) for number in numbers}
