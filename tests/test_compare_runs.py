@@ -22,7 +22,7 @@ from weit_rl.envs.registry import env_entry
 from weit_rl.evaluate import main
 from weit_rl.options.command import compose
 from weit_rl.training.checkpoint import load_network
-from weit_rl.training.learning_curve import columns, draw_learning_curve, finish_panel
+from weit_rl.training.learning_curve import columns_of, draw_learning_curve, finish_panel
 from weit_rl.training.run_folder import RunFolder
 
 
@@ -173,7 +173,7 @@ def test_a_report_is_the_summary_of_the_episodes(tiny_run):
 
 def test_an_online_stage_has_a_count_of_its_own():
     metrics = {"train/loss": [(10, 1.0), (20, 0.5)], "validation/return": [(20, 0.0), (70, 3.0), (120, 5.0)]}
-    before, online = columns(metrics, {"scaler": 0, "train": 0, "online": 20})  # the first takes no step
+    before, online = columns_of(metrics, {"scaler": 0, "train": 0, "online": 20})  # the first takes no step
     assert (before.unit, before.stages, online.unit) == ("gradient step", {"train": 0}, "environment step")
     assert online.of(metrics["validation/return"]) == [(0, 0.0), (50, 3.0), (100, 5.0)]
     assert before.of(metrics["validation/return"]) == [(20, 0.0)] and online.of(metrics["train/loss"]) == []
@@ -258,7 +258,7 @@ def test_options_of_any_kind_reach_the_hparams_tab(tmp_path):
 def test_steps_are_told_apart_in_short_runs():
     panel = Figure().subplots()
     panel.plot([0, 4], [1, 2])
-    finish_panel(panel, columns({"train/loss": [(4, 1.0)]}, {"train": 0})[0])
+    finish_panel(panel, columns_of({"train/loss": [(4, 1.0)]}, {"train": 0})[0])
     panel.figure.canvas.draw()
     labels = [text.get_text() for text in panel.get_xticklabels()]
     assert len(labels) == len(set(labels)) > 2

@@ -53,7 +53,7 @@ def draw_learning_curve(metrics: Series, stages: Mapping[str, int], behaviour_re
     from matplotlib.figure import Figure  # not pyplot, which needs a window system and has global state
 
     rows = {label: shown for label in MEASURES if (shown := _ending(metrics, MEASURES[label]))} or {"loss": {}}
-    columns = columns(metrics, stages)
+    columns = columns_of(metrics, stages)
     sources = dict.fromkeys(name.partition("/")[0] for shown in rows.values() for name in shown)
     colours = {source: f"C{number}" for number, source in enumerate(sources)}  # one colour per source in all panels
     figure = Figure(figsize=(8 + 4 * (len(columns) - 1), 1 + 3 * len(rows)), layout="constrained")
@@ -94,7 +94,7 @@ def use_log_scale(panel: Any) -> None:
     panel.yaxis.set_minor_formatter(NullFormatter())
 
 
-def columns(metrics: Series, stages: Mapping[str, int]) -> list[Column]:
+def columns_of(metrics: Series, stages: Mapping[str, int]) -> list[Column]:
     """Divide the stages into columns; a stage without steps is left out."""
     last = max((points[-1][0] for points in metrics.values() if points), default=0)
     ends = [*stages.items(), ("", last)]
