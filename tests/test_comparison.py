@@ -181,6 +181,7 @@ def double(x):
     return 2 * x
 
 
+@pytest.mark.slow
 def test_jobs_in_processes_keep_what_they_print_and_stop_at_an_error(tmp_path):
     jobs = {str(x): (double, (x,)) for x in (1, 2)}
     assert dict(in_parallel(jobs, Place(2, 1, tmp_path))) == {"1": 2, "2": 4}
@@ -193,6 +194,7 @@ def stop(x):
     raise Interrupted("a signal came")
 
 
+@pytest.mark.slow
 def test_a_stop_ends_the_processes_and_says_how_to_go_on(tiny_data, tmp_path, monkeypatch):
     with pytest.raises(UserError, match="a process was killed"):  # it must not take the next job
         list(in_parallel(dict.fromkeys("abc", (stop, (1,))), Place(2, 1, tmp_path)))

@@ -35,6 +35,7 @@ def test_three_sizes(example, tiny_bank, tiny_data):
     assert re.findall(r"(\d+x\d):", out) == ["64x2", "128x3", "192x4"] and out.count("return after 0 steps") == 3
 
 
+@pytest.mark.slow
 def test_three_sizes_of_the_bank_that_ships(example):
     returns = re.findall(r"0 steps ([-\d,]+)", example("three_sizes.py"))
     assert max(float(text.replace(",", "")) for text in returns) > 1000

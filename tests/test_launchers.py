@@ -27,7 +27,8 @@ OPTIONS = {"local": {}, "ray": {}, "submitit": {"cluster": "local"}}
 
 def where(package, extra):
     missing = f"needs the extra {extra}: pip install 'weit_rl[{extra}]'"
-    return pytest.param(package, marks=pytest.mark.skipif(find_spec(package) is None, reason=missing))
+    without = pytest.mark.skipif(find_spec(package) is None, reason=missing)
+    return pytest.param(package, marks=[without, pytest.mark.slow])
 
 
 ELSEWHERE = [where("ray", "ray"), where("submitit", "slurm")]

@@ -150,6 +150,7 @@ def test_a_run_goes_on_online_and_is_evaluated_like_any_other(name, tiny_data, t
     assert card["options"]["rtg"] == "none" and net.rtg == "none"
 
 
+@pytest.mark.slow
 def test_a_stopped_run_keeps_what_it_did_and_goes_on(tiny_data, tmp_path, monkeypatch):
     on_step, seeds, seed = Learning._on_step, [], ALGORITHMS["sac"].set_random_seed
 
