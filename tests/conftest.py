@@ -78,6 +78,14 @@ def short_episodes():
         yield
 
 
+@pytest.fixture(scope="session", autouse=True)
+def few_resamples():
+    """Take intervals from 400 resamples, a fifth of what users get; nothing here looks at their third digit."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("weit_rl.comparison.statistics.RESAMPLES", 400)
+        yield
+
+
 @pytest.fixture
 def full_episodes(monkeypatch):
     """Give episodes the length that they have for users."""

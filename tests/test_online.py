@@ -84,7 +84,7 @@ def test_imitation_holds_an_actor_near_its_data(name, start):
         agent = make_online(name, env_entry("HalfCheetah"), 1, 0, options(name), checkpoint=str(start))
         if weight:
             Imitation(agent, lambda step: (states, actions), weight)
-        agent.learn(100)
+        agent.learn(60)
         with torch.no_grad():
             actor = actor_of(agent)
             errors.append((torch.tanh(actor["head"](actor["trunk"](states))) - actions).square().mean().item())

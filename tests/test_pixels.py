@@ -15,7 +15,7 @@ import weit_rl.envs.camera
 from weit_rl.common.errors import UserError
 from weit_rl.envs import rendering
 from weit_rl.envs.camera import camera_of
-from weit_rl.envs.dm_control_suite import _forget_opengl
+from weit_rl.envs.dm_control_loading import _forget_opengl
 from weit_rl.envs.pixels import with_pixels
 from weit_rl.envs.registry import env_entry
 

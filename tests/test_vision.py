@@ -239,6 +239,7 @@ def test_a_small_comparison(tmp_path):
     assert header.startswith("method,data,size,width,depth,seed,budget,accuracy,top5,steps")
 
 
+@pytest.mark.slow
 def test_a_small_comparison_of_drawn_images(tmp_path):
     from weit_rl.benchmark import main as benchmark
     from weit_rl.comparison.grid import Grid
