@@ -82,9 +82,9 @@ def test_noise_is_not_learned():
         ).mean()
 
     zero = nn.init.zeros_(net.head.weight), nn.init.zeros_(net.head.bias)
-    before = sum(float(loss(net, step)) for step in range(100, 200))
+    before = sum(loss(net, step).item() for step in range(100, 200))
     fit_head(net, LINEAR.layout(net), loss)
-    assert sum(float(loss(net, step)) for step in range(100, 200)) < 1.1 * before
+    assert sum(loss(net, step).item() for step in range(100, 200)) < 1.1 * before
     assert all(p.isfinite().all() for p in zero)
 
 

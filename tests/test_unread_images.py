@@ -94,6 +94,7 @@ def _stop():
     raise KeyboardInterrupt
 
 
+@pytest.mark.filterwarnings("ignore:left out as corrupt. 1 of :UserWarning")
 @pytest.mark.parametrize("workers", [0, 2])
 def test_a_corrupt_image_is_named_when_it_comes_and_left_out_on_request(small_memory, tmp_path, workers):
     whole = picture(1, kind="JPEG")
