@@ -9,19 +9,20 @@ endif
 
 .PHONY: demo test test-slow test-all check docs
 
-# Two processes share the tests; one that is done takes tests from the other. A process of pytest that ends is told at
-# once: xdist may wait for ever for the tests of one that was replaced.
-PYTEST := OMP_NUM_THREADS=1 $(RUN) pytest -n 2 --dist worksteal --max-worker-restart 0
+# A process of pytest that ends is told at once: xdist may wait for ever for the tests of one that was replaced.
+PYTEST := OMP_NUM_THREADS=1 $(RUN) pytest -n 2 --max-worker-restart 0
 
 demo: .venv/.installed
 	$(RUN) weit_rl.train env=HalfCheetah size=small
 
+# The process that is done first takes tests from the other, so that both end together.
 test: .venv/.installed-test
-	$(PYTEST) -m "not slow"
+	$(PYTEST) --dist worksteal -m "not slow"
 
 # Stopped and resumed runs, processes, launchers, the site, compilers, a fresh wheel, the rest of large products.
+# A file stays in one process: two would start two clusters.
 test-slow: .venv/.installed-test
-	$(PYTEST) -m slow
+	$(PYTEST) --dist loadfile -m slow
 
 test-all: test test-slow
 
