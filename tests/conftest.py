@@ -2,6 +2,7 @@
 
 import importlib
 import signal
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -86,11 +87,19 @@ def few_resamples():
         yield
 
 
+@contextmanager
+def as_long_as_for_users():
+    """Give episodes their whole length, such as where other processes play the same ones."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, steps in EPISODE_STEPS.items():
+            patch.setattr(gymnasium.spec(f"{name}-v5"), "max_episode_steps", steps)
+        yield
+
+
 @pytest.fixture
-def full_episodes(monkeypatch):
-    """Give episodes the length that they have for users."""
-    for name, steps in EPISODE_STEPS.items():
-        monkeypatch.setattr(gymnasium.spec(f"{name}-v5"), "max_episode_steps", steps)
+def full_episodes():
+    with as_long_as_for_users():
+        yield
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import faulty_jobs
 import pytest
+from conftest import as_long_as_for_users
 
 from weit_rl.benchmark import main as benchmark
 from weit_rl.common.errors import UserError
@@ -173,7 +174,8 @@ def rows(folder):
 @pytest.fixture(scope="module")
 def local_rows(tiny_data, tmp_path_factory):
     folder = tmp_path_factory.mktemp("local")
-    benchmark(compose("benchmark", [*CELLS, "workers=1", f"data={tiny_data}", f"run_dir={folder}"]))
+    with as_long_as_for_users():
+        benchmark(compose("benchmark", [*CELLS, "workers=1", f"data={tiny_data}", f"run_dir={folder}"]))
     return rows(folder)
 
 

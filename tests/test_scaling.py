@@ -104,6 +104,7 @@ def test_a_size_that_comes_back_goes_on_from_the_one_before_it(tiny_data, tmp_pa
     assert found[0] != found[1]
 
 
+@pytest.mark.slow
 def test_a_run_grows_and_a_stopped_one_ends_the_same(tiny_data, tmp_path, monkeypatch):
     words = [*TINY, "init=scratch", GROW, "train_steps=14", "validation_episodes=0", f"data={tiny_data}"]
     report = train(compose("train", [*words, f"run_dir={tmp_path / 'whole'}"]))
