@@ -78,6 +78,7 @@ def launched(request, python_path, monkeypatch, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["local", *ELSEWHERE])
+@pytest.mark.slow
 def test_jobs_keep_what_they_print_and_stop_at_an_error(name, launched, tmp_path):
     assert dict(launched(name, {str(x): (faulty_jobs.double, (x,)) for x in (1, 2)})) == {"1": 2, "2": 4}
     assert [(tmp_path / "logs" / f"{x}.txt").read_text() for x in (1, 2)] == ["doubling 1\n", "doubling 2\n"]
@@ -149,7 +150,7 @@ def test_a_cluster_that_does_not_answer_is_one_line(name, refused, monkeypatch):
 
 @pytest.mark.parametrize("name", ["ray", "submitit"])
 def test_a_package_that_is_missing_is_one_line(refused, monkeypatch, name):
-    monkeypatch.setattr("weit_rl.comparison.launchers.find_spec", lambda package: None)
+    monkeypatch.setattr("weit_rl.comparison.launchers.registry.find_spec", lambda package: None)
     extra = LAUNCHERS.get(name).extra
     assert f"launcher={name} needs {name}: pip install 'weit_rl[{extra}]'" in refused("benchmark", f"launcher={name}")
 
