@@ -1,4 +1,4 @@
-# make demo | test | check | docs: each sets up .venv on its first call, and again when pyproject.toml has changed.
+# make demo | test | test-slow | test-all | check | docs: each sets up .venv on its first call, and again when pyproject.toml has changed.
 PYTHON ?= python3
 RUN := .venv/bin/python -m
 
@@ -7,14 +7,24 @@ ifeq ($(OMP_WAIT_POLICY)$(KMP_BLOCKTIME),)
 export GOMP_SPINCOUNT ?= 10000
 endif
 
-.PHONY: demo test check docs
+.PHONY: demo test test-slow test-all check docs
+
+# A process of pytest that ends is told at once: xdist may wait for ever for the tests of one that was replaced.
+PYTEST := OMP_NUM_THREADS=1 $(RUN) pytest -n 2 --max-worker-restart 0
 
 demo: .venv/.installed
 	$(RUN) weit_rl.train env=HalfCheetah size=small
 
-# A process of pytest that ends is told at once: xdist may wait for ever for the tests of one that was replaced.
+# The process that is done first takes tests from the other, so that both end together.
 test: .venv/.installed-test
-	OMP_NUM_THREADS=1 $(RUN) pytest -n 2 --dist loadfile --max-worker-restart 0
+	$(PYTEST) --dist worksteal -m "not slow"
+
+# Stopped and resumed runs, processes, launchers, the site, compilers, a fresh wheel, the rest of large products.
+# A file stays in one process: two would start two clusters.
+test-slow: .venv/.installed-test
+	$(PYTEST) --dist loadfile -m slow
+
+test-all: test test-slow
 
 # mypy knows no package-dir: it reads weit_rl as it is once installed, put together from links.
 check: .venv/.installed-test

@@ -2,9 +2,11 @@
 
 import importlib
 import signal
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
+import gymnasium
 import h5py
 import numpy as np
 import pytest
@@ -16,6 +18,7 @@ from weit_rl.common.errors import UserError
 from weit_rl.common.sizes import Size
 from weit_rl.data import Trajectories
 from weit_rl.envs.camera import renderer
+from weit_rl.envs.gymnasium_mujoco import EPISODE_STEPS
 from weit_rl.envs.registry import env_entry
 from weit_rl.models import BOTH, MODELS
 from weit_rl.options.command import command, compose
@@ -25,6 +28,7 @@ from weit_rl.train import main as train
 from weit_rl.workflows.early_checks import check_early
 
 torch.set_num_threads(1)  # on tiny tensors a second thread only waits, long where the cores are busy
+SHORT_EPISODE = 60  # steps; of 1,000, a training of 12 steps spends nine tenths of its time on episodes
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 TINY = ["batch_size=4", "context=5", "threads=1", "episodes=1", "device=cpu"]
 TINY_PRETRAIN = [*TINY, "size=64x2", "widths=[32, 64]", "depths=[1, 2]", "score_sizes=[32x1]", "rank=4", "steps=12"]
@@ -65,6 +69,38 @@ def small_inputs(model="dt", batch=3, steps=4, seed=1):
     actions = torch.rand(batch, steps, 2, generator=generator) * 2 - 1
     times = torch.arange(steps).expand(batch, -1)
     return observations, actions, torch.rand(batch, steps, generator=generator) * 1000, times
+
+
+@pytest.fixture(scope="session", autouse=True)
+def short_episodes():
+    """End the episodes of Gymnasium's MuJoCo environments after 60 steps, in this process."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, steps in EPISODE_STEPS.items():
+            patch.setattr(gymnasium.spec(f"{name}-v5"), "max_episode_steps", min(steps, SHORT_EPISODE))
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def few_resamples():
+    """Take intervals from 400 resamples, a fifth of what users get; nothing here looks at their third digit."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("weit_rl.comparison.statistics.RESAMPLES", 400)
+        yield
+
+
+@contextmanager
+def as_long_as_for_users():
+    """Give episodes their whole length, such as where other processes play the same ones."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, steps in EPISODE_STEPS.items():
+            patch.setattr(gymnasium.spec(f"{name}-v5"), "max_episode_steps", steps)
+        yield
+
+
+@pytest.fixture
+def full_episodes():
+    with as_long_as_for_users():
+        yield
 
 
 @pytest.fixture

@@ -112,6 +112,7 @@ def no_rewards(arrays):
      (other_actions, "action size 3, but HalfCheetah has 6"), (no_rewards, "no array rewards"),
      (one_episode, "one episode cannot be split, record at least two")],
 )  # fmt: skip
+@pytest.mark.filterwarnings("ignore:.*no end of an episode is marked:UserWarning")
 @pytest.mark.parametrize("verb", ["train", "pretrain"])
 def test_data_that_cannot_be_trained_on(refused, words, tiny_data, tmp_path, verb, change, says):
     with h5py.File(tiny_data) as file:

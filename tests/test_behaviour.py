@@ -117,7 +117,7 @@ def test_all_statistics_take_in_what_a_rollout_saw(tmp_path):
     [
         ("SAC", 2, TINY | {"train_freq": 50}, 100),
         ("SAC", 1, TINY | {"train_freq": [3, "episode"]}, 36),
-        ("PPO", 2, PPO | {"n_steps": 50}, 100),
+        ("PPO", 2, PPO | {"n_steps": 50, "batch_size": 25}, 100),
     ],
 )
 def test_however_far_a_training_overshoots_its_snapshot_counts(algorithm, n_envs, hyperparameters, last, tmp_path):

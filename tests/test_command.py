@@ -196,6 +196,7 @@ def test_wrong_names_of_plug_ins_are_answered_in_a_line(words, says, refused):
 @pytest.mark.parametrize(
     "words", [["train", "--help"], ["collect", "mode=inspect", "env=HalfCheetah"], ["vision", "mode=describe"]]
 )
+@pytest.mark.slow
 def test_nobody_need_read_what_is_printed(words):
     reader, writer = os.pipe()
     os.close(reader)  # as behind "| head", once it has what it wants

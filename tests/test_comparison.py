@@ -25,6 +25,7 @@ CONTROL = kind_named("control")
 
 SMALL = ["methods=[weit, scratch, bot, tleg]", "sizes=[32x1]", "budgets=[0, 3]", "seeds=[0]", "episodes=1",
          "batch_size=4", "pretrain_steps=4", "workers=1"]  # fmt: skip
+SMALL_BANK = "bank_options={size: 64x2, widths: [64], depths: [1, 2]}"
 
 
 def grid(*words):
@@ -89,7 +90,7 @@ def test_an_environment_that_imports_a_module_is_trusted_again(monkeypatch, tmp_
 
 
 def test_a_small_comparison(tiny_data, tmp_path, capsys):
-    words = [*SMALL, f"data={tiny_data}", f"run_dir={tmp_path / 'b'}"]
+    words = [*SMALL, SMALL_BANK, f"data={tiny_data}", f"run_dir={tmp_path / 'b'}"]
     report = benchmark(compose("benchmark", words))
     rows = read(tmp_path / "b" / "results.csv", CONTROL)
     assert report["cells"] == len(rows) == 8
@@ -124,7 +125,8 @@ def test_a_folder_of_something_else_is_refused(tmp_path):
 
 
 def test_sources_cost_what_a_bank_costs(tiny_data, tmp_path):
-    chosen = grid(*SMALL, f"data={tiny_data}", "pretrain_steps=40")
+    own = "bank_options={size: 64x4, widths: [32, 64], depths: [1, 4]}"
+    chosen = grid(*SMALL, f"data={tiny_data}", "pretrain_steps=40", own)
     sources = Sources(chosen, tmp_path, 1)
     assert sources.needed() == ["kronecker", "largest", "smallest"]
     steps = {kind: int(dict(w.split("=", 1) for w in sources.network_words(kind, 0))["train_steps"])
@@ -140,7 +142,7 @@ def test_sources_cost_what_a_bank_costs(tiny_data, tmp_path):
 
 def test_options_of_banks_are_those_of_every_bank_and_give_networks_their_sizes(tiny_data, tmp_path):
     own = "bank_options={size: 64x3, widths: [32, 64], depths: [1, 3], lr: 0.01}"
-    chosen = grid(*SMALL, f"data={tiny_data}", "pretrain_steps=40", own)
+    chosen = grid(*SMALL, f"data={tiny_data}", "pretrain_steps=8", own)
     assert json.loads(json.dumps(asdict(chosen)))["bank_options"]["widths"] == [32, 64]
     sources = Sources(chosen, tmp_path, 1)
     for kind in ("kronecker", "identity"):
@@ -181,6 +183,7 @@ def double(x):
     return 2 * x
 
 
+@pytest.mark.slow
 def test_jobs_in_processes_keep_what_they_print_and_stop_at_an_error(tmp_path):
     jobs = {str(x): (double, (x,)) for x in (1, 2)}
     assert dict(run_in_processes(jobs, JobSettings(2, 1, tmp_path))) == {"1": 2, "2": 4}
@@ -193,6 +196,7 @@ def stop(x):
     raise Interrupted("a signal came")
 
 
+@pytest.mark.slow
 def test_a_stop_ends_the_processes_and_says_how_to_go_on(tiny_data, tmp_path, monkeypatch):
     with pytest.raises(UserError, match="a process was killed"):  # it must not take the next job
         list(run_in_processes(dict.fromkeys("abc", (stop, (1,))), JobSettings(2, 1, tmp_path)))

@@ -124,6 +124,7 @@ def test_torch_is_limited_where_it_was_loaded_before(machine, threads, expected)
 
 
 @pytest.mark.parametrize(("given", "spin"), [({}, "10000"), ({"GOMP_SPINCOUNT": "300"}, "300")])
+@pytest.mark.slow
 def test_openmp_reads_it(given, spin):
     """Check that OpenMP reads the setting, also in child processes of one that imported weit_rl."""
     code = "import weit_rl, subprocess, sys; sys.exit(subprocess.call([sys.executable, '-c', 'import torch']))"

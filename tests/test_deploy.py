@@ -153,13 +153,13 @@ def test_a_step_takes_what_the_policy_looks_at_and_nothing_else(graph_of):
 @pytest.mark.parametrize(
     ("model", "batch", "options"),
     [
-        ("dt", None, {}),
+        pytest.param("dt", None, {}, marks=pytest.mark.slow),
         ("dt", 2, ORIGINAL),
-        ("dt", None, BANDED),
-        ("tcn", 1, {}),
+        pytest.param("dt", None, BANDED, marks=pytest.mark.slow),
+        pytest.param("tcn", 1, {}, marks=pytest.mark.slow),
         ("mlp", None, {}),
         ("conv", 1, {}),
-        ("convnext_policy", 1, {}),
+        pytest.param("convnext_policy", 1, {}, marks=pytest.mark.slow),
     ],
 )
 def test_onnx_runtime_gives_the_same_actions(graph_of, model, batch, options, tmp_path):

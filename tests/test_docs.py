@@ -107,6 +107,7 @@ def site(tmp_path_factory):
     return out / "html"
 
 
+@pytest.mark.slow
 def test_every_link_of_the_site_leads_somewhere_and_nothing_is_loaded_from_elsewhere(site):
     pages = {path: path.read_text() for path in site.rglob("*.html") if "_static" not in path.parts}
     assert len(pages) > 100
@@ -123,6 +124,7 @@ def place_of_options(stem):
     return f"docs/{asking[0].removesuffix('.md')}.html" if asking else f"verbs/{stem}.html"
 
 
+@pytest.mark.slow
 def test_every_option_of_every_command_has_its_row(site):
     assert {place_of_options(stem) for stem in SHOWN_ON} == {f"docs/{page}.html" for page in SHOWN_ON.values()}
     for stem in VERBS:
@@ -133,6 +135,7 @@ def test_every_option_of_every_command_has_its_row(site):
             assert any(row.startswith(f"{option.key} {option.kind} ") and row.endswith(help) for row in told), option
 
 
+@pytest.mark.slow
 def test_the_sidebar_of_every_page_leads_to_all_pages_by_what_a_user_wants_to_do(site):
     shown = {page.removesuffix(".md") for page in PAGES if "/" not in page and not page.startswith(("_", "index"))}
     for page in ("index", "docs/train", "api/weit_rl.core.plan", "CHANGELOG"):
@@ -143,6 +146,7 @@ def test_the_sidebar_of_every_page_leads_to_all_pages_by_what_a_user_wants_to_do
         assert 'class="bd-search' in (site / f"{page}.html").read_text()
 
 
+@pytest.mark.slow
 def test_every_module_has_its_page_and_formulas_are_drawn_by_the_browser(site):
     modules = {f"weit_rl.{path.stem}" for path in (ROOT / "weit_rl").glob("[!_]*.py")}
     pages = {path.stem for path in (site / "api").iterdir()}
@@ -151,6 +155,7 @@ def test_every_module_has_its_page_and_formulas_are_drawn_by_the_browser(site):
     assert "<math" in (site / "docs" / "theory.html").read_text() and not list(site.rglob("*mathjax*"))
 
 
+@pytest.mark.slow
 def test_the_pictures_of_the_concepts_are_drawn_again(tmp_path):
     done = subprocess.run([sys.executable, ROOT / "docs" / "concepts.py", tmp_path], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

@@ -83,6 +83,7 @@ def test_an_entry_may_be_sent_to_a_process(name):
 
 
 @pytest.mark.parametrize("name", ["Hopper:limbs=0.9", "Reacher:pixels=16"])
+@pytest.mark.slow
 def test_environments_in_other_processes_are_the_same(name):
     make = functools.partial(env_entry(name).make)
     wanted = make()

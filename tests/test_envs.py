@@ -19,6 +19,7 @@ NAMES = [*MUJOCO, *(pytest.param(f"dmc/{kind}", marks=SUITE) for kind in KINDS)]
 NAMES += ["gym:Pendulum-v1", "gym:MountainCarContinuous-v0", "gym:Ant-v5", "HalfCheetah:segments=2:torso=1.25"]
 
 
+@pytest.mark.usefixtures("full_episodes")
 @pytest.mark.parametrize("name", NAMES)
 def test_makes_flat_float32_observations_and_acts_in_minus_one_to_one(name):
     entry = env_entry(name)
@@ -47,7 +48,7 @@ def test_a_new_environment_is_one_new_file(monkeypatch, tmp_path):
     (tmp_path / "a_new_family.py").write_text(f"from weit_rl.envs.registry import ENVS, EnvEntry\n{row}\n")
     monkeypatch.setattr(weit_rl.envs, "__path__", [*weit_rl.envs.__path__, str(tmp_path)])
     monkeypatch.setattr(ENVS, "members", dict(ENVS.members))
-    monkeypatch.setattr(ENVS, "_loaded", False)
+    monkeypatch.setattr(ENVS, "_loaded", False)  # as in a process that looks a name up for the first time
     assert env_entry("Mine").gym_id == "Mine-v0"
     sys.modules.pop("weit_rl.envs.a_new_family")
 

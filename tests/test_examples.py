@@ -35,11 +35,12 @@ def test_three_sizes(example, tiny_bank, tiny_data):
     assert re.findall(r"(\d+x\d):", out) == ["64x2", "128x3", "192x4"] and out.count("return after 0 steps") == 3
 
 
-def test_three_sizes_of_the_bank_that_ships(example):
+@pytest.mark.slow
+def test_three_sizes_of_the_bank_that_ships(example, full_episodes):
     returns = re.findall(r"0 steps ([-\d,]+)", example("three_sizes.py"))
     assert max(float(text.replace(",", "")) for text in returns) > 1000
 
 
-def test_read_a_run(example, tiny_run):
+def test_read_a_run(example, tiny_run, full_episodes):
     out = example("read_a_run.py", tiny_run)
     assert "HalfCheetah 96x3" in out and "train/loss: 2 values" in out and "one episode: 1000 steps, return" in out

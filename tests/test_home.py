@@ -73,6 +73,7 @@ def run(words, folder, more="", **environment):
 
 
 @pytest.mark.parametrize("words", [["collect", "mode=inspect", "env=HalfCheetah"], ["vision", "mode=describe"]])
+@pytest.mark.slow
 def test_commands_work_without_a_home(words, tmp_path):
     code, said, shown = run(words, tmp_path)
     assert code == 0 and "Traceback" not in said and shown and not list(tmp_path.iterdir()), said

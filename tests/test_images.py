@@ -277,6 +277,7 @@ def test_class_folders_may_be_links(tmp_path):
     assert images.classes == ("cat", "dog") and sum(len(p) for p in (images.train, images.held_out, images.test)) == 20
 
 
+@pytest.mark.filterwarnings("ignore:left out as corrupt. 20 of 20:UserWarning")
 def test_nothing_that_can_be_read_is_one_line(tmp_path):
     write(tmp_path / "set", dict.fromkeys(tree(), b"damaged"))
     refuse("no image is left for train", str(tmp_path / "set"), skip_corrupt=True)

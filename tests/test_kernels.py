@@ -204,6 +204,7 @@ def test_transforms_of_torch_func():
 
 
 @pytest.mark.skipif(not (shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")), reason="no C compiler")
+@pytest.mark.slow
 def test_compiled_whole_with_the_same_gradients(monkeypatch, tmp_path):
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))  # a cache would not see that an operator has changed
     scalers, templates = factors((2, 3), (4, 2), dtype=torch.float32)
@@ -283,10 +284,12 @@ def run_apart(name, **environment):
     return done.stdout
 
 
+@pytest.mark.slow
 def test_gpu_kernels_in_the_interpreter():
     assert "alike" in run_apart("interpreted_kernels.py", TRITON_INTERPRET="1")
 
 
+@pytest.mark.slow
 def test_gpu_kernels_compile_without_spills_to_vector_stores(tmp_path):
     assert "compiled" in run_apart("compiled_kernels.py", TRITON_INTERPRET="0", TRITON_CACHE_DIR=str(tmp_path))
 

@@ -98,6 +98,7 @@ def test_a_run_in_latents_is_trained_scored_and_drawn_from(autoencoder, tmp_path
         vision.export(tmp_path / "run", tmp_path / "out")
 
 
+@pytest.mark.slow
 def test_a_stopped_run_in_latents_goes_on(autoencoder, tmp_path, monkeypatch):
     options = {**RUN, "autoencoder": autoencoder[0], "train_steps": 3, "flip": True}
     vision.train(run_dir=tmp_path / "whole", **options)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import faulty_jobs
 import pytest
+from conftest import as_long_as_for_users
 
 from weit_rl.benchmark import main as benchmark
 from weit_rl.common.errors import UserError
@@ -27,7 +28,8 @@ OPTIONS = {"local": {}, "ray": {}, "submitit": {"cluster": "local"}}
 
 def where(package, extra):
     missing = f"needs the extra {extra}: pip install 'weit_rl[{extra}]'"
-    return pytest.param(package, marks=pytest.mark.skipif(find_spec(package) is None, reason=missing))
+    without = pytest.mark.skipif(find_spec(package) is None, reason=missing)
+    return pytest.param(package, marks=[without, pytest.mark.slow])
 
 
 ELSEWHERE = [where("ray", "ray"), where("submitit", "slurm")]
@@ -76,6 +78,7 @@ def launched(request, python_path, monkeypatch, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["local", *ELSEWHERE])
+@pytest.mark.slow
 def test_jobs_keep_what_they_print_and_stop_at_an_error(name, launched, tmp_path):
     assert dict(launched(name, {str(x): (faulty_jobs.double, (x,)) for x in (1, 2)})) == {"1": 2, "2": 4}
     assert [(tmp_path / "logs" / f"{x}.txt").read_text() for x in (1, 2)] == ["doubling 1\n", "doubling 2\n"]
@@ -172,7 +175,8 @@ def rows(folder):
 @pytest.fixture(scope="module")
 def local_rows(tiny_data, tmp_path_factory):
     folder = tmp_path_factory.mktemp("local")
-    benchmark(compose("benchmark", [*CELLS, "workers=1", f"data={tiny_data}", f"run_dir={folder}"]))
+    with as_long_as_for_users():
+        benchmark(compose("benchmark", [*CELLS, "workers=1", f"data={tiny_data}", f"run_dir={folder}"]))
     return rows(folder)
 
 

@@ -82,9 +82,9 @@ def test_noise_is_not_learned():
         ).mean()
 
     zero = nn.init.zeros_(net.head.weight), nn.init.zeros_(net.head.bias)
-    before = sum(float(loss(net, step)) for step in range(100, 200))
+    before = sum(loss(net, step).item() for step in range(100, 200))
     fit_head(net, LINEAR.layout(net), loss)
-    assert sum(float(loss(net, step)) for step in range(100, 200)) < 1.1 * before
+    assert sum(loss(net, step).item() for step in range(100, 200)) < 1.1 * before
     assert all(p.isfinite().all() for p in zero)
 
 
@@ -118,7 +118,7 @@ def test_every_model_has_a_head_and_nothing_else_is_touched(model):
 
     before = copy.deepcopy(net).eval()
     fit_head(net, layout, loss, rounds=3)
-    assert float(loss(net.eval(), 100)) < 0.5 * float(loss(before, 100))
+    assert loss(net.eval(), 100).item() < 0.5 * loss(before, 100).item()
     changed = {name for name, p in net.named_parameters() if not torch.equal(p, before.get_parameter(name))}
     assert changed <= set(heads) and all(p.grad is None for p in net.parameters())
 
@@ -143,7 +143,7 @@ def test_a_body_that_the_bank_does_not_know_begins_with_a_fitted_head(steps):
 
         context = Context(plan, loss, fit, Recipe(steps, None), head_dim=8)
         target.load_state_dict(INITIALIZERS.get("weit").make(Source(net, bank), target, context))
-        return float(loss(target, 0))
+        return loss(target, 0).item()
 
     assert start(untrained_body=True, new_body=True) < 0.7 * start(untrained_body=False, new_body=True)
     assert rates[0] == pytest.approx(rates[1] * (steps / 100) ** 1.5)

@@ -84,7 +84,7 @@ def test_imitation_holds_an_actor_near_its_data(name, start):
         agent = make_online(name, env_entry("HalfCheetah"), 1, 0, options(name), checkpoint=str(start))
         if weight:
             Imitation(agent, lambda step: (states, actions), weight)
-        agent.learn(100)
+        agent.learn(60)
         with torch.no_grad():
             actor = actor_of(agent)
             errors.append((torch.tanh(actor["head"](actor["trunk"](states))) - actions).square().mean().item())
@@ -150,6 +150,7 @@ def test_a_run_goes_on_online_and_is_evaluated_like_any_other(name, tiny_data, t
     assert card["options"]["rtg"] == "none" and net.rtg == "none"
 
 
+@pytest.mark.slow
 def test_a_stopped_run_keeps_what_it_did_and_goes_on(tiny_data, tmp_path, monkeypatch):
     on_step, seeds, seed = Learning._on_step, [], ALGORITHMS["sac"].set_random_seed
 

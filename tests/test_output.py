@@ -175,6 +175,7 @@ def test_an_error_is_a_line_in_any_encoding():
     assert run(COMMAND.format(words=["seed=no"], write_in_c=False), "2>&-") == (2, "")
 
 
+@pytest.mark.slow
 def test_a_training_prints_its_folder_in_any_encoding(tiny_data, tmp_path):
     """Train in a folder whose name has a letter that ASCII lacks."""
     folder = tmp_path / "läuft"

@@ -157,11 +157,13 @@ def wheel(tmp_path_factory):
     return next((copy / "dist").glob("*.whl"))
 
 
+@pytest.mark.slow
 def test_the_wheel_holds_the_package_and_nothing_else(wheel):
     names = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
     assert names == set(SOURCES.values())
 
 
+@pytest.mark.slow
 def test_the_wheel_works_from_another_folder(wheel, tmp_path):
     """In an environment of its own that sees the libraries of this one, but not its weit_rl."""
     venv.create(tmp_path / "env", symlinks=True)

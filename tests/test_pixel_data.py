@@ -91,7 +91,14 @@ def test_frames_are_stacked_within_their_episode_and_padding_is_dark():
 
 
 @draws
-@pytest.mark.parametrize(("model", "env"), [("conv", SMALL), ("video", SMALL), ("multimodal", f"{SMALL}+state")])
+@pytest.mark.parametrize(
+    ("model", "env"),
+    [
+        pytest.param("conv", SMALL, marks=pytest.mark.slow),
+        pytest.param("video", SMALL, marks=pytest.mark.slow),
+        ("multimodal", f"{SMALL}+state"),  # pictures and states
+    ],
+)
 def test_a_bank_and_a_network_are_trained_and_scored_in_pictures(model, env, drawn, tmp_path):
     words = ["env=Reacher", "pixels=16", f"model={model}", f"data={drawn / 'pixels'}"]
     pretrain(compose("pretrain", [*TINY_PRETRAIN, *words, "score_sizes=[]", "steps=4", f"run_dir={tmp_path / 'pre'}"]))

@@ -46,6 +46,7 @@ def test_a_bank_takes_a_rank_for_each_role():
         TemplateBank.from_plan(PLAN, {"qkv": 2, "out": 3, "fc1": 4})
 
 
+@pytest.mark.slow
 def test_the_rank_is_chosen_and_a_stopped_run_chooses_the_same(tiny_data, tmp_path, monkeypatch):
     words = [*TINY_PRETRAIN, "rank=auto", "score_sizes=[]", f"data={tiny_data}"]
     card = pretrain(config("pretrain", [*words, f"run_dir={tmp_path / 'whole'}"]))

@@ -56,7 +56,13 @@ def uninterrupted(tiny_data, tiny_bank, tmp_path_factory):
 
 @pytest.mark.parametrize(
     ("step", "how"),
-    [(10, None), (20, None), (30, None), (20, interrupt), (40, interrupt)],
+    [
+        pytest.param(10, None, marks=pytest.mark.slow),
+        pytest.param(20, None, marks=pytest.mark.slow),
+        (30, None),
+        (20, interrupt),
+        pytest.param(40, interrupt, marks=pytest.mark.slow),
+    ],
     ids=["scaler stage", "its end", "training", "ctrl-c in the scaler stage's end", "ctrl-c in the last validation"],
 )
 def test_a_run_stopped_and_resumed_is_one_never_stopped(
@@ -87,6 +93,7 @@ def test_a_pretraining_stopped_and_resumed_makes_the_same_bank(tiny_bank, tiny_d
     assert (tmp_path / "run" / "bank.safetensors").read_bytes() == tiny_bank.read_bytes()
 
 
+@pytest.mark.slow
 def test_a_process_stopped_by_sigterm_goes_on_with_the_command_it_printed(tiny_data, tiny_bank, tmp_path):
     words = [*RUNS, f"data={tiny_data}", f"bank={tiny_bank}", "scaler_steps=0", "train_steps=300"]
     words += ["validation_episodes=0"]

@@ -25,6 +25,7 @@ ENVIRONMENTS = {
 }
 
 
+@pytest.mark.filterwarnings("ignore:The environment is already wrapped with a `Monitor`:UserWarning")  # on purpose
 @pytest.mark.parametrize("env", ENVIRONMENTS)
 @pytest.mark.parametrize("name", CONTINUOUS)
 def test_a_bank_of_the_same_body_is_refused(name, env):

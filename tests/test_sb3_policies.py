@@ -24,6 +24,8 @@ from weit_rl.train import main as train
 BODY, ON, DQN = "HalfCheetah", ("PPO", "A2C"), "DQN"
 NAMES = {algorithm.__name__: algorithm for algorithm in POLICIES}
 CONTINUOUS = [name for name in NAMES if name != DQN]
+QUICK = {"PPO", "SAC", DQN}  # one of each kind; the others learn by the same policies
+SOME_QUICK = [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in NAMES]
 STATES = np.random.default_rng(0).normal(size=(5, 17)).astype(np.float32)
 
 
@@ -184,7 +186,7 @@ class Episodes(BaseCallback):
         return True
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", SOME_QUICK)
 def test_it_learns_to_say_what_it_sees(name):
     env = DummyVecEnv([Sides if name == DQN else lambda: IdentityEnvBox(eps=0.5)])
     kwargs = {"learning_rate": 3e-3, "gamma": 0.4}

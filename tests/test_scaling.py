@@ -1,5 +1,6 @@
 """Networks that change their size while they are trained: function, moments, schedule, resuming."""
 
+import functools
 import os
 import signal
 
@@ -26,11 +27,18 @@ def loss_of(net, name):
     return lambda step: net(*inputs).sub(0.1).square().mean()
 
 
+@functools.cache
+def trained(name):
+    """A small network after a few steps, the same for all growths."""
+    net = small_net(name, 16, 2)
+    fit(net, loss_of(net, name), Recipe(20, 1e-2))
+    return net
+
+
 @pytest.mark.parametrize("name", OPTIONS)
 @pytest.mark.parametrize(("width", "depth"), [(16, 5), (32, 2), (48, 2), (32, 3), (64, 7)])
 def test_the_loss_is_unbroken_at_a_growth(name, width, depth):
-    net, inputs = small_net(name, 16, 2), small_inputs(name)
-    fit(net, loss_of(net, name), Recipe(20, 1e-2))
+    net, inputs = trained(name), small_inputs(name)
     target = small_net(name, width, depth, seed=1)
     target.load_state_dict(rescaled(net, target, PLAN[name]))
     torch.testing.assert_close(target(*inputs), net(*inputs), rtol=1e-5, atol=1e-5)
@@ -96,6 +104,7 @@ def test_a_size_that_comes_back_goes_on_from_the_one_before_it(tiny_data, tmp_pa
     assert found[0] != found[1]
 
 
+@pytest.mark.slow
 def test_a_run_grows_and_a_stopped_one_ends_the_same(tiny_data, tmp_path, monkeypatch):
     words = [*TINY, "init=scratch", GROW, "train_steps=14", "validation_episodes=0", f"data={tiny_data}"]
     report = train(compose("train", [*words, f"run_dir={tmp_path / 'whole'}"]))

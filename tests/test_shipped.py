@@ -96,7 +96,10 @@ def test_the_bank_of_several_bodies_is_theirs(name):
     assert differ - {"model"} == {"precision", "score_sizes"}
 
 
-@pytest.mark.parametrize("env", ["HalfCheetah", "Hopper", "Swimmer", "Walker2d"])
+@pytest.mark.usefixtures("full_episodes")
+@pytest.mark.parametrize(
+    "env", ["Hopper", *(pytest.param(e, marks=pytest.mark.slow) for e in ("HalfCheetah", "Swimmer", "Walker2d"))]
+)
 def test_a_size_that_the_shared_bank_never_sampled_acts_without_a_step(env):
     words = [f"env={env}", "size=96x4", "scaler_steps=0", "train_steps=0", "validation_episodes=0"]
     run = TrainRun(compose("train", words))
@@ -131,7 +134,8 @@ def test_the_bank_starts_every_size_of_the_ladder(size, task):
     assert task.loss(net, task.batch(0)).item() < untrained / 2
 
 
-def test_the_full_size_returns_about_what_the_card_says(task):
+@pytest.mark.slow
+def test_the_full_size_returns_about_what_the_card_says(full_episodes, task):
     bank = TemplateBank.load(BANK)
     size = Size(*bank.card["size"])
     net = network_of_size(bank, source_of(bank, task), task.build(size), task.plan).materialize()

@@ -89,6 +89,7 @@ print("done")
 
 @draws
 @pytest.mark.parametrize("name", ["Reacher", pytest.param("dmc/walker-walk", marks=SUITE)])
+@pytest.mark.slow
 def test_pictures_without_a_screen(name, tmp_path):
     """In a process of its own: a renderer may fail in C."""
     code = f"import sys; sys.argv = ['', {name!r}]\n{PICTURE}"
@@ -103,6 +104,7 @@ OURS = "from weit_rl.envs.registry import env_entry; env_entry({!r}).make().rese
     "first",
     [OURS.format("HalfCheetah"), OURS.format("HalfCheetah:pixels=16"), "import mujoco; import weit_rl.agents"],
 )
+@pytest.mark.slow
 def test_a_software_renderer_and_triton_do_not_meet(first, tmp_path):
     """Drawn or not: MuJoCo loads the renderer that MUJOCO_GL names as soon as it is imported, perhaps before us."""
     code = f"""

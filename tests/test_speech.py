@@ -115,6 +115,7 @@ def test_a_sound_that_fits_is_whole_wherever_it_is_loud(tmp_path, recwarn):
     assert not [one for one in recwarn if "are cut to their middle" in str(one.message)]
 
 
+@pytest.mark.filterwarnings("ignore:.*left out 1 .txt, such as low/notes.txt:UserWarning")
 def test_class_folders_of_sounds_are_read_as_those_of_images_are(place):
     sounds = load_images(write(place, tones() | {"cover.png": b"beside them", "low/notes.txt": b"x"}))
     assert sounds.classes == ("high", "low") and (sounds.channels, sounds.image_size, sounds.name) == (1, 64, "set")
@@ -134,6 +135,7 @@ def test_sounds_are_shifted_in_training_only_on_request(place):
     assert torch.equal(usual, none) and not torch.equal(usual, some)
 
 
+@pytest.mark.filterwarnings("ignore:.*all pixels lie from 0 to 0 of 255:UserWarning")
 def test_images_are_still_read_as_images(place):
     file = io.BytesIO()
     Image.new("L", (8, 8)).save(file, "PNG")

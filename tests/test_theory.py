@@ -46,11 +46,11 @@ def test_universality_with_the_smaller_of_tile_and_tiles(layers, grid, tile):
 
 def test_rank_and_norms_are_products():
     s, t = randn(4, 2) @ randn(2, 5), randn(3, 3)  # of ranks 2 and 3
-    w, matrix_norm = torch.kron(s, t), torch.linalg.matrix_norm
+    w, matrix_norm = compose(s[None, None], t[None])[0], torch.linalg.matrix_norm
     assert torch.linalg.matrix_rank(w) == 6
     for order in ("fro", 2):
         assert matrix_norm(w, order) == pytest.approx((matrix_norm(s, order) * matrix_norm(t, order)).item())
-    assert torch.linalg.matrix_rank(torch.kron(randn(6, 6), randn(5, 5))) == 30  # 61 numbers, full rank of 30
+    assert torch.linalg.matrix_rank(compose(randn(1, 1, 6, 6), randn(1, 5, 5))[0]) == 30  # 61 numbers, full rank of 30
 
 
 def test_factors_bound_the_spectral_norm():

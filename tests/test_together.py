@@ -50,12 +50,14 @@ def facts(folder, name):
 
 
 @pytest.mark.parametrize("kind", ["factors", "plain"])
+@pytest.mark.slow
 def test_two_processes_make_what_one_makes(both, kind):
     one, two = (read_tensors(folder / f"{kind}.safetensors")[0] for folder in both)
     assert one.keys() == two.keys()
     assert max(float((one[name] - two[name]).abs().max()) for name in one) < 1e-12  # float64; asked for are 1e-6
 
 
+@pytest.mark.slow
 def test_processes_draw_the_same_networks_and_divide_the_same_batches(both):
     alone, first, second = (
         facts(both[folder], name) for folder, name in ((0, "factors0"), (1, "factors0"), (1, "factors1"))
@@ -64,6 +66,7 @@ def test_processes_draw_the_same_networks_and_divide_the_same_batches(both):
     assert [a + b for a, b in zip(first["seen"], second["seen"], strict=True)] == alone["seen"]
 
 
+@pytest.mark.slow
 def test_gradients_of_shared_templates_are_sent_once(both):
     """Every template is in all layers of two networks; the flags tell which parameters no process used."""
     for process in ("factors0", "factors1"):
@@ -72,6 +75,7 @@ def test_gradients_of_shared_templates_are_sent_once(both):
         assert seen["factors"] < seen["composed"] / 3
 
 
+@pytest.mark.slow
 def test_processes_hold_parts_of_a_plain_network_and_write_it_whole(both):
     parts = [facts(both[1], f"plain{rank}") for rank in (0, 1)]
     assert sum(part["part"] for part in parts) == parts[0]["whole"]
@@ -151,6 +155,7 @@ def kill_the_second(process):
     next(child for child in children if child.environ().get("RANK") == "1").kill()
 
 
+@pytest.mark.slow
 def test_a_run_loses_a_process_is_stopped_and_ends_as_if_it_had_always_been_one(tiny_data, tmp_path):
     run, whole = tmp_path / "run", tmp_path / "whole"
     words = [*TINY_PRETRAIN, "steps=160", "dropout=0", "lr=1e-3", f"data={tiny_data}"]
@@ -183,6 +188,7 @@ def test_a_run_loses_a_process_is_stopped_and_ends_as_if_it_had_always_been_one(
      ["init=scratch", "grow=[[0, 32x1], [4, 64x2]]", "train_steps=8"]],
     ids=["a head that is fitted to whole batches", "moments that are divided again when they have grown"],
 )  # fmt: skip
+@pytest.mark.slow
 def test_networks_in_parts_are_those_of_one_process(words, tiny_data, tmp_path):
     words = [*TINY, *words, "validation_episodes=0", "dropout=0"]
     words += [] if "env=Ant" in words else [f"data={tiny_data}"]

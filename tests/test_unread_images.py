@@ -73,6 +73,7 @@ def test_batches_and_metrics_do_not_depend_on_memory_or_workers(both, task):
     assert scores[0] == scores[1] == scores[2] and scores[0]["images"] == 40
 
 
+@pytest.mark.slow
 def test_a_stopped_run_on_unread_images_goes_on(data, small_memory, tmp_path, monkeypatch):
     options = {**SHAPE, "data": data, "init": "scratch", "size": "32x1", "train_steps": 6, "batch_size": 7}
     options |= {"workers": 2, "validation": False, "threads": 1, "device": "cpu"}
@@ -93,6 +94,7 @@ def _stop():
     raise KeyboardInterrupt
 
 
+@pytest.mark.filterwarnings("ignore:left out as corrupt. 1 of :UserWarning")
 @pytest.mark.parametrize("workers", [0, 2])
 def test_a_corrupt_image_is_named_when_it_comes_and_left_out_on_request(small_memory, tmp_path, workers):
     whole = picture(1, kind="JPEG")

@@ -114,6 +114,7 @@ def test_another_return_can_be_asked_for(tiny_run):
         file.unlink()
 
 
+@pytest.mark.slow
 def test_video_is_a_playable_file_or_one_clear_line(tiny_run, monkeypatch):
     import imageio.v3 as imageio
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator

@@ -212,6 +212,7 @@ def test_a_verb_of_its_own_takes_no_other_mode(refused, verb):
     assert f"weit_rl.{verb} is mode={verb} alone" in refused(verb, "task=classification", "mode=describe")
 
 
+@pytest.mark.slow
 def test_a_stopped_run_goes_on(bank, model, tmp_path, monkeypatch):
     whole, stopped = tmp_path / "whole", tmp_path / "stopped"
     options = {**RUN, "size": "64x2", "model": model, "bank": bank, "validation": False}
@@ -241,6 +242,7 @@ def test_a_small_comparison(tmp_path):
     assert header.startswith("method,data,size,width,depth,seed,budget,accuracy,top5,steps")
 
 
+@pytest.mark.slow
 def test_a_small_comparison_of_drawn_images(tmp_path):
     from weit_rl.benchmark import main as benchmark
     from weit_rl.comparison.grid import Grid
@@ -296,6 +298,7 @@ KIND = Kind(parity, lambda cfg: "parity", Measure(("accuracy", "top5"), "accurac
 """
 
 
+@pytest.mark.slow
 def test_an_installed_package_adds_a_task(tmp_path):
     (tmp_path / "parity_task.py").write_text(PLUGIN)
     info = tmp_path / "parity_task-1.dist-info"
