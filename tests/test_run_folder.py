@@ -15,7 +15,7 @@ from rich.console import Console
 from weit_rl.common.errors import UserError
 from weit_rl.options.command import compose
 from weit_rl.options.option_table import plain_config
-from weit_rl.training.learning_curve import _fill, draw_learning_curve
+from weit_rl.training.learning_curve import draw_learning_curve, draw_series
 from weit_rl.training.progress import Progress, table
 from weit_rl.training.run_folder import RunFolder
 from weit_rl.workflows.stage_monitor import Monitor
@@ -148,7 +148,7 @@ def test_the_learning_curve_is_a_picture(run):
 @pytest.mark.parametrize("lowest", [0.9, 0.4, 0.001])
 def test_the_axis_of_the_loss_has_numbers_to_read_it_by(lowest):
     panel = Figure().subplots()
-    _fill(panel, "loss", {"train/loss": [(1, 1.1), (2, 1.0), (3, lowest)]}, {"train": "C0"})
+    draw_series(panel, "loss", {"train/loss": [(1, 1.1), (2, 1.0), (3, lowest)]}, {"train": "C0"})
     low, high = panel.get_ylim()
     assert sum(low <= tick <= high for tick in panel.get_yticks()) >= 3
     assert (panel.get_yscale() == "log") == (lowest == 0.001)
