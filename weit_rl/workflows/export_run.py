@@ -40,7 +40,7 @@ def export(cfg: ExportOptions) -> dict[str, Any]:
     """
     check(cfg)
     size, ladder = choose_size(cfg) if cfg.run is None else (None, None)
-    run = RunFolder.open(cfg.run if size is None else train_size(cfg, size))
+    run = RunFolder.open(str(cfg.run) if size is None else train_size(cfg, size))
     net, card, checkpoint = network_of(run, cfg)
     graph = graph_of(net, card, cfg)
     files = files_of(graph, cfg)
@@ -85,7 +85,7 @@ def choose_size(cfg: ExportOptions) -> tuple[Size, list[dict[str, Any]] | None]:
     """Choose the size to train, and the measured sizes if a limit chose it."""
     if cfg.limit is not None:
         return largest_size(cfg, lambda net, card: files_of(graph_of(net, card, cfg), cfg)[cfg.quantize or EXACT])
-    size = Size.parse(cfg.size)
+    size = Size.parse(str(cfg.size))
     task_of(cfg, size)  # raises for bad options before anything is trained
     return size, None
 
@@ -135,7 +135,7 @@ def output_paths(cfg: ExportOptions, usual: Path | None = None) -> tuple[Path, P
     if cfg.out is None and usual is not None:
         path = usual if cfg.overwrite else unused(usual)
         return path, report_path(path) if cfg.overwrite else unused(report_path(path))
-    path = expanded(cfg.out)
+    path = expanded(str(cfg.out))
     for one in (path, report_path(path)):
         if one.is_dir() or (one.exists() and not cfg.overwrite):
             raise UserError(f"out={cfg.out}: {one} exists already; choose another name, or add overwrite=true")

@@ -83,7 +83,7 @@ class TrainSetup:
             return Source(source_of(bank, self.task), bank)
         if not self.initializer.needs_source:
             return None
-        return Source(network_at(self.cfg.source, self.task, self.size))
+        return Source(network_at(str(self.cfg.source), self.task, self.size))
 
     def network(self, size: Size | None = None) -> nn.Module:
         """Build a fresh network of a size (default: the size that the run begins with)."""
@@ -118,7 +118,7 @@ def read_setup(cfg: TrainingOptions) -> TrainSetup:
     scaler_steps = stage_steps(initializer, cfg.scaler_steps)
     task: Any = kind_of(cfg).make(cfg)  # before the bank: a model that cannot see this task needs none
     bank = TemplateBank.load(bank_path(cfg)) if initializer.needs_source and not cfg.source else None
-    card = bank.card if bank else card_at(cfg.source) if initializer.needs_source else {}
+    card = bank.card if bank else card_at(str(cfg.source)) if initializer.needs_source else {}
     sizes = _segments(cfg, card)
     if bank:
         task.plan = task.plan.with_tiles(bank.tiles)
