@@ -175,8 +175,8 @@ def test_an_online_stage_has_a_count_of_its_own():
     metrics = {"train/loss": [(10, 1.0), (20, 0.5)], "validation/return": [(20, 0.0), (70, 3.0), (120, 5.0)]}
     before, online = columns_of(metrics, {"scaler": 0, "train": 0, "online": 20})  # the first takes no step
     assert (before.unit, before.stages, online.unit) == ("gradient step", {"train": 0}, "environment step")
-    assert online.of(metrics["validation/return"]) == [(0, 0.0), (50, 3.0), (100, 5.0)]
-    assert before.of(metrics["validation/return"]) == [(20, 0.0)] and online.of(metrics["train/loss"]) == []
+    assert online.select(metrics["validation/return"]) == [(0, 0.0), (50, 3.0), (100, 5.0)]
+    assert before.select(metrics["validation/return"]) == [(20, 0.0)] and online.select(metrics["train/loss"]) == []
     alone, wide = (
         Image.open(BytesIO(draw_learning_curve(metrics, stages, 4.0)))
         for stages in ({"train": 0}, {"train": 0, "online": 20})

@@ -84,7 +84,7 @@ def test_d4rl_layout_cuts_at_terminals_and_timeouts(tmp_path):
     arrays["terminals"][3], arrays["timeouts"][3] = False, True
     arrays["terminals"][-1] = False  # the last episode was cut off
     path = write_d4rl(tmp_path / "a b=c,[d].hdf5", arrays, env_id=np.bytes_("HalfCheetah-v5"), behaviour="a test")
-    with pytest.warns(UserWarning, match="the last 2 steps are behind every marked end, and taken as an episode that"):
+    with pytest.warns(UserWarning, match="the last 2 steps are after the last marked end, and taken as an episode"):
         read = load_trajectories(path, HALFCHEETAH)
     assert read.lengths.tolist() == [4, 3, 5, 2]
     assert np.array_equal(read.observations, arrays["observations"])
@@ -101,7 +101,7 @@ def test_actions_come_from_the_environments_bounds_to_minus_one_to_one(tmp_path)
 def test_d4rl_layout_drops_a_last_single_step(tmp_path):
     arrays = d4rl_arrays([4, 3, 1])
     arrays["terminals"][-1] = False
-    with pytest.warns(UserWarning, match="the last step is behind every marked end, and left out"):
+    with pytest.warns(UserWarning, match="the last step is after the last marked end, and left out"):
         read = load_trajectories(write_d4rl(tmp_path / "x.hdf5", arrays), HALFCHEETAH)
     assert read.lengths.tolist() == [4, 3] and read.steps == 7
 

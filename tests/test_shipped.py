@@ -18,6 +18,7 @@ from weit_rl.data.readers import SHIPPED, shipped_levels
 from weit_rl.envs.registry import env_entry
 from weit_rl.models.shipped_banks import BANKS, own_bank, shipped_bank
 from weit_rl.options.command import compose
+from weit_rl.options.option_table import plain_config
 from weit_rl.tasks.control_options import control_task
 from weit_rl.workflows.pretrain_run import PLACES
 from weit_rl.workflows.run_setup import source_of
@@ -91,7 +92,7 @@ def test_the_bank_of_several_bodies_is_theirs(name):
     card = TemplateBank.load(shared).card
     assert json.loads(shared.with_suffix(".json").read_text()) == card and card["licence"] == "Apache-2.0"
     assert set(card["names"]) == set(AIMS) - {"Ant"}
-    plain = {key: value for key, value in compose("pretrain").items() if key not in (*PLACES, "env")}
+    plain = {key: value for key, value in plain_config(compose("pretrain")).items() if key not in (*PLACES, "env")}
     differ = {key for key, value in card["config"].items() if key in plain and plain[key] != value}
     assert differ - {"model"} == {"precision", "score_sizes"}
 
@@ -108,7 +109,7 @@ def test_a_size_that_the_shared_bank_never_sampled_acts_without_a_step(env):
 
 
 def test_the_bank_is_what_pretrain_makes():
-    plain = {key: value for key, value in compose("pretrain").items() if key not in PLACES}
+    plain = {key: value for key, value in plain_config(compose("pretrain")).items() if key not in PLACES}
     made = TemplateBank.load(BANK).card["config"]
     assert {**plain, **made} == plain  # options that came later stand at what was done before
 

@@ -33,12 +33,14 @@ def timm_file(path: Path) -> Path | None:
     """Find the weights of timm at a path, which is a file or a folder as the hub has it.
 
     Returns:
-        The file, or None for a checkpoint of this library. A damaged file counts as a checkpoint of this library, whose
-        reader reports the damage.
+        The file, or None for a checkpoint of this library. A damaged file or a .zip, such as a Stable-Baselines3
+        agent, counts as a checkpoint of this library, whose reader says what is wrong.
     """
     if path.is_dir():
         return next((path / name for name in FILES if (path / name).is_file()), None)
-    return path if path.is_file() and (path.suffix != ".safetensors" or _is_foreign(path)) else None
+    if not path.is_file() or path.suffix == ".zip":
+        return None
+    return path if path.suffix != ".safetensors" or _is_foreign(path) else None
 
 
 def _is_foreign(path: Path) -> bool:
