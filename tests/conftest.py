@@ -17,6 +17,7 @@ from weit_rl.agents.recording import PlayedEpisode
 from weit_rl.common.errors import UserError
 from weit_rl.common.sizes import Size
 from weit_rl.data import Trajectories
+from weit_rl.envs.any_gymnasium import entry_of
 from weit_rl.envs.camera import renderer
 from weit_rl.envs.gymnasium_mujoco import EPISODE_STEPS
 from weit_rl.envs.registry import env_entry
@@ -94,7 +95,9 @@ def as_long_as_for_users():
     with pytest.MonkeyPatch.context() as patch:
         for name, steps in EPISODE_STEPS.items():
             patch.setattr(gymnasium.spec(f"{name}-v5"), "max_episode_steps", steps)
+        entry_of.cache_clear()  # an entry of gym:ID holds its environment's number of steps
         yield
+    entry_of.cache_clear()
 
 
 @pytest.fixture

@@ -19,6 +19,7 @@ from weit_rl.data import load_trajectories
 from weit_rl.data.episode_files import read_episodes
 from weit_rl.data.images import load_images
 from weit_rl.envs.registry import env_entry
+from weit_rl.options.option_table import options
 from weit_rl.storage import read_limits as limits
 
 TERA = 10**12
@@ -155,8 +156,7 @@ def test_agents_of_stable_baselines3_say_that_they_are_pickles_and_what_is_not()
 
     with pytest.raises(UserError, match=r"record some: .* mode=record .* allow_pickle=true"):
         read(Path("agent.zip"))
-    help_ = (Path(__file__).parents[1] / "configs" / "collect.yaml").read_text()
-    assert "whose pickles can run any code; only files you trust" in help_
+    assert "whose pickles can run any code; only files you trust" in options("collect")["allow_pickle"].help
 
 
 def test_an_error_is_one_line_that_moves_no_cursor(tmp_path):
