@@ -9,11 +9,11 @@ import torch
 from torch import nn
 
 from weit_rl.common.errors import UserError
-from weit_rl.common.home import expanded
-from weit_rl.common.registry import unknown
+from weit_rl.common.home import expand_home
+from weit_rl.common.registry import unknown_name_error
 from weit_rl.common.sizes import Size
 from weit_rl.core.bank import TemplateBank
-from weit_rl.core.bank_bodies import bank_for, parts_of, seen, sizes_of, with_parts
+from weit_rl.core.bank_bodies import bank_for, bank_with_parts, body_sizes, bound_parts, observation_size
 from weit_rl.core.bank_match import model_of
 from weit_rl.core.composed_network import WeiT
 from weit_rl.core.network_from_bank import network_of_size
@@ -39,7 +39,7 @@ def load(bank: str | Path, models: tuple[str, ...] = FAMILIES[False]) -> Templat
     Raises:
         UserError: if there is none, or it is of another model.
     """
-    found = TemplateBank.load(expanded(named_bank(str(bank), models[0])))
+    found = TemplateBank.load(expand_home(named_bank(str(bank), models[0])))
     _refuse_others(f"bank={bank}", model_of(found.card), models)
     return found
 
@@ -56,7 +56,7 @@ def known_body(bank: TemplateBank, asked: str, shape: Shape, named: str = "") ->
     Raises:
         UserError: for a body that the bank does not have, or if several have the same size.
     """
-    sizes = sizes_of(bank)
+    sizes = body_sizes(bank)
     if asked == AUTO:
         alike = [name for name, size in sizes.items() if size == shape]
         if named in alike:
@@ -65,7 +65,7 @@ def known_body(bank: TemplateBank, asked: str, shape: Shape, named: str = "") ->
             raise UserError(f"body=auto: {' and '.join(alike)} of the bank are as large; name one, or body={NEW}")
         return alike[0] if alike else NEW
     if asked != NEW and asked not in sizes:
-        raise unknown("body", asked, [AUTO, NEW, *sizes])
+        raise unknown_name_error("body", asked, [AUTO, NEW, *sizes])
     if asked != NEW and sizes[asked] != shape:
         raise UserError(f"body={asked}: has {_said(sizes[asked])}, the environment {_said(shape)}; use body={NEW}")
     return asked
@@ -81,7 +81,7 @@ def composed(bank: TemplateBank, shape: Shape, size: Size, body: str) -> tuple[W
     plan = model.plan(TILE).with_tiles(bank.tiles)
     source = fresh(model_of(bank.card), bank.network_size(), *shape, rtg=rtg)
     if body == NEW:
-        bank = with_parts(bank, parts_of(source, plan, model.bound))
+        bank = bank_with_parts(bank, bound_parts(source, plan, model.bound))
     else:
         bank = bank_for(bank, body, source, plan, model.bound)
     whole: Any = network_of_size(bank, source, fresh(model_of(bank.card), size, *shape, rtg=rtg), plan).materialize()
@@ -101,10 +101,10 @@ def trained(
     Raises:
         UserError: if it is of another model, or for another body.
     """
-    path = expanded(checkpoint)
+    path = expand_home(checkpoint)
     whole, card = load_network(path / "checkpoints" / "last.safetensors" if path.is_dir() else path)
     _refuse_others(f"checkpoint={checkpoint}", card["model"], models)
-    made_for = seen(whole.get_buffer("observation_mean")), card["options"]["action_dim"]
+    made_for = observation_size(whole.get_buffer("observation_mean")), card["options"]["action_dim"]
     if made_for != shape:
         have, want = _said(made_for), _said(shape)
         raise UserError(f"checkpoint={checkpoint}: was trained with {have}, the environment has {want}; give its own")

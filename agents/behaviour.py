@@ -16,7 +16,7 @@ from weit_rl.agents.hyperparameters import checked
 from weit_rl.agents.running_statistics import NewStatistics, scaled
 from weit_rl.agents.snapshots import load_training_state, save_snapshot, save_training_state
 from weit_rl.common.errors import UserError
-from weit_rl.common.output import say
+from weit_rl.common.output import print_line
 from weit_rl.common.seeds import training_seed
 from weit_rl.training.progress import Progress
 
@@ -121,7 +121,7 @@ def _train(agent: Any, config: BehaviourConfig, folder: Path, bar: Progress, wat
         save_training_state(agent, folder / STATE)
         _append(folder / PROGRESS, row)
         _keep_snapshot(agent, folder)
-        say(f"{config.algorithm} {row[0]} steps: training return {row[1]:.0f}, {row[2]:.0f} s")
+        print_line(f"{config.algorithm} {row[0]} steps: training return {row[1]:.0f}, {row[2]:.0f} s")
 
 
 def _keep_snapshot(agent: Any, folder: Path) -> None:

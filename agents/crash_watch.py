@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from stable_baselines3.common.callbacks import BaseCallback
 
-from weit_rl.envs.crashes import check_few
+from weit_rl.envs.crashes import check_failure_rate
 
 FEW = 10  # episodes before an environment is judged
 
@@ -31,5 +31,5 @@ class CrashWatch(BaseCallback):
         self.episodes += int(sum(self.locals["dones"]))
         self.failed += sum("crashed" in info for info in self.locals["infos"])
         if self.episodes >= FEW:
-            check_few(self.name, self.failed, self.episodes)
+            check_failure_rate(self.name, self.failed, self.episodes)
         return True

@@ -16,7 +16,7 @@ from weit_rl.core.composed_network import eval_mode
 from weit_rl.envs.registry import EnvEntry
 
 
-class History:
+class WindowMemory:
     """The windows of several episodes that began together, as the network takes them.
 
     Args:
@@ -98,9 +98,9 @@ class KeyValueMemory:
         self.seen[rows] = torch.as_tensor(observations).to(self.seen)
 
 
-def memory_of(net: Any, observations: np.ndarray) -> History | KeyValueMemory:
+def memory_of(net: Any, observations: np.ndarray) -> WindowMemory | KeyValueMemory:
     """Return the memory that a policy needs, for episodes that begin with these observations."""
-    return KeyValueMemory(net, observations) if net.keeps_past else History(net, observations, net.max_steps)
+    return KeyValueMemory(net, observations) if net.keeps_past else WindowMemory(net, observations, net.max_steps)
 
 
 @torch.no_grad()

@@ -10,10 +10,18 @@ from typing import Any
 from weit_rl.agents.behaviour import BehaviourConfig, make_behaviour
 from weit_rl.agents.metadata import describe
 from weit_rl.agents.pictures import write_episodes
-from weit_rl.agents.recording import Act, AgentActor, check_played, counted, play, random_actor, summary
+from weit_rl.agents.recording import (
+    Act,
+    AgentActor,
+    check_played,
+    describe_counts,
+    episode_statistics,
+    play,
+    random_actor,
+)
 from weit_rl.agents.snapshots import load_snapshot
 from weit_rl.common.errors import UserError
-from weit_rl.common.output import say
+from weit_rl.common.output import print_line
 from weit_rl.data.minari_names import level_id
 from weit_rl.envs.crashes import ADVICE
 from weit_rl.envs.registry import EnvEntry
@@ -84,7 +92,7 @@ class LevelRecorder:
             if steps not in returns:
                 act = AgentActor(load_snapshot(self.agent, file), deterministic=True)
                 returns[steps], said = self._selection_return(act)
-                say(f"snapshot after {steps} steps: {said}")
+                print_line(f"snapshot after {steps} steps: {said}")
                 write_atomically(path, json.dumps(returns).encode())
         last = self.config.steps + self.config.n_envs * self._rollout()
         good = {steps: value for steps, value in sorted(returns.items()) if steps < last and value is not None}
@@ -99,7 +107,7 @@ class LevelRecorder:
         episodes, count = play(act, self.acting, self.selection_seeds), len(self.selection_seeds)
         if len(episodes) < count:
             return None, f"{count - len(episodes)} of {count} selection episodes failed, so it is not chosen"
-        value = summary(episodes)["return_mean"]
+        value = episode_statistics(episodes)["return_mean"]
         return value, f"selection return {value:.0f}"
 
     def record(self, level: str, steps: int, episodes: int) -> None:
@@ -121,16 +129,16 @@ class LevelRecorder:
         count = len(self.evaluation_seeds)
         for measured in held.values():
             check_played(self.acting, measured, count)
-        returns = {f"held_{mode}": summary(measured, count) for mode, measured in held.items()}
+        returns = {f"held_{mode}": episode_statistics(measured, count) for mode, measured in held.items()}
         first = RECORDING_SEED + LEVEL_SEEDS * LEVELS.index(level)
         seeds = range(first, first + episodes)
         ways = list(actors.values())
         played = play(ways[0], self.acting, seeds[::2]) + play(ways[-1], self.acting, seeds[1::2])
         played.sort(key=lambda episode: episode.seed)
         check_played(self.acting, played, episodes)
-        recorded = returns["recorded"] = summary(played, episodes)
+        recorded = returns["recorded"] = episode_statistics(played, episodes)
         write_episodes(folder, self.entry, played, self._metadata(level, steps, returns, seeds))
-        say(f"{level}: {counted(recorded)}, return {recorded['return_mean']:.0f}, in {folder}")
+        print_line(f"{level}: {describe_counts(recorded)}, return {recorded['return_mean']:.0f}, in {folder}")
 
     def report(self, level: str) -> dict[str, Any]:
         """Return ``path``, ``steps``, ``returns`` and ``score`` of a recorded level; the score may be None."""

@@ -16,7 +16,7 @@ from torch import nn
 from weit_rl.agents.hyperparameters import checked
 from weit_rl.agents.weit_policy import NAME
 from weit_rl.common.errors import UserError
-from weit_rl.common.registry import unknown
+from weit_rl.common.registry import unknown_name_error
 from weit_rl.common.seeds import training_seed
 from weit_rl.envs.registry import EnvEntry
 
@@ -51,7 +51,7 @@ def make_online(
         UserError: for an unknown name, or options that the algorithm refuses.
     """
     if agent not in ALGORITHMS:
-        raise unknown("agent", agent, list(ALGORITHMS))
+        raise unknown_name_error("agent", agent, list(ALGORITHMS))
     usual = {"log_std_init": 0.0} if untrained and agent not in DETERMINISTIC else {}
     try:
         words = {"seed": training_seed(seed), "device": "cpu", **checked(ALGORITHMS[agent], options, n_envs)}
@@ -77,7 +77,7 @@ def environments(entry: EnvEntry, count: int) -> VecMonitor:
     return VecMonitor(DummyVecEnv([entry.make] * count))
 
 
-class Learning(BaseCallback):
+class WarmUp(BaseCallback):
     """A callback that freezes the actor's mean action during the critics' warm-up, and shows progress.
 
     A trained actor would follow critics that are still untrained. Its exploration (``log_std``) and the weight of its

@@ -14,7 +14,7 @@ import numpy as np
 from weit_rl.agents.minari_writing import write_minari
 from weit_rl.agents.recording import PlayedEpisode
 from weit_rl.common.errors import UserError
-from weit_rl.common.output import say
+from weit_rl.common.output import print_line
 from weit_rl.envs.camera import camera_of, renderer
 from weit_rl.envs.registry import EnvEntry
 from weit_rl.storage.atomic_write import check_space
@@ -91,7 +91,7 @@ class Replay:
             )
 
 
-def bytes_of(entry: EnvEntry, episodes: Sequence[PlayedEpisode]) -> int:
+def disk_space_of(entry: EnvEntry, episodes: Sequence[PlayedEpisode]) -> int:
     """Return the most that writing episodes takes on disk, since a full disk would end the process inside HDF5."""
     row = sum(space.dtype.itemsize * math.prod(space.shape) for space in entry.own_spaces) + 32
     steps = sum(len(episode.rewards) + 1 for episode in episodes)
@@ -105,10 +105,10 @@ def write_episodes(folder: Path, entry: EnvEntry, episodes: Sequence[PlayedEpiso
         UserError: as :class:`Replay` and :func:`write_minari` do, or if the disk has too little space; then nothing is
             written.
     """
-    check_space(folder, bytes_of(entry, episodes))
+    check_space(folder, disk_space_of(entry, episodes))
     if not entry.pixels:
         write_minari(folder, entry, episodes, metadata)
         return
     replay = Replay(entry, f"{folder.name} of {entry.name}")
     write_minari(folder, entry, replay(episodes), metadata)
-    say(f"{folder}: {replay.speed()}")
+    print_line(f"{folder}: {replay.speed()}")

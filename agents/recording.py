@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from weit_rl.envs.crashes import check_few
+from weit_rl.envs.crashes import check_failure_rate
 from weit_rl.envs.registry import EnvEntry
 
 SIDE_BY_SIDE = 64  # environments stepped together in one process
@@ -90,7 +90,7 @@ def play(act: Act, entry: EnvEntry, seeds: Sequence[int]) -> list[PlayedEpisode]
 
 def check_played(entry: EnvEntry, episodes: Sequence[PlayedEpisode], asked: int) -> None:
     """Raise UserError if most of the requested episodes failed."""
-    check_few(entry.name, asked - len(episodes), asked)
+    check_failure_rate(entry.name, asked - len(episodes), asked)
 
 
 def _play_together(act: Act, entry: EnvEntry, seeds: Sequence[int]) -> list[PlayedEpisode]:
@@ -119,7 +119,7 @@ def _episode(seed: int, seen: list[np.ndarray], steps: list[tuple]) -> PlayedEpi
     )
 
 
-def summary(episodes: Sequence[PlayedEpisode], played: int | None = None) -> dict[str, float]:
+def episode_statistics(episodes: Sequence[PlayedEpisode], played: int | None = None) -> dict[str, float]:
     """Return ``return_mean``, ``return_std``, the number of ``episodes``, and that of ``failed_episodes``.
 
     Args:
@@ -131,7 +131,7 @@ def summary(episodes: Sequence[PlayedEpisode], played: int | None = None) -> dic
     return {**numbers, "failed_episodes": (played or len(returns)) - len(returns)}
 
 
-def counted(returns: dict[str, float]) -> str:
+def describe_counts(returns: dict[str, float]) -> str:
     """Describe the numbers of episodes in a :func:`summary`."""
     failed = f" ({returns['failed_episodes']} more failed and are left out)" if returns["failed_episodes"] else ""
     return f"{returns['episodes']} episodes{failed}"

@@ -93,7 +93,7 @@ def imitation(teacher: ActorLayers, student: ActorLayers, states: Tensor, seed: 
     ).sum()
 
 
-def seen_by(agent: Any, env: Any, steps: int = 5000) -> np.ndarray:
+def collect_observations(agent: Any, env: Any, steps: int = 5000) -> np.ndarray:
     """Collect ``(steps, obs)`` observations of an agent in a vectorised environment; it samples every other action."""
     rows: list[np.ndarray] = []
     observations = env.reset()

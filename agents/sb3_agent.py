@@ -13,7 +13,7 @@ import numpy as np
 from weit_rl.agents.recording import Act, AgentActor
 from weit_rl.agents.sb3_zip import ALGORITHMS, SPACES, check_sizes, read_settings
 from weit_rl.common.errors import UserError
-from weit_rl.common.home import expanded
+from weit_rl.common.home import expand_home
 from weit_rl.envs.action_box import ActionBox
 from weit_rl.envs.registry import EnvEntry
 
@@ -71,7 +71,7 @@ def normaliser(path: str | None, entry: EnvEntry) -> Callable[[np.ndarray], np.n
     from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 
     try:
-        loaded = VecNormalize.load(str(expanded(path)), DummyVecEnv([entry.make]))
+        loaded = VecNormalize.load(str(expand_home(path)), DummyVecEnv([entry.make]))
         loaded.normalize_obs(np.zeros((1, entry.sizes[0]), np.float32))
         return loaded.normalize_obs  # type: ignore[return-value]
     except Exception as error:  # unpickling raises many kinds, and the object may be no VecNormalize

@@ -13,7 +13,7 @@ from torch import Tensor
 from weit_rl.agents.input_checks import check_memory, numbers, observed, one_each
 from weit_rl.agents.outside_normaliser import outside_normaliser
 from weit_rl.common.errors import UserError
-from weit_rl.common.home import expanded
+from weit_rl.common.home import expand_home
 from weit_rl.envs.action_box import ActionBox
 from weit_rl.envs.registry import entry_of_file
 from weit_rl.training.checkpoint import load_network
@@ -65,7 +65,7 @@ class SequenceAgent:
         Raises:
             UserError: if there is none, or it is not to be trusted.
         """
-        place = expanded(path)
+        place = expand_home(path)
         file = place / "checkpoints" / f"{checkpoint}.safetensors" if place.is_dir() else place
         net, card = load_network(file)
         return cls(net, entry_of_file(card.get("env"), str(file), env).action_box)

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from weit_rl.common.errors import UserError
-from weit_rl.storage.tensor_file import Card, newest, read_tensors, write_tensors
+from weit_rl.storage.tensor_file import Card, newest_whole_file, read_tensors, write_tensors
 from weit_rl.training.checkpoint import fill_optimizer, flatten_optimizer
 
 SNAPSHOT, TRAINING = "weit_rl snapshot 1", "weit_rl behaviour training 1"
@@ -61,7 +61,7 @@ def load_training_state(agent: Any, path: Path) -> bool:
         UserError: if all stored states are damaged.
     """
     with _explained(path):
-        place = newest(path)
+        place = newest_whole_file(path)
     if place is None:
         return False
     if place != path:

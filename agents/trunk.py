@@ -23,7 +23,7 @@ from weit_rl.agents.actor_networks import (
     trained,
 )
 from weit_rl.common.errors import UserError
-from weit_rl.common.registry import unknown
+from weit_rl.common.registry import unknown_name_error
 from weit_rl.common.sizes import Size
 from weit_rl.core.composed_network import WeiT
 from weit_rl.models.mlp import MLP
@@ -54,7 +54,7 @@ class ActorStart:
 
     def __post_init__(self) -> None:
         if self.mode not in MODES:
-            raise unknown("mode", self.mode, list(MODES))
+            raise unknown_name_error("mode", self.mode, list(MODES))
         if self.bank is None and self.mode == "scalers":
             raise UserError("mode=scalers: needs templates; give bank=PATH, or leave mode out")
         if self.bank is not None and self.checkpoint is not None:

@@ -19,7 +19,7 @@ from torch import nn
 
 from weit_rl import Plan, Rule, TemplateBank, WeiT
 from weit_rl.core.plan import LAYER
-from weit_rl.core.resize import layer_map, resize, shares
+from weit_rl.core.resize import draw_shares, layer_map, resize
 
 TILE, COLOURS = 4, "RdBu_r"
 PLAN = Plan(
@@ -98,7 +98,7 @@ def resizing():
         matrix(column[0], scalers[0], 1, f"{title}\n$S_1$ ({width // TILE} x {width // TILE})", largest[0])
         weight = sum(torch.kron(s, t) for s, t in zip(scalers, templates, strict=True))
         matrix(column[1], weight, TILE, f"$W$ ({width} x {width})", largest[1])
-    parts = ", ".join(f"{share:.2g}" for share in shares(2, 4, 1, torch.Generator().manual_seed(0)))
+    parts = ", ".join(f"{share:.2g}" for share in draw_shares(2, 4, 1, torch.Generator().manual_seed(0)))
     axes[0, 2].set_xlabel(f"columns times their shares {parts}", fontsize=8)
     figure.tight_layout(h_pad=2)
     return figure

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from weit_rl.common.errors import UserError
-from weit_rl.common.registry import unknown
+from weit_rl.common.registry import unknown_name_error
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ def parse_value(env: str, parameter: str, value: Any) -> float:
         others = [other for other, table in BODIES.items() if parameter in table]
         if others:
             raise UserError(f"body.{parameter}: is of {', '.join(others)}; {env} has {', '.join(known)}")
-        raise unknown(f"parameter of {env}'s body", parameter, list(known))
+        raise unknown_name_error(f"parameter of {env}'s body", parameter, list(known))
     row = known[parameter]
     try:
         number = round(float(value), DECIMALS)

@@ -10,7 +10,7 @@ from weit_rl.envs.bodies import with_body
 from weit_rl.envs.pixels import split_pixels, with_pixels
 
 
-def name_env(cfg: Any) -> None:
+def fold_body_and_pixels(cfg: Any) -> None:
     """Write the options ``cfg.body`` and ``cfg.pixels`` into the name in ``cfg.env``, and reset them."""
     if isinstance(cfg.env, str):
         env, edge = split_pixels(cfg.env)

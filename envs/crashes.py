@@ -45,7 +45,7 @@ def one_number(reward: Any, name: str) -> float:
     return float(value.item())
 
 
-def check_few(name: str, failed: int, episodes: int, advice: str = ADVICE) -> None:
+def check_failure_rate(name: str, failed: int, episodes: int, advice: str = ADVICE) -> None:
     """Raise UserError if the simulation failed in most episodes, since their returns then measure nothing."""
     if 2 * failed > episodes:
         raise UserError(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import warnings
 
-from weit_rl.common.output import complain
+from weit_rl.common.output import print_error
 
 unstable = 0  # number of warnings of an unstable simulation so far
 
@@ -33,4 +33,4 @@ def on_warning(message: str) -> None:
     try:
         warnings.warn(f"MuJoCo: {message}", RuntimeWarning, stacklevel=2)
     except RuntimeWarning as warning:  # warnings may be errors, but an exception inside C ends the process
-        complain(str(warning))
+        print_error(str(warning))

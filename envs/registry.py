@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from weit_rl.common.errors import UserError
-from weit_rl.common.registry import Registry, unknown
+from weit_rl.common.registry import Registry, unknown_name_error
 from weit_rl.envs.environment_entry import EnvEntry, in_pictures
 from weit_rl.envs.pixels import BESIDE, split_pixels
 
@@ -32,7 +32,7 @@ def env_entry(name: str) -> EnvEntry:
         families = dict.fromkeys(f"{family}/..." for family, slash, _ in (n.partition("/") for n in names) if slash)
         shown = [*(n for n in names if "/" not in n), *families]
         shown += [f"{prefix}:ID" for prefix in ENV_FAMILIES.names() if prefix not in names]
-        raise unknown("environment", name, names, shown)
+        raise unknown_name_error("environment", name, names, shown)
     return ENVS.get(name)
 
 

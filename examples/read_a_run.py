@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from weit_rl.agents.evaluation import History
+from weit_rl.agents.evaluation import WindowMemory
 from weit_rl.envs.registry import env_entry
 from weit_rl.training.checkpoint import load_network
 from weit_rl.training.run_folder import RunFolder
@@ -28,7 +28,7 @@ for name, points in run.metrics().items():
 net, card = load_network(run.checkpoint_path("last"))  # normaliser and target return are inside
 env = env_entry(card["env"]).make()
 observation, _ = env.reset(seed=0)
-history = History(net, observation[None], net.max_steps)  # of one episode; it keeps the return still to be earned
+history = WindowMemory(net, observation[None], net.max_steps)  # of one episode; it keeps the return still to be earned
 total, over = 0.0, False
 while not over:
     with torch.no_grad():

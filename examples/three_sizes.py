@@ -10,13 +10,13 @@ from weit_rl.common.seeds import VALIDATION_SEED
 from weit_rl.core.network_from_bank import network_of_size
 from weit_rl.options.command import compose
 from weit_rl.tasks.control_options import control_task
-from weit_rl.workflows.run_setup import bank_of, bank_path, source_of
+from weit_rl.workflows.run_setup import bank_network, bank_of, bank_path
 
 config = compose("train", sys.argv[1:])
 bank = TemplateBank.load(bank_path(config))
 task = control_task(config, tile=bank.card["config"]["tile"])
 bank = bank_of(bank, task)  # of several bodies, as the one of this environment
-source = source_of(bank, task)  # the network the bank was pre-trained with
+source = bank_network(bank, task)  # the network the bank was pre-trained with
 templates = sum(p.numel() for p in bank.templates.values())
 print(f"bank: {templates:,} numbers in templates, sampled sizes {', '.join(bank.card['sizes_sampled'])}")
 

@@ -66,12 +66,12 @@ def model(name, registry, folder):
 
 
 def task(name, registry, folder):
-    from weit_rl.tasks import kind_of
+    from weit_rl.tasks import task_entry_of
 
     cfg = config("train", f"task={name}", "data=digits", "init=scratch")
-    kind_of(cfg).prepare(cfg)
-    made = kind_of(cfg).make(cfg)
-    assert made.name == kind_of(cfg).name(cfg) == name
+    task_entry_of(cfg).prepare(cfg)
+    made = task_entry_of(cfg).make(cfg)
+    assert made.name == task_entry_of(cfg).name(cfg) == name
 
 
 def initializer(name, registry, folder):

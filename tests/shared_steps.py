@@ -8,11 +8,11 @@ import numpy as np
 import torch
 from torch.profiler import ProfilerActivity, profile
 
-from weit_rl.common.process_start import leave
+from weit_rl.common.process_start import exit_process
 from weit_rl.common.sizes import Size
 from weit_rl.core.bank import TemplateBank
 from weit_rl.core.composed_network import WeiT
-from weit_rl.core.size_sampler import Masks
+from weit_rl.core.size_sampler import SizeSampler
 from weit_rl.data import Trajectories
 from weit_rl.envs.registry import env_entry
 from weit_rl.storage.tensor_file import write_tensors
@@ -53,7 +53,7 @@ def factors(folder, devices, facts):
     watched(task, facts)
     bank = TemplateBank.from_plan(task.plan, 4, "kronecker", 0).double()
     net = WeiT(task.build(FULL, 0).double(), bank, task.plan, 0)
-    masks = Masks([8, 16], [1, 2, 3], FULL)
+    masks = SizeSampler([8, 16], [1, 2, 3], FULL)
     facts["sizes"] = [[str(size) for size in masks.draw(step)] for step in range(RECIPE.steps)]
     fit(net, MaskedLoss(net, task, masks), RECIPE, checkpoint=folder / "factors_state.safetensors", devices=devices)
     trained = [p for p in net.parameters() if p.requires_grad]
@@ -101,4 +101,4 @@ if __name__ == "__main__":
 
     torch.set_num_threads(1)
     run(Path(sys.argv[1]), {"factors": DDPGroup("cpu"), "plain": FSDPGroup("cpu")})
-    leave(0)
+    exit_process(0)

@@ -12,7 +12,7 @@ from weit_rl.common.errors import UserError
 from weit_rl.options.command import compose
 from weit_rl.storage import atomic_write as atomic
 from weit_rl.storage.atomic_write import write_atomically
-from weit_rl.storage.tensor_file import newest, read_card, write_tensors
+from weit_rl.storage.tensor_file import newest_whole_file, read_card, write_tensors
 from weit_rl.training.loop import Recipe, fit
 from weit_rl.training.run_folder import RunFolder
 
@@ -80,13 +80,13 @@ def test_the_state_before_a_damaged_one_is_gone_on_from(damage, tmp_path):
 
 def test_without_a_good_state_nothing_is_guessed(tmp_path):
     path = tmp_path / "x.safetensors"
-    assert newest(path) is None
+    assert newest_whole_file(path) is None
     for _ in range(2):
         write_tensors(path, {}, {}, keep=True)
     for one in (path, path.with_suffix(".previous")):
         one.write_bytes(b"broken")
     with pytest.raises(UserError, match=r"x.safetensors: not a whole"):
-        newest(path)
+        newest_whole_file(path)
 
 
 def test_a_folder_whose_process_was_killed_while_it_was_made_is_taken(tmp_path):

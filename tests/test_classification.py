@@ -11,9 +11,9 @@ from weit_rl.common.errors import UserError
 from weit_rl.common.sizes import Size
 from weit_rl.core.bank import TemplateBank
 from weit_rl.core.composed_network import WeiT
-from weit_rl.core.size_sampler import Masks
+from weit_rl.core.size_sampler import SizeSampler
 from weit_rl.data.images import Images, load_images
-from weit_rl.data.images.parts import Part
+from weit_rl.data.images.parts import ImagesInMemory
 from weit_rl.initializers import INITIALIZERS, Context, Source
 from weit_rl.models import models_of
 from weit_rl.tasks import calibration
@@ -45,7 +45,7 @@ def noise(count=50, classes=4, size=8, channels=3):
     rng = np.random.default_rng(0)
 
     def part(n):
-        return Part(rng.integers(0, 256, (n, channels, size, size), dtype=np.uint8), np.arange(n) % classes)
+        return ImagesInMemory(rng.integers(0, 256, (n, channels, size, size), dtype=np.uint8), np.arange(n) % classes)
 
     return Images("noise", tuple("abcdefgh"[:classes]), part(count), part(20), part(20), "none")
 
@@ -217,7 +217,7 @@ def test_a_bank_is_pretrained_and_starts_another_size(model, digits):
     task = Classification(digits, ClassificationConfig(model=model, batch_size=8, tile=16))
     full, bank = Size(64, 2), TemplateBank.from_plan(task.plan, 4)
     net = WeiT(task.build(full), bank, task.plan)
-    fit(net, MaskedLoss(net, task, Masks([32, 64], [1, 2], full)), Fitting(3))
+    fit(net, MaskedLoss(net, task, SizeSampler([32, 64], [1, 2], full)), Fitting(3))
     bank.source = {f"own.{key}": value.detach() for key, value in net.own().items()}
     bank.source |= {f"buffer.{name}": value for name, value in net.net.named_buffers()}
     bank.card |= {"size": [64, 2, 32], "sizes_sampled": ["32x1", "64x2"]}

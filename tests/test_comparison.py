@@ -18,10 +18,10 @@ from weit_rl.comparison.results import read
 from weit_rl.comparison.sources import Sources, sampled
 from weit_rl.initializers import INITIALIZERS
 from weit_rl.options.command import compose
-from weit_rl.tasks import kind_named
+from weit_rl.tasks import task_entry
 from weit_rl.workflows.pretrain_run import PretrainRun
 
-CONTROL = kind_named("control")
+CONTROL = task_entry("control")
 
 SMALL = ["methods=[weit, scratch, bot, tleg]", "sizes=[32x1]", "budgets=[0, 3]", "seeds=[0]", "episodes=1",
          "batch_size=4", "pretrain_steps=4", "workers=1"]  # fmt: skip
@@ -85,7 +85,7 @@ def test_an_environment_that_imports_a_module_is_trusted_again(monkeypatch, tmp_
     monkeypatch.setattr(runs, "compose", lambda verb, words: words)
     monkeypatch.setitem(runs.VERBS, "train", (seen.append, "evaluation.json"))
     (tmp_path / "config.yaml").touch()
-    runs.finish("train", tmp_path, ["task=control", "env=gym:mine:My-v0", "size=32x1"])
+    runs.finish_run("train", tmp_path, ["task=control", "env=gym:mine:My-v0", "size=32x1"])
     assert seen == [["task=control", "env=gym:mine:My-v0", f"resume={tmp_path}"]]
 
 

@@ -60,7 +60,7 @@ def test_a_control_group_limits_the_cores(machine, group, files, cores):
 
 def test_a_slurm_job_and_other_processes_limit_them_too(machine, monkeypatch):
     machine()
-    assert [cpu_cores.threads_of(count) for count in (1, 3, 20)] == [8, 2, 1]
+    assert [cpu_cores.threads_per_process(count) for count in (1, 3, 20)] == [8, 2, 1]
     monkeypatch.setenv("SLURM_CPUS_PER_TASK", "4")
     assert cpu_cores.usable_cores() == 4
     monkeypatch.setenv("SLURM_CPUS_PER_TASK", "")
@@ -79,7 +79,7 @@ def test_a_short_spin_unless_the_user_says_how_threads_wait(machine, monkeypatch
     machine()
     if given:
         monkeypatch.setenv(given, "7")
-    cpu_cores.spin_shortly()
+    cpu_cores.shorten_spinning()
     assert os.environ.get("GOMP_SPINCOUNT") == {None: "10000", "GOMP_SPINCOUNT": "7"}.get(given)
     monkeypatch.delenv("GOMP_SPINCOUNT", raising=False)
 
@@ -87,10 +87,10 @@ def test_a_short_spin_unless_the_user_says_how_threads_wait(machine, monkeypatch
 def test_threads_are_limited_before_torch_is_loaded_unless_the_user_says_how_many(machine, monkeypatch):
     machine("0::/\n", cpu_max="400000 100000")
     cpu_cores.share_cores(2)
-    assert os.environ.pop("OMP_NUM_THREADS") == "2" and not cpu_cores.users_threads()
+    assert os.environ.pop("OMP_NUM_THREADS") == "2" and not cpu_cores.user_chose_threads()
     monkeypatch.setenv("OMP_NUM_THREADS", "5")
     cpu_cores.share_cores(2)
-    assert os.environ["OMP_NUM_THREADS"] == "5" and cpu_cores.users_threads()
+    assert os.environ["OMP_NUM_THREADS"] == "5" and cpu_cores.user_chose_threads()
 
 
 def test_all_cores_are_the_libraries_own_matter(machine):

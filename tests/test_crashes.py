@@ -7,7 +7,7 @@ from conftest import small_net
 from gymnasium import spaces
 
 from weit_rl.agents.evaluation import rollout
-from weit_rl.agents.recording import check_played, play, summary
+from weit_rl.agents.recording import check_played, episode_statistics, play
 from weit_rl.common.errors import UserError
 from weit_rl.envs.registry import EnvEntry, env_entry
 from weit_rl.envs.wrapping import ends_at_crash
@@ -62,7 +62,7 @@ def test_an_episode_that_failed_is_not_recorded(reason):
         episodes = play(lambda seen: np.zeros((len(seen), 2)), ENTRY, [0, 1, 2])
     assert [episode.seed for episode in episodes] == [0, 2]
     assert all(len(episode.rewards) == 6 and not episode.terminated for episode in episodes)
-    assert summary(episodes, 3) == {"return_mean": 6, "return_std": 0, "episodes": 2, "failed_episodes": 1}
+    assert episode_statistics(episodes, 3) == {"return_mean": 6, "return_std": 0, "episodes": 2, "failed_episodes": 1}
     with pytest.raises(UserError, match="env Broken: the simulation failed in 2 of 3 episodes"):
         check_played(ENTRY, episodes[:1], 3)
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 from conftest import OPTIONS, small_net
 
-from weit_rl.agents.evaluation import History
+from weit_rl.agents.evaluation import WindowMemory
 from weit_rl.common.errors import UserError
 from weit_rl.deploy import onnx_policy, policy_step
 from weit_rl.deploy.classifier import classifier_graph
@@ -70,7 +70,7 @@ def in_torch(graph):
 def largest_error(policy, net, graph, rows=2, steps=9):
     """Of a file's actions in an episode of random observations and rewards, as a share of the bounds."""
     draw, rng, worst = lambda t: graph.draw(t)["observation"][:rows], np.random.default_rng(0), 0.0
-    history, everyone = History(net, draw(0).numpy(), net.max_steps), torch.arange(rows)
+    history, everyone = WindowMemory(net, draw(0).numpy(), net.max_steps), torch.arange(rows)
     rewards = None
     policy.reset()
     for t in range(steps):

@@ -12,9 +12,9 @@ from weit_rl.common.errors import UserError
 from weit_rl.common.sizes import Size
 from weit_rl.core.bank import TemplateBank
 from weit_rl.core.composed_network import WeiT
-from weit_rl.core.size_sampler import Masks
+from weit_rl.core.size_sampler import SizeSampler
 from weit_rl.data.images import Images
-from weit_rl.data.images.parts import Part
+from weit_rl.data.images.parts import ImagesInMemory
 from weit_rl.initializers import INITIALIZERS, Context, Source
 from weit_rl.models import MODELS
 from weit_rl.tasks import diffusion
@@ -38,7 +38,7 @@ def squares(count=64, seed=0):
         pixels = rng.integers(0, 40, (n, 1, 8, 8), dtype=np.uint8)
         for image, label in zip(pixels, labels, strict=True):
             image[:, :, 4 * label : 4 * label + 4] += 200
-        return Part(pixels, labels)
+        return ImagesInMemory(pixels, labels)
 
     return Images("squares", ("left", "right"), part(count), part(16), part(16), "none")
 
@@ -170,7 +170,7 @@ def test_a_bank_is_pretrained_and_starts_another_size(tmp_path):
     task, full = task_of(batch_size=8, tile=16), Size(64, 2)
     bank = TemplateBank.from_plan(task.plan, 4)
     net = WeiT(task.build(full), bank, task.plan)
-    fit(net, MaskedLoss(net, task, Masks([32, 64], [1, 2], full)), Recipe(3))
+    fit(net, MaskedLoss(net, task, SizeSampler([32, 64], [1, 2], full)), Recipe(3))
     bank.source = {f"own.{key}": value.detach() for key, value in net.own().items()}
     bank.card |= {"size": [64, 2, 32], "sizes_sampled": ["32x1", "64x2"]}
     source, size = Source(net.materialize(), bank), Size(96, 3)

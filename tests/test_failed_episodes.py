@@ -21,7 +21,7 @@ from weit_rl.comparison.grid import Grid
 from weit_rl.comparison.rates import read_rates
 from weit_rl.comparison.results import Results
 from weit_rl.comparison.tables import failed
-from weit_rl.envs.crashes import check_few
+from weit_rl.envs.crashes import check_failure_rate
 from weit_rl.evaluate import main as evaluate_command
 from weit_rl.options.command import compose
 from weit_rl.storage.tensor_file import read_card
@@ -44,8 +44,8 @@ def test_an_evaluation_counts_failed_episodes(faulty):
 
 
 def test_most_episodes_must_live():
-    check_few("x", 5, 10)
-    assert "env x: the simulation failed in 6 of 10 episodes" in refusal(check_few, "x", 6, 10)
+    check_failure_rate("x", 5, 10)
+    assert "env x: the simulation failed in 6 of 10 episodes" in refusal(check_failure_rate, "x", 6, 10)
 
 
 @pytest.mark.filterwarnings("ignore:Faulty")

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from weit_rl.common.errors import UserError
-from weit_rl.common.home import expanded, home
+from weit_rl.common.home import expand_home, home
 from weit_rl.data.images.loading import _cache
 from weit_rl.data.readers import find_data
 from weit_rl.envs.registry import env_entry
@@ -42,14 +42,14 @@ def homeless(monkeypatch, tmp_path):
 def test_the_working_directory_stands_in_for_a_home_that_nobody_knows(tiny_data):
     assert home() == Path() and _cache() == Path(".cache/weit_rl/images")
     assert find_data(str(tiny_data), env_entry("HalfCheetah")) == tiny_data
-    assert expanded("a/~b") == Path("a/~b")
+    assert expand_home("a/~b") == Path("a/~b")
 
 
 @pytest.mark.usefixtures("homeless")
 @pytest.mark.parametrize("path", ["~/run", "~nobody-of-that-name/run"])
 def test_a_path_below_an_unknown_home_is_refused_in_one_line(path):
     where = path.partition("/")[0]
-    for use in (expanded, RunFolder.open):
+    for use in (expand_home, RunFolder.open):
         with pytest.raises(UserError, match=rf"^{path}: the directory {where} is unknown .*; write the path in full$"):
             use(path)
 

@@ -13,7 +13,7 @@ from PIL import Image
 
 from weit_rl.common.errors import UserError
 from weit_rl.data.images import SOURCES, Images, decode, folder, load_images
-from weit_rl.data.images.parts import Part
+from weit_rl.data.images.parts import ImagesInMemory
 
 PLACES = ("train", "val", "test")  # folders of a set
 
@@ -294,7 +294,7 @@ def test_statistics_are_counted_in_pieces(monkeypatch):
 def test_a_channel_of_one_value_is_not_blown_up_once_another_one_is_seen():
     pixels = np.random.default_rng(0).integers(0, 256, (6, 3, 8, 8), dtype=np.uint8)
     pixels[:, 2] = 40
-    part = Part(pixels, np.zeros(6, np.int64))
+    part = ImagesInMemory(pixels, np.zeros(6, np.int64))
     mean, std = Images("grey", ("a",), part, part, part, "none").statistics()
     assert mean[2].item() == pytest.approx(40 / 255) and std[2] == 1
     assert std[:2].flatten() == pytest.approx(pixels[:, :2].std((0, 2, 3)) / 255, rel=1e-4)

@@ -17,8 +17,8 @@ from weit_rl.comparison import runs
 from weit_rl.comparison.launchers import LAUNCHERS, JobSettings, launcher_of, work
 from weit_rl.comparison.results import read
 from weit_rl.options.command import compose
-from weit_rl.storage.folder_lock import Occupied, locked
-from weit_rl.tasks import kind_named
+from weit_rl.storage.folder_lock import FolderLocked, lock_folder
+from weit_rl.tasks import task_entry
 
 CELLS = ["model=mlp", "methods=[scratch]", "sizes=[32x1, 64x1, 32x2]", "budgets=[600]", "seeds=[0]"]
 CELLS += ["episodes=1", "batch_size=4", "pretrain_steps=4"]
@@ -156,20 +156,20 @@ def test_a_package_that_is_missing_is_one_line(refused, monkeypatch, name):
 
 
 def test_the_run_folder_of_one_that_was_given_up_as_dead_is_waited_for(tmp_path, monkeypatch):
-    lock = locked(tmp_path)
+    lock = lock_folder(tmp_path)
     threading.Timer(0.5, lock.release).start()
-    assert work.wait_for_lock((lambda: bool(locked(tmp_path)), ())) is True
+    assert work.wait_for_lock((lambda: bool(lock_folder(tmp_path)), ())) is True
     monkeypatch.setattr(work, "PATIENCE", 0.1)
     (tmp_path / "again").mkdir()
-    lock = locked(tmp_path / "again")
-    with pytest.raises(Occupied):  # and it is not removed, though there is no run in it yet
-        work.wait_for_lock((runs.finish, ("train", tmp_path / "again", ())))
+    lock = lock_folder(tmp_path / "again")
+    with pytest.raises(FolderLocked):  # and it is not removed, though there is no run in it yet
+        work.wait_for_lock((runs.finish_run, ("train", tmp_path / "again", ())))
     lock.release()
 
 
 def rows(folder):
     """The table, but for what a clock says."""
-    return [{**row, "seconds": 0} for row in read(folder / "results.csv", kind_named("control"))]
+    return [{**row, "seconds": 0} for row in read(folder / "results.csv", task_entry("control"))]
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ from conftest import TINY, TINY_PRETRAIN, made_up, write_hdf5
 from weit_rl.agents.trunk import known_body
 from weit_rl.common.errors import UserError
 from weit_rl.core.bank import TemplateBank
-from weit_rl.core.bank_bodies import bank_for, bodies_of, known_parts, parts_of, sizes_of
+from weit_rl.core.bank_bodies import bank_for, body_names, body_sizes, bound_parts, known_parts
 from weit_rl.envs.registry import env_entry
 from weit_rl.models import MODELS
 from weit_rl.models.shipped_banks import shipped_bank
@@ -18,7 +18,7 @@ from weit_rl.tasks.control_options import control_task
 from weit_rl.train import main as train
 from weit_rl.training.checkpoint import load_network
 from weit_rl.workflows.pretrain_run import PretrainRun
-from weit_rl.workflows.run_setup import bank_of, source_of
+from weit_rl.workflows.run_setup import bank_network, bank_of
 
 BODIES = {"HalfCheetah": (17, 6), "Hopper": (11, 3)}
 SHORT = ["episodes=1", "score_sizes=[]"]
@@ -60,7 +60,7 @@ def task_of(bank, name, data):
 
 def test_a_bank_says_its_bodies(bank):
     read = TemplateBank.load(bank)
-    assert bodies_of(read) == list(BODIES) and sizes_of(read) == BODIES
+    assert body_names(read) == list(BODIES) and body_sizes(read) == BODIES
     assert set(read.card["data"]) == set(read.card["scores"]) == set(BODIES)
 
 
@@ -76,7 +76,7 @@ def test_bodies_share_what_is_not_bound_to_them(bank, data):
 def test_each_body_has_its_own_network_back(bank, data):
     for name in BODIES:
         task = task_of(bank, name, data)
-        net = source_of(bank_of(TemplateBank.load(bank), task), task)
+        net = bank_network(bank_of(TemplateBank.load(bank), task), task)
         mean, _ = task.trajectories.statistics()
         assert torch.allclose(net.observation_mean, torch.from_numpy(mean))
         assert float(net.target_return) == pytest.approx(task.trajectories.target_return(), rel=1e-5)
@@ -94,9 +94,9 @@ def test_known_and_new_bodies_are_trained_from_it(bank, data, name, tmp_path):
 
 def test_a_new_body_gets_the_blocks_and_fresh_ends(bank, data):
     read, task = TemplateBank.load(bank), task_of(bank, "Swimmer", data)
-    net = source_of(bank_of(read, task), task)
+    net = bank_network(bank_of(read, task), task)
     fresh = task.build(net_size(read), 0)
-    trained = source_of(bank_of(read, task_of(bank, "Hopper", data)), task_of(bank, "Hopper", data))
+    trained = bank_network(bank_of(read, task_of(bank, "Hopper", data)), task_of(bank, "Hopper", data))
     assert torch.equal(net.embed_observation.weight, fresh.embed_observation.weight)
     assert torch.equal(net.observation_mean, fresh.observation_mean)
     assert torch.equal(net.blocks[0].fc1.weight, trained.blocks[0].fc1.weight)
@@ -111,7 +111,7 @@ def test_a_body_of_other_proportions_is_kin(tiny_bank):
     bank, model = TemplateBank.load(tiny_bank), MODELS.get("dt")
     net = model.build(net_size(bank), 17, 6, context=5)
     plan = model.plan(16)
-    fresh = parts_of(net, plan, model.bound)
+    fresh = bound_parts(net, plan, model.bound)
     for kin in ("HalfCheetah", "HalfCheetah:limbs=0.75"):
         assert torch.equal(known_parts(bank, kin, fresh)["own.head.weight"], bank.source["own.head.weight"])
     assert known_parts(bank, "Walker2d", fresh) is None  # as large, but another body
@@ -120,7 +120,7 @@ def test_a_body_of_other_proportions_is_kin(tiny_bank):
     assert other.card["new_body"] and other.card["untrained_body"]
     known, kin = (bank_for(bank, name, net, plan, model.bound).card for name in ("HalfCheetah", kin))
     assert not known["new_body"] and not kin["new_body"] and kin["untrained_body"] and not known["untrained_body"]
-    longer = parts_of(model.build(net_size(bank), 19, 7, context=5), plan, model.bound)
+    longer = bound_parts(model.build(net_size(bank), 19, 7, context=5), plan, model.bound)
     assert known_parts(bank, "HalfCheetah:segments=2", longer) is None
 
 

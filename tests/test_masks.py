@@ -10,18 +10,18 @@ from weit_rl.common.sizes import Size
 from weit_rl.core.bank import TemplateBank
 from weit_rl.core.composed_network import WeiT
 from weit_rl.core.constraints import CONSTRAINTS
-from weit_rl.core.size_sampler import RULES, Masks
+from weit_rl.core.size_sampler import SAMPLING_RULES, SizeSampler
 from weit_rl.training.pretraining import MaskedLoss
 
 FULL = Size(64, 3)
 
 
-@pytest.mark.parametrize("rule", RULES.names())
+@pytest.mark.parametrize("rule", SAMPLING_RULES.names())
 def test_draws_depend_on_seed_and_step_alone(rule):
     def draws(seed):
-        return [list(map(str, Masks([32, 64], [1, 2, 3], FULL, seed, rule).draw(step))) for step in range(40)]
+        return [list(map(str, SizeSampler([32, 64], [1, 2, 3], FULL, seed, rule).draw(step))) for step in range(40)]
 
-    masks = Masks([32, 64], [1, 2, 3], FULL, 1, rule)
+    masks = SizeSampler([32, 64], [1, 2, 3], FULL, 1, rule)
     assert [list(map(str, masks.draw(step))) for step in reversed(range(40))][::-1] == draws(1)
     assert (draws(1) == draws(2)) == (rule == "none")
 
@@ -30,7 +30,7 @@ def test_draws_depend_on_seed_and_step_alone(rule):
     ("rule", "always", "share"), [("drawn", 0, 2 / 4), ("one", 0, 1 / 4), ("full", 1, 1 / 4), ("none", 1, 0)]
 )
 def test_every_size_of_the_grid_is_drawn_equally_often(rule, always, share):
-    masks, steps = Masks([32, 64], [1, 3], FULL, rule=rule), 4000
+    masks, steps = SizeSampler([32, 64], [1, 3], FULL, rule=rule), 4000
     draws = [masks.draw(step) for step in range(steps)]
     assert all(len(set(sizes)) == len(sizes) for sizes in draws)
     counts = Counter(str(size) for sizes in draws for size in sizes)
@@ -42,7 +42,7 @@ def test_every_size_of_the_grid_is_drawn_equally_often(rule, always, share):
 
 
 def test_a_grid_of_one_size_is_trained_alone():
-    assert Masks([32], [2], FULL).draw(0) == [Size(32, 2)]
+    assert SizeSampler([32], [2], FULL).draw(0) == [Size(32, 2)]
 
 
 @pytest.mark.parametrize(
@@ -52,7 +52,7 @@ def test_a_grid_of_one_size_is_trained_alone():
 )  # fmt: skip
 def test_grids_that_cannot_be_sampled_are_refused(widths, depths, says):
     with pytest.raises(UserError, match=says):
-        Masks(widths, depths, FULL)
+        SizeSampler(widths, depths, FULL)
 
 
 def cut(name, big, small):
@@ -83,23 +83,27 @@ def test_the_loss_is_that_of_the_networks_cut_by_hand(task, constraint, size, la
     net = WeiT(task.build(FULL), TemplateBank.from_plan(task.plan, 4, constraint), task.plan)
     plain, batch = net.materialize(), task.batch(7)
     small = cut_by_hand(plain, task, size, layers)
-    loss = MaskedLoss(net, task, Masks([size.width], [size.depth], FULL))
+    loss = MaskedLoss(net, task, SizeSampler([size.width], [size.depth], FULL))
     torch.testing.assert_close(loss(7), task.loss(small, batch))
-    both = MaskedLoss(net, task, Masks([size.width], [size.depth], FULL, rule="full"))
+    both = MaskedLoss(net, task, SizeSampler([size.width], [size.depth], FULL, rule="full"))
     torch.testing.assert_close(both(7), task.loss(plain, batch) + task.loss(small, batch))
 
 
 def test_without_masks_and_when_the_full_size_is_drawn_it_is_the_full_loss(task):
     net = WeiT(task.build(FULL), TemplateBank.from_plan(task.plan, 4), task.plan)
     expected = task.loss(net.materialize(), task.batch(3))
-    for masks in (Masks([32], [1], FULL, rule="none"), Masks([64], [3], FULL, rule="full"), Masks([64], [3], FULL)):
+    for masks in (
+        SizeSampler([32], [1], FULL, rule="none"),
+        SizeSampler([64], [3], FULL, rule="full"),
+        SizeSampler([64], [3], FULL),
+    ):
         torch.testing.assert_close(MaskedLoss(net, task, masks)(3), expected)
 
 
 def test_gradients_reach_templates_scalers_and_free_parameters(task):
     bank = TemplateBank.from_plan(task.plan, 4)
     net = WeiT(task.build(FULL), bank, task.plan)
-    MaskedLoss(net, task, Masks([32, 64], [2], FULL))(0).backward()
+    MaskedLoss(net, task, SizeSampler([32, 64], [2], FULL))(0).backward()
     for name, parameter in net.named_parameters():
         if not name.startswith("net."):  # placeholders
             assert parameter.grad is not None and parameter.grad.abs().sum() > 0, name
@@ -107,7 +111,7 @@ def test_gradients_reach_templates_scalers_and_free_parameters(task):
 
 def test_the_sub_network_alone_reaches_only_what_it_is_cut_from(task):
     net = WeiT(task.build(FULL), TemplateBank.from_plan(task.plan, 4), task.plan)
-    MaskedLoss(net, task, Masks([32], [2], FULL))(0).backward()
+    MaskedLoss(net, task, SizeSampler([32], [2], FULL))(0).backward()
     grad = net.scalers["blocks.*.fc1.weight"].grad  # (layers, split, N, 16 x 4 tiles of the 256 x 64 weight)
     used = torch.zeros_like(grad, dtype=torch.bool)
     used[[0, 2], :, :, :8, :2] = True
@@ -115,5 +119,5 @@ def test_the_sub_network_alone_reaches_only_what_it_is_cut_from(task):
 
 
 def test_a_size_that_is_named_twice_is_one():
-    masks = Masks([16, 16, 32], [1, 1], Size(32, 1, 16))
+    masks = SizeSampler([16, 16, 32], [1, 1], Size(32, 1, 16))
     assert len(masks.sizes) == 2 and all(len(set(masks.draw(step))) == 2 for step in range(9))

@@ -8,7 +8,7 @@ import pytest
 import torch
 from conftest import OPTIONS, small_inputs, small_net
 
-from weit_rl.agents.evaluation import History, rollout
+from weit_rl.agents.evaluation import WindowMemory, rollout
 from weit_rl.common.errors import UserError
 from weit_rl.common.sizes import Size
 from weit_rl.core.bank import TemplateBank
@@ -219,7 +219,7 @@ def test_rollout_feeds_the_network_what_training_did(options):
 def test_history_asks_for_the_target_return_first():
     net = small_net()
     net.target_return.fill_(9.0)
-    history = History(net, np.zeros((2, 5), np.float32), 12)
+    history = WindowMemory(net, np.zeros((2, 5), np.float32), 12)
     assert history.window(torch.tensor([0, 1]))[2].tolist() == [[9.0], [9.0]]
 
 

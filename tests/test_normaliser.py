@@ -12,7 +12,7 @@ from weit_rl.agents.running_statistics import ScaledObservations
 from weit_rl.common.sizes import Size
 from weit_rl.core.bank import TemplateBank
 from weit_rl.core.composed_network import WeiT
-from weit_rl.core.normaliser import CLIP, LIMIT, MEAN, STD, renewed
+from weit_rl.core.normaliser import CLIP, LIMIT, MEAN, STD, renew_normaliser
 from weit_rl.data import Trajectories
 from weit_rl.data.constant_columns import constant, spans
 from weit_rl.envs.registry import env_entry
@@ -21,9 +21,9 @@ from weit_rl.storage.tensor_file import write_tensors
 from weit_rl.tasks.control import Control, ControlConfig
 from weit_rl.training.checkpoint import NETWORK, load_network, save_network
 from weit_rl.training.loop import Recipe, fit
-from weit_rl.workflows.data_remarks import remark
+from weit_rl.workflows.data_remarks import print_remarks
 from weit_rl.workflows.pretrain_run import source_tensors
-from weit_rl.workflows.run_setup import bank_of, source_of
+from weit_rl.workflows.run_setup import bank_network, bank_of
 from weit_rl.workflows.source_network import network_at
 
 HALFCHEETAH, SIZE, MODELS = env_entry("HalfCheetah"), Size.parse("32x2"), ("mlp", "dt", "tcn")
@@ -112,13 +112,13 @@ def test_a_column_that_was_constant_in_pre_training_stays_small_once_it_moves(tm
     bank = TemplateBank.load(bank_made_of(task_of(one_hot(12, 13), model), old).save(tmp_path / "bank.safetensors"))
     task = task_of(one_hot(14, 15), model)
     own = bank_of(bank, task)
-    net = source_of(own, task)
+    net = bank_network(own, task)
     scaled = net.normalised(torch.from_numpy(task.trajectories.observations))
     assert scaled.abs().max() < 10 and scaled[:, 14:16].std(0).min() > 0.9
     before = bank.source["buffer.observation_std"]
     assert torch.equal(net.observation_std[:14], before[:14])  # the others are the bank's
     assert own.card["renewed_columns"] == [14, 15]
-    remark(SimpleNamespace(devices=SimpleNamespace(leads=True)), [task], own)
+    print_remarks(SimpleNamespace(devices=SimpleNamespace(leads=True)), [task], own)
     assert capsys.readouterr().out.splitlines() == [
         "data of HalfCheetah: columns 12-13, 16 of the observations never move; their scale is 1",
         "columns 14-15 never moved in the bank's data: they are scaled by this run's data",
@@ -147,7 +147,7 @@ def test_the_first_steps_learn_from_a_bank_beside_new_columns():
     data = one_hot(14, 15)
     data.actions[:] = np.tanh(data.observations[:, :6] * (2 * data.observations[:, 14:15] - 1))
     task = task_of(data, rtg="none")
-    net = source_of(bank_of(bank_made_of(task_of(one_hot(12, 13), rtg="none"), old=True), task), task)
+    net = bank_network(bank_of(bank_made_of(task_of(one_hot(12, 13), rtg="none"), old=True), task), task)
     assert learned(task, net, 150) < 0.1
 
 
@@ -260,7 +260,7 @@ def test_a_fresh_network_is_limited_and_one_of_pictures_has_no_limit():
     assert small_net("mlp").observation_clip.unique().item() == math.inf
     net = small_net("conv")
     assert net.observation_clip is None and CLIP not in net.state_dict()
-    assert renewed(dict(net.named_buffers()), dict(net.named_buffers())) == ({}, [])
+    assert renew_normaliser(dict(net.named_buffers()), dict(net.named_buffers())) == ({}, [])
 
 
 # --- running statistics
@@ -283,5 +283,5 @@ def test_running_statistics_do_not_blow_up_what_never_moved():
 def test_a_normaliser_that_was_made_without_data_stays():
     trained = {MEAN: torch.zeros(2), STD: torch.ones(2), CLIP: torch.full((2,), math.inf)}
     data = {MEAN: torch.tensor([5.0, 0.0]), STD: torch.tensor([3.0, 1.0]), CLIP: torch.full((2,), LIMIT)}
-    buffers, columns = renewed(trained, data)
+    buffers, columns = renew_normaliser(trained, data)
     assert columns == [] and all(torch.equal(buffers[name], trained[name]) for name in trained)

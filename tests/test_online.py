@@ -10,7 +10,7 @@ import torch
 from conftest import TINY
 
 from weit_rl.agents.imitation import Imitation
-from weit_rl.agents.online import ALGORITHMS, DETERMINISTIC, NOISE, Learning, actor_of, copy_actor, make_online
+from weit_rl.agents.online import ALGORITHMS, DETERMINISTIC, NOISE, WarmUp, actor_of, copy_actor, make_online
 from weit_rl.common.errors import Interrupted
 from weit_rl.common.sizes import Size
 from weit_rl.envs.registry import env_entry
@@ -57,10 +57,10 @@ def test_critics_learn_alone_at_first(name, start):
     agent = make_online(name, env_entry("HalfCheetah"), 1, 0, options(name), checkpoint=str(start))
     critic = agent.critic if hasattr(agent, "critic") else agent.policy.value_net
     before, judged = weights(agent), [p.clone() for p in critic.parameters()]
-    agent.learn(40, callback=Learning(41, lambda step: None))
+    agent.learn(40, callback=WarmUp(41, lambda step: None))
     assert torch.equal(weights(agent), before)
     assert not all(map(torch.equal, judged, critic.parameters()))
-    agent.learn(40, callback=Learning(41, lambda step: None), reset_num_timesteps=False)
+    agent.learn(40, callback=WarmUp(41, lambda step: None), reset_num_timesteps=False)
     assert not torch.equal(weights(agent), before)
 
 
@@ -152,14 +152,14 @@ def test_a_run_goes_on_online_and_is_evaluated_like_any_other(name, tiny_data, t
 
 @pytest.mark.slow
 def test_a_stopped_run_keeps_what_it_did_and_goes_on(tiny_data, tmp_path, monkeypatch):
-    on_step, seeds, seed = Learning._on_step, [], ALGORITHMS["sac"].set_random_seed
+    on_step, seeds, seed = WarmUp._on_step, [], ALGORITHMS["sac"].set_random_seed
 
     def stopping(self):
         if self.num_timesteps == 37:
             os.kill(os.getpid(), signal.SIGTERM)
         return on_step(self)
 
-    monkeypatch.setattr(Learning, "_on_step", stopping)
+    monkeypatch.setattr(WarmUp, "_on_step", stopping)
     with pytest.raises(Interrupted, match=r"stopped by SIGTERM after environment step 37 of 60; go on with.* resume="):
         train(compose("train", words(tiny_data, "sac", f"run_dir={tmp_path / 'run'}")))
     assert read_card(tmp_path / "run" / "checkpoints" / "online_state.safetensors")["step"] == 37

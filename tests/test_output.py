@@ -11,9 +11,9 @@ import pytest
 from conftest import TINY_TRAIN
 from rich.console import Console
 
-from weit_rl.common.output import guarded, say
+from weit_rl.common.output import guard_output, print_line
 from weit_rl.common.output_stream import Output
-from weit_rl.training.progress import Progress, table
+from weit_rl.training.progress import Progress, print_table
 
 ROOT = Path(__file__).parents[1]
 ROWS = [
@@ -49,8 +49,8 @@ def closed():
 
 
 def everything():
-    say("bank:", "é/✓/\udcff")
-    table("é", ROWS)
+    print_line("bank:", "é/✓/\udcff")
+    print_table("é", ROWS)
     with Progress(3, "stage") as bar:
         bar.update(3, loss=0.5)
 
@@ -60,7 +60,7 @@ def test_any_object_may_be_standard_output(make, monkeypatch):
     stream = make()
     monkeypatch.setattr(sys, "stdout", stream)
     everything()
-    with guarded():
+    with guard_output():
         everything()
         print("a library's line", flush=True)
     assert sys.stdout is stream
@@ -88,7 +88,7 @@ def test_an_output_is_the_stream_in_all_else():
 @pytest.mark.parametrize("width", [200, 30, 20, 7])
 def test_no_table_is_cut(width):
     console = Console(file=StringIO(), force_terminal=True, width=width, color_system=None)
-    table("a title of thirty characters or so", ROWS, console)
+    print_table("a title of thirty characters or so", ROWS, console)
     shown = console.file.getvalue()
     assert "9,166.2" in shown and "a title of thirty characters or so" in shown and "…" not in shown
     assert ("return: 9,166.2\n+-: 12.5\n" in shown) == (width < 200)
@@ -97,7 +97,7 @@ def test_no_table_is_cut(width):
 
 def test_a_wide_table_is_whole_in_a_log():
     console = Console(file=StringIO(), width=80)
-    table("runs", [{"run": "r" * 300, "return": 9166.25}], console)
+    print_table("runs", [{"run": "r" * 300, "return": 9166.25}], console)
     assert "r" * 300 + "   9,166.2" in console.file.getvalue()
 
 
@@ -191,7 +191,7 @@ def test_a_warning_of_a_command_is_one_line_and_one_for_developers_has_its_place
     def shown(kind):
         return warnings.formatwarning("data here: cut", kind, "a_file.py", 7)
 
-    with guarded():
+    with guard_output():
         assert shown(UserWarning) == shown(RuntimeWarning) == "warning: data here: cut\n"
         assert shown(DeprecationWarning) == "a_file.py:7: DeprecationWarning: data here: cut\n"
     assert shown(UserWarning).startswith("a_file.py:7: UserWarning")

@@ -13,11 +13,11 @@ from weit_rl.common.errors import UserError
 from weit_rl.comparison.launchers import JobSettings
 from weit_rl.comparison.launchers.local import run_in_processes
 from weit_rl.options.command import command
-from weit_rl.storage.folder_lock import locked
+from weit_rl.storage.folder_lock import lock_folder
 
 
 def test_two_processes_never_work_in_one_run_folder(refused, tiny_run, tmp_path):
-    lock = locked(tiny_run)
+    lock = lock_folder(tiny_run)
     says = "another process is at work there; wait for it or choose another folder"
     assert says in refused("train", f"resume={tiny_run}", folder=tiny_run)
     lock.release()
@@ -28,7 +28,7 @@ def test_two_processes_never_work_in_one_run_folder(refused, tiny_run, tmp_path)
 def test_nor_in_the_folder_of_a_comparison_or_of_data(verb, refused, tiny_data, tmp_path):
     words = {"benchmark": [f"data={tiny_data}"], "collect": ["env=Reacher", "steps=10"]}[verb]
     (tmp_path / "run").mkdir()
-    lock = locked(tmp_path / "run")
+    lock = lock_folder(tmp_path / "run")
     assert "another process is at work there" in refused(verb, *words, f"run_dir={tmp_path / 'run'}")
     lock.release()
 
@@ -40,10 +40,10 @@ def test_the_lock_of_a_process_that_is_killed_is_free(tmp_path):
     process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
     assert process.stdout.readline() == "held\n"
     with pytest.raises(UserError, match="another process"):
-        locked(tmp_path)
+        lock_folder(tmp_path)
     process.kill()
     process.communicate()
-    locked(tmp_path).release()
+    lock_folder(tmp_path).release()
 
 
 def die(number):

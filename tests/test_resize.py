@@ -10,7 +10,7 @@ from weit_rl.core.composed_network import WeiT
 from weit_rl.core.constraints import CONSTRAINTS
 from weit_rl.core.network_from_bank import network_of_size
 from weit_rl.core.plan import stack, unstack
-from weit_rl.core.resize import layer_map, resize, shares
+from weit_rl.core.resize import draw_shares, layer_map, resize
 from weit_rl.models import MODELS
 
 PLANS = {name: MODELS.get(name).plan(8) for name in MODELS.names()}
@@ -80,7 +80,7 @@ def test_depth_goes_by_relative_position():
 
 @pytest.mark.parametrize(("old", "new", "block"), [(4, 8, 1), (4, 5, 1), (2, 9, 1), (16, 40, 8), (3, 3, 1)])
 def test_shares_of_one_entry_sum_to_one_and_differ(old, new, block):
-    values = shares(old, new, block, torch.Generator().manual_seed(0))
+    values = draw_shares(old, new, block, torch.Generator().manual_seed(0))
     assert len(values) == new
     for entry in range(old):
         own = values[entry::old]

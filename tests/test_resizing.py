@@ -7,7 +7,7 @@ from stable_baselines3 import A2C, DQN, PPO, SAC, TD3
 from test_sb3_policies import Cheetah, Sides
 
 from weit_rl.agents.actor_layers import ActorLayers
-from weit_rl.agents.resizing import imitation, resized, seen_by
+from weit_rl.agents.resizing import collect_observations, imitation, resized
 from weit_rl.common.errors import UserError
 
 KINDS = {"PPO": PPO, "A2C": A2C, "SAC": SAC, "TD3": TD3}
@@ -71,7 +71,7 @@ def test_training_comes_nearer():
 
 def test_what_an_agent_sees():
     agent = make("PPO")
-    seen = seen_by(agent, agent.get_env(), 40)
+    seen = collect_observations(agent, agent.get_env(), 40)
     assert seen.shape == (40, 17) and seen.dtype == np.float32 and len(np.unique(seen, axis=0)) == 40
 
 

@@ -16,7 +16,7 @@ from weit_rl.common.errors import UserError
 from weit_rl.options.command import compose
 from weit_rl.options.option_table import plain_config
 from weit_rl.training.learning_curve import draw_learning_curve, draw_series
-from weit_rl.training.progress import Progress, table
+from weit_rl.training.progress import Progress, print_table
 from weit_rl.training.run_folder import RunFolder
 from weit_rl.workflows.stage_monitor import Monitor
 
@@ -191,7 +191,9 @@ def test_progress_survives_a_stage_without_steps():
 def test_a_table_holds_its_rows():
     console = Console(file=StringIO(), width=80)
     title = "HalfCheetah [64x2], a title longer than its table"
-    table(title, [{"": "last", "return": 8120.25, "episodes": 20}, {"": "data", "return": "-", "episodes": 1}], console)
+    print_table(
+        title, [{"": "last", "return": 8120.25, "episodes": 20}, {"": "data", "return": "-", "episodes": 1}], console
+    )
     text = console.file.getvalue()
     assert title in text and "8,120.2" in text and "data" in text
 

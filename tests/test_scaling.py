@@ -10,7 +10,7 @@ from conftest import OPTIONS, TINY, small_inputs, small_net
 
 from weit_rl.common.errors import Interrupted, UserError
 from weit_rl.common.sizes import Size
-from weit_rl.core.growing import Segment, copies, rescaled, rescaled_optimizer, segments
+from weit_rl.core.growing import Segment, copied_blocks, rescale_optimizer, rescaled, segments
 from weit_rl.models import MODELS
 from weit_rl.options.command import compose
 from weit_rl.train import main as train
@@ -54,8 +54,8 @@ def test_shrinking_is_what_resize_does():
 
 
 def test_blocks_made_from_one_are_copies_but_for_the_first():
-    assert copies(2, 2) == [] and copies(3, 2) == [] and copies(1, 3) == [1, 2]
-    assert copies(2, 4) == [1, 3] and copies(2, 5) == [1, 3, 4]
+    assert copied_blocks(2, 2) == [] and copied_blocks(3, 2) == [] and copied_blocks(1, 3) == [1, 2]
+    assert copied_blocks(2, 4) == [1, 3] and copied_blocks(2, 5) == [1, 3, 4]
 
 
 def test_moments_go_with_what_they_belong_to():
@@ -63,7 +63,7 @@ def test_moments_go_with_what_they_belong_to():
     optimizer = torch.optim.AdamW(net.parameters())
     loss_of(net, "dt")(0).backward()
     optimizer.step()
-    state = rescaled_optimizer(flatten_optimizer(optimizer), net, target, PLAN["dt"])
+    state = rescale_optimizer(flatten_optimizer(optimizer), net, target, PLAN["dt"])
     other = torch.optim.AdamW(target.parameters())
     fill_optimizer(other, state)
     old, new = (dict(n.named_parameters()) for n in (net, target))

@@ -20,8 +20,8 @@ from weit_rl.models.shipped_banks import BANKS, own_bank, shipped_bank
 from weit_rl.options.command import compose
 from weit_rl.options.option_table import plain_config
 from weit_rl.tasks.control_options import control_task
-from weit_rl.workflows.pretrain_run import PLACES
-from weit_rl.workflows.run_setup import source_of
+from weit_rl.workflows.pretrain_run import OPTIONS_NOT_IN_CARD
+from weit_rl.workflows.run_setup import bank_network
 from weit_rl.workflows.train_run import TrainRun
 
 ENTRY = env_entry("HalfCheetah")
@@ -92,7 +92,11 @@ def test_the_bank_of_several_bodies_is_theirs(name):
     card = TemplateBank.load(shared).card
     assert json.loads(shared.with_suffix(".json").read_text()) == card and card["licence"] == "Apache-2.0"
     assert set(card["names"]) == set(AIMS) - {"Ant"}
-    plain = {key: value for key, value in plain_config(compose("pretrain")).items() if key not in (*PLACES, "env")}
+    plain = {
+        key: value
+        for key, value in plain_config(compose("pretrain")).items()
+        if key not in (*OPTIONS_NOT_IN_CARD, "env")
+    }
     differ = {key for key, value in card["config"].items() if key in plain and plain[key] != value}
     assert differ - {"model"} == {"precision", "score_sizes"}
 
@@ -109,7 +113,7 @@ def test_a_size_that_the_shared_bank_never_sampled_acts_without_a_step(env):
 
 
 def test_the_bank_is_what_pretrain_makes():
-    plain = {key: value for key, value in plain_config(compose("pretrain")).items() if key not in PLACES}
+    plain = {key: value for key, value in plain_config(compose("pretrain")).items() if key not in OPTIONS_NOT_IN_CARD}
     made = TemplateBank.load(BANK).card["config"]
     assert {**plain, **made} == plain  # options that came later stand at what was done before
 
@@ -130,7 +134,7 @@ def task():
 @pytest.mark.parametrize("size", LADDER)
 def test_the_bank_starts_every_size_of_the_ladder(size, task):
     bank = TemplateBank.load(BANK)
-    net = network_of_size(bank, source_of(bank, task), task.build(LADDER[size]), task.plan)
+    net = network_of_size(bank, bank_network(bank, task), task.build(LADDER[size]), task.plan)
     untrained = task.loss(task.build(LADDER[size]), task.batch(0)).item()
     assert task.loss(net, task.batch(0)).item() < untrained / 2
 
@@ -139,7 +143,7 @@ def test_the_bank_starts_every_size_of_the_ladder(size, task):
 def test_the_full_size_returns_about_what_the_card_says(full_episodes, task):
     bank = TemplateBank.load(BANK)
     size = Size(*bank.card["size"])
-    net = network_of_size(bank, source_of(bank, task), task.build(size), task.plan).materialize()
+    net = network_of_size(bank, bank_network(bank, task), task.build(size), task.plan).materialize()
     said = bank.card["scores"][str(size)]["return_mean"]
     assert task.evaluate(net, 3, VALIDATION_SEED)["return_mean"] > said / 2
 

@@ -11,9 +11,9 @@ from weit_rl.comparison.figures import all_figures, profiles
 from weit_rl.comparison.results import read
 from weit_rl.comparison.statistics import difference, interquartile_mean, mean, mean_steps_to, profile, steps_to
 from weit_rl.comparison.tables import ReferenceScore, all_tables
-from weit_rl.tasks import Measure, kind_named
+from weit_rl.tasks import Measure, task_entry
 
-CONTROL = kind_named("control")
+CONTROL = task_entry("control")
 DATA = ReferenceScore(150, "the data's return")
 
 

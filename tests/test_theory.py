@@ -8,7 +8,7 @@ import torch
 from weit_rl.common.sizes import LADDER, Size
 from weit_rl.core.bank import TemplateBank
 from weit_rl.core.composed_network import WeiT
-from weit_rl.core.counts import compose_flops, numbers, occam_bound
+from weit_rl.core.counts import compose_flops, count_numbers, occam_bound
 from weit_rl.core.template_svd import best_templates, project, tile_rows
 from weit_rl.kernels.reference import kronecker_sum as compose
 from weit_rl.models import MODELS
@@ -65,7 +65,7 @@ def test_numbers_are_those_of_the_network(size):
     net, plan = net_of(size), MODELS.get("dt").plan(16)
     bank = TemplateBank.from_plan(plan, 8)
     composed = WeiT(net, bank, plan)
-    counted = numbers(plan.layout(net), 8)
+    counted = count_numbers(plan.layout(net), 8)
     assert counted["dense"] == sum(p.numel() for p in net.parameters())
     assert counted["scalers"] == sum(p.numel() for p in composed.scalers.parameters())
     assert counted["free"] == sum(p.numel() for p in composed.free.parameters())
@@ -76,7 +76,7 @@ def test_numbers_are_those_of_the_network(size):
 def table():
     lines = []
     for size in [Size(32, 3), *SIZES]:
-        n = numbers(MODELS.get("dt").plan(16).layout(net_of(size)), 32)
+        n = count_numbers(MODELS.get("dt").plan(16).layout(net_of(size)), 32)
         share = (n["scalers"] + n["free"]) / n["dense"]
         values = [str(size), *(f"{n[key]:,}" for key in ("dense", "scalers", "free")), f"{share:.0%}"]
         lines.append("| " + " | ".join([*values, f"{n['templates']:,}"]) + " |")

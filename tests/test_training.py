@@ -25,7 +25,7 @@ from weit_rl.tasks.control_options import control_task
 from weit_rl.train import main as train
 from weit_rl.training.checkpoint import load_network
 from weit_rl.training.run_folder import RunFolder
-from weit_rl.workflows.run_setup import source_of
+from weit_rl.workflows.run_setup import bank_network
 from weit_rl.workflows.train_setup import read_setup
 
 SHORT = [*TINY_TRAIN, "scaler_steps=4", "train_steps=4", "validation_episodes=0"]  # one episode a run
@@ -94,7 +94,7 @@ def expected_start(words, bank):
     if bank is not None:
         bank = TemplateBank.load(bank)
         target_return = net.target_return
-        net = network_of_size(bank, source_of(bank, task), net, task.plan, config.seed).materialize()
+        net = network_of_size(bank, bank_network(bank, task), net, task.plan, config.seed).materialize()
         net.target_return.copy_(target_return)
     return dict(net.state_dict())
 

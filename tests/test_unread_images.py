@@ -11,7 +11,7 @@ from weit_rl import vision
 from weit_rl.common.errors import UserError
 from weit_rl.common.sizes import Size
 from weit_rl.data.images import decode, load_images
-from weit_rl.data.images.parts import Part, Unread
+from weit_rl.data.images.parts import ImagesInMemory, ImagesOnDemand
 from weit_rl.data.prefetch import Prefetcher, prefetched
 from weit_rl.options.command import compose
 from weit_rl.tasks.classification import Classification, ClassificationConfig
@@ -52,7 +52,7 @@ def test_a_set_is_the_same_unread(both):
     assert (unread.channels, unread.image_size, unread.classes) == (3, 8, read.classes)
     for name in ("train", "held_out", "test"):
         one, other = getattr(read, name), getattr(unread, name)
-        assert isinstance(one, Part) and isinstance(other, Unread) and one.shape == other.shape
+        assert isinstance(one, ImagesInMemory) and isinstance(other, ImagesOnDemand) and one.shape == other.shape
         again = other.read(np.arange(len(other)))
         assert np.array_equal(one.pixels, again.pixels) and np.array_equal(one.labels, again.labels)
         assert np.array_equal(one.labels, other.labels)

@@ -11,7 +11,7 @@ from weit_rl.core.bank import TemplateBank
 from weit_rl.core.composed_network import WeiT
 from weit_rl.core.plan import FIXED, Plan, Rule, stack, unstack
 from weit_rl.core.resize import resize
-from weit_rl.core.size_sampler import Masks
+from weit_rl.core.size_sampler import SizeSampler
 from weit_rl.models import MODELS
 from weit_rl.training.flops import step_flops
 from weit_rl.training.pretraining import MaskedLoss
@@ -113,7 +113,7 @@ def test_a_masked_step_trains_slices_and_leaves_no_template_out(model):
     plan, task, full = MODELS.get(model).plan(8), Task(model), Size(32, 3, 8)
     bank = TemplateBank.from_plan(plan, 4)
     net = WeiT(task.build(full), bank, plan)
-    loss = MaskedLoss(net, task, Masks([16, 32], [1, 2], full))
+    loss = MaskedLoss(net, task, SizeSampler([16, 32], [1, 2], full))
     assert step_flops(net, loss) > 0
     loss(0).backward()
     assert all(p.grad is not None and p.grad.any() for p in bank.parameters())

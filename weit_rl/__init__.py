@@ -4,7 +4,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from weit_rl.common.cpu_cores import spin_shortly
+from weit_rl.common.cpu_cores import shorten_spinning
 from weit_rl.common.version import VERSION
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ __all__ = ["LADDER", "Plan", "Rule", "Size", "TemplateBank", "UserError", "WeiT"
 if (Path(__file__).parents[1] / "pyproject.toml").is_file():
     __path__.append(str(Path(__file__).parents[1]))
 
-spin_shortly()  # before torch is loaded, here and in the processes that are started
+shorten_spinning()  # before torch is loaded, here and in the processes that are started
 
 _MODULES = {
     "LADDER": "common.sizes",

@@ -8,8 +8,8 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
-from weit_rl.common.output import complain, say
-from weit_rl.common.registry import unknown
+from weit_rl.common.output import print_error, print_line
+from weit_rl.common.registry import unknown_name_error
 
 COMMANDS = {
     "train": "train a policy of any size, starting from a bank of templates",
@@ -33,10 +33,10 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
     if words and words[0] in SHELL:
         _complete(words)
     if not words or words[0] in ("-h", "--help"):
-        say(listing())
+        print_line(listing())
         sys.exit(0)
     if words[0] not in COMMANDS:
-        complain(f"weit_rl: error: {unknown('command', words[0], list(COMMANDS))}")
+        print_error(f"weit_rl: error: {unknown_name_error('command', words[0], list(COMMANDS))}")
         sys.exit(2)
     sys.argv = [sys.argv[0], *words[1:]]
     runpy.run_module(f"weit_rl.{words[0]}", run_name="__main__", alter_sys=True)
@@ -59,7 +59,7 @@ def _complete(words: Sequence[str]) -> NoReturn:
     program, *rest = line.split() or [""]
     asked = any(word.startswith("query=") for word in words)
     if asked and (not rest or (len(rest) == 1 and not line.endswith(" "))):
-        say(*(name for name in COMMANDS if name.startswith(rest[0] if rest else "")))
+        print_line(*(name for name in COMMANDS if name.startswith(rest[0] if rest else "")))
         sys.exit(0)
     if asked and rest[0] not in COMMANDS:
         sys.exit(0)

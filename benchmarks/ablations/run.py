@@ -17,7 +17,7 @@ from benchmarks._shared.frozen import FROZEN
 from benchmarks._shared.result_page import with_command
 from benchmarks._shared.script import add_out, make_parser, run_script
 from weit_rl.common.errors import NotDefined
-from weit_rl.comparison.runs import finish, finish_training
+from weit_rl.comparison.runs import finish_run, finish_training
 from weit_rl.comparison.tables import Table
 
 Variant = tuple[list[str], list[str]]  # options of pre-training (none: the shipped bank), options of training
@@ -76,7 +76,7 @@ def cell(folder: Path, bank: list[str], size: str, steps: int, words: list[str])
 def pretrained(out: Path, pretraining: list[str]) -> Path:
     """Pre-train a bank, once for all families that use it, and return its file."""
     name = "-".join(pretraining[3:]).replace("=", "") or "default"
-    return finish("pretrain", out / "runs" / "banks" / name, pretraining)
+    return finish_run("pretrain", out / "runs" / "banks" / name, pretraining)
 
 
 def main() -> None:

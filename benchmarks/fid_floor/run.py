@@ -16,7 +16,7 @@ from torch import Tensor
 
 from benchmarks._shared.script import make_parser, run_script
 from weit_rl.options.command import compose
-from weit_rl.tasks import kind_named
+from weit_rl.tasks import task_entry
 from weit_rl.tasks.sample_quality import classifier, compare_features
 
 
@@ -26,7 +26,7 @@ def main() -> None:
     parser.add_argument("--samples", type=int, default=500)
     parser.add_argument("--draws", type=int, default=3)
     arguments = parser.parse_args()
-    task = kind_named("diffusion").make(compose("vision", ["task=diffusion", "model=dit"]))
+    task = task_entry("diffusion").make(compose("vision", ["task=diffusion", "model=dit"]))
     judge, name = classifier(arguments.run)
 
     def features(part: Any) -> Tensor:

@@ -19,7 +19,7 @@ from benchmarks._shared.script import add_out, make_parser, run_script
 from weit_rl.common.sizes import Size
 from weit_rl.core.bank import TemplateBank
 from weit_rl.core.composed_network import eval_mode
-from weit_rl.core.counts import numbers, occam_bound
+from weit_rl.core.counts import count_numbers, occam_bound
 from weit_rl.options.command import compose
 from weit_rl.tasks.control import Control
 from weit_rl.tasks.control_options import control_task
@@ -57,7 +57,7 @@ def main() -> None:
     task = control_task(compose("train"), bank.card["config"]["tile"])
     samples, lines = task.windows.steps, []
     for size in arguments.sizes:
-        count = numbers(task.plan.layout(task.build(Size.parse(size))), bank.card["config"]["rank"])
+        count = count_numbers(task.plan.layout(task.build(Size.parse(size))), bank.card["config"]["rank"])
         ways = {
             "scalers and free": (count["scalers"] + count["free"],
                                  [f"bank={arguments.bank}", f"scaler_steps={arguments.steps}", "train_steps=0"]),

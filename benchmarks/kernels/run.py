@@ -124,11 +124,11 @@ def gpu_clock() -> Callable[[Job], float]:
 def deit(device: str, batch: int) -> Any:
     """Return DeiT-S's task on noise: images of 224 x 224 pixels in a thousand classes."""
     from weit_rl.data.images import Images
-    from weit_rl.data.images.parts import Part
+    from weit_rl.data.images.parts import ImagesInMemory
     from weit_rl.tasks.classification import Classification, ClassificationConfig
 
     pixels = np.random.default_rng(0).integers(0, 256, (batch, 3, 224, 224), np.uint8)
-    part = Part(pixels, np.arange(batch) % 1000)
+    part = ImagesInMemory(pixels, np.arange(batch) % 1000)
     images = Images("noise", tuple(map(str, range(1000))), part, part, part, "none")
     options = {"patch_size": 16, "tile": 32, "batch_size": batch, "device": device}
     return Classification(images, ClassificationConfig(**options))

@@ -18,7 +18,7 @@ from benchmarks._shared.ladders import LADDERS, Ladder
 from benchmarks._shared.result_page import with_command
 from benchmarks._shared.rows import Row, append, finished
 from benchmarks._shared.script import add_out, add_part, make_parser, run_script
-from weit_rl.comparison.runs import finish, finish_training
+from weit_rl.comparison.runs import finish_run, finish_training
 from weit_rl.comparison.tables import Table
 from weit_rl.storage.tensor_file import read_card
 
@@ -121,7 +121,7 @@ def main() -> None:
     out.mkdir(parents=True, exist_ok=True)
     if arguments.what == "banks":
         for source, words in list(PRETRAINING.items())[number::parts]:
-            finish("pretrain", bank(out, source).parent, [*words, *ladder.words, "score_sizes=[]", *COMMON])
+            finish_run("pretrain", bank(out, source).parent, [*words, *ladder.words, "score_sizes=[]", *COMMON])
         return
     if arguments.what == "run":
         for source, size in climbs()[number::parts]:

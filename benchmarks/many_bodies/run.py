@@ -19,7 +19,7 @@ from benchmarks._shared.frozen import FROZEN
 from benchmarks._shared.result_page import with_command
 from benchmarks._shared.rows import Row, append, finished
 from benchmarks._shared.script import add_out, add_part, make_parser, run_script
-from weit_rl.comparison.runs import finish, finish_training
+from weit_rl.comparison.runs import finish_run, finish_training
 from weit_rl.comparison.tables import Table
 from weit_rl.models.shipped_banks import own_bank
 from weit_rl.options.command import compose
@@ -137,7 +137,7 @@ def main() -> None:
             collect(compose("collect", [f"env={body}", f"run_dir={place}", "snapshot_every=100000", *levels, *words]))
     elif arguments.what == "banks":
         for name, words in list(BANKS.items())[number::parts]:
-            finish("pretrain", out / "banks" / name, [*PRETRAINING, *words])
+            finish_run("pretrain", out / "banks" / name, [*PRETRAINING, *words])
     elif arguments.what == "run":
         run(out, number, parts)
     else:

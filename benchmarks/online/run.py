@@ -22,7 +22,7 @@ from matplotlib.figure import Figure
 from benchmarks._shared.result_page import with_command
 from benchmarks._shared.script import add_out, add_part, make_parser, run_script
 from weit_rl.agents.online import ALGORITHMS, environments
-from weit_rl.agents.recording import AgentActor, play, summary
+from weit_rl.agents.recording import AgentActor, episode_statistics, play
 from weit_rl.common.seeds import VALIDATION
 from weit_rl.comparison.runs import finish_training
 from weit_rl.comparison.statistics import mean
@@ -66,7 +66,7 @@ def theirs(seed: int, folder: Path) -> Curve:
             if part:
                 agent.learn(STEPS // PARTS, reset_num_timesteps=False, log_interval=1000)
             episodes = play(AgentActor(agent, deterministic=True), entry, range(first, first + EPISODES))
-            points.append((agent.num_timesteps, summary(episodes)["return_mean"]))
+            points.append((agent.num_timesteps, episode_statistics(episodes)["return_mean"]))
         write_atomically(path, json.dumps(points).encode())
     return [(int(step), float(value)) for step, value in json.loads(path.read_text())]
 

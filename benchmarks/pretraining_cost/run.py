@@ -21,7 +21,7 @@ from benchmarks._shared.script import make_parser, run_script
 from benchmarks._shared.timing import interleaved, ratio
 from benchmarks._shared.training_steps import STREAMS, Job, recorded, update
 from weit_rl import Size, TemplateBank, WeiT
-from weit_rl.core.size_sampler import Masks
+from weit_rl.core.size_sampler import SizeSampler
 from weit_rl.envs.registry import env_entry
 from weit_rl.tasks.control import Control, ControlConfig
 from weit_rl.training.pretraining import MaskedLoss
@@ -53,7 +53,7 @@ def both(task: Control, size: Size) -> Job:
 def pretraining(task: Control, size: Size) -> Job:
     """Return a step of pre-training."""
     net = WeiT(task.build(size), TemplateBank.from_plan(task.plan, N), task.plan)
-    loss = MaskedLoss(net, task, Masks([size.width // 2, size.width], [size.depth], size))
+    loss = MaskedLoss(net, task, SizeSampler([size.width // 2, size.width], [size.depth], size))
     return update(net, lambda: loss(0))
 
 

@@ -15,8 +15,8 @@ from stable_baselines3 import PPO, SAC
 from benchmarks._shared.result_page import with_command
 from benchmarks._shared.script import add_out, make_parser, run_script
 from weit_rl.agents.online import environments
-from weit_rl.agents.recording import AgentActor, play, summary
-from weit_rl.agents.resizing import resized, seen_by
+from weit_rl.agents.recording import AgentActor, episode_statistics, play
+from weit_rl.agents.resizing import collect_observations, resized
 from weit_rl.comparison.tables import Table
 from weit_rl.envs.registry import EnvEntry, env_entry
 
@@ -40,13 +40,13 @@ def trained(name: str, folder: Path) -> Any:
 def score(agent: Any, entry: EnvEntry) -> str:
     """Evaluate the mean action on episodes that nothing else uses; format the return."""
     episodes = play(AgentActor(agent, deterministic=True), entry, range(FIRST_SEED, FIRST_SEED + EPISODES))
-    return "{return_mean:,.0f} +- {return_std:,.0f}".format(**summary(episodes))
+    return "{return_mean:,.0f} +- {return_std:,.0f}".format(**episode_statistics(episodes))
 
 
 def row(name: str, out: Path) -> list[str]:
     """Evaluate an agent and its resized versions; format the row."""
     agent, entry = trained(name, out / "agents"), env_entry(AGENTS[name][1])
-    seen = seen_by(agent, agent.get_env())
+    seen = collect_observations(agent, agent.get_env())
     new = [score(resized(agent, factor, seen, steps), entry) for factor in FACTORS.values() for steps in STAGES]
     return [f"{name}, {entry.name}", score(agent, entry), *new]
 

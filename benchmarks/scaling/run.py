@@ -19,7 +19,7 @@ import torch
 from benchmarks._shared.script import make_parser, run_script
 from benchmarks._shared.training_steps import Job, recorded, update
 from weit_rl import Size, TemplateBank, WeiT
-from weit_rl.core.size_sampler import Masks
+from weit_rl.core.size_sampler import SizeSampler
 from weit_rl.envs.registry import env_entry
 from weit_rl.tasks.control import Control, ControlConfig
 from weit_rl.training.flops import Flops
@@ -35,7 +35,7 @@ def jobs(task: Control, width: int, depth: int, N: int) -> dict[str, Job]:
     full = Size(width, depth)
     plain, batch = task.build(full), task.batch(0)
     net = WeiT(plain, TemplateBank.from_plan(task.plan, N), task.plan)
-    loss = MaskedLoss(net, task, Masks([width // 2, width], [depth], full))
+    loss = MaskedLoss(net, task, SizeSampler([width // 2, width], [depth], full))
     steps = {"dense step": lambda: task.loss(plain, batch), "pre-training step": lambda: loss(0)}
     factors = [*net.scalers.values(), *net.bank.templates.values()]
 

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from benchmarks._shared.script import make_parser, run_script
 from weit_rl import Size, TemplateBank
-from weit_rl.core.counts import compose_flops, numbers
+from weit_rl.core.counts import compose_flops, count_numbers
 from weit_rl.models import MODELS
 from weit_rl.models.shipped_banks import own_bank
 from weit_rl.training.flops import Flops
@@ -67,7 +67,7 @@ def image_cost(size: Size) -> tuple[float, int]:
 def row(size: Size) -> dict[str, float]:
     """Count everything that the table shows of one full size."""
     layout = MODEL.plan(TILE).layout(build(size))
-    count = numbers(layout, RANK)
+    count = count_numbers(layout, RANK)
     factors = count["scalers"] + count["templates"] + count["free"]
     grid = [Size(int(w * size.width), round(d * size.depth), HEAD) for w in WIDTHS for d in DEPTHS]
     flops, kept = image_cost(size)

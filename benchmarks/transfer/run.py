@@ -17,7 +17,7 @@ from benchmarks._shared.frozen import FROZEN
 from benchmarks._shared.result_page import with_command
 from benchmarks._shared.rows import Row, append, finished
 from benchmarks._shared.script import add_out, add_part, make_parser, run_script
-from weit_rl.comparison.runs import finish, finish_training
+from weit_rl.comparison.runs import finish_run, finish_training
 from weit_rl.comparison.statistics import mean
 from weit_rl.comparison.tables import Table
 
@@ -35,7 +35,7 @@ Cell = tuple[str, str, str, int, int]
 def bank(out: Path, data: str, seed: int, places: dict[str, str]) -> Path:
     """Pre-train the bank of a data set, once, and return its file."""
     words = [*COMMON, *SAMPLED, f"data={places[data]}", f"seed={seed}", "threads=1"]
-    return finish("pretrain", out / "banks" / f"{data}-{seed}", words)
+    return finish_run("pretrain", out / "banks" / f"{data}-{seed}", words)
 
 
 def cells(seeds: list[int]) -> list[Cell]:

@@ -1,6 +1,6 @@
 """An export format in one file: the names of a graph's inputs as a text."""
 
-from weit_rl.deploy.registry import Format
+from weit_rl.deploy.registry import ExportFormat
 
 
 def write(graph):
@@ -13,4 +13,4 @@ def step(data, threads):
     return lambda arrays: {"names": data.decode().split()}
 
 
-MEMBER = Format(".names", write, step)
+MEMBER = ExportFormat(".names", write, step)

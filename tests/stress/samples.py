@@ -49,7 +49,7 @@ from weit_rl.training.checkpoint import load_network, load_training, save_networ
 from weit_rl.training.run_folder import RunFolder
 from weit_rl.workflows.pretrain_run import source_tensors
 from weit_rl.workflows.run_launch import resumed_config
-from weit_rl.workflows.run_setup import bank_of, source_of
+from weit_rl.workflows.run_setup import bank_network, bank_of
 
 FILE = "x.safetensors"
 
@@ -76,7 +76,7 @@ def make_bank(folder: Path) -> None:
 
 
 def read_bank(folder: Path) -> Any:
-    return source_of(bank_of(TemplateBank.load(folder / FILE), task()), task())
+    return bank_network(bank_of(TemplateBank.load(folder / FILE), task()), task())
 
 
 def module() -> tuple[torch.nn.Module, torch.optim.Optimizer]:

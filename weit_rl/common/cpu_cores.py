@@ -19,7 +19,7 @@ SCHEDULER = "SLURM_CPUS_PER_TASK"
 _chosen: set[str] = set()  # values of OMP_NUM_THREADS that this module wrote, not a user
 
 
-def spin_shortly() -> None:
+def shorten_spinning() -> None:
     """Make OpenMP's waiting threads sleep soon, in this process and its children, unless the user chose otherwise."""
     if not any(name in os.environ for name in WAITING):
         os.environ[SPIN] = SHORT_SPIN
@@ -33,8 +33,8 @@ def share_cores(processes: int = 1) -> None:
     Args:
         processes: number of processes that share the cores (default 1).
     """
-    threads = threads_of(processes)
-    if not users_threads() and threads < _affinity():
+    threads = threads_per_process(processes)
+    if not user_chose_threads() and threads < _affinity():
         choose_threads(threads)
 
 
@@ -44,7 +44,7 @@ def choose_threads(threads: int) -> None:
     _chosen.add(str(threads))
 
 
-def users_threads() -> bool:
+def user_chose_threads() -> bool:
     """Return True if the user has set the number of threads with ``OMP_NUM_THREADS``."""
     return os.environ.get(THREADS) not in (None, *_chosen)
 
@@ -57,7 +57,7 @@ def usable_cores() -> int:
     return max(1, int(min(limits)))
 
 
-def threads_of(processes: int = 1) -> int:
+def threads_per_process(processes: int = 1) -> int:
     """Return the number of threads for each of ``processes`` processes that share the usable cores, at least 1."""
     return max(1, usable_cores() // processes)
 

@@ -36,14 +36,14 @@ class Interrupted(Exception):
         self.exit_code = exit_code
 
 
-def stopped(stop: BaseException, message: str) -> Interrupted:
+def interrupted_by(stop: BaseException, message: str) -> Interrupted:
     """Return the ``Interrupted`` for a caught Ctrl-C or SIGTERM, with its exit code and a line on how to resume."""
     return Interrupted(message, getattr(stop, "exit_code", getattr(stop, "code", 130)))
 
 
-class Follows(SystemExit):
+class QuietExit(SystemExit):
     """The quiet exit of one process in a group whose leader reports the error."""
 
 
-class Elsewhere(UserError):
+class PeerError(UserError):
     """An error that another process of the group has, but not the leader, which reports it."""

@@ -16,7 +16,7 @@ def home() -> Path:
         return Path()
 
 
-def expanded(path: str | os.PathLike[str]) -> Path:
+def expand_home(path: str | os.PathLike[str]) -> Path:
     """Replace ``~`` or ``~USER`` at the beginning of a path.
 
     Raises:

@@ -21,23 +21,23 @@ def stdout() -> Output:
     return _wrap(sys.stdout)
 
 
-def unproxied() -> Output:
+def stdout_behind_rich() -> Output:
     """Return the standard output behind rich's live display, which a second rich console needs."""
     return _wrap(getattr(sys.stdout, "rich_proxied_file", sys.stdout))
 
 
-def say(*parts: object, end: str = "\n") -> None:
+def print_line(*parts: object, end: str = "\n") -> None:
     """Print to standard output and flush."""
     print(*parts, end=end, file=cast(TextIO, stdout()), flush=True)
 
 
-def complain(line: str) -> None:
+def print_error(line: str) -> None:
     """Print a line to standard error."""
     print(line, file=cast(TextIO, _wrap(sys.stderr)), flush=True)
 
 
 @contextlib.contextmanager
-def guarded() -> Iterator[Output]:
+def guard_output() -> Iterator[Output]:
     """Replace standard output and error by streams that never raise, for libraries too; yield standard output."""
     _open_closed_descriptors()
     before = sys.stdout, sys.stderr

@@ -18,7 +18,7 @@ from weit_rl.common.errors import UserError
 T = TypeVar("T")
 
 
-def unknown(kind: str, name: str, known: list[str], shown: list[str] | None = None) -> UserError:
+def unknown_name_error(kind: str, name: str, known: list[str], shown: list[str] | None = None) -> UserError:
     """Return the error for an unregistered name, with the nearest name and all possible ones.
 
     Args:
@@ -70,7 +70,7 @@ class Registry(Generic[T]):
         if name not in self.members and name in self._entry_points:
             self.add(name, self._entry_points[name].load())
         if name not in self.members:
-            raise unknown(self.kind, name, self.names())
+            raise unknown_name_error(self.kind, name, self.names())
         return self.members[name]
 
     def names(self) -> list[str]:

@@ -49,7 +49,7 @@ def training_seed(seed: int) -> int:
     return seed if seed < SEEDS_APART else _TRAINING + seed
 
 
-def seeded(use: str, seed: int) -> torch.Generator:
+def seeded_generator(use: str, seed: int) -> torch.Generator:
     """Return the generator of a run's seed for one use, such as ``"templates"``, independent of other uses."""
     import torch
 

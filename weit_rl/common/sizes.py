@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from weit_rl.common.errors import UserError
-from weit_rl.common.registry import unknown
+from weit_rl.common.registry import unknown_name_error
 
 HEAD_DIM = 32  # default channels of an attention head
 DEEPEST = 4096  # blocks; a limit against corrupt or hostile files
@@ -67,7 +67,7 @@ class Size:
         if len(numbers) in (2, 3) and all(number.isdecimal() for number in numbers):
             width, depth, *heads = map(int, numbers)
             return cls(width, depth, *(heads or [head_dim]))
-        raise unknown("size", text, [*LADDER, *PUBLISHED, "WIDTHxDEPTH"])
+        raise unknown_name_error("size", text, [*LADDER, *PUBLISHED, "WIDTHxDEPTH"])
 
 
 LADDER = {

@@ -12,17 +12,17 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from weit_rl.common.errors import Interrupted, UserError, stopped
-from weit_rl.common.home import expanded
-from weit_rl.common.output import say
-from weit_rl.common.registry import unknown
+from weit_rl.common.errors import Interrupted, UserError, interrupted_by
+from weit_rl.common.home import expand_home
+from weit_rl.common.output import print_line
+from weit_rl.common.registry import unknown_name_error
 from weit_rl.comparison import rates
 from weit_rl.comparison.cell import remove_run, run_cell
 from weit_rl.comparison.figures import all_figures
 from weit_rl.comparison.grid import Grid
 from weit_rl.comparison.launchers import Job, JobSettings, launcher_of
 from weit_rl.comparison.page import write_html, write_markdown
-from weit_rl.comparison.results import Results, scored
+from weit_rl.comparison.results import Results, defined_rows
 from weit_rl.comparison.sources import JUDGE, OURS, Sources
 from weit_rl.comparison.sweep import SearchSpace, Sweep, library, read_sweep, sweep_table
 from weit_rl.comparison.tables import ReferenceScore, all_tables
@@ -30,7 +30,7 @@ from weit_rl.data.readers import data_name
 from weit_rl.options.benchmark_options import BenchmarkOptions, ImageBenchmarkOptions
 from weit_rl.options.choices import check_numbers
 from weit_rl.options.command import compose
-from weit_rl.tasks import kind_named, kind_of
+from weit_rl.tasks import task_entry, task_entry_of
 from weit_rl.training.progress import Progress
 from weit_rl.workflows.pretrain_run import PretrainRun
 from weit_rl.workflows.run_setup import check_model
@@ -42,17 +42,17 @@ MODES, REPORTS = ("run", "tune", "sweep", "report"), ("markdown", "html")
 def benchmark(cfg: BenchmarkOptions | ImageBenchmarkOptions) -> dict[str, Any]:
     """Run a comparison or continue it; return the path of the report and the number of cells."""
     check_numbers(cfg)
-    kind_of(cfg).prepare(cfg)
+    task_entry_of(cfg).prepare(cfg)
     check_model(cfg)
     for name, choices in {"mode": MODES, "report": REPORTS}.items():
         if cfg[name] not in choices:
-            raise unknown(name, cfg[name], list(choices))
+            raise unknown_name_error(name, cfg[name], list(choices))
     comparison = Comparison(cfg)
     try:
         return comparison()
     except (Interrupted, KeyboardInterrupt, SystemExit) as stop:
         again = shlex.quote(f"run_dir={comparison.folder}")
-        raise stopped(stop, f"stopped; the same command goes on with what is left ({again})") from None
+        raise interrupted_by(stop, f"stopped; the same command goes on with what is left ({again})") from None
 
 
 class Comparison:
@@ -67,7 +67,7 @@ class Comparison:
         self.kind = self.grid.kind
         self.task = self.kind.make(compose("train", [*self.grid.words(), *self.grid.judging_words()]))
         slug = re.sub(r"[^\w-]+", "-", self.task.name)
-        self.folder = expanded(cfg.run_dir or f"runs/benchmark-{slug}-{cfg.profile}")
+        self.folder = expand_home(cfg.run_dir or f"runs/benchmark-{slug}-{cfg.profile}")
         self.results = Results(self.folder, self.grid)
         self.sources = Sources(self.grid, (self.folder / "sources").absolute(), cfg.threads)
         if self.grid.bank_options:
@@ -168,7 +168,7 @@ class Comparison:
         tables += [rates.rates_table(trials, self.kind.measure)] if trials else []
         swept = read_sweep(self.folder)
         tables += [sweep_table(swept, self.kind.measure)] if swept else []
-        done = scored(self.results.rows)
+        done = defined_rows(self.results.rows)
         if not tables:
             raise UserError(f"run_dir={self.folder}: nothing to report yet; run it first (mode=run)")
         figures = all_figures(done, self.reference, self.source_flops, self.kind.measure) if done else {}
@@ -179,7 +179,7 @@ class Comparison:
         data = data_name(self.grid.data)
         title = f"{', '.join(dict.fromkeys((self.task.name, data)))}: networks of a new size"
         path = write(self.folder, title, self.facts(), tables, figures)
-        say(f"report: {path}")
+        print_line(f"report: {path}")
         return {"report": str(path), "cells": len(self.results.rows)}
 
     @property
@@ -188,7 +188,7 @@ class Comparison:
         own, word = self.task.reference(), self.kind.measure.word
         if own is not None:
             return ReferenceScore(float(own[self.task.measure]), f"the data's {word}")
-        cells = [row for row in scored(self.results.rows) if row["method"] == "scratch"]
+        cells = [row for row in defined_rows(self.results.rows) if row["method"] == "scratch"]
         longest = max((row["budget"] for row in cells), default=0)
         values = [row["value"] for row in cells if row["budget"] == longest]
         mean = sum(values) / len(values) if values else math.nan
@@ -202,7 +202,7 @@ class Comparison:
             return ""
         report = json.loads(path.read_text())
         named = f"{report['model']} {report['size']} of {report['data']}"
-        score = f"{kind_named(report['task']).measure.word} on the test images {report['accuracy']:.1f}"
+        score = f"{task_entry(report['task']).measure.word} on the test images {report['accuracy']:.1f}"
         return (
             f"{self.grid.samples} images drawn in {self.grid.sampling_steps} steps against "
             f"{report['images']} test images, by the features of {named} ({score})."
@@ -215,7 +215,7 @@ class Comparison:
 
     def facts(self) -> list[str]:
         """Describe the conditions of the comparison for its reader."""
-        grid, cells = self.grid, len(scored(self.results.rows))
+        grid, cells = self.grid, len(defined_rows(self.results.rows))
         judged = "the test images" if grid.episodes is None else f"{grid.episodes} test episodes"
         judge = [f"{self.kind.measure.title}: {self.judge}"] if self.judge else []
         return [

@@ -16,21 +16,21 @@ from weit_rl.comparison.runs import finish_training
 from weit_rl.comparison.sources import NETWORKS, Sources, kinds
 from weit_rl.core.network_from_bank import start_loss
 from weit_rl.options.command import compose
-from weit_rl.tasks import Kind
+from weit_rl.tasks import TaskEntry
 from weit_rl.workflows.train_run import TrainRun
 
 COST = ("steps", "flops", "seconds")
 Row = dict[str, Any]  # in memory, "value" repeats the measure by which methods are compared
 
 
-def fields_of(kind: Kind) -> tuple[str, ...]:
+def fields_of(kind: TaskEntry) -> tuple[str, ...]:
     """Return the columns of a table of cells."""
     first, second, *others = kind.measure.columns
     where = ("method", kind.subject, "size", "width", "depth", "seed", "budget")
     return (*where, first, second, *COST, *others, "validation_loss", "source", "note")
 
 
-def measured(kind: Kind) -> tuple[str, ...]:
+def measured(kind: TaskEntry) -> tuple[str, ...]:
     """Return the columns that hold decimal numbers."""
     return (*kind.measure.columns, "validation_loss", "flops", "seconds")
 

@@ -13,18 +13,18 @@ import numpy as np
 
 from weit_rl.agents.evaluation import episode_returns, summary
 from weit_rl.common.errors import UserError
-from weit_rl.common.home import expanded
-from weit_rl.common.output import say
-from weit_rl.common.registry import unknown
+from weit_rl.common.home import expand_home
+from weit_rl.common.output import print_line
+from weit_rl.common.registry import unknown_name_error
 from weit_rl.common.seeds import COMPARISON
 from weit_rl.comparison.overlay import overlaid
 from weit_rl.comparison.run_records import RecordedRun, by_seed, recorded_runs, seed_means
 from weit_rl.comparison.statistics import Estimate, mean
-from weit_rl.envs.crashes import check_few
+from weit_rl.envs.crashes import check_failure_rate
 from weit_rl.options.choices import check_numbers
 from weit_rl.options.evaluate_options import EvaluateOptions
-from weit_rl.storage.atomic_write import cannot_write, unused, write_atomically
-from weit_rl.training.progress import table
+from weit_rl.storage.atomic_write import cannot_write_error, unused_path, write_atomically
+from weit_rl.training.progress import print_table
 from weit_rl.workflows.evaluate_run import policy_of
 from weit_rl.workflows.resume_command import command_to_resume
 
@@ -74,7 +74,7 @@ def side_by_side(cfg: EvaluateOptions, runs: Mapping[str, RecordedRun]) -> list[
         checkpoint, net = _policy(cfg, run)
         failed: list[int] = []
         played.append(episode_returns(net, run.entry, cfg.episodes, seed, failed))
-        check_few(run.entry.name, len(failed), cfg.episodes)
+        check_failure_rate(run.entry.name, len(failed), cfg.episodes)
         less = {"less_the_first": mean([np.subtract(played[-1], played[0]).tolist()])} if rows else {}
         rows.append({"run": name, "checkpoint": checkpoint, **summary(played[-1], run.entry, len(failed)), **less})
     shown = [
@@ -87,7 +87,7 @@ def side_by_side(cfg: EvaluateOptions, runs: Mapping[str, RecordedRun]) -> list[
         }
         for row, run in zip(rows, runs.values(), strict=True)
     ]
-    table(f"{cfg.episodes} fresh episodes, the same for all; differences episode by episode", shown)
+    print_table(f"{cfg.episodes} fresh episodes, the same for all; differences episode by episode", shown)
     return rows
 
 
@@ -105,7 +105,7 @@ def _check(cfg: EvaluateOptions, runs: Mapping[str, RecordedRun], one_env: bool)
     if cfg.fresh and not one_env:
         raise UserError(f"fresh=true: these runs are of several environments ({envs}); leave it out to compare scores")
     if not cfg.fresh and cfg.checkpoint not in CHECKPOINTS:
-        raise unknown("checkpoint", cfg.checkpoint, list(CHECKPOINTS))
+        raise unknown_name_error("checkpoint", cfg.checkpoint, list(CHECKPOINTS))
     for name, run in runs.items() if not one_env else ():
         if run.entry.score(0) is None:
             raise UserError(
@@ -133,14 +133,16 @@ def _show(report: Mapping[str, Any], runs: Mapping[str, RecordedRun], one_env: b
         for row in report["runs"]
     ]
     alike = ", ".join(f"{key} {value}" for key, value in shared.items() if value is not None)
-    table(f"{len(runs)} runs" + (f", all of {alike}" if alike else "") + ("" if one_env else "; " + BY_SCORE), rows)
+    print_table(
+        f"{len(runs)} runs" + (f", all of {alike}" if alike else "") + ("" if one_env else "; " + BY_SCORE), rows
+    )
     for name, estimate in report["over_seeds"].items():
         alone = "; no interval, since all are of one seed" if math.isnan(estimate.low) else ""
-        say(f"{name}: mean of those that are finished {estimate.text()}{alone}")
+        print_line(f"{name}: mean of those that are finished {estimate.text()}{alone}")
     for name, run in runs.items():
         if run.report is None:
             again = command_to_resume("train", run.path, run.folder.config)
-            say(f"unfinished: {name}, at step {run.folder.last_step()}; go on with: {again}")
+            print_line(f"unfinished: {name}, at step {run.folder.last_step()}; go on with: {again}")
 
 
 def _failed(row: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -150,11 +152,11 @@ def _failed(row: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> dict[s
 
 
 def _folder(out: str | None) -> Path:
-    folder = expanded(out or f"runs/comparison-{time.strftime('%Y%m%d-%H%M%S')}")
+    folder = expand_home(out or f"runs/comparison-{time.strftime('%Y%m%d-%H%M%S')}")
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise cannot_write(folder, error) from error
+        raise cannot_write_error(folder, error) from error
     return folder
 
 
@@ -163,10 +165,10 @@ def _write(folder: Path, report: dict[str, Any], picture: bytes) -> list[str]:
     numbers = {"over_seeds": {name: _plain(estimate) for name, estimate in report["over_seeds"].items()}}
     fresh = [{key: _plain(value) for key, value in row.items()} for row in report.get("fresh", [])]
     text = json.dumps(report | numbers | {"fresh": fresh}, indent=2) + "\n"
-    files = {unused(folder / "comparison.json"): text.encode(), unused(folder / "comparison.png"): picture}
+    files = {unused_path(folder / "comparison.json"): text.encode(), unused_path(folder / "comparison.png"): picture}
     for path, data in files.items():
         write_atomically(path, data)
-        say(f"written: {path}")
+        print_line(f"written: {path}")
     return [str(path) for path in files]
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from weit_rl.comparison.cell import Row
 from weit_rl.comparison.methods import METHODS
-from weit_rl.comparison.results import scored
+from weit_rl.comparison.results import defined_rows
 from weit_rl.comparison.statistics import Estimate, by_size, interquartile_mean, mean, profile, values_of
 from weit_rl.comparison.tables import OURS, ReferenceScore, methods_of, sizes_of
 from weit_rl.tasks import Measure
@@ -29,7 +29,7 @@ def all_figures(
         source_flops: FLOPs of the source of every method that has one.
         measure: by which methods are compared.
     """
-    rows = scored(rows)
+    rows = defined_rows(rows)
     shares = (
         {"profiles": profiles(rows, reference, measure)} if reference.value > 0 else {}
     )  # shares need a positive reference

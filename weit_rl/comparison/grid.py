@@ -8,13 +8,13 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
 from weit_rl.common.errors import UserError
-from weit_rl.common.registry import unknown
+from weit_rl.common.registry import unknown_name_error
 from weit_rl.common.seeds import MOST_SEED
 from weit_rl.common.sizes import Size
 from weit_rl.comparison.methods import METHODS
 from weit_rl.models import MODELS
 from weit_rl.options.benchmark_options import BenchmarkOptions, ImageBenchmarkOptions
-from weit_rl.tasks import Kind, kind_named
+from weit_rl.tasks import TaskEntry, task_entry
 
 REPORTED = ("32x3", "96x4", "160x5", "128x8")  # not sampled in pre-training, not used in tuning
 PROFILES: dict[str, dict[str, Any]] = {
@@ -92,9 +92,9 @@ class Grid:
     bank_options: dict[str, Any] = field(default_factory=dict)
 
     @property
-    def kind(self) -> Kind:
+    def kind(self) -> TaskEntry:
         """Return the kind of the task."""
-        return kind_named(self.task)
+        return task_entry(self.task)
 
     @property
     def subject(self) -> Any:
@@ -109,14 +109,14 @@ class Grid:
             UserError: for an impossible name or number.
         """
         if cfg.profile not in PROFILES:
-            raise unknown("profile", cfg.profile, list(PROFILES))
+            raise unknown_name_error("profile", cfg.profile, list(PROFILES))
         task = cfg.get("task") or "control"
         methods = [name for name in METHODS.names() if METHODS.get(name).task in (None, task)]
         chosen = {**PROFILES[cfg.profile], "methods": methods}
         chosen |= {f.name: cfg[f.name] for f in fields(cls) if cfg.get(f.name) is not None}
         plain: dict[str, Any] = {name: _plain(value) for name, value in chosen.items()}
         plain |= {} if task == "control" else {"episodes": None}
-        plain = {**(DRAWN if kind_named(task).judge else {}), **plain}
+        plain = {**(DRAWN if task_entry(task).judge else {}), **plain}
         grid = cls(**plain)
         grid.check()
         return replace(grid, sizes=tuple(str(Size.parse(size)) for size in grid.sizes))

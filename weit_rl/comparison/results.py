@@ -12,10 +12,10 @@ from weit_rl.common.errors import UserError
 from weit_rl.comparison.cell import Row, fields_of, measured
 from weit_rl.comparison.csv_file import read_csv, write_csv
 from weit_rl.comparison.grid import Cell, Grid
-from weit_rl.storage.atomic_write import cannot_write, write_atomically
-from weit_rl.storage.folder_lock import holds_nothing, locked
+from weit_rl.storage.atomic_write import cannot_write_error, write_atomically
+from weit_rl.storage.folder_lock import holds_only_leftovers, lock_folder
 from weit_rl.storage.json_file import read_json
-from weit_rl.tasks import Kind
+from weit_rl.tasks import TaskEntry
 from weit_rl.training.machine import describe_environment
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ class Results:
 
     def __init__(self, folder: Path, grid: Grid):
         self.folder, self._settings = folder, json.loads(json.dumps(asdict(grid)))
-        if folder.is_file() or (folder.exists() and not holds_nothing(folder)):
+        if folder.is_file() or (folder.exists() and not holds_only_leftovers(folder)):
             _check(folder, self._settings)
         self.kind = grid.kind
         self.rows = read(folder / RESULTS, self.kind)
@@ -55,8 +55,8 @@ class Results:
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise cannot_write(self.folder, error) from error
-        lock = locked(self.folder)
+            raise cannot_write_error(self.folder, error) from error
+        lock = lock_folder(self.folder)
         self.rows = read(self.folder / RESULTS, self.kind)
         write_atomically(self.folder / SETTINGS, (json.dumps(self._settings, indent=2) + "\n").encode())
         return lock
@@ -79,7 +79,7 @@ class Results:
         write_atomically(self.folder / "results.json", (text + "\n").encode())
 
 
-def read(path: Path, kind: Kind) -> list[Row]:
+def read(path: Path, kind: TaskEntry) -> list[Row]:
     """Read the rows of a results.csv with typed numbers; return none if there is no such file."""
     return _each_once(path, read_csv(path, lambda row: _typed(row, kind)))
 
@@ -100,12 +100,12 @@ def key_of(row: Row) -> tuple[str, str, int, int]:
     return row["method"], row["size"], row["seed"], row["budget"]
 
 
-def scored(rows: Sequence[Row]) -> list[Row]:
+def defined_rows(rows: Sequence[Row]) -> list[Row]:
     """Return the rows of cells whose method was defined for them."""
     return [row for row in rows if row["value"] != ""]
 
 
-def _typed(row: Row, kind: Kind) -> Row:
+def _typed(row: Row, kind: TaskEntry) -> Row:
     """Convert texts to numbers; undefined values, such as a score without references, stay empty."""
     kinds = dict.fromkeys(measured(kind), float) | dict.fromkeys((*COUNTS, "steps"), int)
     given = {key: "" if value is None else value for key, value in row.items()}

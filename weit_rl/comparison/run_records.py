@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 
 from weit_rl.common.errors import UserError
-from weit_rl.common.home import expanded
+from weit_rl.common.home import expand_home
 from weit_rl.envs.registry import EnvEntry, entry_of_file
 from weit_rl.initializers import INITIALIZERS
 from weit_rl.options.choices import DEFAULT, size_of
 from weit_rl.options.option_table import plain_config
 from weit_rl.training.learning_curve import Points
-from weit_rl.training.run_folder import RunFolder, checked
+from weit_rl.training.run_folder import RunFolder, checked_config
 from weit_rl.workflows.train_run import TrainRun
 from weit_rl.workflows.train_setup import stage_steps
 
@@ -46,13 +46,13 @@ class RecordedRun:
     """
 
     def __init__(self, path: str, env: str | None = None):
-        self.path, self.folder = expanded(path), RunFolder.open(expanded(path))
+        self.path, self.folder = expand_home(path), RunFolder.open(expand_home(path))
         sizes = self.folder.config.get("size")
         whole = hasattr(sizes, "keys") and set(sizes) >= SIZES
         if not whole or any(key not in self.folder.config for key in NEEDED):
             raise UserError(f"{path}: is no run of weit_rl.train, and only those can be compared")
         self.config, self.metrics = plain_config(self.folder.config), self.folder.metrics()
-        checked(self.folder.config, "train", path)
+        checked_config(self.folder.config, "train", path)
         self.entry: EnvEntry = entry_of_file(self.config["env"], path, env)
         self.report = _report(self.path / TrainRun.result)
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from weit_rl.common.errors import UserError
 from weit_rl.options.command import compose
-from weit_rl.storage.folder_lock import locked
+from weit_rl.storage.folder_lock import lock_folder
 from weit_rl.training.run_folder import CONFIG
 from weit_rl.workflows.pretrain_run import pretrain
 from weit_rl.workflows.training import train
@@ -21,7 +21,7 @@ VERBS: dict[str, tuple[Callable[[Any], Any], str]] = {
 }
 
 
-def finish(verb: str, folder: Path, words: Sequence[str]) -> Path:
+def finish_run(verb: str, folder: Path, words: Sequence[str]) -> Path:
     """Return the result of a run, after making or continuing it if the result is missing.
 
     Raises:
@@ -32,7 +32,7 @@ def finish(verb: str, folder: Path, words: Sequence[str]) -> Path:
     if not (folder / result).exists():
         started = (folder / CONFIG).exists()
         if not started and folder.exists():  # stopped before its config was written
-            locked(folder).release()  # raises if the process is only believed dead
+            lock_folder(folder).release()  # raises if the process is only believed dead
             shutil.rmtree(folder, ignore_errors=True)
         again = [word for word in words if word.startswith(("task=", "env=gym:"))]  # the user trusts their modules
         try:
@@ -45,4 +45,4 @@ def finish(verb: str, folder: Path, words: Sequence[str]) -> Path:
 
 def finish_training(folder: Path, words: Sequence[str]) -> dict[str, Any]:
     """Return the report of a training run, see :func:`finish`."""
-    return json.loads(finish("train", folder, words).read_text())
+    return json.loads(finish_run("train", folder, words).read_text())

@@ -7,25 +7,25 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from weit_rl.common.home import expanded
+from weit_rl.common.home import expand_home
 from weit_rl.common.sizes import Size
 from weit_rl.comparison.grid import Grid, words_of
 from weit_rl.comparison.methods import METHODS, Method
-from weit_rl.comparison.runs import finish
+from weit_rl.comparison.runs import finish_run
 from weit_rl.models.shipped_banks import own_bank
 from weit_rl.options.command import compose
 from weit_rl.options.image_training_options import PretrainingOptions
 from weit_rl.options.option_table import plain_config
 from weit_rl.storage.tensor_file import read_card
 from weit_rl.training.flops import step_flops
-from weit_rl.workflows.pretrain_run import PLACES, PretrainRun
+from weit_rl.workflows.pretrain_run import OPTIONS_NOT_IN_CARD, PretrainRun
 
 JUDGE = "judge"  # a network whose features judge results, the same one for all seeds
 OF_DATA = ("image_size", "channels", "data_root", "download", "skip_corrupt", "flip", "threads", "device", "workers")
 OURS = "kronecker"  # the bank whose FLOPs all sources get
 NETWORKS = ("largest", "smallest")  # networks of the largest and smallest sampled size, to cut and to grow
 RANKS = {"svd": 128, "tucker": 32}  # ranks of whole weights; others use pre-training's default
-NOT_MADE = (*PLACES, "score_sizes", "episodes")  # options that do not change a bank's weights
+NOT_MADE = (*OPTIONS_NOT_IN_CARD, "score_sizes", "episodes")  # options that do not change a bank's weights
 
 
 @dataclass(frozen=True)
@@ -65,11 +65,11 @@ class Sources:
         """Train a source, unless it exists."""
         path = self.path(kind, seed)
         if kind == JUDGE:
-            finish("train", path, self.judge_words())
+            finish_run("train", path, self.judge_words())
         elif kind in NETWORKS:
-            finish("train", path, self.network_words(kind, seed))
+            finish_run("train", path, self.network_words(kind, seed))
         elif not path.exists():
-            finish("pretrain", path.parent, self.bank_words(kind, seed))
+            finish_run("pretrain", path.parent, self.bank_words(kind, seed))
 
     def bank_words(self, kind: str, seed: int) -> list[str]:
         """Return the options of a bank's pre-training; for another constraint, its steps cost WeiT's FLOPs."""
@@ -131,7 +131,7 @@ class Sources:
 
 def run_of(features: str) -> Path:
     """Return the folder of a run that judges; a text that is no path, such as ``inception``, stays as it is."""
-    path = expanded(features)
+    path = expand_home(features)
     return path.absolute() if path.exists() else path
 
 

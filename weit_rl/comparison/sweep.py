@@ -15,14 +15,14 @@ from statistics import mean
 from typing import Any
 
 from weit_rl.common.errors import UserError
-from weit_rl.common.registry import unknown
+from weit_rl.common.registry import unknown_name_error
 from weit_rl.comparison.cell import remove_run
 from weit_rl.comparison.csv_file import damaged, read_csv, write_csv
 from weit_rl.comparison.launchers import Job
 from weit_rl.comparison.rates import EPISODES, ROUNDS, SEED, STEPS, logged, validated
 from weit_rl.comparison.sources import JUDGE, OURS, Sources
 from weit_rl.comparison.tables import Table
-from weit_rl.core.size_sampler import RULES
+from weit_rl.core.size_sampler import SAMPLING_RULES
 from weit_rl.options.benchmark_options import BenchmarkOptions, ImageBenchmarkOptions
 from weit_rl.tasks import Measure
 
@@ -58,11 +58,11 @@ class SearchSpace:
         if len(space.rank) != 2 or not 1 <= space.rank[0] <= space.rank[1]:
             raise UserError(f"sweep.rank={list(space.rank)}: must be the least and the most, such as [16, 128]")
         for rule in space.masks:
-            RULES.get(rule)
+            SAMPLING_RULES.get(rule)
         if not space.masks:
             raise UserError("sweep.masks=[]: give at least one")
         if space.sampler not in SAMPLERS:
-            raise unknown("sampler", space.sampler, list(SAMPLERS))
+            raise unknown_name_error("sampler", space.sampler, list(SAMPLERS))
         for name, value in {"together": space.together, "trials": options.trials}.items():
             if value < 1:
                 raise UserError(f"sweep.{name}={value}: must be 1 or more")

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from weit_rl.comparison.cell import Row
-from weit_rl.comparison.results import scored
+from weit_rl.comparison.results import defined_rows
 from weit_rl.comparison.statistics import Estimate, by_size, difference, interquartile_mean, mean_steps_to, values_of
 from weit_rl.tasks import Measure
 
@@ -57,7 +57,7 @@ def all_tables(rows: Sequence[Row], reference: ReferenceScore, measure: Measure,
         measure: by which methods are compared.
         judge: a sentence on what judges the results, or nothing; it goes below their tables.
     """
-    done = scored(rows)
+    done = defined_rows(rows)
     budgets = sorted({row["budget"] for row in done})
     tables = [results_table(done, budget, measure, judge) for budget in budgets]
     for other in measure.beside:

@@ -9,12 +9,12 @@ from typing import Any
 from torch import Tensor, nn
 
 from weit_rl.common.errors import UserError
-from weit_rl.common.seeds import seeded
+from weit_rl.common.seeds import seeded_generator
 from weit_rl.common.sizes import Size
 from weit_rl.core.bank_file import check_card_types, read_bank, write_bank
 from weit_rl.core.bank_sharing import HubSharing
 from weit_rl.core.constraints import CONSTRAINTS
-from weit_rl.core.normaliser import with_limits
+from weit_rl.core.normaliser import add_missing_limits
 from weit_rl.core.parameter_map import Parameters
 from weit_rl.core.plan import Plan
 from weit_rl.storage.hub import SCHEME
@@ -50,7 +50,7 @@ class TemplateBank(HubSharing, nn.Module):
         super().__init__()
         self.constraint = CONSTRAINTS.get(constraint)
         self.card: dict[str, Any] = {**(card or {}), "constraint": constraint}
-        self.source = with_limits(source or {})
+        self.source = add_missing_limits(source or {})
         self.templates = Parameters(templates)
         tiles = self.card.get("tiles", {})
         self.tiles = {role: tuple(tiles.get(role, shared.shape[1:])) for role, shared in templates.items()}
@@ -70,7 +70,7 @@ class TemplateBank(HubSharing, nn.Module):
         Raises:
             UserError: if the plan composes no parameter, a rank is not positive or the constraint is unknown.
         """
-        tiles, kind, generator = plan.tiles(), CONSTRAINTS.get(constraint), seeded("templates", seed)
+        tiles, kind, generator = plan.tiles(), CONSTRAINTS.get(constraint), seeded_generator("templates", seed)
         if not tiles:
             raise UserError("the plan composes no parameter; give at least one rule a tile")
         ranks = {role: rank if isinstance(rank, int) else rank.get(role, 0) for role in tiles}

@@ -18,21 +18,24 @@ from weit_rl.core.slot_tensors import stack
 OWN, BUFFER = "own.", "buffer."
 
 
-def bodies_of(bank: TemplateBank) -> list[str]:
+def body_names(bank: TemplateBank) -> list[str]:
     """Return the environments (or data sets) of a bank's pre-training; one empty name if the card gives none."""
     names = bank.card.get("names") or bank.card.get("config", {}).get("env", "")  # older cards have no names
     return [names] if isinstance(names, str) else list(names)
 
 
-def sizes_of(bank: TemplateBank) -> dict[str, tuple[int | list[int], int]]:
+def body_sizes(bank: TemplateBank) -> dict[str, tuple[int | list[int], int]]:
     """Return the observation size (see :func:`seen`) and the action size of every body in a bank of policies."""
-    prefixes = [f"body.{index}." if len(bodies_of(bank)) > 1 else "" for index in range(len(bodies_of(bank)))]
+    prefixes = [f"body.{index}." if len(body_names(bank)) > 1 else "" for index in range(len(body_names(bank)))]
     means = [bank.source[f"{prefix}buffer.observation_mean"] for prefix in prefixes]
     heads = [bank.source[f"{prefix}own.head.bias"] for prefix in prefixes]
-    return {name: (seen(mean), head.shape[-1]) for name, mean, head in zip(bodies_of(bank), means, heads, strict=True)}
+    return {
+        name: (observation_size(mean), head.shape[-1])
+        for name, mean, head in zip(body_names(bank), means, heads, strict=True)
+    }
 
 
-def seen(normaliser: Tensor) -> int | list[int]:
+def observation_size(normaliser: Tensor) -> int | list[int]:
     """Return the length of an observation, or ``[channels, 1, 1]`` for pictures, from its normaliser's mean."""
     return list(normaliser.shape) if normaliser.ndim > 1 else len(normaliser)
 
@@ -59,20 +62,22 @@ def bank_for(
         A bank that shares the templates and whose own network fits ``net``. Its card has ``new_body`` True if parts are
         fresh, and ``untrained_body`` True if they are fresh or a relative's.
     """
-    fresh = parts_of(net, plan, bound)
+    fresh = bound_parts(net, plan, bound)
     known = known_parts(bank, body, fresh)
-    parts = known or fresh | fitting(_stored_parts(bank, 0, fresh), fresh, carried)
-    return with_parts(bank, parts, new_body=known is None, untrained_body=body not in bodies_of(bank))
+    parts = known or fresh | matching_parts(_stored_parts(bank, 0, fresh), fresh, carried)
+    return bank_with_parts(bank, parts, new_body=known is None, untrained_body=body not in body_names(bank))
 
 
-def fitting(parts: Mapping[str, Tensor], fresh: Mapping[str, Tensor], carried: tuple[str, ...]) -> dict[str, Tensor]:
+def matching_parts(
+    parts: Mapping[str, Tensor], fresh: Mapping[str, Tensor], carried: tuple[str, ...]
+) -> dict[str, Tensor]:
     """Select the parameters whose names have a carried prefix and whose shapes equal the fresh ones."""
     names = tuple(OWN + name for name in carried)
     alike = (name for name in parts if name in fresh and parts[name].shape == fresh[name].shape)
     return {name: parts[name] for name in alike if name.startswith(names)}
 
 
-def parts_of(net: nn.Module, plan: Plan, bound: tuple[str, ...]) -> dict[str, Tensor]:
+def bound_parts(net: nn.Module, plan: Plan, bound: tuple[str, ...]) -> dict[str, Tensor]:
     """Return the bound parts of a plain network: parameters by slot (``own.*``), and all buffers (``buffer.*``)."""
     layout = {key: slot for key, slot in plan.layout(net).items() if key.startswith(bound)}
     stacked = stack({name: p.detach() for name, p in net.named_parameters()}, layout)
@@ -82,7 +87,7 @@ def parts_of(net: nn.Module, plan: Plan, bound: tuple[str, ...]) -> dict[str, Te
 
 def known_parts(bank: TemplateBank, body: str, fresh: Mapping[str, Tensor]) -> dict[str, Tensor] | None:
     """Return the bank's parts for a body, or for its first relative whose parts fit; None if there are none."""
-    names = bodies_of(bank)
+    names = body_names(bank)
     if body in names:
         return _stored_parts(bank, names.index(body), fresh)
     for index, name in enumerate(names):
@@ -100,13 +105,13 @@ def _stored_parts(bank: TemplateBank, index: int, like: Mapping[str, Tensor]) ->
     return parts or {name: bank.source[name] for name in like if name in bank.source}
 
 
-def with_parts(bank: TemplateBank, parts: Mapping[str, Tensor], **card: Any) -> TemplateBank:
+def bank_with_parts(bank: TemplateBank, parts: Mapping[str, Tensor], **card: Any) -> TemplateBank:
     """Return a bank of one body with these bound parts and these additional card entries."""
     shared = {name: t for name, t in bank.source.items() if not name.startswith("body.") and name not in parts}
     return TemplateBank(dict(bank.templates), bank.card["constraint"], bank.card | card, {**shared, **parts})
 
 
-def joined(bodies: Sequence[Mapping[str, Tensor]], bound: tuple[str, ...]) -> dict[str, Tensor]:
+def join_bodies(bodies: Sequence[Mapping[str, Tensor]], bound: tuple[str, ...]) -> dict[str, Tensor]:
     """Merge the sources of one or more bodies: shared tensors once, bound tensors as ``body.<index>.*``.
 
     Args:

@@ -11,9 +11,9 @@ from tempfile import TemporaryDirectory
 from typing import Any, TypeVar
 
 from weit_rl.common.errors import UserError
-from weit_rl.common.home import expanded
+from weit_rl.common.home import expand_home
 from weit_rl.core.bank_file import card_path
-from weit_rl.storage.atomic_write import cannot_write, write_atomically
+from weit_rl.storage.atomic_write import cannot_write_error, write_atomically
 from weit_rl.storage.hub import download, upload
 
 FILE, README = "bank.safetensors", "README.md"  # file names in a shared folder or repository
@@ -46,12 +46,12 @@ class HubSharing:
         """
         from weit_rl.core.bank_readme import bank_card
 
-        folder = expanded(folder)
+        folder = expand_home(folder)
         text = bank_card(self.card, *([repo_id] if repo_id else []))
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise cannot_write(folder, error) from error
+            raise cannot_write_error(folder, error) from error
         for name in (FILE, card_path(Path(FILE)).name, README):
             if (folder / name).exists():
                 raise UserError(f"{folder / name}: exists already; choose another folder")

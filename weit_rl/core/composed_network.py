@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from weit_rl.common.errors import UserError
-from weit_rl.common.seeds import seeded
+from weit_rl.common.seeds import seeded_generator
 from weit_rl.core.bank import TemplateBank
 from weit_rl.core.constraints import Constraint
 from weit_rl.core.eval_mode import eval_mode
@@ -20,7 +20,7 @@ from weit_rl.core.parameter_map import Parameters
 from weit_rl.core.placeholder import is_parameter_view
 from weit_rl.core.plan import Plan, Slot
 from weit_rl.core.run_lock import RunLock
-from weit_rl.core.skeleton import fill_skeleton, holding, skeleton
+from weit_rl.core.skeleton import fill_skeleton, hold_weights, skeleton
 from weit_rl.core.slot_tensors import stack
 from weit_rl.core.unready_networks import refuse_meta
 
@@ -62,7 +62,7 @@ class WeiT(nn.Module):
         full = stack({name: p.detach() for name, p in parameters.items()}, self.layout)
         free = {key: full[key].clone() for key, slot in self.layout.items() if slot.rule.tile is None}
         self.free = Parameters(free, frozen)
-        self.scalers = Parameters(dict(self._fresh_scalers(full, seeded("scalers", seed))), frozen)
+        self.scalers = Parameters(dict(self._fresh_scalers(full, seeded_generator("scalers", seed))), frozen)
         self._factors = Factors(bank, self.layout, self.scalers, self.free)
         self.net, self._lock = skeleton(net, self._factors), RunLock()
 
@@ -84,7 +84,7 @@ class WeiT(nn.Module):
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """Run the network's own forward with composed weights."""
-        with self._lock, holding(self.net, self.compose()) as net:
+        with self._lock, hold_weights(self.net, self.compose()) as net:
             return net(*args, **kwargs)
 
     def __getattr__(self, name: str) -> Any:
@@ -105,7 +105,7 @@ class WeiT(nn.Module):
         weights = self.compose()
         made = [weight for weight in weights.values() if not is_parameter_view(weight)]
         before = [weight._version for weight in made]
-        with self._lock, holding(self.net, weights):
+        with self._lock, hold_weights(self.net, weights):
             result = method(*args, **kwargs)
         if before != [weight._version for weight in made]:
             raise UserError(

@@ -7,7 +7,7 @@ import math
 from weit_rl.core.plan import Layout
 
 
-def numbers(layout: Layout, rank: int) -> dict[str, int]:
+def count_numbers(layout: Layout, rank: int) -> dict[str, int]:
     """Count the numbers of a network in each of its forms.
 
     Args:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from weit_rl.common.errors import UserError
-from weit_rl.common.seeds import seeded
+from weit_rl.common.seeds import seeded_generator
 from weit_rl.common.sizes import HEAD_DIM, Size
 from weit_rl.core.plan import STREAM, Layout, Plan, Slot
 from weit_rl.core.resize import layer_map, resize
@@ -72,15 +72,15 @@ def rescaled(net: nn.Module, target: nn.Module, plan: Plan, seed: int = 0) -> di
         seed: draws the shares of repeated inputs (default 0).
     """
     old, new = plan.layout(net), plan.layout(target)
-    weights = resize(stack(dict(net.named_parameters()), old), old, new, generator=seeded("shares", seed))
+    weights = resize(stack(dict(net.named_parameters()), old), old, new, generator=seeded_generator("shares", seed))
     for key in closing_slots(new):
         weights[key] = weights[key].clone()
-        weights[key][copies(len(old[key].names), len(new[key].names))] = 0
+        weights[key][copied_blocks(len(old[key].names), len(new[key].names))] = 0
     return {**dict(net.named_buffers()), **unstack(weights, new)}
 
 
 @torch.no_grad()
-def rescaled_optimizer(
+def rescale_optimizer(
     tensors: Mapping[str, Tensor], net: nn.Module, target: nn.Module, plan: Plan
 ) -> dict[str, Tensor]:
     """Return Adam's state for the target; a copied weight gets the moments of its original.
@@ -96,7 +96,7 @@ def rescaled_optimizer(
     state = {f"optimizer.{i}.step": tensors["optimizer.0.step"].clone() for i in range(len(after))}
     for moment in MOMENTS:
         own = {name: tensors[f"optimizer.{i}.{moment}"] for i, name in enumerate(before)}
-        resized = resize(stack(own, old), old, new, share=lambda _, copies, *__: torch.ones(copies))
+        resized = resize(stack(own, old), old, new, share=lambda _, copied_blocks, *__: torch.ones(copied_blocks))
         named = unstack(resized, new)
         state |= {f"optimizer.{i}.{moment}": named[name].clone() for i, name in enumerate(after)}
     return state
@@ -109,7 +109,7 @@ def closing_slots(layout: Layout) -> list[str]:
     return [*weights, *(key for key in biases if key in layout)]
 
 
-def copies(old_depth: int, new_depth: int) -> list[int]:
+def copied_blocks(old_depth: int, new_depth: int) -> list[int]:
     """Return the indices of blocks that are not the first made from their source block; none if the depth falls."""
     sources = layer_map(old_depth, new_depth)
     return [block for block, source in enumerate(sources) if source in sources[:block]]

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from weit_rl.common.errors import UserError
-from weit_rl.common.seeds import seeded
+from weit_rl.common.seeds import seeded_generator
 from weit_rl.core.bank import TemplateBank
 from weit_rl.core.composed_network import WeiT
 from weit_rl.core.eval_mode import eval_mode
@@ -47,7 +47,7 @@ def network_of_size(
     source_plan = source_plan or plan
     check_source(bank, source_net, source_plan)
     net = WeiT(target, bank, plan, seed)
-    own, generator = own_factors(bank), seeded("shares", seed)
+    own, generator = own_factors(bank), seeded_generator("shares", seed)
     path = [source_plan.layout(source_net), *through, net.layout]
     for before, after in pairwise(path):
         own = resize(own, before, after, bank.constraint.factored, generator)

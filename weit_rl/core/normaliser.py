@@ -19,26 +19,26 @@ CONSTANT = 1.0  # the deviation given to an entry that never moved; no other ent
 FLOOR = 1e-3  # smallest deviation in banks that have no limits
 
 
-def unlimited(mean: Tensor) -> Tensor | None:
+def infinite_limits(mean: Tensor) -> Tensor | None:
     """Return infinite limits for a network that has none; None for a normaliser of pictures, which has no limits."""
     return torch.full(mean.shape, math.inf, device=mean.device) if mean.ndim == 1 else None
 
 
-def with_limits(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def add_missing_limits(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Return the tensors of a bank or checkpoint, with infinite limits for normalisers of states that lack them."""
     means = {name.removesuffix(MEAN): tensor for name, tensor in tensors.items() if name.endswith(MEAN)}
-    limits = {prefix + CLIP: unlimited(mean) for prefix, mean in means.items()}
+    limits = {prefix + CLIP: infinite_limits(mean) for prefix, mean in means.items()}
     return {name: limit for name, limit in limits.items() if limit is not None} | dict(tensors)
 
 
-def keep_unlimited(net: Any, state: dict[str, Tensor], prefix: str, *_: Any) -> None:
+def add_missing_limits_hook(net: Any, state: dict[str, Tensor], prefix: str, *_: Any) -> None:
     """Add infinite limits to a state dict that lacks limits; a hook of ``load_state_dict``."""
-    limit = unlimited(net.get_buffer(MEAN))
+    limit = infinite_limits(net.get_buffer(MEAN))
     if limit is not None:
         state.setdefault(prefix + CLIP, limit)
 
 
-def renewed(trained: Mapping[str, Tensor], data: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], list[int]]:
+def renew_normaliser(trained: Mapping[str, Tensor], data: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], list[int]]:
     """Merge a trained normaliser with that of new data: entries without a trained deviation take the data's.
 
     An entry that never moved in training has no deviation. In older banks such an entry has the smallest deviation; it

@@ -30,7 +30,7 @@ ENERGY = 0.5
 MULTIPLE = 8  # ranks are multiples of 8, because matrix products are fastest so
 
 
-def dense(net: nn.Module, plan: Plan) -> WeiT:
+def dense_supernet(net: nn.Module, plan: Plan) -> WeiT:
     """Return the network without templates, in the form that the masked training loop takes."""
     return WeiT(net, TemplateBank.from_plan(plan, constraint="identity"), plan)
 

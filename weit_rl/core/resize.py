@@ -46,7 +46,7 @@ def resize(
         NotDefined: if a width that its tile does not divide would have to grow.
     """
     generator = generator or torch.Generator().manual_seed(0)
-    share = share or shares
+    share = share or draw_shares
     counterparts = {key: _counterpart(key, source) for key in target}
     return {
         key: _resize_slot(tensors[old], source[old], target[key], factored, generator, share)
@@ -121,7 +121,7 @@ def _check_whole_tiles(target: Slot, axis: int, source: Slot) -> None:
             )
 
 
-def shares(n_old: int, n_new: int, block: int, generator: torch.Generator) -> Tensor:
+def draw_shares(n_old: int, n_new: int, block: int, generator: torch.Generator) -> Tensor:
     """Return unequal shares for the copies of a cyclically repeated axis; those of one entry sum to 1.
 
     The ``c`` copies of an entry get 1, 2, ... c parts of c (c + 1) / 2 in a drawn order, one draw for each whole block.

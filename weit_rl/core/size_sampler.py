@@ -10,14 +10,14 @@ from weit_rl.common.registry import Registry
 from weit_rl.common.sizes import Size
 
 SamplingRule = Callable[[random.Random, list[Size], Size], list[Size]]
-RULES: Registry[SamplingRule] = Registry("masks")
-RULES.add("drawn", lambda rng, sizes, full: rng.sample(sizes, min(2, len(sizes))))
-RULES.add("one", lambda rng, sizes, full: [rng.choice(sizes)])
-RULES.add("full", lambda rng, sizes, full: list(dict.fromkeys([full, rng.choice(sizes)])))
-RULES.add("none", lambda rng, sizes, full: [full])
+SAMPLING_RULES: Registry[SamplingRule] = Registry("masks")
+SAMPLING_RULES.add("drawn", lambda rng, sizes, full: rng.sample(sizes, min(2, len(sizes))))
+SAMPLING_RULES.add("one", lambda rng, sizes, full: [rng.choice(sizes)])
+SAMPLING_RULES.add("full", lambda rng, sizes, full: list(dict.fromkeys([full, rng.choice(sizes)])))
+SAMPLING_RULES.add("none", lambda rng, sizes, full: [full])
 
 
-class Masks:
+class SizeSampler:
     """A sampler of network sizes from a grid of widths and depths; a step always draws the same sizes.
 
     Args:
@@ -35,7 +35,7 @@ class Masks:
     """
 
     def __init__(self, widths: Sequence[int], depths: Sequence[int], full: Size, seed: int = 0, rule: str = "drawn"):
-        self.full, self.seed, self.rule = full, seed, RULES.get(rule)
+        self.full, self.seed, self.rule = full, seed, SAMPLING_RULES.get(rule)
         grid = [Size(width, depth, full.head_dim) for width in dict.fromkeys(widths) for depth in dict.fromkeys(depths)]
         self.sizes = [full] if rule == "none" else grid
         if not grid:

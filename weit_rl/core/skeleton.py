@@ -48,7 +48,7 @@ def fill_skeleton(shell: nn.Module, tensors: Mapping[str, Tensor]) -> nn.Module:
 
 
 @contextmanager
-def holding(shell: nn.Module, tensors: Mapping[str, Tensor]) -> Iterator[nn.Module]:
+def hold_weights(shell: nn.Module, tensors: Mapping[str, Tensor]) -> Iterator[nn.Module]:
     """Put tensors into the places of a skeleton's parameters and buffers inside the context.
 
     Raises:
@@ -121,7 +121,7 @@ def run_as(net: nn.Module, layout: Layout, weights: Mapping[str, Tensor]) -> Any
     named = unstack(weights, layout)
 
     def run(*args: Any, **kwargs: Any) -> Any:
-        with holding(net, named):
+        with hold_weights(net, named):
             return net(*args, **kwargs)
 
     return run

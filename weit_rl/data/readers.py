@@ -44,13 +44,13 @@ def load_trajectories(data: Data, entry: EnvEntry, weights: Sequence[float] | No
             shapes, other sizes than the environment's, or no episode of two steps; if weights are not positive or their
             number differs from the number of sets.
     """
-    parts = parts_of(data, entry)
+    parts = data_set_names(data, entry)
     _check_weights(weights, parts)
     sets = [_load(part, entry) for part in parts]
     return sets[0] if len(sets) == 1 else Trajectories.mix(sets, weights)
 
 
-def parts_of(data: Data, entry: EnvEntry) -> list[str]:
+def data_set_names(data: Data, entry: EnvEntry) -> list[str]:
     """Return the names of the sets that ``data`` names, one or more."""
     shipped, parts = set(shipped_levels(entry)), []
     for part in [data] if isinstance(data, str | os.PathLike) else data:

@@ -16,7 +16,7 @@ import torch
 
 from weit_rl.common.errors import UserError
 from weit_rl.deploy.onnx_policy import KEY, Arrays, open_session, step_function
-from weit_rl.deploy.registry import FORMATS, Format, Graph, Step
+from weit_rl.deploy.registry import FORMATS, ExportFormat, Graph, Step
 
 OPSET = 18  # the oldest that torch's exporter writes, since most runtimes read it
 QUANTIZED = ("MatMul", "Conv")
@@ -119,5 +119,5 @@ def silence_exporters() -> Iterator[None]:
         logging.disable(level)
 
 
-FORMATS.add("onnx", Format(".onnx", write_onnx, run_onnx, quantize_onnx))
-FORMATS.add("torch_export", Format(".pt2", write_torch, run_torch))
+FORMATS.add("onnx", ExportFormat(".onnx", write_onnx, run_onnx, quantize_onnx))
+FORMATS.add("torch_export", ExportFormat(".pt2", write_torch, run_torch))

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from weit_rl.deploy.onnx_policy import NEXT, ExportedPolicy, padded
-from weit_rl.deploy.registry import Format, Graph, Step
+from weit_rl.deploy.registry import ExportFormat, Graph, Step
 from weit_rl.envs.registry import EnvEntry
 
 CALLS, WARM_UP = 200, 30
@@ -37,7 +37,7 @@ class Measured:
     difference: float
 
     @classmethod
-    def of(cls, kind: Format, data: bytes, graph: Graph, threads: int) -> Measured:
+    def of(cls, kind: ExportFormat, data: bytes, graph: Graph, threads: int) -> Measured:
         """Run a file on ``threads`` CPU threads and measure it."""
         step = kind.step(data, threads)
         return cls(data, step, median_seconds(step, graph), difference(step, graph))

@@ -66,7 +66,7 @@ class ExportedPolicy:
                 takes, or another number than in the last call; for rewards that do not match the observations.
         """
         blank = self.blank["observation"]
-        rows = numbers(observation, blank.dtype, "observation")
+        rows = as_numbers(observation, blank.dtype, "observation")
         single = rows.ndim == blank.ndim - 1
         rows = rows[None] if single else rows
         room = len(self._to_go) or self.batch or len(rows)
@@ -74,7 +74,7 @@ class ExportedPolicy:
             raise ValueError(f"observations of shape {rows.shape}: takes {(room, *blank.shape[1:])}, or fewer rows")
         if len(self._to_go) and len(rows) != self._rows:
             raise ValueError(f"{len(rows)} observations, the last call had {self._rows}: give as many, or call reset()")
-        self._count_down(room, None if reward is None or not len(self._to_go) else per_row(reward, len(rows)))
+        self._count_down(room, None if reward is None or not len(self._to_go) else rewards_per_row(reward, len(rows)))
         self._rows = len(rows)
         given = {**self._memory, "observation": padded(rows, room), "return_to_go": self._to_go}
         outputs = self.run({name: given[name] for name in self.blank})
@@ -135,7 +135,7 @@ def step_function(session: Any) -> Callable[[Arrays], Arrays]:
     return lambda inputs: dict(zip(names, session.run(names, inputs), strict=True))
 
 
-def numbers(values: Any, dtype: Any, what: str) -> np.ndarray:
+def as_numbers(values: Any, dtype: Any, what: str) -> np.ndarray:
     """Convert values to an array of a type; ValueError for anything that is no finite number, or no byte for uint8."""
     try:
         found = np.asarray(values)
@@ -152,9 +152,9 @@ def numbers(values: Any, dtype: Any, what: str) -> np.ndarray:
     return cast
 
 
-def per_row(reward: Any, rows: int) -> np.ndarray:
+def rewards_per_row(reward: Any, rows: int) -> np.ndarray:
     """Convert rewards (one number for all rows, ``(rows,)`` or ``(rows, 1)``) to ``(rows,)`` float32, or ValueError."""
-    earned = numbers(reward, np.float32, "reward")
+    earned = as_numbers(reward, np.float32, "reward")
     if earned.shape not in ((), (rows,), (rows, 1)):
         raise ValueError(f"rewards of shape {earned.shape}: takes one for each of {rows} observations, ({rows},)")
     return np.broadcast_to(earned.reshape(-1), rows)

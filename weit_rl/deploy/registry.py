@@ -47,7 +47,7 @@ GRAPHS: Registry[Callable[[Any, Mapping[str, Any], int | None], Graph]] = Regist
 
 
 @dataclass(frozen=True)
-class Format:
+class ExportFormat:
     """A file format.
 
     Attributes:
@@ -63,7 +63,7 @@ class Format:
     quantize: Callable[[bytes], bytes] | None = None
 
 
-FORMATS: Registry[Format] = Registry("format", "weit_rl.deploy", "weit_rl.export_formats")
+FORMATS: Registry[ExportFormat] = Registry("format", "weit_rl.deploy", "weit_rl.export_formats")
 
 
 def common_facts(kind: str, net: nn.Module, card: Mapping[str, Any], batch: int | None) -> dict[str, Any]:

@@ -24,7 +24,7 @@ import torch
 from torch import Tensor, nn
 
 from weit_rl.common.errors import UserError
-from weit_rl.common.registry import unknown
+from weit_rl.common.registry import unknown_name_error
 from weit_rl.core.plan import FIXED, HEADS, Slot
 from weit_rl.core.stacked_weights import state_of, weights_of
 from weit_rl.initializers.registry import INITIALIZERS, Context, Initializer, Source
@@ -54,7 +54,7 @@ def bot(
     """
     assert source is not None
     if gain not in GAINS:
-        raise unknown("gain", gain, list(GAINS))
+        raise unknown_name_error("gain", gain, list(GAINS))
     level = haar if wavelet == "haar" else pywavelet(wavelet)
     old, new = context.plan.layout(source.net), context.plan.layout(target)
     change = partial(transform, level=level, gain=gain, head_dim=context.head_dim)
@@ -118,7 +118,7 @@ def pywavelet(name: str) -> Level:
         raise UserError(f"wavelet={name}: needs PyWavelets; pip install PyWavelets, or use haar") from error
     known = pywt.wavelist(kind="discrete")
     if name not in known:
-        raise unknown("wavelet", name, known)
+        raise unknown_name_error("wavelet", name, known)
 
     def level(n: int, grows: bool) -> Tensor:
         unit: Any = torch.eye(n, dtype=torch.float64).numpy()

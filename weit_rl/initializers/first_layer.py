@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from weit_rl.common.errors import NotDefined
-from weit_rl.common.seeds import seeded
+from weit_rl.common.seeds import seeded_generator
 from weit_rl.core.plan import Layout, Plan
 from weit_rl.core.stacked_weights import state_of, weights_of
 from weit_rl.initializers.registry import INITIALIZERS, Context, Initializer, Source
@@ -32,7 +32,7 @@ REACH = 2.0  # transitions lie within two standard deviations of the states, whi
 def first_layer(source: Source | None, target: nn.Module, context: Context) -> Mapping[str, Tensor]:
     """Return the target's own weights with structured embeddings of the same scale; no training."""
     layout, weights = context.plan.layout(target), weights_of(target, context.plan)
-    generator = seeded("first layer", context.seed)
+    generator = seeded_generator("first layer", context.seed)
     for weight, bias in first_layers(layout).items():
         own = weights[weight]
         neurons, *inputs = layout[weight].part  # the inputs of a convolution are a whole patch of the picture

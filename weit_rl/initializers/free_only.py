@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 from torch import Tensor, nn
 
-from weit_rl.common.seeds import seeded
+from weit_rl.common.seeds import seeded_generator
 from weit_rl.core.resize import resize
 from weit_rl.core.stacked_weights import state_of, weights_of
 from weit_rl.initializers.registry import INITIALIZERS, Context, Initializer, Source
@@ -22,7 +22,7 @@ def free_only(source: Source | None, target: nn.Module, context: Context) -> Map
     plan = context.plan
     free = {key: slot for key, slot in plan.layout(target).items() if slot.rule.tile is None}
     trained = resize(
-        weights_of(source.net, plan), plan.layout(source.net), free, generator=seeded("shares", context.seed)
+        weights_of(source.net, plan), plan.layout(source.net), free, generator=seeded_generator("shares", context.seed)
     )
     return state_of(target, {**weights_of(target, plan), **trained}, source.net, plan)
 

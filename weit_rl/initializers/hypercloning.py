@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from weit_rl.common.errors import NotDefined, UserError
-from weit_rl.common.seeds import seeded
+from weit_rl.common.seeds import seeded_generator
 from weit_rl.core.plan import Plan, Slot
 from weit_rl.core.resize import resize
 from weit_rl.core.stacked_weights import state_of, weights_of
@@ -46,7 +46,7 @@ def hypercloning(
         raise UserError(f"noise={noise}: must be a number, 0 or more")
     plan, old, new = context.plan, context.plan.layout(source.net), context.plan.layout(target)
     cloned = resize(weights_of(source.net, plan), old, new, share=equal_shares)
-    generator = seeded("cloning noise", context.seed)
+    generator = seeded_generator("cloning noise", context.seed)
     noisy = {key: x + noise * cancelling(x, old[key], new[key], generator) for key, x in cloned.items()}
     return state_of(target, noisy, source.net, plan)
 

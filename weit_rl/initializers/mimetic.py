@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from weit_rl.common.errors import NotDefined
-from weit_rl.common.seeds import seeded
+from weit_rl.common.seeds import seeded_generator
 from weit_rl.core.plan import Layout, Plan
 from weit_rl.core.stacked_weights import state_of, weights_of
 from weit_rl.initializers.registry import INITIALIZERS, Context, Initializer, Source
@@ -29,7 +29,7 @@ def mimetic(source: Source | None, target: nn.Module, context: Context) -> Mappi
     """
     weights = weights_of(target, context.plan)
     qkv, out = attention_slots(context.plan.layout(target))
-    generator = seeded("mimetic", context.seed)
+    generator = seeded_generator("mimetic", context.seed)
     layers, _, channels, width = weights[qkv].shape
     for layer in range(layers):
         heads = [factors(width, context.head_dim, *QUERY_KEY, generator) for _ in range(channels // context.head_dim)]

@@ -11,7 +11,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from weit_rl.common.errors import UserError
-from weit_rl.common.registry import Registry, unknown
+from weit_rl.common.registry import Registry, unknown_name_error
 from weit_rl.common.sizes import Size
 from weit_rl.core.bank import TemplateBank
 from weit_rl.core.plan import Plan
@@ -99,7 +99,7 @@ def with_options(name: str, initializer: Initializer, options: Mapping[str, Any]
         if not known:
             raise UserError(f"init_options={dict(options)}: init={name} has none")
         if option not in known:
-            raise unknown(f"option of init={name}", option, known)
+            raise unknown_name_error(f"option of init={name}", option, known)
     return partial(initializer.make, **options)
 
 

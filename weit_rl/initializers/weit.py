@@ -19,7 +19,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from weit_rl.common.errors import UserError
-from weit_rl.common.registry import unknown
+from weit_rl.common.registry import unknown_name_error
 from weit_rl.common.sizes import Size
 from weit_rl.core.bank import TemplateBank
 from weit_rl.core.network_from_bank import (
@@ -73,7 +73,7 @@ def weit(
     assert source is not None and source.bank is not None
     for name, value, choices in (("stage", stage, STAGES), ("narrow", narrow, NARROW)):
         if value not in choices:
-            raise unknown(name, value, list(choices))
+            raise unknown_name_error(name, value, list(choices))
     loss, layout = partial(start_loss, loss=context.loss), context.plan.layout(target)
 
     # The bank's own network: a new body needs a head first, and a control replaces the scalers.

@@ -10,7 +10,7 @@ from torch import nn
 from torch.overrides import TorchFunctionMode
 
 from weit_rl.common.errors import UserError
-from weit_rl.storage.read_limits import memory
+from weit_rl.storage.read_limits import machine_memory
 
 BYTES = 4  # of a parameter
 
@@ -26,7 +26,7 @@ class _Unfilled(TorchFunctionMode):
         return func(*args, **(kwargs or {}))
 
 
-def shapes_of(build: Callable[[], nn.Module]) -> dict[str, tuple[int, ...]]:
+def parameter_shapes(build: Callable[[], nn.Module]) -> dict[str, tuple[int, ...]]:
     """Return the shapes of all parameters and buffers that ``build()`` would make, by name, without their memory."""
     with torch.device("meta"), torch.random.fork_rng(devices=[]), _Unfilled():
         return {name: tuple(tensor.shape) for name, tensor in build().state_dict().items()}
@@ -35,11 +35,11 @@ def shapes_of(build: Callable[[], nn.Module]) -> dict[str, tuple[int, ...]]:
 def check_fits_in_memory(build: Callable[[], nn.Module], what: str) -> None:
     """Raise UserError if the network that ``build()`` would make needs more memory than this machine has."""
     try:
-        numbers = sum(torch.Size(shape).numel() for shape in shapes_of(build).values())
+        numbers = sum(torch.Size(shape).numel() for shape in parameter_shapes(build).values())
     except RuntimeError as error:
         if "overflow" not in str(error):
             raise
         raise UserError(f"{what}: no machine has memory for such a network; take less") from error
-    if numbers * BYTES > memory():
-        need, have = (f"{size / 1e9:,.0f} GB" for size in (numbers * BYTES, memory()))
+    if numbers * BYTES > machine_memory():
+        need, have = (f"{size / 1e9:,.0f} GB" for size in (numbers * BYTES, machine_memory()))
         raise UserError(f"{what}: a network of {numbers:,} numbers takes {need}, this machine has {have}; take less")

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from weit_rl.common.errors import UserError
 from weit_rl.common.sizes import Size
-from weit_rl.core.normaliser import CLIP, MEAN, STD, keep_unlimited, unlimited
+from weit_rl.core.normaliser import CLIP, MEAN, STD, add_missing_limits_hook, infinite_limits
 from weit_rl.core.plan import FIXED, LAYER, Rule
 from weit_rl.models.input_checks import check_observations, check_steps
 
@@ -119,9 +119,9 @@ class Policy(nn.Module):
         self.norm_out = nn.LayerNorm(size.width)
         self.head = nn.Linear(size.width, action_dim)
         mean, std = self.normaliser(observation_dim)
-        for name, buffer in zip((MEAN, STD, CLIP), (mean, std, unlimited(mean)), strict=True):
+        for name, buffer in zip((MEAN, STD, CLIP), (mean, std, infinite_limits(mean)), strict=True):
             self.register_buffer(name, buffer)
-        self.register_load_state_dict_pre_hook(keep_unlimited)
+        self.register_load_state_dict_pre_hook(add_missing_limits_hook)
         self.register_buffer("return_scale", torch.tensor(1000.0))
         self.register_buffer("target_return", torch.tensor(0.0))
         self.apply(_init)

@@ -11,7 +11,7 @@ from typing import Any
 from torch import nn
 
 from weit_rl.common.errors import UserError
-from weit_rl.common.registry import Registry, unknown
+from weit_rl.common.registry import Registry, unknown_name_error
 from weit_rl.common.sizes import Size
 from weit_rl.core.plan import Plan
 from weit_rl.models.memory_check import check_fits_in_memory
@@ -92,7 +92,7 @@ def chosen_options(name: str, words: Any, offered: Callable[..., nn.Module], mor
     known = MODELS.get(name).options()
     for option in more:
         if option not in known:
-            raise unknown(f"option of model={name}", option, list(known))
+            raise unknown_name_error(f"option of model={name}", option, list(known))
     chosen: dict[str, Any] = {}
     for word, default in options_of(offered).items():
         value = getattr(words, word, default)

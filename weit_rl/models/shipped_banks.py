@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from weit_rl.common.errors import UserError
-from weit_rl.common.home import expanded
+from weit_rl.common.home import expand_home
 from weit_rl.models.registry import MODELS
 from weit_rl.options.choices import DEFAULT
 from weit_rl.storage.tensor_file import read_card
@@ -53,10 +53,10 @@ def named_bank(bank: str, model: str) -> str:
     Raises:
         UserError: for a name that no bank of the model ships for.
     """
-    written = expanded(bank) / WRITTEN
+    written = expand_home(bank) / WRITTEN
     if written.is_file():
         return str(written)
-    if expanded(bank).exists() or set(bank) & set("/.:\\"):
+    if expand_home(bank).exists() or set(bank) & set("/.:\\"):
         return bank
     shipped = shipped_bank(bank, model)
     if not shipped.is_file():

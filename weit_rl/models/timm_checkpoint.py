@@ -15,11 +15,11 @@ import torch
 from torch import Tensor, nn
 
 from weit_rl.common.errors import UserError
-from weit_rl.common.home import expanded
+from weit_rl.common.home import expand_home
 from weit_rl.common.sizes import Size
 from weit_rl.models.convnext import DIVISORS
 from weit_rl.models.images import BUFFERS
-from weit_rl.models.memory_check import shapes_of
+from weit_rl.models.memory_check import parameter_shapes
 from weit_rl.models.registry import MODELS
 from weit_rl.models.timm_weights import EMBEDDINGS, FILES, read_weights
 
@@ -72,7 +72,7 @@ def load_timm(
     Raises:
         UserError: if there is no such file, or it has no weights of these families and variants.
     """
-    path = expanded(path)
+    path = expand_home(path)
     weights, config = read_weights(path, allow_pickle), _config(path.with_name("config.json"))
     card = _card(path, weights, config, head_dim)
     width, _, heads = card["size"]
@@ -82,7 +82,7 @@ def load_timm(
         )
     try:
         model, size = MODELS.get(card["model"]), Size(*card["size"])
-        _check_shapes(shapes_of(lambda: model.build(size, **card["options"])), weights)
+        _check_shapes(parameter_shapes(lambda: model.build(size, **card["options"])), weights)
         net = model.build(size, **card["options"])
         for name, values in zip(BUFFERS, (config.get("mean"), config.get("std")), strict=True):
             if values:
@@ -99,7 +99,7 @@ def timm_card(path: Path) -> dict[str, Any]:
     return _card(path, read_weights(path, False), _config(path.with_name("config.json")), None)
 
 
-def adopted(net: nn.Module, own: Any, path: str | Path) -> Any:
+def load_into(net: nn.Module, own: Any, path: str | Path) -> Any:
     """Load the weights of a network into another one of its family and size, for other images and classes.
 
     Positions are interpolated as in timm. The head stays untrained if the number of classes differs.

@@ -17,8 +17,8 @@ import torch
 from torch import Tensor
 
 from weit_rl.common.errors import UserError
-from weit_rl.common.home import expanded
-from weit_rl.common.output import complain, guarded, say
+from weit_rl.common.home import expand_home
+from weit_rl.common.output import guard_output, print_error, print_line
 from weit_rl.storage.atomic_write import write_atomically
 
 # keys that some files, such as timm's, have the weights under
@@ -50,8 +50,8 @@ def write_safetensors(path: str | Path, new: str | Path | None = None) -> Path:
     """
     from safetensors.torch import save
 
-    path = expanded(path)
-    new = expanded(new) if new else _converted(path)
+    path = expand_home(path)
+    new = expand_home(new) if new else _converted(path)
     if new.exists():
         raise UserError(f"{new}: exists already; give another path")
     weights = {
@@ -135,11 +135,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("file", help="what torch.save wrote")
     parser.add_argument("new", nargs="?", help="what is written (default: beside it, as .safetensors)")
     given = parser.parse_args(argv)
-    with guarded():
+    with guard_output():
         try:
-            say(f"written: {write_safetensors(given.file, given.new)}")
+            print_line(f"written: {write_safetensors(given.file, given.new)}")
         except UserError as error:
-            complain(str(error))
+            print_error(str(error))
             return 2
     return 0
 

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from weit_rl.common.errors import UserError
-from weit_rl.common.process_start import processes
-from weit_rl.common.registry import unknown
+from weit_rl.common.process_start import process_count
+from weit_rl.common.registry import unknown_name_error
 from weit_rl.common.seeds import MOST_SEED, SEEDS_APART
 from weit_rl.common.sizes import HEAD_DIM, Size
 from weit_rl.options.option_groups import SizeOptions
@@ -66,7 +66,7 @@ def check_choices(cfg: Mapping[str, Any]) -> None:
     """Raise UserError for a word of a config that is none of those there are, or that belongs to what is not asked."""
     for name, choices in CHOICES.items():
         if name in cfg and cfg[name] not in choices:
-            raise unknown(name, cfg[name], list(choices))
+            raise unknown_name_error(name, cfg[name], list(choices))
     idle = [name for name in ONLINE if cfg.get(name) not in (None, {})]
     if idle and cfg.get("agent") is None:
         raise UserError(f"{', '.join(idle)}: is for going on online; add agent=sac, or leave it out")
@@ -76,10 +76,10 @@ def check_trainer(cfg: Mapping[str, Any]) -> None:
     """Raise UserError where the training that a config describes cannot be divided among its processes."""
     if "trainer" not in cfg:
         return
-    devices, strategy, count = cfg["trainer"].devices, cfg["trainer"].strategy, processes()
+    devices, strategy, count = cfg["trainer"].devices, cfg["trainer"].strategy, process_count()
     devices = count if devices is None else devices
     if strategy not in STRATEGIES:
-        raise unknown("trainer.strategy", strategy, list(STRATEGIES))
+        raise unknown_name_error("trainer.strategy", strategy, list(STRATEGIES))
     if strategy == "fsdp" and "train_steps" not in cfg:
         raise UserError("trainer.strategy=fsdp: parts plain networks; the factors of pre-training are few, use ddp")
     if strategy == "fsdp" and cfg.get("ema"):

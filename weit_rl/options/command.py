@@ -12,12 +12,12 @@ from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 from weit_rl.common.cpu_cores import share_cores
-from weit_rl.common.errors import Elsewhere, Follows, Interrupted, UserError
-from weit_rl.common.output import complain, guarded, say
-from weit_rl.common.process_start import leave, local, ours, processes
+from weit_rl.common.errors import Interrupted, PeerError, QuietExit, UserError
+from weit_rl.common.output import guard_output, print_error, print_line
+from weit_rl.common.process_start import exit_process, local_rank_and_count, process_count, started_by_command
 from weit_rl.options.hydra_words import is_for_hydra
 from weit_rl.options.words import CONTROL, VISION_MODES, compose, config_name, help_text, words_of
-from weit_rl.storage.atomic_write import is_of_disk
+from weit_rl.storage.atomic_write import is_disk_error
 
 __all__ = ["CONTROL", "VISION_MODES", "command", "compose", "config_name", "help_text", "words_of"]
 
@@ -54,20 +54,20 @@ def command(
     words = list(sys.argv[1:] if argv is None else argv)
     if {"-h", "--help"} & set(words):
         sys.exit(_printed(verb, words, lambda: _help(verb, words)))
-    share_cores(local()[1])
+    share_cores(local_rank_and_count()[1])
     # Unwinds the stack as Ctrl-C does, so that files are closed; the training loop puts its own handler over this one.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     code = _printed(verb, words, lambda: _run(verb, main, words, check))
-    if ours():
+    if started_by_command():
         signal.signal(signal.SIGTERM, signal.SIG_IGN)  # sent to the rest where one process ended; this one has, too
-    if processes() > 1:
-        leave(code)
+    if process_count() > 1:
+        exit_process(code)
     sys.exit(code)
 
 
 def _help(verb: str, words: list[str]) -> int:
     try:
-        say(help_text(verb, words))
+        print_line(help_text(verb, words))
     except UserError as error:
         return _say(verb, f"error: {error}", 2)
     return 0
@@ -75,7 +75,7 @@ def _help(verb: str, words: list[str]) -> int:
 
 def _printed(verb: str, words: list[str], work: Callable[[], int]) -> int:
     """The exit code of work; 1 where it was to print, and could not. A reader that left, as of rich, needs no line."""
-    with guarded() as out:
+    with guard_output() as out:
         code = work()
         out.flush()
         if code or out.error is None or not ASKS_FOR_TEXT & set(words):
@@ -95,7 +95,7 @@ def _run(verb: str, main: Callable[[Any], Any], words: list[str], check: Callabl
         check(verb, config)
         main(config)
         return 0
-    except Elsewhere as error:
+    except PeerError as error:
         return _say(verb, f"error: {error}", 2, everywhere=True)
     except UserError as error:
         return _say(verb, f"error: {error}", 2)
@@ -103,7 +103,7 @@ def _run(verb: str, main: Callable[[Any], Any], words: list[str], check: Callabl
         return _say_stop(verb, str(stop), stop.exit_code)
     except KeyboardInterrupt:
         return _say_stop(verb, "interrupted", 130)
-    except Follows as end:
+    except QuietExit as end:
         return int(end.code or 0)
     except SystemExit as stop:
         if stop.code != 143:
@@ -112,7 +112,7 @@ def _run(verb: str, main: Callable[[Any], Any], words: list[str], check: Callabl
     except OSError as error:
         if NO_TEMPORARY in str(error):
             return _say(verb, f"error: {error.strerror}; set TMPDIR to a folder that can be written", 2)
-        if not is_of_disk(error):
+        if not is_disk_error(error):
             raise
         where = error.filename or "disk"
         return _say(verb, f"error: {where}: {error.strerror}; free some space there or choose another place", 2)
@@ -120,11 +120,11 @@ def _run(verb: str, main: Callable[[Any], Any], words: list[str], check: Callabl
 
 def _say(verb: str, line: str, code: int, everywhere: bool = False) -> int:
     """Of processes that share a run one speaks for all."""
-    if everywhere or local()[0] == 0:
-        complain(f"weit_rl {verb}: {line}".replace("\n", " "))
+    if everywhere or local_rank_and_count()[0] == 0:
+        print_error(f"weit_rl {verb}: {line}".replace("\n", " "))
     return code
 
 
 def _say_stop(verb: str, line: str, code: int) -> int:
     """A command that started processes says itself that they were stopped, and which of them was the first."""
-    return code if ours() else _say(verb, line, code)
+    return code if started_by_command() else _say(verb, line, code)

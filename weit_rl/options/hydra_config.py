@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 
 from weit_rl.common.errors import UserError
-from weit_rl.common.home import expanded
+from weit_rl.common.home import expand_home
 from weit_rl.options.hydra_words import experiment, override
 from weit_rl.options.option_table import made, options
 from weit_rl.options.recipes import recipe_words
@@ -57,7 +57,7 @@ def primary_config(name: str, flags: argparse.Namespace) -> str:
         return name
     if flags.config_dir is None:
         raise UserError(f"--config-name {flags.config_name}: name its folder, too, --config-dir DIR")
-    own = expanded(flags.config_dir) / f"{flags.config_name.removesuffix('.yaml')}.yaml"
+    own = expand_home(flags.config_dir) / f"{flags.config_name.removesuffix('.yaml')}.yaml"
     if not own.is_file():
         raise UserError(f"--config-name {flags.config_name}: {flags.config_dir} has no {own.name}")
     if name in (_yaml(own).get("defaults") or []):

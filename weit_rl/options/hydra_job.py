@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from weit_rl.common.errors import Interrupted, UserError
-from weit_rl.common.output import say
+from weit_rl.common.output import print_line
 from weit_rl.options.option_fields import Options
 from weit_rl.options.option_table import options
 from weit_rl.options.words import read_config
@@ -52,7 +52,7 @@ class Job:
 
         hydra = HydraConfig.get()
         folder, number, asked = Path(hydra.runtime.output_dir), int(hydra.job.num), list(hydra.overrides.task)
-        say(f"run {number}: {' '.join(asked)}")
+        print_line(f"run {number}: {' '.join(asked)}")
         record: dict[str, Any] = {"run": number, "asked": asked}
         try:
             plain: Any = OmegaConf.to_container(config, resolve=True)

@@ -17,10 +17,10 @@ from typing import Any
 import yaml
 
 from weit_rl.common.errors import UserError
-from weit_rl.common.home import expanded
-from weit_rl.common.output import say
-from weit_rl.common.process_start import processes
-from weit_rl.common.registry import unknown
+from weit_rl.common.home import expand_home
+from weit_rl.common.output import print_line
+from weit_rl.common.process_start import process_count
+from weit_rl.common.registry import unknown_name_error
 from weit_rl.options.hydra_config import declare, name_of, one_line, overrides, primary_config
 from weit_rl.options.hydra_job import Job, Stopped, finished_jobs, job_table
 from weit_rl.options.hydra_words import literal, read_flags, sweep_values
@@ -57,7 +57,7 @@ def run_by_hydra(
     elif flags.cfg in (None, "job") and not (flags.info or flags.shell_completion or flags.hydra_help):
         cfg = _composed(verb, name, flags, primary, asked)
         if flags.cfg:
-            say(_yaml(plain_config(cfg), flags.package), end="")
+            print_line(_yaml(plain_config(cfg), flags.package), end="")
         else:
             check(verb, cfg)
             main(cfg)
@@ -71,7 +71,7 @@ def _yaml(plain: dict[str, Any], package: str | None) -> str:
     shown: Any = plain
     if package not in (None, "_global_"):
         if package not in plain:
-            raise unknown("package", str(package), list(plain))
+            raise unknown_name_error("package", str(package), list(plain))
         shown = plain[package]
     return str(yaml.safe_dump(shown, sort_keys=False, allow_unicode=True))
 
@@ -93,7 +93,7 @@ def _composed(verb: str, name: str, flags: argparse.Namespace, primary: str, ask
 
 
 def _folder(path: str) -> Path:
-    folder = expanded(path).absolute()
+    folder = expand_home(path).absolute()
     if not folder.is_dir():
         raise UserError(f"--config-dir {path}: is no folder")
     return folder
@@ -101,16 +101,16 @@ def _folder(path: str) -> Path:
 
 def _multirun(verb: str, job: Job, flags: argparse.Namespace, primary: str, asked: list[str]) -> None:
     """Run several times, each in a folder of its own, and print a table of those that came to their end."""
-    if processes() > 1:
+    if process_count() > 1:
         raise UserError("-m: starts runs itself; leave torchrun out, and share each by trainer.devices")
     place = _new(f"runs/{verb}-{time.strftime('%Y%m%d-%H%M%S')}")
     for word in [word for word in asked if word.startswith("run_dir=") and sweep_values(word) is None]:
         asked.remove(word)
         place = options(job.name)["run_dir"].parse([w for w in flags.overrides if w.startswith("run_dir=")][-1][8:])
     given = {word.partition("=")[0]: word.partition("=")[2] for word in asked}
-    usual = QUIET | {"hydra.job.name": verb, "hydra.sweep.dir": literal(str(expanded(place)))}
+    usual = QUIET | {"hydra.job.name": verb, "hydra.sweep.dir": literal(str(expand_home(place)))}
     asked += [f"{key}={value}" for key, value in usual.items() if key not in given]
-    folder = expanded(given.get("hydra.sweep.dir", place))
+    folder = expand_home(given.get("hydra.sweep.dir", place))
     if (folder / "multirun.yaml").exists():
         raise UserError(f"{folder}: holds runs of -m already; choose another run_dir")
     try:
@@ -120,7 +120,7 @@ def _multirun(verb: str, job: Job, flags: argparse.Namespace, primary: str, aske
         raise stopped.stop from None
     finally:
         if records := finished_jobs(folder):
-            say(f"{folder}\n{job_table(records)}")
+            print_line(f"{folder}\n{job_table(records)}")
     if errors := [record["error"] for record in records if "error" in record]:
         raise UserError(errors[0] + (f"; and {len(errors) - 1} more, see their job.json" if errors[1:] else ""))
 

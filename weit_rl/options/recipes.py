@@ -14,8 +14,8 @@ from typing import Any
 import yaml
 
 from weit_rl.common.errors import UserError
-from weit_rl.common.home import expanded
-from weit_rl.common.registry import unknown
+from weit_rl.common.home import expand_home
+from weit_rl.common.registry import unknown_name_error
 from weit_rl.options.option_table import options
 
 SUFFIX = ".yaml"
@@ -45,7 +45,7 @@ def recipe_words(words: Sequence[str], mode: str, modes: Sequence[str]) -> list[
     known = {one: {key.partition(".")[0] for key in options(f"vision_{one}")} for one in modes}
     for key in (*found, *(key for block in own.values() for key in block)):
         if all(key not in names for names in known.values()):
-            raise unknown(f"option in recipe={name}:", key, sorted(set().union(*known.values())))
+            raise unknown_name_error(f"option in recipe={name}:", key, sorted(set().union(*known.values())))
     wanted = found | own.get(mode, {})
     return [f"{key}={text}" for key, text in wanted.items() if key in known[mode]]
 
@@ -75,7 +75,7 @@ def _blocks(name: str, text: str) -> Iterator[tuple[str, str]]:
 
 
 def _text(name: str) -> str:
-    path = expanded(name) if name.endswith(SUFFIX) else _folder() / f"{name}{SUFFIX}"
+    path = expand_home(name) if name.endswith(SUFFIX) else _folder() / f"{name}{SUFFIX}"
     if not path.is_file():
-        raise unknown("recipe", name, [*recipes(), "a file.yaml"])
+        raise unknown_name_error("recipe", name, [*recipes(), "a file.yaml"])
     return str(path.read_text(encoding="utf-8"))

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal, overload
 
 from weit_rl.common.errors import UserError
-from weit_rl.common.registry import unknown
+from weit_rl.common.registry import unknown_name_error
 from weit_rl.options.choices import usual_model
 from weit_rl.options.image_training_options import PretrainingOptions, TrainingOptions
 from weit_rl.options.option_fields import REQUIRED, Options
@@ -98,7 +98,7 @@ def config_name(verb: str, words: Sequence[str] = ()) -> str:
     """The name in VERBS of a command's options: that of ``vision`` goes by its mode, that of another task, too."""
     given = dict(word.split("=", 1) for word in words if "=" in word)
     if verb == "vision" and given.get("mode", "train") not in VISION_MODES:
-        raise unknown("mode", given["mode"], list(VISION_MODES))
+        raise unknown_name_error("mode", given["mode"], list(VISION_MODES))
     if verb == "vision":
         return VISION + given.get("mode", "train")
     task = given.get("task", CONTROL)
@@ -122,7 +122,7 @@ def find_option(table: Mapping[str, Option], key: str) -> Option:
     for name in (key, f"{key}.name"):
         if name in table:
             return table[name]
-    raise unknown("option", key, list(table))
+    raise unknown_name_error("option", key, list(table))
 
 
 def _word(key: str, value: Any) -> str:

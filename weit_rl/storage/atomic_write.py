@@ -39,7 +39,7 @@ def write_atomically(path: str | Path, data: bytes, keep: Path | None = None) ->
         os.replace(temporary, path)
         _sync_folder(path.parent)
     except OSError as error:
-        raise cannot_write(path, error) from error
+        raise cannot_write_error(path, error) from error
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink()
@@ -73,7 +73,7 @@ def remove_unfinished(folder: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def unused(path: Path) -> Path:
+def unused_path(path: Path) -> Path:
     """Return the path, or if it exists the path with the first free number appended to its stem."""
     number, candidate = 1, path
     while candidate.exists():
@@ -92,12 +92,12 @@ def _sync_folder(folder: Path) -> None:
             os.close(descriptor)
 
 
-def cannot_write(path: str | Path, error: OSError) -> CannotWrite:
+def cannot_write_error(path: str | Path, error: OSError) -> CannotWrite:
     """Return the one-line error for a file or folder that could not be written."""
     reason = error.strerror or " ".join(str(error).split())
     return CannotWrite(f"{path}: cannot write ({reason}); free some space there or choose another folder")
 
 
-def is_of_disk(error: BaseException | None) -> bool:
+def is_disk_error(error: BaseException | None) -> bool:
     """Return True if an error comes from a disk that cannot be written, not from a bug."""
     return isinstance(error, OSError) and error.errno in DISK_ERRORS

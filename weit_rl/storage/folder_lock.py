@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from weit_rl.common.errors import UserError
-from weit_rl.storage.atomic_write import cannot_write, is_unfinished
+from weit_rl.storage.atomic_write import cannot_write_error, is_unfinished
 
 if TYPE_CHECKING:
     from filelock import BaseFileLock
@@ -14,11 +14,11 @@ if TYPE_CHECKING:
 LOCK = ".lock"
 
 
-class Occupied(UserError):
+class FolderLocked(UserError):
     """A folder whose lock another process holds."""
 
 
-def holds_nothing(folder: Path, *leftovers: str) -> bool:
+def holds_only_leftovers(folder: Path, *leftovers: str) -> bool:
     """Return True if a folder holds only the leftovers of a process that was killed at its start.
 
     Args:
@@ -28,7 +28,7 @@ def holds_nothing(folder: Path, *leftovers: str) -> bool:
     return all(path.name in (LOCK, *leftovers) or is_unfinished(path) for path in folder.iterdir())
 
 
-def locked(folder: Path) -> BaseFileLock:
+def lock_folder(folder: Path) -> BaseFileLock:
     """Lock an existing folder; ``release()`` or the end of the process unlocks it.
 
     Raises:
@@ -41,7 +41,9 @@ def locked(folder: Path) -> BaseFileLock:
     try:
         lock.acquire()
     except Timeout as error:
-        raise Occupied(f"{folder}: another process is at work there; wait for it or choose another folder") from error
+        raise FolderLocked(
+            f"{folder}: another process is at work there; wait for it or choose another folder"
+        ) from error
     except OSError as error:
-        raise cannot_write(folder, error) from error
+        raise cannot_write_error(folder, error) from error
     return lock

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from weit_rl.common.errors import UserError
-from weit_rl.common.home import expanded
+from weit_rl.common.home import expand_home
 
 SCHEME = "hf:"  # marks USER/NAME on the hub in options that also take a path
 
@@ -54,7 +54,7 @@ def download(repo_id: str, filename: str, **options: Any) -> Path:
     Raises:
         UserError: if the repository, folder or file does not exist, or the hub cannot be reached.
     """
-    local = expanded(repo_id)
+    local = expand_home(repo_id)
     if local.is_dir():
         return local / filename
     with reached(repo_id) as hub:

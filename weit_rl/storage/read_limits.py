@@ -16,7 +16,7 @@ def most_bytes(path: Path) -> int:
 
     HDF5 and zip files state the sizes of their arrays; a file of a few bytes may claim terabytes.
     """
-    return min(memory(), FREE + RATIO * size_of(path))
+    return min(machine_memory(), FREE + RATIO * size_of(path))
 
 
 def size_of(path: Path) -> int:
@@ -46,7 +46,7 @@ def _lower(what: int, most: int) -> None:
         resource.setrlimit(what, (limit, limit))
 
 
-def memory() -> int:
+def machine_memory() -> int:
     """Return the bytes of this machine's memory; 64 GiB if the system does not report them."""
     if "SC_PHYS_PAGES" not in getattr(os, "sysconf_names", {}):
         return 64 * 2**30

@@ -42,15 +42,15 @@ def write_tensors(path: str | Path, tensors: dict[str, torch.Tensor], card: Card
     }
     text = json.dumps(card, sort_keys=True)
     data = _sort_metadata(save(plain, metadata={"card": text, "sha256": _digest(text, plain)}))
-    write_atomically(path, data, previous(Path(path)) if keep else None)
+    write_atomically(path, data, previous_path(Path(path)) if keep else None)
 
 
-def previous(path: Path) -> Path:
+def previous_path(path: Path) -> Path:
     """Return the path under which ``write_tensors(..., keep=True)`` keeps the older file."""
     return path.with_suffix(".previous")
 
 
-def newest(path: Path) -> Path | None:
+def newest_whole_file(path: Path) -> Path | None:
     """Return the newer of a file and its kept predecessor that is whole, or None if neither exists.
 
     It warns if the newer one is damaged.
@@ -59,7 +59,7 @@ def newest(path: Path) -> Path | None:
         UserError: if every file that exists is damaged.
     """
     damage: UserError | None = None
-    for place in (path, previous(path)):
+    for place in (path, previous_path(path)):
         try:
             if place.exists():
                 read_tensors(place)

@@ -4,6 +4,6 @@ Another package adds a task by an entry point in the group ``weit_rl.tasks``. Th
 points to a :class:`Kind`.
 """
 
-from weit_rl.tasks.registry import TASKS, Kind, Measure, Metrics, Task, kind_named, kind_of
+from weit_rl.tasks.registry import TASKS, Measure, Metrics, Task, TaskEntry, task_entry, task_entry_of
 
-__all__ = ["TASKS", "Kind", "Measure", "Metrics", "Task", "kind_named", "kind_of"]
+__all__ = ["TASKS", "Measure", "Metrics", "Task", "TaskEntry", "task_entry", "task_entry_of"]

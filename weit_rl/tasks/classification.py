@@ -12,13 +12,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from weit_rl.common.errors import UserError
-from weit_rl.common.registry import unknown
+from weit_rl.common.registry import unknown_name_error
 from weit_rl.common.sizes import Size
 from weit_rl.core.composed_network import eval_mode
 from weit_rl.core.plan import Plan
 from weit_rl.data.epochs import Epochs
 from weit_rl.data.images import Images
-from weit_rl.data.images.parts import Part, Unread
+from weit_rl.data.images.parts import ImagesInMemory, ImagesOnDemand
 from weit_rl.data.prefetch import Prefetcher
 from weit_rl.models import MODELS, models_of, vit
 from weit_rl.models.registry import chosen_options
@@ -81,7 +81,7 @@ class Classification:
 
     def __init__(self, images: Images, config: ClassificationConfig):
         if MODELS.get(config.model).task != NAME:
-            raise unknown("model of images", config.model, models_of(NAME))
+            raise unknown_name_error("model of images", config.model, models_of(NAME))
         if not 0 <= config.label_smoothing < 1:
             raise UserError(f"label_smoothing={config.label_smoothing}: must be from 0 to less than 1")
         self.images = images if config.data_images is None else images.drawn(config.data_images)
@@ -212,13 +212,13 @@ class Classification:
         images, labels = _tensors(self.images.train.read(self._epochs(step)))
         return self._augment(images, labels, self._seed(step))
 
-    def _part(self, name: str) -> Part | Unread:
+    def _part(self, name: str) -> ImagesInMemory | ImagesOnDemand:
         if name not in PARTS:
-            raise unknown("part of the images", name, list(PARTS))
-        part: Part | Unread = getattr(self.images, name)
+            raise unknown_name_error("part of the images", name, list(PARTS))
+        part: ImagesInMemory | ImagesOnDemand = getattr(self.images, name)
         return part
 
-    def _drawn(self, part: Part | Unread, count: int, seed: int) -> dict[str, Tensor]:
+    def _drawn(self, part: ImagesInMemory | ImagesOnDemand, count: int, seed: int) -> dict[str, Tensor]:
         chosen = np.random.default_rng(seed).permutation(len(part))[:count]
         return self._on_device(*_tensors(part.read(chosen)))
 
@@ -229,5 +229,5 @@ class Classification:
         return {"images": images.to(self.config.device), "labels": labels.to(self.config.device)}
 
 
-def _tensors(part: Part) -> tuple[Tensor, Tensor]:
+def _tensors(part: ImagesInMemory) -> tuple[Tensor, Tensor]:
     return torch.from_numpy(part.pixels), torch.from_numpy(part.labels)

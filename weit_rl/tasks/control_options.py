@@ -6,12 +6,12 @@ from typing import Any
 
 from weit_rl.common.errors import UserError
 from weit_rl.data import load_trajectories
-from weit_rl.envs.config_environments import bodies, name_env
+from weit_rl.envs.config_environments import bodies, fold_body_and_pixels
 from weit_rl.envs.registry import EnvEntry, env_entry
 from weit_rl.models import BOTH, MODELS
 from weit_rl.options.choices import check_choices
 from weit_rl.tasks.control import Control, ControlConfig
-from weit_rl.tasks.registry import TASKS, Kind, Measure
+from weit_rl.tasks.registry import TASKS, Measure, TaskEntry
 from weit_rl.training.device import device_of
 
 
@@ -65,4 +65,6 @@ def check_kind(model: str, entry: EnvEntry) -> None:
 
 
 RETURN = Measure(("return_mean", "score", "return_std", "return_median", "failed_episodes"), "return")
-TASKS.add("control", Kind(control_task, lambda cfg: env_entry(cfg.env).name, RETURN, "env", name_env, bodies))
+TASKS.add(
+    "control", TaskEntry(control_task, lambda cfg: env_entry(cfg.env).name, RETURN, "env", fold_body_and_pixels, bodies)
+)

@@ -13,12 +13,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from weit_rl.common.errors import UserError
-from weit_rl.common.registry import unknown
+from weit_rl.common.registry import unknown_name_error
 from weit_rl.common.sizes import Size
 from weit_rl.core.composed_network import eval_mode
 from weit_rl.core.plan import Plan
 from weit_rl.data.images import Images
-from weit_rl.data.images.parts import Part, Unread
+from weit_rl.data.images.parts import ImagesInMemory, ImagesOnDemand
 from weit_rl.models import MODELS, dit, models_of
 from weit_rl.models.registry import chosen_options
 from weit_rl.tasks.latents import Latents, Pixels
@@ -111,7 +111,7 @@ class Diffusion:
 
     def __init__(self, images: Images, config: DiffusionConfig):
         if MODELS.get(config.model).task != NAME:
-            raise unknown("model of diffusion", config.model, models_of(NAME))
+            raise unknown_name_error("model of diffusion", config.model, models_of(NAME))
         if not 0 <= config.label_dropout <= 1:
             raise UserError(f"label_dropout={config.label_dropout}: must be from 0 to 1")
         check_guidance(config, config.guidance)
@@ -192,7 +192,7 @@ class Diffusion:
             part: ``"test"`` (default), or ``"held_out"`` to choose networks by.
         """
         if part not in PARTS:
-            raise unknown("part of the images", part, list(PARTS))
+            raise unknown_name_error("part of the images", part, list(PARTS))
         images = self.space.part(part)
         loss = self._error(net, images)
         found = {"psnr": -10 * math.log10(loss), "loss": loss, "images": len(images)}
@@ -271,7 +271,7 @@ class Diffusion:
         return torch.cat(drawn)
 
     @torch.no_grad()
-    def _error(self, net: Any, part: Part | Unread) -> float:
+    def _error(self, net: Any, part: ImagesInMemory | ImagesOnDemand) -> float:
         generator, total, count = torch.Generator().manual_seed(0), 0.0, 0
         with eval_mode(net):
             for some in part.chunks(AT_ONCE, self.config.workers):

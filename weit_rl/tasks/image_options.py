@@ -9,15 +9,15 @@ from typing import Any
 
 from weit_rl.common.cpu_cores import usable_cores
 from weit_rl.common.errors import UserError
-from weit_rl.common.home import expanded
+from weit_rl.common.home import expand_home
 from weit_rl.data.images import Images, load_images, name_of
-from weit_rl.data.images.parts import Part
+from weit_rl.data.images.parts import ImagesInMemory
 from weit_rl.models.timm_checkpoint import timm_card, timm_file
 from weit_rl.tasks.classification import NAME as CLASSIFICATION
 from weit_rl.tasks.classification import Classification, ClassificationConfig
 from weit_rl.tasks.diffusion import NAME as DIFFUSION
 from weit_rl.tasks.diffusion import Diffusion, DiffusionConfig
-from weit_rl.tasks.registry import TASKS, Kind, Measure
+from weit_rl.tasks.registry import TASKS, Measure, TaskEntry
 from weit_rl.training.device import device_of
 
 KINDS: dict[str, tuple[Any, Any]] = {
@@ -59,12 +59,12 @@ def workers_of(cfg: Mapping[str, Any], images: Images) -> int:
     """Choose how many processes read images in advance; by default 0 if the images are in memory."""
     if cfg.get("workers") is not None:
         return int(cfg["workers"])
-    return 0 if isinstance(images.train, Part) else min(usable_cores(), MOST_WORKERS)
+    return 0 if isinstance(images.train, ImagesInMemory) else min(usable_cores(), MOST_WORKERS)
 
 
 def fill_model(cfg: Any, *, task: str) -> None:
     """Fill in a config's model and patch size from the timm checkpoint that is its source, or by default."""
-    foreign = timm_file(expanded(cfg.source)) if cfg.get("source") else None
+    foreign = timm_file(expand_home(cfg.source)) if cfg.get("source") else None
     card: dict[str, Any] = timm_card(foreign) if foreign else {"model": DEFAULT_MODELS[task], "options": {}}
     if "model" in cfg and cfg.model is None:
         cfg.model = card["model"]
@@ -75,7 +75,7 @@ def fill_model(cfg: Any, *, task: str) -> None:
 def _add(task: str, measure: Measure, judge: tuple[str, ...] = ()) -> None:
     make = partial(image_task, task=task)
     prepare = partial(fill_model, task=task)
-    TASKS.add(task, Kind(make, lambda cfg: name_of(cfg.data), measure, prepare=prepare, judge=judge))
+    TASKS.add(task, TaskEntry(make, lambda cfg: name_of(cfg.data), measure, prepare=prepare, judge=judge))
 
 
 _add(CLASSIFICATION, Measure(("accuracy", "top5", "loss"), "accuracy", digits=1))

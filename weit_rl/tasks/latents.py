@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from weit_rl.common.errors import UserError
-from weit_rl.common.home import expanded
+from weit_rl.common.home import expand_home
 from weit_rl.data.images import Images
-from weit_rl.data.images.parts import Part, Unread
+from weit_rl.data.images.parts import ImagesInMemory, ImagesOnDemand
 
 AT_ONCE = 32  # images per call of an autoencoder
 KIND = "AutoencoderKL"
@@ -35,12 +35,12 @@ class Pixels:
         self.images = images
         self.shape: tuple[int, ...] = images.train.shape
 
-    def part(self, name: str) -> Part | Unread:
+    def part(self, name: str) -> ImagesInMemory | ImagesOnDemand:
         """Return the part ``"train"``, ``"held_out"`` or ``"test"``, for :meth:`clean`."""
-        part: Part | Unread = getattr(self.images, name)
+        part: ImagesInMemory | ImagesOnDemand = getattr(self.images, name)
         return part
 
-    def clean(self, part: Part, turned: Tensor | None = None) -> Tensor:
+    def clean(self, part: ImagesInMemory, turned: Tensor | None = None) -> Tensor:
         """Return a part in this space, without noise.
 
         Args:
@@ -80,7 +80,7 @@ class Latents(Pixels):
     def __init__(self, images: Images, path: str, flip: bool = False, device: str = "cpu", workers: int = 0):
         super().__init__(images)
         self._net, self._device, self._flips, self._workers = autoencoder(path).to(device), device, 1 + flip, workers
-        self._parts: dict[str, Part] = {}
+        self._parts: dict[str, ImagesInMemory] = {}
         config, factor = self._net.config, 2 ** (len(self._net.config.block_out_channels) - 1)
         if config.in_channels != images.channels or config.out_channels != images.channels:
             raise UserError(
@@ -92,15 +92,15 @@ class Latents(Pixels):
         self._shift, self._scale = config.shift_factor or 0.0, config.scaling_factor
         self.shape = (config.latent_channels, *(images.image_size // factor,) * 2)
 
-    def part(self, name: str) -> Part:
+    def part(self, name: str) -> ImagesInMemory:
         """Return a part's latents ``(n, 1 or 2, *shape)`` float16, of images and mirrored images, and its labels."""
         if name not in self._parts:
             encoded = [self._encoded(some) for some in super().part(name).chunks(AT_ONCE, self._workers)]
             pixels, labels = (np.concatenate(each) for each in zip(*encoded, strict=True))
-            self._parts[name] = Part(pixels, labels)
+            self._parts[name] = ImagesInMemory(pixels, labels)
         return self._parts[name]
 
-    def clean(self, part: Part, turned: Tensor | None = None) -> Tensor:
+    def clean(self, part: ImagesInMemory, turned: Tensor | None = None) -> Tensor:
         """Return a part in this space, see :meth:`Pixels.clean`."""
         which = np.zeros(len(part), int) if turned is None else turned.numpy().astype(int)
         return torch.from_numpy(part.pixels[np.arange(len(part)), which]).float()
@@ -112,7 +112,7 @@ class Latents(Pixels):
         return torch.cat([super(Latents, self).decode(self._net.decode(x).sample) for x in latents.split(AT_ONCE)])
 
     @torch.no_grad()
-    def _encoded(self, part: Part) -> tuple[np.ndarray, np.ndarray]:
+    def _encoded(self, part: ImagesInMemory) -> tuple[np.ndarray, np.ndarray]:
         images = super().clean(part).to(self._device)
         both = [self._net.encode(x).latent_dist.mode() for x in (images, images.flip(-1))[: self._flips]]
         return ((torch.stack(both, 1) - self._shift) * self._scale).half().cpu().numpy(), part.labels
@@ -126,7 +126,7 @@ def autoencoder(path: str) -> Any:
     """
     import diffusers
 
-    folder = expanded(path)
+    folder = expand_home(path)
     try:
         kind = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("_class_name")
         if kind != KIND:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from weit_rl.data.epochs import Epochs
-from weit_rl.data.images.parts import Part
+from weit_rl.data.images.parts import ImagesInMemory
 from weit_rl.data.prefetch import Prefetcher
 from weit_rl.tasks.latents import Pixels
 
@@ -42,7 +42,7 @@ class Noise:
         chosen = np.random.default_rng(0).permutation(len(part))[:SAMPLE]
         return self.add(part.read(chosen), torch.Generator().manual_seed(0))
 
-    def add(self, part: Part, generator: torch.Generator) -> dict[str, Tensor]:
+    def add(self, part: ImagesInMemory, generator: torch.Generator) -> dict[str, Tensor]:
         """Add the generator's next noise to a part; all labels stay."""
         return self._on_device(self._noised(part, generator))
 
@@ -56,7 +56,7 @@ class Noise:
         dropped = torch.rand(len(batch["labels"]), generator=generator) < self.config.label_dropout
         return batch | {"labels": torch.where(dropped, self.none, batch["labels"])}
 
-    def _noised(self, part: Part, generator: torch.Generator, flip: bool = False) -> dict[str, Tensor]:
+    def _noised(self, part: ImagesInMemory, generator: torch.Generator, flip: bool = False) -> dict[str, Tensor]:
         turned = torch.rand(len(part), generator=generator) < 0.5 if flip else None
         clean, labels = self.space.clean(part, turned), torch.from_numpy(part.labels)
         times = torch.randint(self.config.timesteps, (len(clean),), generator=generator)

@@ -123,7 +123,7 @@ class Measure:
 
 
 @dataclass(frozen=True)
-class Kind:
+class TaskEntry:
     """The registry entry of a task: how to make it from a composed config.
 
     Attributes:
@@ -146,14 +146,14 @@ class Kind:
     judge: tuple[str, ...] = ()
 
 
-TASKS: Registry[Kind] = Registry("task", "weit_rl.tasks", "weit_rl.tasks")
+TASKS: Registry[TaskEntry] = Registry("task", "weit_rl.tasks", "weit_rl.tasks")
 
 
-def kind_of(cfg: Mapping[str, Any]) -> Kind:
+def task_entry_of(cfg: Mapping[str, Any]) -> TaskEntry:
     """Return the registry entry of a config's task; see :func:`kind_named`."""
-    return kind_named(cfg.get("task") or "control")
+    return task_entry(cfg.get("task") or "control")
 
 
-def kind_named(name: str) -> Kind:
+def task_entry(name: str) -> TaskEntry:
     """Return a task's registry entry by its name; UserError if no such task is registered or installed."""
     return TASKS.get(name)

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from weit_rl.common.errors import UserError
-from weit_rl.common.home import expanded
+from weit_rl.common.home import expand_home
 from weit_rl.data.images import Images
 from weit_rl.tasks.inception import NAME as INCEPTION
 from weit_rl.tasks.inception import Inception
@@ -77,7 +77,7 @@ class Judge:
 
 def classifier(run: str) -> tuple[nn.Module, str]:
     """Load a run's classifier as a network of features, and its model, size and data as text."""
-    net, card = load_network(RunFolder.open(expanded(run)).checkpoint_path("last"))
+    net, card = load_network(RunFolder.open(expand_home(run)).checkpoint_path("last"))
     if card.get("task") != "classification":
         raise UserError(f"features={run}: is not of task=classification; give a classifier of such images")
     return ClassifierFeatures(net), f"{card['model']} {'x'.join(map(str, card['size'][:2]))} of {card['data']}"

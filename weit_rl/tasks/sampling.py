@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from weit_rl.common.errors import UserError
-from weit_rl.common.registry import unknown
+from weit_rl.common.registry import unknown_name_error
 
 SCHEDULERS: dict[str, tuple[str, dict[str, Any]]] = {  # diffusers' class, and its options for pixels in [-1, 1]
     "ddim": ("DDIMScheduler", {}),  # arXiv 2010.02502
@@ -65,7 +65,7 @@ def scheduler_of(name: str, trained: Any) -> Any:
         UserError: for an unknown name.
     """
     if name not in SCHEDULERS:
-        raise unknown("scheduler", name, list(SCHEDULERS))
+        raise unknown_name_error("scheduler", name, list(SCHEDULERS))
     kind, clipped = SCHEDULERS[name]
     options = clipped if trained.config.clip_sample else {}
     return getattr(diffusers_schedulers(), kind).from_config(trained.config, **options)

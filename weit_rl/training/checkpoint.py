@@ -11,11 +11,11 @@ from torch import Tensor, nn
 
 from weit_rl.common.errors import UserError
 from weit_rl.common.sizes import Size
-from weit_rl.core.normaliser import with_limits
+from weit_rl.core.normaliser import add_missing_limits
 from weit_rl.models import MODELS
 from weit_rl.models.images import buffers_of, without_normaliser
-from weit_rl.models.memory_check import shapes_of
-from weit_rl.storage.tensor_file import newest, read_tensors, write_tensors
+from weit_rl.models.memory_check import parameter_shapes
+from weit_rl.storage.tensor_file import newest_whole_file, read_tensors, write_tensors
 
 NETWORK = "weit_rl network 1"
 TRAINING = "weit_rl training state 1"
@@ -50,7 +50,7 @@ def load_network(path: Path) -> tuple[nn.Module, dict[str, Any]]:
         raise UserError(f"{path}: not a network checkpoint (format {card.get('format')!r})")
     try:
         # older files have the image normaliser among the tensors, and no limits of observations
-        tensors = with_limits(tensors | buffers_of(card.pop(NORMALISER, {})))
+        tensors = add_missing_limits(tensors | buffers_of(card.pop(NORMALISER, {})))
         net = _described(card, {name: tuple(tensor.shape) for name, tensor in tensors.items()})
         net.load_state_dict(tensors)
     except Exception as error:  # a card may hold anything
@@ -66,7 +66,7 @@ def _described(card: dict[str, Any], shapes: dict[str, tuple[int, ...]]) -> nn.M
     model, size = MODELS.get(card["model"]), Size(*card["size"])
     if size.depth > len(shapes):
         raise ValueError(f"{size.depth} blocks in {len(shapes)} tensors")
-    wanted = shapes_of(lambda: model.build(size, **card["options"]))
+    wanted = parameter_shapes(lambda: model.build(size, **card["options"]))
     wrong = sorted(name for name in wanted.keys() | shapes.keys() if wanted.get(name) != shapes.get(name))
     if wrong:
         raise ValueError(f"{wrong[0]} is {shapes.get(wrong[0])}, not {wanted.get(wrong[0])}")
@@ -106,7 +106,7 @@ def read_training(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]] | None
 
     A damaged newest state is replaced by the previous one, so that ``path`` is the state that was read.
     """
-    if (place := newest(path)) is None:
+    if (place := newest_whole_file(path)) is None:
         return None
     if place != path:
         place.replace(path)

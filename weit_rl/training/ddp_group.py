@@ -20,8 +20,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from weit_rl.common.errors import Elsewhere, Follows, UserError
-from weit_rl.common.process_start import local, ours
+from weit_rl.common.errors import PeerError, QuietExit, UserError
+from weit_rl.common.process_start import local_rank_and_count, started_by_command
 from weit_rl.training.batch_shards import BatchShards, ShardedTask
 from weit_rl.training.checkpoint import save_training
 from weit_rl.training.process_group import Loss, Made, ProcessGroup
@@ -42,7 +42,7 @@ class DDPGroup(ProcessGroup):
 
     def __init__(self, device: str):
         cpu = device == "cpu" or (device == "auto" and not torch.cuda.is_available())
-        check_gpus(device, 0 if cpu else local()[1])
+        check_gpus(device, 0 if cpu else local_rank_and_count()[1])
         self._accelerator = _accelerator(cpu)
         self.count, self.rank = self._accelerator.num_processes, self._accelerator.process_index
         self._parent = os.getppid()
@@ -77,7 +77,7 @@ class DDPGroup(ProcessGroup):
 
         The end of the command that started the processes counts as SIGTERM.
         """
-        orphaned = ours() and os.getppid() != self._parent
+        orphaned = started_by_command() and os.getppid() != self._parent
         return self._maximum(number or (signal.SIGTERM if orphaned else 0))
 
     def broadcast(self, text: str) -> str:
@@ -98,9 +98,9 @@ class DDPGroup(ProcessGroup):
             failed = error
         first = self.count - self._maximum(self.count - self.rank if failed else 0)  # equals count if none failed
         if failed and first == self.rank:
-            raise failed if self.leads else Elsewhere(f"process {self.rank} of {self.count}: {failed}") from failed
+            raise failed if self.leads else PeerError(f"process {self.rank} of {self.count}: {failed}") from failed
         if first < self.count:
-            raise Follows(2)
+            raise QuietExit(2)
         return made
 
     def wait(self) -> None:

@@ -6,10 +6,10 @@ from typing import Any
 
 import torch
 
-from weit_rl.common.cpu_cores import threads_of, users_threads
+from weit_rl.common.cpu_cores import threads_per_process, user_chose_threads
 from weit_rl.common.errors import UserError
-from weit_rl.common.process_start import local
-from weit_rl.common.registry import unknown
+from weit_rl.common.process_start import local_rank_and_count
+from weit_rl.common.registry import unknown_name_error
 from weit_rl.options.choices import PRECISIONS
 
 
@@ -34,11 +34,11 @@ def set_up_torch(cfg: Any) -> None:
     """
     if cfg.threads is not None:
         torch.set_num_threads(cfg.threads)
-    elif not users_threads():
-        torch.set_num_threads(min(torch.get_num_threads(), threads_of(local()[1])))
+    elif not user_chose_threads():
+        torch.set_num_threads(min(torch.get_num_threads(), threads_per_process(local_rank_and_count()[1])))
     precision = cfg.get("precision", PRECISIONS[0])
     if precision not in PRECISIONS:
-        raise unknown("precision", precision, list(PRECISIONS))
+        raise unknown_name_error("precision", precision, list(PRECISIONS))
     torch.set_float32_matmul_precision(precision)
     # on a CPU, fused attention with reduced precision takes 15 times as long: it rounds small products one by one
     torch.backends.cuda.enable_flash_sdp(precision != "medium" or device_of(cfg) != "cpu")

@@ -36,7 +36,7 @@ class _NoModuleTracker:
     def __exit__(self, *_: object) -> None: ...
 
 
-def counter() -> FlopCounterMode:
+def flop_counter() -> FlopCounterMode:
     """Make a context that counts FLOPs."""
     made = FlopCounterMode(display=False, custom_mapping=ON_CPU)
     made.mod_tracker = _NoModuleTracker()  # type: ignore[assignment]
@@ -76,7 +76,7 @@ class Flops:
                 self._begin()
 
     def _begin(self) -> None:
-        self._counter = counter()
+        self._counter = flop_counter()
         self._counter.__enter__()
 
     def _end(self) -> None:
@@ -94,7 +94,7 @@ def step_flops(module: nn.Module, loss: Callable[[int], Tensor], steps: int = 1)
         loss: computes the loss of a step.
         steps: number of first steps to average over; more than 1 if steps differ (default 1).
     """
-    with torch.random.fork_rng(list(range(torch.cuda.device_count()))), counter() as counted:
+    with torch.random.fork_rng(list(range(torch.cuda.device_count()))), flop_counter() as counted:
         for step in range(steps):
             loss(step).backward()
     module.zero_grad(set_to_none=True)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from weit_rl.common.errors import UserError
-from weit_rl.storage.atomic_write import cannot_write, write_atomically
+from weit_rl.storage.atomic_write import cannot_write_error, write_atomically
 
 HEADER = ("step", "name", "value")
 
@@ -37,7 +37,7 @@ class MetricsLog:
             with open(self._file, "a", encoding="utf-8", newline="") as file:
                 file.write(text)
         except OSError as error:
-            raise cannot_write(self._file, error) from error
+            raise cannot_write_error(self._file, error) from error
         for _, name, value in rows:
             self._writer().add_scalar(name, value, step)
 

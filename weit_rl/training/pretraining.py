@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from weit_rl.common.sizes import Size
 from weit_rl.core.composed_network import WeiT
 from weit_rl.core.resize import resize
-from weit_rl.core.size_sampler import Masks
+from weit_rl.core.size_sampler import SizeSampler
 from weit_rl.core.skeleton import run_as, skeleton
 
 
@@ -24,7 +24,7 @@ class MaskedLoss:
         masks: draws the sizes of a step.
     """
 
-    def __init__(self, net: WeiT, task: Any, masks: Masks):
+    def __init__(self, net: WeiT, task: Any, masks: SizeSampler):
         self.net, self.task, self.masks = net, task, masks
         self._cut = cache(self._build)  # one skeleton per sampled size
 

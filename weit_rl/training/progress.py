@@ -14,7 +14,7 @@ from rich.progress import Progress as Bar
 from rich.table import Table
 from rich.text import Text
 
-from weit_rl.common.output import unproxied
+from weit_rl.common.output import stdout_behind_rich
 
 LINE_SECONDS = 10.0
 REFRESH_SECONDS = 0.2
@@ -86,7 +86,7 @@ class Progress:
             self.console.print(f"{self.label}  {self.facts()}", soft_wrap=True, markup=False)
 
 
-def table(title: str, rows: Sequence[Mapping[str, Any]], console: Console | None = None) -> None:
+def print_table(title: str, rows: Sequence[Mapping[str, Any]], console: Console | None = None) -> None:
     """Print a small table.
 
     A table wider than the terminal is printed as blocks of ``name: value`` lines, so that nothing is cut.
@@ -110,7 +110,7 @@ def table(title: str, rows: Sequence[Mapping[str, Any]], console: Console | None
 
 
 def _console() -> Console:
-    out = unproxied()
+    out = stdout_behind_rich()
     return Console(file=cast(TextIO, out), highlight=False, width=None if out.isatty() else LOG_WIDTH)
 
 

@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from weit_rl.common.errors import UserError
-from weit_rl.common.home import expanded
+from weit_rl.common.home import expand_home
 from weit_rl.options.option_fields import Options
 from weit_rl.options.option_table import as_config, check_values, plain_config
-from weit_rl.storage.atomic_write import cannot_write, check_space, write_atomically
-from weit_rl.storage.folder_lock import holds_nothing, locked
+from weit_rl.storage.atomic_write import cannot_write_error, check_space, write_atomically
+from weit_rl.storage.folder_lock import holds_only_leftovers, lock_folder
 from weit_rl.training.learning_curve import draw_learning_curve
 from weit_rl.training.machine import describe_environment
 from weit_rl.training.metrics import MetricsLog
@@ -65,13 +65,13 @@ class RunFolder:
         Raises:
             UserError: if the folder is not empty or cannot be made, or the disk has too little space.
         """
-        folder = expanded(path) if path else default_folder(verb, cfg, seed)
+        folder = expand_home(path) if path else default_folder(verb, cfg, seed)
         _check(folder, free_bytes)
         try:
             (folder / "checkpoints").mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise cannot_write(folder, error) from error
-        lock = locked(folder)
+            raise cannot_write_error(folder, error) from error
+        lock = lock_folder(folder)
         write_atomically(folder / ENVIRONMENT, _json(describe_environment(seed)))
         text = yaml.safe_dump(plain_config(cfg), sort_keys=False, allow_unicode=True)
         write_atomically(folder / CONFIG, text.encode())  # last: a folder without a config holds no run
@@ -90,7 +90,7 @@ class RunFolder:
         Raises:
             UserError: if the folder holds no run, or a damaged one.
         """
-        folder = expanded(path)
+        folder = expand_home(path)
         for name in (CONFIG, ENVIRONMENT):
             if not (folder / name).is_file():
                 raise UserError(f"{path}: is no run folder (it has no {name}); give the path that a run printed")
@@ -165,7 +165,7 @@ class RunFolder:
                 self._lock.release()
 
 
-def checked(config: DictConfig, verb: str, path: str | Path, whole: bool = False) -> DictConfig:
+def checked_config(config: DictConfig, verb: str, path: str | Path, whole: bool = False) -> DictConfig:
     """Check the types of a stored config's values.
 
     Args:
@@ -214,7 +214,7 @@ def _check(folder: Path, free_bytes: int) -> None:
 
 def _is_new(folder: Path) -> bool:
     """Return True for an empty folder, or one of a process that was killed before it wrote the config."""
-    return holds_nothing(folder, "checkpoints", ENVIRONMENT) and not any((folder / "checkpoints").glob("*"))
+    return holds_only_leftovers(folder, "checkpoints", ENVIRONMENT) and not any((folder / "checkpoints").glob("*"))
 
 
 def default_folder(verb: str, cfg: Options | DictConfig, seed: int) -> Path:

@@ -11,17 +11,17 @@ from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
 
 from weit_rl.common.errors import UserError
-from weit_rl.common.registry import unknown
+from weit_rl.common.registry import unknown_name_error
 from weit_rl.common.sizes import Size
-from weit_rl.core.counts import numbers
+from weit_rl.core.counts import count_numbers
 from weit_rl.data.images import Images
-from weit_rl.data.images.parts import Part
+from weit_rl.data.images.parts import ImagesInMemory
 from weit_rl.options.choices import check_numbers
 from weit_rl.options.image_run_options import DescribeOptions
-from weit_rl.tasks import kind_of
+from weit_rl.tasks import task_entry_of
 from weit_rl.tasks.image_options import KINDS
-from weit_rl.training.flops import counter
-from weit_rl.training.progress import table
+from weit_rl.training.flops import flop_counter
+from weit_rl.training.progress import print_table
 from weit_rl.workflows.run_setup import check_model
 
 NUMBERS_PER_PARAMETER = 4  # the parameter, its gradient, and AdamW's two moments
@@ -41,14 +41,14 @@ def describe(cfg: DescribeOptions) -> dict[str, Any]:
     Raises:
         UserError: for an impossible size, model or number.
     """
-    kind_of(cfg).prepare(cfg)
+    task_entry_of(cfg).prepare(cfg)
     check_numbers(cfg)
     check_model(cfg)
     for name in COUNTS:
         if cfg[name] < 1:
             raise UserError(f"{name}={cfg[name]}: must be 1 or more")
     found = {text: facts_of(task_on_meta(cfg), Size.parse(text), cfg.rank, cfg.batch_size) for text in cfg.sizes}
-    table(
+    print_table(
         f"{cfg.model}, {cfg.channels} x {cfg.image_size} x {cfg.image_size}, batches of {cfg.batch_size}",
         [_row(text, facts) for text, facts in found.items()],
     )
@@ -58,11 +58,11 @@ def describe(cfg: DescribeOptions) -> dict[str, Any]:
 def task_on_meta(cfg: DescribeOptions) -> Any:
     """Make the task of a config with one black image, on the meta device."""
     if cfg.task not in KINDS:
-        raise unknown("task", cfg.task, list(KINDS))
+        raise unknown_name_error("task", cfg.task, list(KINDS))
     make, config = KINDS[cfg.task]
     options = {name: cfg[name] for name in ("model", "patch_size", "tile")}
     pixels = np.zeros((1, cfg.channels, cfg.image_size, cfg.image_size), np.uint8)
-    part = Part(pixels, np.zeros(1, np.int64))
+    part = ImagesInMemory(pixels, np.zeros(1, np.int64))
     images = Images("black", tuple(map(str, range(cfg.classes))), part, part, part, "none")
     return make(images, config(**options, batch_size=1, device="meta"))
 
@@ -71,7 +71,7 @@ def facts_of(task: Any, size: Size, rank: int, batch_size: int) -> dict[str, Any
     """Count the numbers of one size, see :func:`describe`."""
     with torch.device("meta"):
         net = task.build(size)
-    counts = numbers(task.plan.layout(net), rank)
+    counts = count_numbers(task.plan.layout(net), rank)
     forward, step, kept = cost_of(net, lambda: task.loss(net, task.batch(0)))
     return {
         "size": str(size),
@@ -100,7 +100,7 @@ def cost_of(net: nn.Module, loss: Callable[[], Tensor]) -> tuple[int, int, int]:
             kept[storage._cdata] = storage
         return tensor
 
-    with counter() as counted:
+    with flop_counter() as counted:
         with saved_tensors_hooks(keep, lambda tensor: tensor):
             value = loss()
         forward = counted.get_total_flops()

@@ -13,17 +13,17 @@ import torch
 from torch import Tensor
 
 from weit_rl.common.errors import UserError
-from weit_rl.common.home import expanded
-from weit_rl.common.output import say
-from weit_rl.common.registry import unknown
+from weit_rl.common.home import expand_home
+from weit_rl.common.output import print_line
+from weit_rl.common.registry import unknown_name_error
 from weit_rl.data.images.picture_files import are_pictures, pixels_of
 from weit_rl.options.choices import check_numbers
 from weit_rl.options.image_run_options import ImageEvaluateOptions, ImageExportOptions, SampleOptions
 from weit_rl.options.option_table import options
-from weit_rl.storage.atomic_write import cannot_write, unused, write_atomically
+from weit_rl.storage.atomic_write import cannot_write_error, unused_path, write_atomically
 from weit_rl.tasks.pictures import grid_of
 from weit_rl.training.device import device_of
-from weit_rl.training.progress import table
+from weit_rl.training.progress import print_table
 from weit_rl.training.run_folder import RunFolder
 from weit_rl.vision.load_pipeline import pipeline_class
 from weit_rl.workflows.image_runs import diffusion_run, drawing_task, labels_of, network_of, task_of
@@ -41,15 +41,15 @@ def evaluate_images(cfg: ImageEvaluateOptions) -> dict[str, Any]:
     report = task.evaluate(net, seed=cfg.seed) | more
     report |= {"checkpoint": cfg.checkpoint, "data": task.name, "classes": card["classes"]}
     data = re.sub(r"[^\w.-]+", "-", task.name)
-    name = unused(run.path / f"evaluation-{cfg.checkpoint}-{data}.json").name
+    name = unused_path(run.path / f"evaluation-{cfg.checkpoint}-{data}.json").name
     run.write_json(name, report)
     for kind, png in pictures.items():
         write_atomically(run.path / f"{Path(name).stem}-{kind}.png", png)
         run.log_image(card.get("step", run.last_step()), f"{kind}/{cfg.checkpoint}", png)
     run.close()
     judge = f", samples judged by the features of {report['features']}" if "features" in report else ""
-    table(f"{cfg.run}{judge}", [task.row(cfg.checkpoint, report)])
-    say(f"written: {run.path / name}, and beside it pictures of {' and '.join(pictures)}")
+    print_table(f"{cfg.run}{judge}", [task.row(cfg.checkpoint, report)])
+    print_line(f"written: {run.path / name}, and beside it pictures of {' and '.join(pictures)}")
     return report
 
 
@@ -66,19 +66,19 @@ def sample(cfg: SampleOptions) -> dict[str, Any]:
     numbers = labels_of(cfg.classes, card["classes"])
     labels = torch.tensor(numbers).repeat_interleave(cfg.images)
     images = task.sample(net, labels, cfg.steps, cfg.guidance, cfg.seed, cfg.scheduler).numpy()
-    path = unused(run.path / f"samples-{cfg.checkpoint}.npz")
+    path = unused_path(run.path / f"samples-{cfg.checkpoint}.npz")
     np.savez_compressed(path, images=images, labels=labels.numpy())
     write_atomically(path.with_suffix(".png"), grid_of(images, cfg.images))
     rows = ", ".join(card["classes"][number] for number in numbers[:ROWS]) + ", ..." * (len(numbers) > ROWS)
-    say(f"written: {path} and {path.with_suffix('.png')}, one row per class: {rows}")
+    print_line(f"written: {path} and {path.with_suffix('.png')}, one row per class: {rows}")
     return {"images": images, "labels": labels.numpy(), "path": str(path)}
 
 
 def export_run(cfg: ImageExportOptions) -> dict[str, Any]:
     """Write a finished run as a folder for diffusers or timm; returns its ``path``."""
     if cfg.task not in EXPORTS:
-        raise unknown("task", cfg.task, list(EXPORTS))
-    out = expanded(cfg.out)
+        raise unknown_name_error("task", cfg.task, list(EXPORTS))
+    out = expand_home(cfg.out)
     if out.exists():
         raise UserError(f"out={out}: exists already; choose a new folder")
     write, reads = EXPORTS[cfg.task](cfg)
@@ -90,8 +90,8 @@ def export_run(cfg: ImageExportOptions) -> dict[str, Any]:
             write(new)
             new.rename(out)  # so that the folder is complete or missing
     except OSError as error:
-        raise cannot_write(out, error) from error
-    say(f"written: {out}; {reads.format(out=out)} reads it")
+        raise cannot_write_error(out, error) from error
+    print_line(f"written: {out}; {reads.format(out=out)} reads it")
     return {"path": str(out)}
 
 

@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING, Any
 
 from weit_rl.agents.behaviour import BehaviourConfig, train_behaviour
 from weit_rl.agents.levels import LEVEL_SEEDS, LEVELS, LevelRecorder, choose
-from weit_rl.common.errors import UserError, stopped
-from weit_rl.common.home import expanded
-from weit_rl.common.registry import unknown
+from weit_rl.common.errors import UserError, interrupted_by
+from weit_rl.common.home import expand_home
+from weit_rl.common.registry import unknown_name_error
 from weit_rl.common.seeds import MOST_SEED
 from weit_rl.data.minari_names import check_id
 from weit_rl.envs.registry import env_entry
 from weit_rl.options.collect_options import CollectOptions
 from weit_rl.options.option_table import plain_config
-from weit_rl.storage.atomic_write import cannot_write, check_space, write_atomically
-from weit_rl.storage.folder_lock import holds_nothing, locked
+from weit_rl.storage.atomic_write import cannot_write_error, check_space, write_atomically
+from weit_rl.storage.folder_lock import holds_only_leftovers, lock_folder
 from weit_rl.storage.json_file import read_json
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def make_behaviour_data(cfg: CollectOptions) -> dict[str, Any]:
     _check(settings)
     check_id(cfg.dataset_id)
     entry, config = env_entry(cfg.env), BehaviourConfig(**{key: settings[key] for key in BEHAVIOUR})
-    run_dir = expanded(cfg.run_dir or f"runs/collect-{entry.slug}")
+    run_dir = expand_home(cfg.run_dir or f"runs/collect-{entry.slug}")
     _check_folder(run_dir, settings)
     entry.check_renderer()
     entry.check_step()
@@ -79,7 +79,7 @@ def make_behaviour_data(cfg: CollectOptions) -> dict[str, Any]:
         return {level: recorder.report(level) for level in levels}
     except (KeyboardInterrupt, SystemExit) as stop:
         again = shlex.quote(f"run_dir={run_dir}")
-        raise stopped(stop, f"stopped; the same command goes on from its last snapshot ({again})") from None
+        raise interrupted_by(stop, f"stopped; the same command goes on from its last snapshot ({again})") from None
     finally:
         lock.release()
 
@@ -92,7 +92,7 @@ def _check(settings: dict[str, Any]) -> None:
             raise UserError(f"{key}={settings[key]}: must be 1 or more")
     for level, episodes in settings["levels"].items():
         if level not in LEVELS:
-            raise unknown("level", str(level), list(LEVELS))
+            raise unknown_name_error("level", str(level), list(LEVELS))
         if not 0 <= episodes <= LEVEL_SEEDS:
             raise UserError(f"levels.{level}={episodes}: must be 0 to {LEVEL_SEEDS} episodes")
     if not any(settings["levels"].values()):
@@ -104,12 +104,12 @@ def _check_folder(run_dir: Path, settings: dict[str, Any]) -> None:
     try:
         if run_dir.exists() and not run_dir.is_dir():
             raise UserError(f"run_dir={run_dir}: is a file; choose another run_dir")
-        if not run_dir.exists() or holds_nothing(run_dir):
+        if not run_dir.exists() or holds_only_leftovers(run_dir):
             return
         if not (run_dir / STATE).exists():
             raise UserError(f"run_dir={run_dir}: holds other files and no {STATE}; choose another run_dir")
     except OSError as error:
-        raise cannot_write(run_dir, error) from error
+        raise cannot_write_error(run_dir, error) from error
     before = read_json(run_dir / STATE)
     other = [key for key in settings if settings[key] != before.get(key)]
     if other:
@@ -125,8 +125,8 @@ def _open(run_dir: Path, settings: dict[str, Any]) -> BaseFileLock:
     try:
         run_dir.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise cannot_write(run_dir, error) from error
-    lock = locked(run_dir)
+        raise cannot_write_error(run_dir, error) from error
+    lock = lock_folder(run_dir)
     if not (run_dir / STATE).exists():
         write_atomically(run_dir / STATE, json.dumps(settings, indent=2).encode())
     return lock

@@ -6,8 +6,8 @@ from typing import Any
 
 from weit_rl.agents.levels import LEVELS
 from weit_rl.common.errors import UserError
-from weit_rl.common.registry import unknown
-from weit_rl.envs.config_environments import name_env
+from weit_rl.common.registry import unknown_name_error
+from weit_rl.envs.config_environments import fold_body_and_pixels
 from weit_rl.options.collect_options import CollectOptions
 from weit_rl.options.option_table import options, value_at
 from weit_rl.workflows.behaviour_run import make_behaviour_data
@@ -35,9 +35,9 @@ def collect(cfg: CollectOptions) -> dict[str, Any]:
         UserError: for an unknown mode, an option of another mode, or anything that the mode itself refuses.
     """
     if cfg.mode not in MODES:
-        raise unknown("mode", cfg.mode, list(MODES))
+        raise unknown_name_error("mode", cfg.mode, list(MODES))
     check_options(cfg)
-    name_env(cfg)
+    fold_body_and_pixels(cfg)
     return MODES[cfg.mode](cfg)
 
 

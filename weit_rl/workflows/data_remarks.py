@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from weit_rl.common.output import say
+from weit_rl.common.output import print_line
 from weit_rl.core.bank import TemplateBank
 from weit_rl.data.constant_columns import spans
 from weit_rl.training.run_folder import RunFolder
 
 
-def remark(run: RunFolder, tasks: Sequence[Any], bank: TemplateBank | None = None) -> None:
+def print_remarks(run: RunFolder, tasks: Sequence[Any], bank: TemplateBank | None = None) -> None:
     """Print one line for every remark, in the process that leads.
 
     Args:
@@ -24,4 +24,4 @@ def remark(run: RunFolder, tasks: Sequence[Any], bank: TemplateBank | None = Non
     if renewed:
         remarks.append(f"columns {spans(renewed)} never moved in the bank's data: they are scaled by this run's data")
     for line in remarks if run.devices.leads else []:
-        say(line)
+        print_line(line)

@@ -8,8 +8,8 @@ from __future__ import annotations
 import copy
 from typing import TYPE_CHECKING, Any
 
-from weit_rl.common.home import expanded
-from weit_rl.common.registry import unknown
+from weit_rl.common.home import expand_home
+from weit_rl.common.registry import unknown_name_error
 from weit_rl.options.option_fields import Options
 
 if TYPE_CHECKING:
@@ -40,10 +40,10 @@ def _environments(cfg: Any) -> list[EnvEntry]:
     """Return the registry entries of all environments in ``env``."""
     if "body" not in cfg:
         return []
-    from weit_rl.envs.config_environments import bodies, name_env
+    from weit_rl.envs.config_environments import bodies, fold_body_and_pixels
     from weit_rl.envs.registry import env_entry
 
-    name_env(cfg)
+    fold_body_and_pixels(cfg)
     return [env_entry(one.env) for one in bodies(cfg)]
 
 
@@ -67,20 +67,20 @@ def _values(cfg: Any) -> None:
 def _files(cfg: Any, entries: list[EnvEntry]) -> None:
     """Check that data exist, that banks and sources are tensor files, and that a bank fits the network."""
     from weit_rl.core.bank_match import check_bank, model_of
-    from weit_rl.data.readers import find_data, parts_of
+    from weit_rl.data.readers import data_set_names, find_data
     from weit_rl.envs.config_environments import bodies
     from weit_rl.storage.tensor_file import read_card
 
     for one, entry in zip(bodies(cfg) if entries else [], entries, strict=True):
         if one.get("data") is None or entry.pixels:  # errors about pictures come first
             continue
-        for part in parts_of(one.data, entry):
+        for part in data_set_names(one.data, entry):
             find_data(part, entry)
     if cfg.get("init") != "weit":  # other initialisers say if they need one, but loading them loads torch
         return
     name = "bank" if cfg.source is None else "source"  # a source replaces the bank
     if cfg[name] is not None and not str(cfg[name]).startswith("hf:"):  # banks of the hub are downloaded first
-        place = expanded(cfg[name])
+        place = expand_home(cfg[name])
         if name == "bank" and place.name == cfg.bank and not place.suffix and not place.exists():
             return  # may be the name of a shipped bank, which only the models know
         written = {"bank": "bank.safetensors", "source": "checkpoints/last.safetensors"}[name]  # of a run folder
@@ -96,4 +96,4 @@ def _check_model(name: str) -> None:
     from weit_rl.models import models_of
 
     if name not in models_of("control"):
-        raise unknown("model", name, models_of("control"))
+        raise unknown_name_error("model", name, models_of("control"))

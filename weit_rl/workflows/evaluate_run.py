@@ -8,17 +8,17 @@ from weit_rl.agents.contact_sheet import animation, contact_sheet
 from weit_rl.agents.evaluation import evaluate
 from weit_rl.agents.video import record_video
 from weit_rl.common.errors import UserError
-from weit_rl.common.output import say
+from weit_rl.common.output import print_line
 from weit_rl.common.seeds import TEST
-from weit_rl.envs.crashes import check_few
+from weit_rl.envs.crashes import check_failure_rate
 from weit_rl.envs.registry import EnvEntry, entry_of_file, env_entry
 from weit_rl.options.choices import check_numbers
 from weit_rl.options.evaluate_options import EvaluateOptions
-from weit_rl.storage.atomic_write import unused, write_atomically
+from weit_rl.storage.atomic_write import unused_path, write_atomically
 from weit_rl.tasks.control import result_row
 from weit_rl.training.checkpoint import load_network
 from weit_rl.training.device import device_of
-from weit_rl.training.progress import table
+from weit_rl.training.progress import print_table
 from weit_rl.training.run_folder import RunFolder
 
 
@@ -39,13 +39,15 @@ def evaluate_run(cfg: EvaluateOptions) -> dict[str, Any]:
     if cfg.video:
         film(run, net, card, entry, cfg)
     report: dict[str, Any] = {**evaluate(net, entry, cfg.episodes, TEST.of(cfg.seed))}
-    check_few(entry.name, report["failed_episodes"], cfg.episodes)
+    check_failure_rate(entry.name, report["failed_episodes"], cfg.episodes)
     report |= {"checkpoint": cfg.checkpoint, "seed": cfg.seed, "env": entry.name}
     report["target_return"] = float(net.target_return)
-    table(f"{cfg.run}", [result_row(cfg.checkpoint, report, entry)])  # before the file: the folder may not be writable
-    name = unused(run.path / f"evaluation-{cfg.checkpoint}-{cfg.episodes}.json").name
+    print_table(
+        f"{cfg.run}", [result_row(cfg.checkpoint, report, entry)]
+    )  # before the file: the folder may not be writable
+    name = unused_path(run.path / f"evaluation-{cfg.checkpoint}-{cfg.episodes}.json").name
     run.write_json(name, report)
-    say(f"written: {run.path / name}")
+    print_line(f"written: {run.path / name}")
     return report
 
 
@@ -69,11 +71,11 @@ def set_target_return(net: Any, target_return: float | None, run: RunFolder) -> 
 
 def film(run: RunFolder, net: Any, card: dict[str, Any], entry: EnvEntry, cfg: EvaluateOptions) -> None:
     """Write one episode as an mp4 and a contact sheet into the run's folder, and both to its TensorBoard."""
-    video = unused(run.path / "video.mp4")
+    video = unused_path(run.path / "video.mp4")
     shot = record_video(net, entry, TEST.of(cfg.seed), video)
-    sheet, step = unused(video.with_suffix(".png")), card.get("step", run.last_step())
+    sheet, step = unused_path(video.with_suffix(".png")), card.get("step", run.last_step())
     write_atomically(sheet, picture := contact_sheet(shot))
     run.log_image(step, f"video/{cfg.checkpoint}", animation(shot))
     run.log_image(step, f"contact_sheet/{cfg.checkpoint}", picture)
     run.close()
-    say(f"video: {video}, contact sheet: {sheet}")
+    print_line(f"video: {video}, contact sheet: {sheet}")

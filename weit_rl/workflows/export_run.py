@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from weit_rl.common.errors import UserError
-from weit_rl.common.home import expanded
-from weit_rl.common.output import say
-from weit_rl.common.registry import unknown
+from weit_rl.common.home import expand_home
+from weit_rl.common.output import print_line
+from weit_rl.common.registry import unknown_name_error
 from weit_rl.common.sizes import Size
 from weit_rl.deploy.measure import Measured, busy_remark
 from weit_rl.deploy.registry import FORMATS, GRAPHS, Graph
@@ -18,10 +18,10 @@ from weit_rl.models import MODELS
 from weit_rl.options.choices import check_numbers
 from weit_rl.options.command import CONTROL, compose
 from weit_rl.options.export_options import ExportOptions
-from weit_rl.storage.atomic_write import unused, write_atomically
-from weit_rl.tasks import kind_of
+from weit_rl.storage.atomic_write import unused_path, write_atomically
+from weit_rl.tasks import task_entry_of
 from weit_rl.training.checkpoint import load_network
-from weit_rl.training.progress import table
+from weit_rl.training.progress import print_table
 from weit_rl.training.run_folder import RunFolder
 from weit_rl.workflows.evaluate_run import set_target_return
 from weit_rl.workflows.export_size import largest_size, limits_of, task_of, train_size
@@ -53,8 +53,10 @@ def export(cfg: ExportOptions) -> dict[str, Any]:
     path, beside = output_paths(cfg, default_path(run, graph, cfg))
     write_atomically(path, files[cfg.quantize or EXACT].data)
     write_atomically(beside, (json.dumps(report, indent=2) + "\n").encode())
-    table(f"{graph.card['model']} {graph.card['size']} of {run.path}, {cfg.threads} CPU thread(s){busy_remark()}", rows)
-    say(f"written: {path}, and its report: {beside}")
+    print_table(
+        f"{graph.card['model']} {graph.card['size']} of {run.path}, {cfg.threads} CPU thread(s){busy_remark()}", rows
+    )
+    print_line(f"written: {path}, and its report: {beside}")
     return report | {"path": str(path)}
 
 
@@ -73,7 +75,7 @@ def check(cfg: ExportOptions) -> None:
     if cfg.run is None and cfg.task not in (None, CONTROL):
         raise UserError(f"task={cfg.task}: env={cfg.env} makes a policy; give run=RUN of such a task, or leave it out")
     if cfg.quantize not in (None, INT8):
-        raise unknown("quantize", cfg.quantize, [INT8])
+        raise unknown_name_error("quantize", cfg.quantize, [INT8])
     if cfg.quantize and FORMATS.get(cfg.format).quantize is None:
         raise UserError(f"quantize={cfg.quantize}: format={cfg.format} cannot be quantized; use format=onnx")
     limits_of(cfg)
@@ -92,7 +94,7 @@ def choose_size(cfg: ExportOptions) -> tuple[Size, list[dict[str, Any]] | None]:
 
 def network_of(run: RunFolder, cfg: ExportOptions) -> tuple[Any, dict[str, Any], str]:
     """Load a network, its card and the checkpoint's name; a run without validations has "last", no "best"."""
-    kind_of(run.config)
+    task_entry_of(run.config)
     validated = cfg.checkpoint != "best" or run.checkpoint_path("best").exists()
     checkpoint = cfg.checkpoint if validated else "last"
     net: Any
@@ -133,9 +135,9 @@ def default_path(run: RunFolder, graph: Graph, cfg: ExportOptions) -> Path:
 def output_paths(cfg: ExportOptions, usual: Path | None = None) -> tuple[Path, Path]:
     """Return the paths of file and report; UserError if one exists and may not be replaced."""
     if cfg.out is None and usual is not None:
-        path = usual if cfg.overwrite else unused(usual)
-        return path, report_path(path) if cfg.overwrite else unused(report_path(path))
-    path = expanded(str(cfg.out))
+        path = usual if cfg.overwrite else unused_path(usual)
+        return path, report_path(path) if cfg.overwrite else unused_path(report_path(path))
+    path = expand_home(str(cfg.out))
     for one in (path, report_path(path)):
         if one.is_dir() or (one.exists() and not cfg.overwrite):
             raise UserError(f"out={cfg.out}: {one} exists already; choose another name, or add overwrite=true")

@@ -17,9 +17,9 @@ from weit_rl.options.choices import check_numbers
 from weit_rl.options.command import compose
 from weit_rl.options.export_options import ExportOptions
 from weit_rl.options.option_table import plain_config
-from weit_rl.tasks import kind_of
+from weit_rl.tasks import task_entry_of
 from weit_rl.training.device import set_up_torch
-from weit_rl.training.progress import Progress, table
+from weit_rl.training.progress import Progress, print_table
 from weit_rl.workflows.run_setup import check_model
 from weit_rl.workflows.training import run_of, train
 
@@ -100,7 +100,7 @@ def largest_size(cfg: ExportOptions, measure: Measure) -> tuple[Size, list[dict[
             bar.update(len(rungs))
     asked = " and ".join(limit.text for limit in limits)
     title = f"{task.name}, {cfg.model}: sizes within {asked} on this machine{busy_remark()}"
-    table(title, [rung.row() for rung in rungs])
+    print_table(title, [rung.row() for rung in rungs])
     within = [size for (_, size), rung in zip(ladder, rungs, strict=True) if rung.keeps]
     if not within:
         size, _, megabytes, latency, _ = rungs[0].row().values()
@@ -116,7 +116,7 @@ def limits_of(cfg: ExportOptions) -> list[Limit]:
 def task_of(cfg: ExportOptions, size: Size) -> Any:
     """Make the task of the training, which checks all its options."""
     train_cfg = compose("train", train_words(cfg, size))
-    kind_of(train_cfg).prepare(train_cfg)
+    task_entry_of(train_cfg).prepare(train_cfg)
     check_numbers(train_cfg)
     check_model(train_cfg)
     set_up_torch(train_cfg)

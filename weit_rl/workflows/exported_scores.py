@@ -9,7 +9,7 @@ from weit_rl.agents.evaluation import summary
 from weit_rl.common.seeds import TEST
 from weit_rl.deploy.measure import ExportedClassifier, Measured, episode_returns, exported_policy
 from weit_rl.deploy.registry import Graph
-from weit_rl.envs.crashes import check_few
+from weit_rl.envs.crashes import check_failure_rate
 from weit_rl.envs.registry import env_entry
 from weit_rl.options.export_options import ExportOptions
 from weit_rl.tasks.control import result_row
@@ -36,7 +36,7 @@ def returns(run: RunFolder, card: Row, graph: Graph, name: str, file: Measured, 
     entry, seed = env_entry(card["env"]), TEST.of(cfg.seed)
     failed: list[int] = []
     played = episode_returns(exported_policy(file.step, graph), entry, cfg.episodes, seed, failed)
-    check_few(entry.name, len(failed), cfg.episodes)
+    check_failure_rate(entry.name, len(failed), cfg.episodes)
     metrics = summary(played, entry, len(failed))
     return metrics, result_row(name, metrics, entry)
 

@@ -9,15 +9,15 @@ from typing import Any
 import numpy as np
 
 from weit_rl.common.errors import UserError
-from weit_rl.common.registry import unknown
+from weit_rl.common.registry import unknown_name_error
 from weit_rl.data.images import Images
-from weit_rl.data.images.parts import Part
+from weit_rl.data.images.parts import ImagesInMemory
 from weit_rl.options.image_run_options import SampleOptions
 from weit_rl.options.option_table import as_config, plain_config
-from weit_rl.tasks import kind_of
+from weit_rl.tasks import task_entry_of
 from weit_rl.tasks.image_options import image_task
 from weit_rl.training.checkpoint import load_network
-from weit_rl.training.run_folder import RunFolder, checked
+from weit_rl.training.run_folder import RunFolder, checked_config
 
 SAMPLING = {name: name for name in ("features", "samples", "scheduler", "guidance")} | {"sampling_steps": "steps"}
 
@@ -25,7 +25,7 @@ SAMPLING = {name: name for name in ("features", "samples", "scheduler", "guidanc
 def diffusion_run(path: str | Path) -> RunFolder:
     """Open a run of ``task=diffusion``; UserError for another task."""
     run = RunFolder.open(path)
-    if checked(run.config, "vision_train", path).get("task") != "diffusion":
+    if checked_config(run.config, "vision_train", path).get("task") != "diffusion":
         raise UserError(
             f"run={path}: is not of task=diffusion, so it cannot sample; give one that is (a classifier is exported by "
             f"python -m weit_rl.export run={path}, or with mode=export task=classification as a folder for timm)"
@@ -41,7 +41,7 @@ def labels_of(wanted: Any, classes: list[str]) -> list[int]:
         raise UserError(f"classes: none is named; name some of {', '.join(classes)}")
     for name in map(str, wanted):
         if name not in classes and not (name.isdecimal() and int(name) < len(classes)):
-            raise unknown("class", name, classes)
+            raise unknown_name_error("class", name, classes)
     return [classes.index(str(name)) if str(name) in classes else int(name) for name in wanted]
 
 
@@ -60,8 +60,8 @@ def task_of(run: RunFolder, card: dict[str, Any], cfg: Mapping[str, Any]) -> Any
         changes |= card.get("pixels") or {name: card["options"][name] for name in ("image_size", "channels")}
         changes["data_images"] = None  # that option is of the run's own images
     changes |= {name: cfg[own] for name, own in SAMPLING.items() if own in cfg}
-    config = plain_config(checked(run.config, "vision_train", run.path))
-    task = kind_of(run.config).make(as_config(config | changes))
+    config = plain_config(checked_config(run.config, "vision_train", run.path))
+    task = task_entry_of(run.config).make(as_config(config | changes))
     if list(task.images.classes) != card["classes"]:
         have, known = (", ".join(names) for names in (task.images.classes, card["classes"]))
         raise UserError(
@@ -73,9 +73,9 @@ def task_of(run: RunFolder, card: dict[str, Any], cfg: Mapping[str, Any]) -> Any
 def drawing_task(run: RunFolder, card: dict[str, Any], cfg: SampleOptions) -> Any:
     """Make the diffusion task of a run without images; sampling needs only their shape and classes."""
     shape, none = card.get("pixels") or card["options"], np.zeros(0, np.int64)
-    part = Part(np.zeros((0, shape["channels"], shape["image_size"], shape["image_size"]), np.uint8), none)
+    part = ImagesInMemory(np.zeros((0, shape["channels"], shape["image_size"], shape["image_size"]), np.uint8), none)
     images = Images(card["data"], tuple(card["classes"]), part, part, part, licence="")
-    config = plain_config(checked(run.config, "vision_train", run.path))
+    config = plain_config(checked_config(run.config, "vision_train", run.path))
     changes: dict[str, Any] = {"device": cfg.device, "data_images": None, "features": None}
     changes |= {"sampling_steps": cfg.steps, "scheduler": cfg.scheduler}
     return image_task(as_config(config | changes), task="diffusion", images=images)

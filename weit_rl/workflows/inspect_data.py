@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 
 from weit_rl.common.errors import UserError
-from weit_rl.common.output import say
+from weit_rl.common.output import print_line
 from weit_rl.data import Trajectories, load_trajectories
 from weit_rl.data.constant_columns import spans
-from weit_rl.data.readers import parts_of, shipped_levels
+from weit_rl.data.readers import data_set_names, shipped_levels
 from weit_rl.envs.registry import EnvEntry, env_entry
 from weit_rl.options.collect_options import CollectOptions
 
@@ -31,12 +31,12 @@ def inspect_data(cfg: CollectOptions) -> dict[str, Any]:
         UserError: if a set cannot be read or is of another environment, or if ``cfg.data`` is empty and no set ships.
     """
     entry = env_entry(cfg.env)
-    parts = shipped_levels(entry) if cfg.data is None else parts_of(cfg.data, entry)
+    parts = shipped_levels(entry) if cfg.data is None else data_set_names(cfg.data, entry)
     if not parts:
         raise UserError(f"data: none ships for {entry.name}; name a set, data=PATH")
     found = {part: describe(load_trajectories(part, entry), entry) for part in parts}
     for part, facts in found.items():
-        say("\n".join(lines(part, facts, entry)), end="\n\n")
+        print_line("\n".join(lines(part, facts, entry)), end="\n\n")
     return found
 
 

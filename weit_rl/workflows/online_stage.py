@@ -10,10 +10,10 @@ from torch import Tensor
 
 from weit_rl.agents.crash_watch import CrashWatch
 from weit_rl.agents.imitation import Imitation
-from weit_rl.agents.online import ALGORITHMS, Learning, copy_actor, make_online
+from weit_rl.agents.online import ALGORITHMS, WarmUp, copy_actor, make_online
 from weit_rl.agents.snapshots import load_training_state, save_training_state
 from weit_rl.common.errors import Interrupted, UserError
-from weit_rl.common.registry import unknown
+from weit_rl.common.registry import unknown_name_error
 from weit_rl.options.choices import ACTOR
 from weit_rl.options.train_options import TrainOptions
 from weit_rl.training.checkpoint import save_network
@@ -39,7 +39,7 @@ class OnlineRun(TrainRun):
 
     def __init__(self, cfg: TrainOptions):
         if cfg.agent not in ALGORITHMS:
-            raise unknown("agent", str(cfg.agent), list(ALGORITHMS))
+            raise unknown_name_error("agent", str(cfg.agent), list(ALGORITHMS))
         if cfg.model != ACTOR:
             raise UserError(f"agent={cfg.agent}: takes model={ACTOR}, not {cfg.model}; leave model out")
         super().__init__(cfg)
@@ -108,7 +108,7 @@ class OnlineRun(TrainRun):
         total, state = self.cfg.agent_steps, monitor.run.checkpoint_path("online_state")
         copy_actor(agent, self.net)
         with stop_signal() as stopped:
-            learning = Learning(self.critic_warmup, lambda step: bar.update(min(step, total)), stopped)
+            learning = WarmUp(self.critic_warmup, lambda step: bar.update(min(step, total)), stopped)
             watch = CrashWatch(self.task.entry.name)
             while agent.num_timesteps < total:
                 steps = min(max(1, total // PARTS), total - agent.num_timesteps)

@@ -9,35 +9,42 @@ import torch
 from torch import Tensor
 
 from weit_rl.common.errors import UserError
-from weit_rl.common.output import say
+from weit_rl.common.output import print_line
 from weit_rl.common.seeds import VALIDATION_SEED
 from weit_rl.common.sizes import Size
 from weit_rl.common.version import VERSION
 from weit_rl.core.bank import TemplateBank
-from weit_rl.core.bank_bodies import joined
+from weit_rl.core.bank_bodies import join_bodies
 from weit_rl.core.composed_network import WeiT
 from weit_rl.core.constraints import CONSTRAINTS
 from weit_rl.core.network_from_bank import network_of_size
 from weit_rl.core.rank_selection import STEPS as RANK_STEPS
-from weit_rl.core.rank_selection import dense, ranks_of
+from weit_rl.core.rank_selection import dense_supernet, ranks_of
 from weit_rl.core.resize import resize
-from weit_rl.core.size_sampler import Masks
+from weit_rl.core.size_sampler import SizeSampler
 from weit_rl.options.image_training_options import PretrainingOptions
 from weit_rl.options.option_table import plain_config
-from weit_rl.tasks import Task, kind_of
+from weit_rl.tasks import Task, task_entry_of
 from weit_rl.training.flops import step_flops
 from weit_rl.training.loop import Recipe
 from weit_rl.training.pretraining import AlternatingLoss, MaskedLoss, SharedNetworks
-from weit_rl.training.progress import table
+from weit_rl.training.progress import print_table
 from weit_rl.training.run_folder import RunFolder
-from weit_rl.workflows.data_remarks import remark
+from weit_rl.workflows.data_remarks import print_remarks
 from weit_rl.workflows.run_launch import launch
 from weit_rl.workflows.run_setup import bank_of
 from weit_rl.workflows.stage_monitor import Monitor, Stage
 
 LICENCE = "Apache-2.0"
 PROBES = 50  # steps whose FLOPs are averaged, since FLOPs depend on the sizes that a step draws
-PLACES = ("run_dir", "resume", "device", "threads", "trainer", "workers")  # options that do not change the bank
+OPTIONS_NOT_IN_CARD = (
+    "run_dir",
+    "resume",
+    "device",
+    "threads",
+    "trainer",
+    "workers",
+)  # options that do not change the bank
 
 
 def pretrain(cfg: PretrainingOptions) -> dict[str, Any]:
@@ -60,8 +67,8 @@ class PretrainRun:
         if cfg.rank == "auto":
             self.stages = {"rank": 0, "pretrain": min(RANK_STEPS, cfg.steps)}
         self.score_sizes = {name: Size.parse(name) for name in cfg.score_sizes}
-        self.masks = Masks(cfg.widths, cfg.depths, self.full, cfg.seed, cfg.masks)
-        self.tasks: list[Any] = [kind_of(cfg).make(part, cfg.tile) for part in kind_of(cfg).parts(cfg)]
+        self.masks = SizeSampler(cfg.widths, cfg.depths, self.full, cfg.seed, cfg.masks)
+        self.tasks: list[Any] = [task_entry_of(cfg).make(part, cfg.tile) for part in task_entry_of(cfg).parts(cfg)]
         self.task = self.tasks[0]
         self.plains = [task.build(self.full, cfg.seed) for task in self.tasks]
         if CONSTRAINTS.get(cfg.constraint).whole:
@@ -96,7 +103,7 @@ class PretrainRun:
         self.tasks = [run.devices.shard_task(task) for task in self.tasks]
         self.task = self.tasks[0]
         monitor = Monitor(run, self.tasks)
-        remark(run, self.tasks)
+        print_remarks(run, self.tasks)
         if self.cfg.rank == "auto":
             self.fresh(self.choose(monitor))
         own = {"params": self.shared.own(), "weight_decay": 0.0}
@@ -105,13 +112,13 @@ class PretrainRun:
         monitor.fit(Stage("pretrain", self.shared, loss, recipe, offset, groups, probes=PROBES))
         if not run.devices.leads:
             return {}
-        self.bank.source = joined([source_tensors(net) for net in self.nets], self.task.model.bound)
+        self.bank.source = join_bodies([source_tensors(net) for net in self.nets], self.task.model.bound)
         self.bank.card |= {**self.card(), "flops": monitor.flops}
         self.bank.card["scores"] = self.scores()
         reference = self.task.reference()
         run.plot_learning_curve(self.stages, reference and reference[self.task.measure])
         self.bank.save(run.path / self.result)  # last: a run with this file is finished
-        say(f"bank: {run.path / self.result}")
+        print_line(f"bank: {run.path / self.result}")
         return self.bank.card | {"run_dir": str(run.path)}
 
     def flops(self) -> float:
@@ -124,7 +131,7 @@ class PretrainRun:
 
     def choose(self, monitor: Monitor) -> dict[str, int]:
         """Choose the numbers of templates after a short stage without templates; a resumed run repeats the choice."""
-        nets = [dense(plain, self.task.plan) for plain in self.plains]
+        nets = [dense_supernet(plain, self.task.plan) for plain in self.plains]
         shared, net = SharedNetworks(nets, self.task.model.bound), nets[0]
         before = {key: weight.detach().clone() for key, weight in net.weights().items()}
         monitor.fit(Stage("rank", shared, self.loss(nets), self.recipe(self.stages["pretrain"])))
@@ -145,7 +152,7 @@ class PretrainRun:
     def card(self) -> dict[str, Any]:
         """Describe how the bank was made."""
         plain = plain_config(self.cfg)
-        config = {key: value for key, value in plain.items() if key not in PLACES}
+        config = {key: value for key, value in plain.items() if key not in OPTIONS_NOT_IN_CARD}
         return {
             "weit_rl": VERSION,
             "made_with": {"torch": str(torch.__version__), "threads": torch.get_num_threads()},
@@ -183,7 +190,7 @@ class PretrainRun:
             scores[name] = task.evaluate(net.materialize(), episodes, VALIDATION_SEED, "held_out")
             rows.append(task.row(name, scores[name]))
         if rows:
-            table(f"{task.name}: the bank's own networks, without further training", rows)
+            print_table(f"{task.name}: the bank's own networks, without further training", rows)
         return scores
 
 

@@ -12,10 +12,10 @@ import warnings
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from weit_rl.common.cpu_cores import choose_threads, threads_of, users_threads
-from weit_rl.common.errors import Elsewhere, Follows, Interrupted, UserError
-from weit_rl.common.home import expanded
-from weit_rl.common.process_start import OWN, processes
+from weit_rl.common.cpu_cores import choose_threads, threads_per_process, user_chose_threads
+from weit_rl.common.errors import Interrupted, PeerError, QuietExit, UserError
+from weit_rl.common.home import expand_home
+from weit_rl.common.process_start import STARTED_BY_COMMAND, process_count
 from weit_rl.core.bank import TemplateBank
 from weit_rl.options.image_training_options import LearningOptions
 from weit_rl.training.loop import NotFinite
@@ -31,14 +31,14 @@ STOPS = (128 + signal.SIGINT, 128 + signal.SIGTERM)
 
 
 @contextlib.contextmanager
-def joined(cfg: LearningOptions) -> Iterator[ProcessGroup]:
+def joined_group(cfg: LearningOptions) -> Iterator[ProcessGroup]:
     """Join the group of processes that train together; only the one that leads prints.
 
     Raises:
         Elsewhere: for an error in this process, if it does not lead.
         Interrupted: if another process ended.
     """
-    if processes() == 1:
+    if process_count() == 1:
         yield SINGLE_PROCESS
         return
     ranks = _kind(cfg)(cfg.device)
@@ -49,7 +49,7 @@ def joined(cfg: LearningOptions) -> Iterator[ProcessGroup]:
         raise
     except UserError as error:
         if not ranks.leads:
-            raise Elsewhere(f"process {ranks.rank} of {ranks.count}: {error}") from error
+            raise PeerError(f"process {ranks.rank} of {ranks.count}: {error}") from error
         raise
     except RuntimeError as error:
         if ranks.is_lost_process(error):
@@ -77,7 +77,9 @@ def _silent(silent: bool) -> Iterator[None]:
         yield
 
 
-def start(verb: str, words: list[str], cfg: LearningOptions, resume: str | None, result: str) -> dict[str, Any]:
+def start_processes(
+    verb: str, words: list[str], cfg: LearningOptions, resume: str | None, result: str
+) -> dict[str, Any]:
     """Run a command in new processes, by torch's elastic agent, on which torchrun is built, too.
 
     Args:
@@ -100,10 +102,18 @@ def start(verb: str, words: list[str], cfg: LearningOptions, resume: str | None,
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
     _check(cfg)
-    path = expanded(resume or cfg.run_dir or default_folder(verb, cfg, cfg.seed)).absolute()
+    path = expand_home(resume or cfg.run_dir or default_folder(verb, cfg, cfg.seed)).absolute()
     count = cfg.trainer.devices or 1
-    how = LaunchConfig(1, 1, count, run_id=OWN, rdzv_backend="c10d", rdzv_endpoint="localhost:0", max_restarts=0,
-                       local_addr="localhost")  # fmt: skip
+    how = LaunchConfig(
+        1,
+        1,
+        count,
+        run_id=STARTED_BY_COMMAND,
+        rdzv_backend="c10d",
+        rdzv_endpoint="localhost:0",
+        max_restarts=0,
+        local_addr="localhost",
+    )
     place = [] if resume else [f"run_dir={path}"]
     try:
         with agent_environment(count, cfg.threads):
@@ -145,7 +155,7 @@ def error_of_exits(error: Any, count: int, hint: str) -> BaseException:
     number = getattr(error, "sigval", 0) or next((code - 128 for code in codes.values() if code in STOPS), 0)
     if number:
         return Interrupted(f"stopped by {signal.Signals(number).name}{hint}", 128 + number)
-    return Follows(2 if 2 in codes.values() else LOST)
+    return QuietExit(2 if 2 in codes.values() else LOST)
 
 
 @contextlib.contextmanager
@@ -154,9 +164,12 @@ def agent_environment(count: int, threads: int | None) -> Iterator[None]:
     numbers = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT]
     handlers = {number: signal.getsignal(number) for number in numbers}
     before, level = dict(os.environ), logging.root.manager.disable
-    os.environ |= {OWN: "1", "TORCH_CPP_LOG_LEVEL": "ERROR"}  # hides DDP's warning if every step uses all parameters
-    if not users_threads():
-        choose_threads(threads or threads_of(count))
+    os.environ |= {
+        STARTED_BY_COMMAND: "1",
+        "TORCH_CPP_LOG_LEVEL": "ERROR",
+    }  # hides DDP's warning if every step uses all parameters
+    if not user_chose_threads():
+        choose_threads(threads or threads_per_process(count))
     logging.disable()  # the agent logs pages about a failure; a user gets one line
     try:
         yield

@@ -10,17 +10,17 @@ import numpy as np
 
 from weit_rl.agents.metadata import describe
 from weit_rl.agents.pictures import write_episodes
-from weit_rl.agents.recording import PlayedEpisode, check_played, counted, play, summary
+from weit_rl.agents.recording import PlayedEpisode, check_played, describe_counts, episode_statistics, play
 from weit_rl.agents.sb3_agent import actor, load_agent, normaliser
 from weit_rl.agents.sb3_zip import algorithm_of, check_sizes, read_settings, zip_at
 from weit_rl.common.errors import UserError
-from weit_rl.common.home import expanded
-from weit_rl.common.output import say
+from weit_rl.common.home import expand_home
+from weit_rl.common.output import print_line
 from weit_rl.common.seeds import MOST_SEED, RECORDED
 from weit_rl.data.minari_names import check_id, installed
 from weit_rl.envs.registry import EnvEntry, env_entry
 from weit_rl.options.collect_options import CollectOptions
-from weit_rl.storage.atomic_write import cannot_write
+from weit_rl.storage.atomic_write import cannot_write_error
 
 RANGES = {"seed": (0, MOST_SEED), "episodes": (1, RECORDED.apart)}
 
@@ -40,7 +40,7 @@ def record_agent(cfg: CollectOptions) -> dict[str, Any]:
     check_ranges(cfg)
     check_id(cfg.dataset_id)
     path, algorithm = _checked_agent(cfg, entry.states)
-    folder = expanded(cfg.run_dir or place_of(cfg.dataset_id) or f"runs/record-{entry.slug}-{path.stem}")
+    folder = expand_home(cfg.run_dir or place_of(cfg.dataset_id) or f"runs/record-{entry.slug}-{path.stem}")
     check_place(folder)
     entry.check_renderer()
     entry.check_step()
@@ -51,7 +51,7 @@ def record_agent(cfg: CollectOptions) -> dict[str, Any]:
     check_played(entry.states, episodes, cfg.episodes)
     returns = _returns(episodes, cfg.episodes)
     write(folder, entry, episodes, _metadata(cfg, entry, path, algorithm, returns))
-    say(f"{algorithm} agent, {counted(returns)}: {_text(returns)}, in {folder}")
+    print_line(f"{algorithm} agent, {describe_counts(returns)}: {_text(returns)}, in {folder}")
     score = entry.score(returns["return_mean"])
     return {"path": str(folder), "algorithm": algorithm, "returns": returns, "score": score}
 
@@ -67,7 +67,7 @@ def _checked_agent(cfg: CollectOptions, entry: EnvEntry) -> tuple[Path, str]:
     """Return the agent's path and algorithm, after all checks that are possible without loading it."""
     if cfg.agent is None:
         raise UserError("agent: must be given with mode=record, agent=PATH.zip, what a Stable-Baselines3 agent saved")
-    path = zip_at(expanded(cfg.agent))
+    path = zip_at(expand_home(cfg.agent))
     settings = read_settings(path)
     algorithm = algorithm_of(settings, path, cfg.algorithm)
     check_sizes(settings, path, entry)
@@ -97,7 +97,7 @@ def check_place(folder: Path) -> None:
 def _returns(episodes: list[PlayedEpisode], played: int) -> dict[str, float]:
     returns = [episode.rewards.sum(dtype=np.float64) for episode in episodes]
     more = {"return_min": min(returns), "return_median": np.median(returns), "return_max": max(returns)}
-    return summary(episodes, played) | {name: float(value) for name, value in more.items()}
+    return episode_statistics(episodes, played) | {name: float(value) for name, value in more.items()}
 
 
 def _text(returns: dict[str, float]) -> str:
@@ -125,4 +125,4 @@ def write(folder: Path, entry: EnvEntry, episodes: list[PlayedEpisode], metadata
         folder.parent.mkdir(parents=True, exist_ok=True)
         write_episodes(folder, entry, episodes, metadata)
     except OSError as error:
-        raise cannot_write(folder, error) from error
+        raise cannot_write_error(folder, error) from error

@@ -7,11 +7,11 @@ from typing import Any
 
 from weit_rl.agents.metadata import describe
 from weit_rl.agents.minari_writing import write_minari
-from weit_rl.agents.pictures import Replay, bytes_of
-from weit_rl.agents.recording import PlayedEpisode, summary
+from weit_rl.agents.pictures import Replay, disk_space_of
+from weit_rl.agents.recording import PlayedEpisode, episode_statistics
 from weit_rl.common.errors import UserError
-from weit_rl.common.home import expanded
-from weit_rl.common.output import say
+from weit_rl.common.home import expand_home
+from weit_rl.common.output import print_line
 from weit_rl.data.minari_names import check_id
 from weit_rl.data.readers import data_name, load_trajectories, read_set
 from weit_rl.envs.pixels import with_pixels
@@ -40,15 +40,15 @@ def render_data(cfg: CollectOptions) -> dict[str, Any]:
         raise UserError("data: must be given with mode=render, one set of states, data=expert or data=PATH")
     (episodes, info), name = recorded(cfg.data, entry.states), data_name(cfg.data)
     episodes = episodes[: cfg.episodes]
-    folder = expanded(cfg.run_dir or place_of(cfg.dataset_id) or f"runs/render-{entry.slug}-{name}")
+    folder = expand_home(cfg.run_dir or place_of(cfg.dataset_id) or f"runs/render-{entry.slug}-{name}")
     check_place(folder)
-    replay, returns = Replay(entry, f"data {cfg.data}"), summary(episodes)
+    replay, returns = Replay(entry, f"data {cfg.data}"), episode_statistics(episodes)
     algorithm, description = str(info.get("algorithm", "unknown")), f"{name} of {entry.states.name}, drawn"
     metadata = describe(entry, name, description, algorithm, {"recorded": returns}, cfg.dataset_id)
     folder.parent.mkdir(parents=True, exist_ok=True)
-    check_space(folder, bytes_of(entry, episodes))
+    check_space(folder, disk_space_of(entry, episodes))
     write_minari(folder, entry, replay(episodes), metadata)
-    say(f"{replay.speed()}; {returns['episodes']} episodes, return {returns['return_mean']:.0f}, in {folder}")
+    print_line(f"{replay.speed()}; {returns['episodes']} episodes, return {returns['return_mean']:.0f}, in {folder}")
     return {"path": str(folder), "returns": returns, "frames": replay.frames}
 
 

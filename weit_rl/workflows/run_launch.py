@@ -7,23 +7,23 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
-from weit_rl.common.errors import CannotWrite, Interrupted, UserError, stopped
-from weit_rl.common.home import expanded
-from weit_rl.common.process_start import processes
+from weit_rl.common.errors import CannotWrite, Interrupted, UserError, interrupted_by
+from weit_rl.common.home import expand_home
+from weit_rl.common.process_start import process_count
 from weit_rl.envs.registry import entry_of_file
 from weit_rl.options.choices import check_numbers, check_trainer
 from weit_rl.options.command import compose, config_name, words_of
 from weit_rl.options.image_training_options import LearningOptions
 from weit_rl.options.option_table import made, plain_config
-from weit_rl.storage.atomic_write import cannot_write, is_of_disk, remove_unfinished
-from weit_rl.storage.folder_lock import locked
-from weit_rl.storage.tensor_file import newest, read_card, read_tensors
-from weit_rl.tasks import kind_of
+from weit_rl.storage.atomic_write import cannot_write_error, is_disk_error, remove_unfinished
+from weit_rl.storage.folder_lock import lock_folder
+from weit_rl.storage.tensor_file import newest_whole_file, read_card, read_tensors
+from weit_rl.tasks import task_entry_of
 from weit_rl.training.device import set_up_torch
 from weit_rl.training.follower_folder import FollowerFolder
 from weit_rl.training.process_group import ProcessGroup
-from weit_rl.training.run_folder import RunFolder, checked
-from weit_rl.workflows.process_launch import LOST, joined, start
+from weit_rl.training.run_folder import RunFolder, checked_config
+from weit_rl.workflows.process_launch import LOST, joined_group, start_processes
 from weit_rl.workflows.resume_command import as_list, command_to_resume
 from weit_rl.workflows.run_setup import check_model
 
@@ -74,16 +74,16 @@ def launch(verb: str, cfg: LearningOptions, make: Callable[[Any], ResumableRun],
         Interrupted: after a stop, with the command that resumes the run.
     """
     words = words_of(verb, cfg)
-    kind_of(cfg).prepare(cfg)
+    task_entry_of(cfg).prepare(cfg)
     resume = cfg.resume
     if resume is not None:
         cfg = resumed_config(verb, cfg)
     check_numbers(cfg)
     check_model(cfg)
     check_trainer(cfg)
-    if processes() < (cfg.trainer.devices or 1):
-        return start(verb, words, cfg, resume, result)
-    with joined(cfg) as devices:
+    if process_count() < (cfg.trainer.devices or 1):
+        return start_processes(verb, words, cfg, resume, result)
+    with joined_group(cfg) as devices:
         set_up_torch(cfg)
         for name in PATHS:
             if name in cfg:
@@ -102,7 +102,7 @@ def _folder(verb: str, cfg: LearningOptions, resume: str | None, run: ResumableR
             return None
         if resume is None:
             return RunFolder.create(cfg.run_dir, verb, cfg, cfg.seed, run.free_bytes)
-        return open_to_resume(expanded(resume), run)
+        return open_to_resume(expand_home(resume), run)
 
     folder = devices.call_in_all(made)
     path = devices.broadcast(str(folder.path.absolute()) if folder else "")
@@ -116,14 +116,14 @@ def resumed_config(verb: str, cfg: LearningOptions) -> Any:
     resume, task = str(cfg.resume), [f"task={cfg['task']}"] if "task" in cfg else []
     stored: Any = RunFolder.open(resume).config
     default = compose(verb, task)
-    kind_of(default).prepare(default)
+    task_entry_of(default).prepare(default)
     if set(stored) != set(default):
         raise UserError(f"resume={resume}: was not made by weit_rl.{verb}, or by another version of it")
     name = config_name(verb, task)
-    stored = made(name, plain_config(checked(stored, name, resume, whole=True)))
+    stored = made(name, plain_config(checked_config(stored, name, resume, whole=True)))
     for env in as_list(stored.get("env")):
         entry_of_file(env, resume, env if env in as_list(cfg.get("env")) else None)
-    if processes() > 1 or cfg.trainer != default["trainer"]:  # the number of processes may change
+    if process_count() > 1 or cfg.trainer != default["trainer"]:  # the number of processes may change
         stored["trainer"] = cfg.trainer
     other = sorted(key for key in cfg if key != "resume" and default[key] != cfg[key] != stored[key])
     if other:
@@ -133,7 +133,7 @@ def resumed_config(verb: str, cfg: LearningOptions) -> Any:
 
 def open_to_resume(path: Path, run: ResumableRun) -> RunFolder:
     """Open and lock the folder of a run to resume; UserError if the run is finished or another process works at it."""
-    lock = locked(path)
+    lock = lock_folder(path)
     try:
         if (path / run.result).exists():
             raise UserError(f"resume={path}: that run is finished ({path / run.result} exists)")
@@ -149,7 +149,7 @@ def last_step(run_path: Path, stages: dict[str, int]) -> int:
     """Find the global step to resume from; ``stages`` has the first global step of each stage."""
     # Every file is read completely: a damaged one must be found before metrics.csv is cut at that step.
     folder = run_path / "checkpoints"
-    found = {name: newest(folder / f"{name}_state.safetensors") for name in stages}
+    found = {name: newest_whole_file(folder / f"{name}_state.safetensors") for name in stages}
     for path in set(folder.glob("*.safetensors")) - {folder / f"{name}_state.safetensors" for name in stages}:
         read_tensors(path)
     steps = [offset + read_card(state)["step"] for name, offset in stages.items() if (state := found[name])]
@@ -170,10 +170,10 @@ class resumable:
         if isinstance(error, Interrupted):
             raise Interrupted(f"{error}; {self.hint}", error.exit_code) from None
         if isinstance(error, KeyboardInterrupt | SystemExit):  # outside the loop, which catches signals
-            raise stopped(error, f"interrupted; {self.hint}") from None
+            raise interrupted_by(error, f"interrupted; {self.hint}") from None
         if self.run.devices.is_lost_process(error):
             raise Interrupted(f"another process of this run ended; {self.hint}", LOST) from None
-        if is_of_disk(error):
-            error = cannot_write(error.filename or self.run.path, error)
+        if is_disk_error(error):
+            error = cannot_write_error(error.filename or self.run.path, error)
         if isinstance(error, CannotWrite):
             raise CannotWrite(f"{error}, then {self.hint}") from error

@@ -8,12 +8,12 @@ from torch import nn
 
 from weit_rl.common.seeds import TEST, VALIDATION
 from weit_rl.data.readers import data_name
-from weit_rl.envs.crashes import ADVICE, check_few
+from weit_rl.envs.crashes import ADVICE, check_failure_rate
 from weit_rl.options.image_training_options import TrainingOptions
 from weit_rl.storage.tensor_file import read_card
 from weit_rl.tasks import Task
 from weit_rl.training.checkpoint import load_network, save_network
-from weit_rl.training.progress import table
+from weit_rl.training.progress import print_table
 from weit_rl.training.run_folder import RunFolder
 from weit_rl.workflows.resume_command import words_to_resume
 
@@ -55,7 +55,7 @@ class Scores:
 
     def check(self, metrics: dict[str, Any], advice: str) -> None:
         """Raise UserError if most episodes failed."""
-        check_few(self.task.name, metrics.get(FAILED, 0), metrics.get("episodes", 0), f"{ADVICE}, {advice}")
+        check_failure_rate(self.task.name, metrics.get(FAILED, 0), metrics.get("episodes", 0), f"{ADVICE}, {advice}")
 
     def test(self, net: nn.Module) -> dict[str, dict[str, Any]]:
         """Score the last network, and the best if there is one, on the test split, which chose nothing."""
@@ -74,4 +74,4 @@ class Scores:
         """Print the table of results; the last row is the data's own episodes."""
         reference = self.task.reference()
         shown = {**results, **({f"data ({data_name(self.cfg.data)})": reference} if reference else {})}
-        table(title, [self.task.row(name, metrics) for name, metrics in shown.items()])
+        print_table(title, [self.task.row(name, metrics) for name, metrics in shown.items()])

@@ -7,24 +7,24 @@ from pathlib import Path
 from typing import Any
 
 from weit_rl.common.errors import UserError
-from weit_rl.common.registry import unknown
+from weit_rl.common.registry import unknown_name_error
 from weit_rl.common.sizes import HEAD_DIM, Size
 from weit_rl.core.bank import TemplateBank
-from weit_rl.core.bank_bodies import BUFFER, bank_for, with_parts
+from weit_rl.core.bank_bodies import BUFFER, bank_for, bank_with_parts
 from weit_rl.core.bank_match import check_bank
 from weit_rl.core.network_from_bank import network_of_size
-from weit_rl.core.normaliser import renewed
+from weit_rl.core.normaliser import renew_normaliser
 from weit_rl.models import models_of
 from weit_rl.models.shipped_banks import named_bank, shipped_bank, shipped_for, shipped_names
 from weit_rl.options.image_training_options import TrainingOptions
-from weit_rl.tasks import Task, kind_of
+from weit_rl.tasks import Task, task_entry_of
 
 
 def check_model(cfg: Mapping[str, Any]) -> None:
     """Raise UserError for a model of another task; tasks of other packages may use any model."""
     names = models_of(cfg.get("task") or "control")
     if names and cfg.get("model") not in (None, *names):
-        raise unknown("model", str(cfg["model"]), names)
+        raise unknown_name_error("model", str(cfg["model"]), names)
 
 
 def head_dim_of(card: Mapping[str, Any]) -> int:
@@ -37,7 +37,7 @@ def bank_path(cfg: TrainingOptions) -> Path:
     model = str(cfg.model)
     if cfg.bank is not None:
         return Path(named_bank(cfg.bank, model))
-    kind = kind_of(cfg)
+    kind = task_entry_of(cfg)
     path = shipped_bank(kind.name(cfg), model)
     if not path.is_file():
         wanted = f"{kind.subject}={cfg[kind.subject]} with model={model}"
@@ -54,23 +54,23 @@ def bank_of(bank: TemplateBank, task: Task) -> TemplateBank:
     them in ``renewed_columns``.
     """
     check_bank(bank.card, vars(task.config))
-    net = task.build(full_size(bank), task.config.seed)
+    net = task.build(bank_size(bank), task.config.seed)
     own = bank_for(bank, task.name, net, task.plan, task.model.bound, task.model.carried)
     trained = {name.removeprefix(BUFFER): t for name, t in own.source.items() if name.startswith(BUFFER)}
-    buffers, columns = renewed(trained, dict(net.named_buffers()))
+    buffers, columns = renew_normaliser(trained, dict(net.named_buffers()))
     parts = {BUFFER + name: buffer for name, buffer in buffers.items()}
-    return with_parts(own, parts, renewed_columns=columns) if columns else own
+    return bank_with_parts(own, parts, renewed_columns=columns) if columns else own
 
 
-def full_size(bank: TemplateBank) -> Size:
+def bank_size(bank: TemplateBank) -> Size:
     """Return the size of the bank's own network; UserError if the bank holds none."""
     return bank.network_size()
 
 
-def source_of(bank: TemplateBank, task: Task) -> Any:
+def bank_network(bank: TemplateBank, task: Task) -> Any:
     """Build the bank's own network with its weights, as a plain network; UserError if the bank does not fit."""
     check_bank(bank.card, vars(task.config))
-    net = task.build(full_size(bank))
+    net = task.build(bank_size(bank))
     return network_of_size(bank, net, net, task.plan).materialize()
 
 

@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any
 
 from weit_rl.common.errors import UserError
-from weit_rl.common.home import expanded
+from weit_rl.common.home import expand_home
 from weit_rl.common.sizes import Size
 from weit_rl.core.bank_match import check_same
-from weit_rl.core.normaliser import renewed
+from weit_rl.core.normaliser import renew_normaliser
 from weit_rl.models import MODELS
-from weit_rl.models.timm_checkpoint import adopted, load_timm, timm_card, timm_file
+from weit_rl.models.timm_checkpoint import load_into, load_timm, timm_card, timm_file
 from weit_rl.storage.tensor_file import read_card
 from weit_rl.tasks import Task
 from weit_rl.training.checkpoint import load_network
@@ -22,7 +22,7 @@ BESIDE = dict.fromkeys(("size", "options", "dropout"))  # options in which sourc
 
 def card_at(path: str) -> dict[str, Any]:
     """Read the card of a source."""
-    place = expanded(path)
+    place = expand_home(path)
     foreign = timm_file(place)
     return timm_card(foreign) if foreign else read_card(_checkpoint(place))
 
@@ -40,15 +40,15 @@ def network_at(path: str, task: Task, size: Size) -> Any:
     Raises:
         UserError: if the source is of another family, or has other attention heads or options.
     """
-    place = expanded(path)
+    place = expand_home(path)
     foreign = timm_file(place)
     net, card = load_timm(foreign, size.head_dim) if foreign else load_network(_checkpoint(place))
     check_same(f"source={path}", card["model"], task.config.model)
     same_heads(f"source={path}", Size(*card["size"]), size)
     if foreign:
-        return adopted(net, task.build(Size(*card["size"]), task.config.seed), path)
+        return load_into(net, task.build(Size(*card["size"]), task.config.seed), path)
     _same_options(path, card, task.card(size))
-    for name, buffer in renewed(dict(net.named_buffers()), dict(task.build(size).named_buffers()))[0].items():
+    for name, buffer in renew_normaliser(dict(net.named_buffers()), dict(task.build(size).named_buffers()))[0].items():
         net.get_buffer(name).copy_(buffer)
     return net.to(task.config.device)
 

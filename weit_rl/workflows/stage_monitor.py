@@ -12,7 +12,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from weit_rl.common.errors import UserError
-from weit_rl.storage.tensor_file import newest, read_card
+from weit_rl.storage.tensor_file import newest_whole_file, read_card
 from weit_rl.training.bad_batch import write_batch
 from weit_rl.training.flops import Flops, step_flops
 from weit_rl.training.loop import NotFinite, Recipe, fit
@@ -113,7 +113,7 @@ class Monitor:
             return stage.module
         begin, end = stage.steps
         checkpoint = self.run.checkpoint_path(f"{stage.name}_state")
-        start = read_card(done)["step"] if (done := newest(checkpoint)) else begin
+        start = read_card(done)["step"] if (done := newest_whole_file(checkpoint)) else begin
         with self._beside.paused(), Progress(end, f"{stage.name} stage", start) as bar:
             flops = self._flops(stage)
 

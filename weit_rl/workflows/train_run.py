@@ -8,17 +8,17 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from weit_rl.common.output import say
+from weit_rl.common.output import print_line
 from weit_rl.common.sizes import Size
-from weit_rl.core.growing import Segment, rescaled, rescaled_optimizer
+from weit_rl.core.growing import Segment, rescale_optimizer, rescaled
 from weit_rl.initializers import Context
 from weit_rl.options.image_training_options import TrainingOptions
-from weit_rl.storage.tensor_file import newest, read_tensors
+from weit_rl.storage.tensor_file import newest_whole_file, read_tensors
 from weit_rl.training.checkpoint import load_network, save_network
 from weit_rl.training.ema import Averaged
 from weit_rl.training.loop import Recipe
 from weit_rl.training.run_folder import RunFolder
-from weit_rl.workflows.data_remarks import remark
+from weit_rl.workflows.data_remarks import print_remarks
 from weit_rl.workflows.run_scores import Scores
 from weit_rl.workflows.stage_monitor import Monitor, Stage
 from weit_rl.workflows.train_setup import read_setup
@@ -79,7 +79,7 @@ class TrainRun:
         self.task = run.devices.shard_task(self.setup.task)
         scores = Scores(run, self.task, self.cfg)
         monitor = Monitor(run, [self.task], lambda step: self.validate(scores, step))
-        remark(run, [self.task], self.setup.source.bank if self.setup.source else None)
+        print_remarks(run, [self.task], self.setup.source.bank if self.setup.source else None)
         self.start(run, monitor)
         self.train(monitor)
         if not run.devices.leads:
@@ -178,7 +178,9 @@ class TrainRun:
     def rescale(self, size: Size, run: RunFolder, state_name: str) -> Callable[[Any], None]:
         """Replace the network by one of another size; returns what gives an optimiser the rescaled moments."""
         target, state = self.setup.network(size), run.checkpoint_path(state_name)
-        moments = rescaled_optimizer(read_tensors(newest(state) or state)[0], self.net, target, self.task.plan)
+        moments = rescale_optimizer(
+            read_tensors(newest_whole_file(state) or state)[0], self.net, target, self.task.plan
+        )
         target.load_state_dict(rescaled(self.net, target, self.task.plan, self.cfg.seed))
         self.net = self.trained = target
         self.size = size
@@ -202,7 +204,7 @@ class TrainRun:
         run.log_hparams(final | {"steps": self.setup.offline_steps})
         run.write_json(self.result, report)  # last: a run with this file is finished
         scores.show(results, f"{self.task.name} {self.size}, init {self.cfg.init}")
-        say(f"run folder: {run.path}")
+        print_line(f"run folder: {run.path}")
         return report | {"run_dir": str(run.path)}
 
     def card(self) -> dict[str, Any]:

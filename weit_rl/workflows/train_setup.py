@@ -17,9 +17,9 @@ from weit_rl.initializers import INITIALIZERS, Initializer, Source, with_options
 from weit_rl.initializers.registry import Make
 from weit_rl.options.choices import size_of
 from weit_rl.options.image_training_options import TrainingOptions
-from weit_rl.tasks import kind_of
+from weit_rl.tasks import task_entry_of
 from weit_rl.training.loop import Recipe
-from weit_rl.workflows.run_setup import bank_of, bank_path, full_size, head_dim_of, same_heads, source_of
+from weit_rl.workflows.run_setup import bank_network, bank_of, bank_path, bank_size, head_dim_of, same_heads
 from weit_rl.workflows.source_network import card_at, network_at
 
 BYTES_PER_PARAMETER = 100  # of a run's files: weights, optimiser state, and the copies that atomic writing keeps
@@ -78,9 +78,9 @@ class TrainSetup:
             UserError: if the bank or the source is of another family, or has other attention heads.
         """
         if self.bank:
-            same_heads("bank", full_size(self.bank), self.size)
+            same_heads("bank", bank_size(self.bank), self.size)
             bank = bank_of(self.bank, self.task).to(self.task.config.device)
-            return Source(source_of(bank, self.task), bank)
+            return Source(bank_network(bank, self.task), bank)
         if not self.initializer.needs_source:
             return None
         return Source(network_at(str(self.cfg.source), self.task, self.size))
@@ -116,7 +116,7 @@ def read_setup(cfg: TrainingOptions) -> TrainSetup:
     initializer = INITIALIZERS.get(cfg.init)
     make = with_options(cfg.init, initializer, cfg.init_options)
     scaler_steps = stage_steps(initializer, cfg.scaler_steps)
-    task: Any = kind_of(cfg).make(cfg)  # before the bank: a model that cannot see this task needs none
+    task: Any = task_entry_of(cfg).make(cfg)  # before the bank: a model that cannot see this task needs none
     bank = TemplateBank.load(bank_path(cfg)) if initializer.needs_source and not cfg.source else None
     card = bank.card if bank else card_at(str(cfg.source)) if initializer.needs_source else {}
     sizes = _segments(cfg, card)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from weit_rl.common.errors import UserError
-from weit_rl.common.output import complain
+from weit_rl.common.output import print_error
 from weit_rl.comparison.launchers.registry import LAUNCHERS, JobResults, Jobs, JobSettings, Launcher
 from weit_rl.comparison.launchers.work import result_or_error, run_remotely
 
@@ -126,7 +126,7 @@ def warn_if_too_small(nodes: list[dict[str, Any]], needs: dict[str, float]) -> N
         most = max((node["Resources"].get(kind, 0) for node in nodes if node["Alive"]), default=0)
         if most < least:
             line = f"a job takes {least:g} {kind}s, and no machine of the cluster has more than {most:g}"
-            complain(f"launcher=ray: {line}; it waits for one")
+            print_error(f"launcher=ray: {line}; it waits for one")
 
 
 def check(address: str | None = None, **_: Any) -> None:

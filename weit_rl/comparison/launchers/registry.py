@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, get_type_hints
 
 from weit_rl.common.errors import UserError
-from weit_rl.common.registry import Registry, unknown
+from weit_rl.common.registry import Registry, unknown_name_error
 from weit_rl.options.benchmark_options import BenchmarkOptions, ImageBenchmarkOptions
 
 Job = tuple[Callable[..., Any], tuple[Any, ...]]
@@ -79,7 +79,7 @@ def launcher_of(cfg: BenchmarkOptions | ImageBenchmarkOptions) -> Work:
         if not known:
             raise UserError(f"launcher_options={options}: launcher={name} has none")
         if option not in known:
-            raise unknown(f"option of launcher={name}", option, known)
+            raise unknown_name_error(f"option of launcher={name}", option, known)
         if not isinstance(value, kinds[option]) or isinstance(value, bool):
             wanted = " or ".join(word for kind, word in TYPES.items() if isinstance(kind(), kinds[option]))
             raise UserError(f"launcher_options: {option}={value}: must be {wanted}")

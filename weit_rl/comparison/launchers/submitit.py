@@ -18,7 +18,7 @@ from typing import Any
 
 from weit_rl.common.cpu_cores import usable_cores
 from weit_rl.common.errors import UserError
-from weit_rl.common.registry import unknown
+from weit_rl.common.registry import unknown_name_error
 from weit_rl.comparison.launchers.registry import LAUNCHERS, JobResults, Jobs, JobSettings, Launcher
 from weit_rl.comparison.launchers.work import result_or_error, run_remotely
 
@@ -170,7 +170,7 @@ def executor_of(cluster: str, folder: Path, given: dict[str, Any]) -> Any:
 def check(cluster: str = "slurm", **_: Any) -> None:
     """Raise UserError if there is no such cluster."""
     if cluster not in CLUSTERS:
-        raise unknown("cluster", cluster, list(CLUSTERS))
+        raise unknown_name_error("cluster", cluster, list(CLUSTERS))
     if cluster == "slurm" and not shutil.which("sbatch"):
         raise UserError("launcher=submitit: there is no Slurm here (no sbatch); start it where jobs are submitted")
 

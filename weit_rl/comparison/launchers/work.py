@@ -12,7 +12,7 @@ from typing import Any
 
 from weit_rl.common.errors import Interrupted, UserError
 from weit_rl.comparison.launchers.registry import Job
-from weit_rl.storage.folder_lock import Occupied
+from weit_rl.storage.folder_lock import FolderLocked
 
 PATIENCE = 600.0  # seconds; file servers release a dead machine's locks after a minute or two
 
@@ -52,7 +52,7 @@ def wait_for_lock(job: Job) -> Any:
     while True:
         try:
             return function(*arguments)
-        except Occupied:
+        except FolderLocked:
             if time.monotonic() > deadline:
                 raise
             time.sleep(1)

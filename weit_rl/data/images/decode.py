@@ -13,7 +13,7 @@ from PIL import Image, ImageOps
 
 from weit_rl.common.errors import UserError
 from weit_rl.data.images.appearance import WIDE, shown
-from weit_rl.data.images.parts import LazyImage, Part, Unread
+from weit_rl.data.images.parts import ImagesInMemory, ImagesOnDemand, LazyImage
 from weit_rl.data.images.set_warnings import warn_line
 
 MOST_PIXELS = 64_000_000  # in a single image
@@ -50,7 +50,7 @@ class ImageReader:
             image = ImageOps.fit(image, (self.image_size, self.image_size), Image.Resampling.BICUBIC)
         return np.asarray(image).reshape(image.height, image.width, channels).transpose(2, 0, 1)
 
-    def part(self, items: Sequence[LazyImage]) -> Part | Unread:
+    def part(self, items: Sequence[LazyImage]) -> ImagesInMemory | ImagesOnDemand:
         """Read all images of a part: to memory if they fit there, else on demand.
 
         Raises:
@@ -67,9 +67,9 @@ class ImageReader:
                 "decoded when they are needed"
             )
         labels = np.array([item.label for item in items], np.int64)
-        return Unread(items, np.arange(len(items)), labels, self._shape(items), self._some)
+        return ImagesOnDemand(items, np.arange(len(items)), labels, self._shape(items), self._some)
 
-    def read(self, items: Sequence[LazyImage]) -> Part:
+    def read(self, items: Sequence[LazyImage]) -> ImagesInMemory:
         """Decode images to memory.
 
         Raises:
@@ -91,7 +91,7 @@ class ImageReader:
             labels.append(item.label)
         if skipped:
             warn_line(f"left out as corrupt: {len(skipped)} of {len(items)}, such as {skipped[0]}")
-        return Part(pixels[: len(labels)], np.array(labels, np.int64))
+        return ImagesInMemory(pixels[: len(labels)], np.array(labels, np.int64))
 
     def _warn_of_frames(self, where: str, image: Image.Image) -> None:
         """Warn once that only the first frame of a picture is used."""
@@ -99,7 +99,7 @@ class ImageReader:
             self.warned.add("frames")
             warn_line(f"{where}: takes only the first of its frames or pages, and so for others like it")
 
-    def _some(self, items: Sequence[LazyImage]) -> Part:
+    def _some(self, items: Sequence[LazyImage]) -> ImagesInMemory:
         part = self.read(items)
         if not len(part):
             raise UserError(f"{items[0].where} and {len(items) - 1} others beside it: none can be read")

@@ -18,7 +18,7 @@ from typing import Any
 from PIL import Image
 
 from weit_rl.common.errors import UserError
-from weit_rl.common.home import expanded
+from weit_rl.common.home import expand_home
 from weit_rl.data.images.decode import PICTURE_FORMATS, ImageReader
 from weit_rl.data.images.layout import FileKind, Files, FolderContent, InnerPath, check_classes, tree_of
 from weit_rl.data.images.parts import LazyImage
@@ -36,12 +36,12 @@ SYSTEM = ("thumbs.db", "desktop.ini")  # files that Windows puts into folders of
 def accepts(data: str) -> bool:
     """Return True for an existing folder, or a text that is named like a .zip or written like a path."""
     written_as_path = "/" in data and not data.startswith("hf:")
-    return written_as_path or Path(data).suffix.lower() == ".zip" or expanded(data).is_dir()
+    return written_as_path or Path(data).suffix.lower() == ".zip" or expand_home(data).is_dir()
 
 
 def holds(data: str, kind: FileKind) -> bool:
     """Return True if a readable folder or archive has files of that kind."""
-    path = expanded(data)
+    path = expand_home(data)
     try:
         return path.exists() and bool(_content(path, kind).files)
     except (UserError, OSError):
@@ -50,7 +50,7 @@ def holds(data: str, kind: FileKind) -> bool:
 
 def read(data: str, reader: ImageReader, kind: FileKind = IMAGES) -> SourceParts:
     """Read the files of a folder or an archive as images; class names are sorted, as in torchvision."""
-    path = expanded(data)
+    path = expand_home(data)
     if not path.exists():
         raise UserError(f"data {data}: there is no such file or folder; check the path")
     content = _content(path, kind)

@@ -8,7 +8,7 @@ from functools import cached_property
 import numpy as np
 
 from weit_rl.common.errors import UserError
-from weit_rl.data.images.parts import Part, Unread
+from weit_rl.data.images.parts import ImagesInMemory, ImagesOnDemand
 
 COUNTED = 4096  # images per chunk when pixels are counted
 SPLIT_SEED = 0  # fixed, so that every run holds out the same images
@@ -30,9 +30,9 @@ class Images:
 
     name: str
     classes: tuple[str, ...]
-    train: Part | Unread
-    held_out: Part | Unread
-    test: Part | Unread
+    train: ImagesInMemory | ImagesOnDemand
+    held_out: ImagesInMemory | ImagesOnDemand
+    test: ImagesInMemory | ImagesOnDemand
     licence: str
     shifts: bool = True
 

@@ -9,10 +9,10 @@ import numpy as np
 
 from weit_rl.common.errors import UserError
 from weit_rl.common.home import home
-from weit_rl.common.registry import unknown
+from weit_rl.common.registry import unknown_name_error
 from weit_rl.data.images.decode import ImageReader
 from weit_rl.data.images.image_set import SPLIT_SEED, Images
-from weit_rl.data.images.parts import Part, Unread
+from weit_rl.data.images.parts import ImagesInMemory, ImagesOnDemand
 from weit_rl.data.images.registry import SOURCES, ImageSource, SourceParts
 from weit_rl.data.images.set_warnings import listed, warn_line
 
@@ -65,9 +65,9 @@ def _warn_of_missing_classes(data: str, read: SourceParts) -> None:
             warn_line(f"data {data}: {name} has no image of {listed(missing)}")
 
 
-def _warn_if_faint(data: str, part: Part | Unread) -> None:
+def _warn_if_faint(data: str, part: ImagesInMemory | ImagesOnDemand) -> None:
     """Warn of images that are nearly black all over, such as 12-bit images in 16-bit files, or masks."""
-    if isinstance(part, Part) and len(part):
+    if isinstance(part, ImagesInMemory) and len(part):
         low, high = int(part.pixels.min()), int(part.pixels.max())
         if high - low < FAINT:
             warn_line(f"data {data}: all pixels lie from {low} to {high} of 255; save the images with their full range")
@@ -78,11 +78,11 @@ def _source(data: str) -> ImageSource:
     sources = [SOURCES.get(name) for name in SOURCES.names()]
     able = [source for source in sources if source.accepts(data)]
     if not able:
-        raise unknown("data", data, [name for source in sources for name in source.names()])
+        raise unknown_name_error("data", data, [name for source in sources for name in source.names()])
     return min(able, key=lambda source: (data not in source.names(), source.any_path))
 
 
-def _split(data: str, parts: dict[str, Part | Unread]) -> dict[str, Part | Unread]:
+def _split(data: str, parts: dict[str, ImagesInMemory | ImagesOnDemand]) -> dict[str, ImagesInMemory | ImagesOnDemand]:
     """Return all three parts; a missing part is taken from the training images."""
     if not len(parts["train"]):
         raise UserError(f"data {data}: no image is left for train; give every class a few more")

@@ -23,7 +23,7 @@ class LazyImage(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Part:
+class ImagesInMemory:
     """Labelled images in memory.
 
     Attributes:
@@ -42,25 +42,25 @@ class Part:
         """Return the shape of an image, ``(channels, height, width)``."""
         return self.pixels.shape[1:]
 
-    def subset(self, chosen: np.ndarray) -> Part:
+    def subset(self, chosen: np.ndarray) -> ImagesInMemory:
         """Return the images of these indices, or of this mask."""
-        return Part(self.pixels[chosen], self.labels[chosen])
+        return ImagesInMemory(self.pixels[chosen], self.labels[chosen])
 
-    def read(self, chosen: np.ndarray) -> Part:
+    def read(self, chosen: np.ndarray) -> ImagesInMemory:
         """Return the images of these indices, as :meth:`subset`; they are in memory already."""
         return self.subset(chosen)
 
-    def chunks(self, size: int, workers: int = 0) -> Iterator[Part]:
+    def chunks(self, size: int, workers: int = 0) -> Iterator[ImagesInMemory]:
         """Yield all images in their order, ``size`` at a time; ``workers`` is ignored, since nothing is decoded."""
         return (self.subset(np.arange(first, min(first + size, len(self)))) for first in range(0, len(self), size))
 
-    def sample(self) -> Part:
+    def sample(self) -> ImagesInMemory:
         """Return the images that statistics are computed from: all."""
         return self
 
 
 @dataclass(frozen=True)
-class Unread:
+class ImagesOnDemand:
     """Labelled images that are decoded on demand.
 
     Attributes:
@@ -75,20 +75,20 @@ class Unread:
     places: np.ndarray
     labels: np.ndarray
     shape: tuple[int, ...]
-    decode: Callable[[Sequence[LazyImage]], Part]
+    decode: Callable[[Sequence[LazyImage]], ImagesInMemory]
 
     def __len__(self) -> int:
         return len(self.labels)
 
-    def subset(self, chosen: np.ndarray) -> Unread:
+    def subset(self, chosen: np.ndarray) -> ImagesOnDemand:
         """Return the images of these indices, or of this mask, still to be decoded."""
         return replace(self, places=self.places[chosen], labels=self.labels[chosen])
 
-    def read(self, chosen: np.ndarray) -> Part:
+    def read(self, chosen: np.ndarray) -> ImagesInMemory:
         """Decode the images of these indices, or of this mask; corrupt ones may be left out."""
         return self.decode([self.items[place] for place in self.places[chosen]])
 
-    def chunks(self, size: int, workers: int = 0) -> Iterator[Part]:
+    def chunks(self, size: int, workers: int = 0) -> Iterator[ImagesInMemory]:
         """Yield all images in their order, ``size`` at a time, decoded ahead by worker processes."""
 
         def chunk(number: int) -> tuple[np.ndarray, np.ndarray]:
@@ -96,8 +96,8 @@ class Unread:
             return part.pixels, part.labels
 
         made = prefetched(chunk, range(-(-len(self) // size)), workers)
-        return (Part(*(np.asarray(array) for array in pair)) for pair in made)
+        return (ImagesInMemory(*(np.asarray(array) for array in pair)) for pair in made)
 
-    def sample(self) -> Part:
+    def sample(self) -> ImagesInMemory:
         """Decode the images that statistics are computed from: always the same 1000, drawn at random."""
         return self.read(np.sort(np.random.default_rng(SAMPLE_SEED).permutation(len(self))[:SAMPLE]))

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from weit_rl.common.errors import UserError
 from weit_rl.common.registry import Registry
 from weit_rl.data.images.decode import ImageReader
-from weit_rl.data.images.parts import Part, Unread
+from weit_rl.data.images.parts import ImagesInMemory, ImagesOnDemand
 
 
 class SourceParts(NamedTuple):
@@ -21,7 +21,7 @@ class SourceParts(NamedTuple):
         shifts: True if a shifted image keeps its label, so that training may shift images (default True).
     """
 
-    parts: Mapping[str, Part | Unread]
+    parts: Mapping[str, ImagesInMemory | ImagesOnDemand]
     classes: Sequence[str]
     licence: str
     shifts: bool = True

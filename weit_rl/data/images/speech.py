@@ -20,7 +20,7 @@ import numpy as np
 from PIL import Image
 
 from weit_rl.common.errors import UserError
-from weit_rl.common.home import expanded
+from weit_rl.common.home import expand_home
 from weit_rl.data.images.decode import ImageReader
 from weit_rl.data.images.folder import MOST_FILE, holds
 from weit_rl.data.images.folder import read as read_folder
@@ -55,7 +55,7 @@ def spectrogram(sound: str | os.PathLike, image_size: int = EDGE) -> np.ndarray:
         UserError: if it cannot be read.
     """
     try:
-        return picture(*samples_of(expanded(sound)), image_size)[None]
+        return picture(*samples_of(expand_home(sound)), image_size)[None]
     except (OSError, ValueError) as error:
         raise UserError(f"sound {sound}: cannot be read ({error}); give a .wav file") from error
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from weit_rl.common.seeds import seeded
+from weit_rl.common.seeds import seeded_generator
 from weit_rl.core.parameter_map import Parameters
 from weit_rl.core.plan import Plan, Slot
-from weit_rl.core.resize import shares
+from weit_rl.core.resize import draw_shares
 from weit_rl.core.stacked_weights import weights_of
 from weit_rl.initializers._shared.axes import Axis, axes_of
 
@@ -41,7 +41,7 @@ class Growth(nn.Module):
         super().__init__()
         old, self.new = plan.layout(source), plan.layout(target)
         self.trained, self._axes = weights_of(source, plan), axes_of(self.new)
-        like, generator = next(iter(self.trained.values())), seeded("ligo", seed)
+        like, generator = next(iter(self.trained.values())), seeded_generator("ligo", seed)
         combinations, mixes = {}, {}
         self._shares: dict[str, Tensor] = {}  # fixed and drawn from the seed, so not in the state dict
         for key, slot in self.new.items():
@@ -52,7 +52,7 @@ class Growth(nn.Module):
                 if axis is not None and axis.length > before:
                     combinations[axis.key] = _copies(before, axis).to(like)
                     if index == slot.rule.fan_in:
-                        self._shares[key] = shares(before, axis.length, 1, generator).to(like)
+                        self._shares[key] = draw_shares(before, axis.length, 1, generator).to(like)
         self.combinations, self.mixes = Parameters(combinations), Parameters(mixes)
 
     def forward(self) -> dict[str, Tensor]:

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from weit_rl.core.plan import Layout, Plan, unstack
-from weit_rl.core.skeleton import holding, skeleton
+from weit_rl.core.skeleton import hold_weights, skeleton
 from weit_rl.initializers._shared.axes import Axis, axes_of, blocks_of
 
 
@@ -84,7 +84,7 @@ class MaskedNetwork:
                 tensors[buffer] = masks[key][0, row]
 
         def run(*args: Any, **kwargs: Any) -> Any:
-            with holding(self.net, tensors) as net:
+            with hold_weights(self.net, tensors) as net:
                 return net(*args, **kwargs)
 
         return run

@@ -6,7 +6,7 @@ import copy
 
 from torch import Tensor, nn
 
-from weit_rl.core.bank_bodies import OWN, with_parts
+from weit_rl.core.bank_bodies import OWN, bank_with_parts
 from weit_rl.core.composed_network import WeiT
 from weit_rl.core.plan import HEAD, Layout, stack
 from weit_rl.fitting.head import Loss, fit_head
@@ -21,7 +21,7 @@ def with_fitted_head(source: Source, context: Context) -> Source:
     net, layout = copy.deepcopy(source.net), context.plan.layout(source.net)
     fit_head(net, layout, context.loss)
     heads = {OWN + key: x for key, x in _stacked_heads(net, layout).items()}
-    return Source(net, with_parts(bank, heads))
+    return Source(net, bank_with_parts(bank, heads))
 
 
 def fit_composed_head(net: WeiT, loss: Loss) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from weit_rl.common.seeds import seeded
+from weit_rl.common.seeds import seeded_generator
 from weit_rl.core.network_from_bank import start_loss
 from weit_rl.core.parameter_map import Parameters
 from weit_rl.core.plan import Plan
@@ -72,7 +72,7 @@ class Pruner(nn.Module):
         with torch.no_grad():
             for scores in self.scores.values():
                 scores.clamp_(-LIMIT, LIMIT)  # from further out neither gradients nor draws bring them back
-        generator = seeded(f"masks of step {step}", self._seed)
+        generator = seeded_generator(f"masks of step {step}", self._seed)
         masks = {key: hard_concrete.sample(scores, generator) for key, scores in self.scores.items()}
         losses = torch.stack([domain(self.run(masks), step) for domain in self._domains])
         task = (losses * self.proportions.to(losses)).sum()

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from weit_rl.common.registry import Registry
-from weit_rl.common.seeds import seeded
+from weit_rl.common.seeds import seeded_generator
 from weit_rl.core.bank import TemplateBank
 from weit_rl.core.plan import Layout
 from weit_rl.initializers._shared.depth_scalers import line
@@ -43,7 +43,7 @@ def with_start(bank: TemplateBank, layout: Layout, kind: str, seed: int) -> Temp
         kind: a name in ``STARTS``.
         seed: of random scalers.
     """
-    start, generator, source = STARTS.get(kind), seeded("scaler start", seed), dict(bank.source)
+    start, generator, source = STARTS.get(kind), seeded_generator("scaler start", seed), dict(bank.source)
     for key, slot in layout.items():
         if slot.rule.tile is not None:
             source[f"own.{key}"] = start(source[f"own.{key}"], generator)
