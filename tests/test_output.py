@@ -124,8 +124,8 @@ def main(config):
     opened = open(os.devnull)  # a file, which must not get the number of a closed standard stream
     assert opened.fileno() > 2
     print("a library's line")
-    from weit_rl.common.output import say
-    say("run folder: é")
+    from weit_rl.common.output import print_line
+    print_line("run folder: é")
     os.write(1, b"C" * 10) if {write_in_c} else None
 command("train", main, {words})
 """

@@ -34,8 +34,8 @@ def test_nor_in_the_folder_of_a_comparison_or_of_data(verb, refused, tiny_data, 
 
 
 def test_the_lock_of_a_process_that_is_killed_is_free(tmp_path):
-    code = "from weit_rl.storage.folder_lock import locked; from pathlib import Path"
-    code += f"; lock = locked(Path({str(tmp_path)!r}))"
+    code = "from weit_rl.storage.folder_lock import lock_folder; from pathlib import Path"
+    code += f"; lock = lock_folder(Path({str(tmp_path)!r}))"
     code += "; print('held', flush=True); import time; time.sleep(60)"
     process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
     assert process.stdout.readline() == "held\n"
@@ -103,7 +103,7 @@ def test_collect_tells_how_it_goes_on_after_sigterm(tmp_path, monkeypatch, capsy
 ENDING = """
 import atexit, sys
 from weit_rl.options.command import command
-from weit_rl.common.errors import Follows
+from weit_rl.common.errors import QuietExit
 
 class Late:
     def __del__(self):
@@ -114,7 +114,7 @@ atexit.register(print, "closed")
 def main(config):
     print("done")
     if config.seed == 3:
-        raise Follows(1)
+        raise QuietExit(1)
 
 command("train", main, sys.argv[1:])
 """

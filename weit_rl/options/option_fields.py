@@ -1,9 +1,11 @@
 """How the options of a command are declared: a dataclass, each field with its type, default and one line of help.
 
-@dataclass
-class TrainOptions(Options):
-    seed: int = option(0, "seed of weights, batches and environments")
-    body: BodyOptions = group(BodyOptions)
+An example::
+
+    @dataclass
+    class TrainOptions(Options):
+        seed: int = option(0, "seed of weights, batches and environments")
+        body: BodyOptions = group(BodyOptions)
 """
 
 from __future__ import annotations
