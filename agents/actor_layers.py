@@ -14,7 +14,7 @@ from weit_rl.core.bank import TemplateBank
 from weit_rl.core.network_from_bank import network_of_size
 from weit_rl.core.plan import FIXED, Plan, Rule
 from weit_rl.fitting.least_squares import pivots, ridge
-from weit_rl.initializers.svd_bank import bank_from
+from weit_rl.initializers.svd_bank import factorise
 
 
 class ActorLayers(nn.Module):
@@ -82,7 +82,7 @@ def widen(teacher: ActorLayers, student: ActorLayers) -> None:
     pairs = zip(teacher.hidden, student.hidden, strict=True)
     plan = teacher.plan([tile_edge(old.out_features, new.out_features) for old, new in pairs])  # type: ignore[arg-type]
     ranks = max(slot.shape[0] * slot.shape[1] for slot in plan.layout(teacher).values() if slot.rule.tile)
-    bank: TemplateBank = bank_from(teacher, plan, ranks)  # full rank, so that nothing is lost
+    bank: TemplateBank = factorise(teacher, plan, ranks)  # full rank, so that nothing is lost
     net = network_of_size(bank, teacher, student, plan).materialize()
     student.load_state_dict(net.state_dict())
 

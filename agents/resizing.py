@@ -20,7 +20,7 @@ from weit_rl.agents.actor_layers import ActorLayers, narrow, widen
 from weit_rl.agents.actor_widths import widths_times
 from weit_rl.agents.carried_training import carry_training
 from weit_rl.common.errors import UserError
-from weit_rl.training.loop import Recipe, fit
+from weit_rl.training.loop import OptimizerRecipe, fit
 
 BATCH, NOT_COPIED = 256, ("self", "policy", "env", "policy_kwargs", "_init_setup_model", "device")
 
@@ -57,7 +57,7 @@ def resized(
         narrow(teacher, student, states)
     else:
         widen(teacher, student)
-    fit(student, lambda step: imitation(teacher, student, states, seed * 1_000_003 + step), Recipe(steps, lr))
+    fit(student, lambda step: imitation(teacher, student, states, seed * 1_000_003 + step), OptimizerRecipe(steps, lr))
     if hasattr(new, "actor_target"):
         new.actor_target.load_state_dict(new.actor.state_dict())
     carry_training(agent, new)

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from weit_rl import Plan, TemplateBank, WeiT
-from weit_rl.training.loop import Recipe, fit
+from weit_rl.training.loop import OptimizerRecipe, fit
 
 
 class ResidualMLP(nn.Module):
@@ -40,13 +40,13 @@ plan = Plan.infer(ResidualMLP(64, 2))
 bank = TemplateBank.from_plan(plan, rank=16)
 
 small = WeiT(ResidualMLP(64, 2), bank, plan)
-fit(small, lambda step: loss_of(small, step), Recipe(steps=250, lr=3e-3))
+fit(small, lambda step: loss_of(small, step), OptimizerRecipe(steps=250, lr=3e-3))
 print(f"64 x 2, everything trained:     loss {loss_of(small, 10_000):.4f}")
 
 large = WeiT(ResidualMLP(96, 4), bank, plan)  # another size of the same family shares the bank
 scalers = [{"params": list(large.scalers.parameters())}]
 print(f"96 x 4, nothing trained:        loss {loss_of(large, 10_000):.4f}")
-fit(large, lambda step: loss_of(large, step), Recipe(steps=250, lr=1e-2), scalers)
+fit(large, lambda step: loss_of(large, step), OptimizerRecipe(steps=250, lr=1e-2), scalers)
 plain = large.materialize()  # an ordinary ResidualMLP: save it, export it, train it on
 scaled, free, all_ = (sum(p.numel() for p in part.parameters()) for part in (large.scalers, large.free, plain))
 print(f"96 x 4, scalers trained:        loss {loss_of(large, 10_000):.4f}")

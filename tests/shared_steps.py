@@ -17,10 +17,10 @@ from weit_rl.data import Trajectories
 from weit_rl.envs.registry import env_entry
 from weit_rl.storage.tensor_file import write_tensors
 from weit_rl.tasks.control import Control, ControlConfig
-from weit_rl.training.loop import Recipe, fit
+from weit_rl.training.loop import OptimizerRecipe, fit
 from weit_rl.training.pretraining import MaskedLoss
 
-FULL, RECIPE = Size(16, 3, 8), Recipe(steps=8, lr=3e-3, save_every=4)
+FULL, RECIPE = Size(16, 3, 8), OptimizerRecipe(steps=8, lr=3e-3, save_every=4)
 
 
 def made_task():

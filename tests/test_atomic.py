@@ -13,7 +13,7 @@ from weit_rl.options.command import compose
 from weit_rl.storage import atomic_write as atomic
 from weit_rl.storage.atomic_write import write_atomically
 from weit_rl.storage.tensor_file import newest_whole_file, read_card, write_tensors
-from weit_rl.training.loop import Recipe, fit
+from weit_rl.training.loop import OptimizerRecipe, fit
 from weit_rl.training.run_folder import RunFolder
 
 DYING = """
@@ -63,7 +63,7 @@ def trained(path, steps):
     """Train a network for 20 steps of a stage that can be resumed."""
     torch.manual_seed(0)
     net = torch.nn.Linear(3, 1)
-    return fit(net, regression(net), Recipe(20, save_every=4), checkpoint=path, span=(0, steps))
+    return fit(net, regression(net), OptimizerRecipe(20, save_every=4), checkpoint=path, span=(0, steps))
 
 
 @pytest.mark.parametrize("damage", [lambda data: data[:-9], lambda data: data[:-9] + b"x" + data[-8:], lambda _: b""])

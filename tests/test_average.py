@@ -11,8 +11,8 @@ from weit_rl import vision
 from weit_rl.common.errors import Interrupted, UserError
 from weit_rl.options.command import compose
 from weit_rl.storage.tensor_file import read_tensors
-from weit_rl.training.ema import Averaged
-from weit_rl.training.loop import Recipe, fit
+from weit_rl.training.ema import AveragedNetwork
+from weit_rl.training.loop import OptimizerRecipe, fit
 from weit_rl.training.run_folder import RunFolder
 
 pytest.importorskip("timm", reason="the vision extra is not installed")
@@ -22,7 +22,7 @@ TINY = {"threads": 1, "device": "cpu", "batch_size": 16, "size": "32x1", "init":
 
 def test_it_is_the_exponential_average_with_a_decay_that_rises():
     net = nn.Linear(1, 1, bias=False)
-    both, expected = Averaged(net, 0.5), 0.0
+    both, expected = AveragedNetwork(net, 0.5), 0.0
     for step, value in enumerate((3.0, 5.0, -2.0, 4.0, 9.0, 1.0, 2.0, 2.0, 7.0, 1.0)):
         nn.init.constant_(net.weight, value)
         both.update()
@@ -38,8 +38,8 @@ def test_what_is_trained_is_the_same_with_and_without():
     for decay in (None, 0.9):
         torch.manual_seed(0)
         net = nn.Sequential(nn.Linear(3, 4), nn.Dropout(0.2), nn.Linear(4, 1))
-        module = net if decay is None else Averaged(net, decay)
-        fit(module, lambda step, net=net: net(torch.ones(5, 3)).square().mean(), Recipe(6, 1e-2))
+        module = net if decay is None else AveragedNetwork(net, decay)
+        fit(module, lambda step, net=net: net(torch.ones(5, 3)).square().mean(), OptimizerRecipe(6, 1e-2))
         trained.append(net.state_dict())
     assert all(torch.equal(trained[0][name], trained[1][name]) for name in trained[0])
 

@@ -10,8 +10,8 @@ from torch.utils.checkpoint import checkpoint
 
 from weit_rl import Plan, TemplateBank, UserError, WeiT
 from weit_rl.core.constraints import CONSTRAINTS
-from weit_rl.core.skeleton import run_as, skeleton
-from weit_rl.core.stacked_weights import weights_of
+from weit_rl.core.skeleton import bind_weights, skeleton
+from weit_rl.core.stacked_weights import stack_weights
 from weit_rl.models import MODELS
 
 
@@ -125,8 +125,8 @@ def test_flags_alone_change_nothing_without_gradients():
 def test_a_skeleton_whose_weights_are_gone_says_so():
     plain = Blocks(False)
     plan = Plan.infer(plain, tile=8)
-    weights = {key: x.requires_grad_() for key, x in weights_of(plain, plan).items()}
-    loss = run_as(skeleton(plain), plan.layout(plain), weights)(X).square().sum()
+    weights = {key: x.requires_grad_() for key, x in stack_weights(plain, plan).items()}
+    loss = bind_weights(skeleton(plain), plan.layout(plain), weights)(X).square().sum()
     with pytest.raises(UserError, match="switch off activation checkpointing"):
         loss.backward()
 

@@ -14,13 +14,13 @@ from weit_rl.core.composed_network import WeiT
 from weit_rl.core.size_sampler import SizeSampler
 from weit_rl.data.images import Images, load_images
 from weit_rl.data.images.parts import ImagesInMemory
-from weit_rl.initializers import INITIALIZERS, Context, Source
+from weit_rl.initializers import INITIALIZERS, Context, TrainedSource
 from weit_rl.models import models_of
 from weit_rl.tasks import calibration
 from weit_rl.tasks.augmentation import Augment, Augmentation
 from weit_rl.tasks.classification import Classification, ClassificationConfig
 from weit_rl.training.checkpoint import load_network, save_network
-from weit_rl.training.loop import Recipe as Fitting
+from weit_rl.training.loop import OptimizerRecipe as Fitting
 from weit_rl.training.loop import fit
 from weit_rl.training.pretraining import MaskedLoss
 
@@ -221,7 +221,7 @@ def test_a_bank_is_pretrained_and_starts_another_size(model, digits):
     bank.source = {f"own.{key}": value.detach() for key, value in net.own().items()}
     bank.source |= {f"buffer.{name}": value for name, value in net.net.named_buffers()}
     bank.card |= {"size": [64, 2, 32], "sizes_sampled": ["32x1", "64x2"]}
-    source = Source(net.materialize(), bank)
+    source = TrainedSource(net.materialize(), bank)
     for size in (Size(32, 3), Size(96, 2)):
         context = Context(task.plan, lambda net, step: task.loss(net, task.batch(step)), fit, Fitting(2, None),
                           head_dim=32, build=task.build, run=task.run)  # fmt: skip

@@ -10,7 +10,7 @@ from weit_rl.core.composed_network import WeiT
 from weit_rl.core.constraints import CONSTRAINTS
 from weit_rl.core.constraints.kronecker import Kronecker
 from weit_rl.core.constraints.svd import sides
-from weit_rl.core.network_from_bank import network_of_size, starts
+from weit_rl.core.network_from_bank import candidate_starts, network_of_size
 from weit_rl.core.plan import Rule, Slot
 from weit_rl.models import MODELS
 
@@ -123,7 +123,7 @@ def test_a_multiple_of_the_width_keeps_the_function_and_nothing_between_can_be_m
     with pytest.raises(UserError, match=r"24 entries along axis 1 do not divide into tiles of 16"):
         of_size(bank, width=24, depth=2)
     plan = PLAN.with_tiles(bank.tiles)  # the sampled width of 8 is part of a tile: no way to wider ones
-    assert len(starts(bank, small_net(**SIZE), small_net(width=32, depth=3), plan)) == 1
+    assert len(candidate_starts(bank, small_net(**SIZE), small_net(width=32, depth=3), plan)) == 1
 
 
 @pytest.mark.parametrize(

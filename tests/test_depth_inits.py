@@ -9,15 +9,15 @@ from weit_rl.core.bank import TemplateBank
 from weit_rl.core.composed_network import WeiT
 from weit_rl.core.network_from_bank import network_of_size
 from weit_rl.core.resize import resize
-from weit_rl.core.stacked_weights import weights_of
-from weit_rl.initializers import INITIALIZERS, Context, Source, supernet, sws, tleg
+from weit_rl.core.stacked_weights import stack_weights
+from weit_rl.initializers import INITIALIZERS, Context, TrainedSource, supernet, sws, tleg
 from weit_rl.initializers._shared.stage_rates import FREE_LR, scaler_groups
 from weit_rl.kernels.reference import kronecker_sum as compose
 from weit_rl.models import MODELS
-from weit_rl.training.loop import Recipe, fit
+from weit_rl.training.loop import OptimizerRecipe, fit
 
 PLAN = MODELS.get("dt").plan(8)
-CONTEXT = Context(PLAN, lambda net, step: net(*small_inputs()).square().mean(), fit, Recipe(0, 1e-3))
+CONTEXT = Context(PLAN, lambda net, step: net(*small_inputs()).square().mean(), fit, OptimizerRecipe(0, 1e-3))
 
 
 def lines(depth):
@@ -45,7 +45,7 @@ def network(depth, width=16, seed=0):
 
 def made(name, source, depth):
     target = network(depth, seed=9)
-    target.load_state_dict(INITIALIZERS.get(name).make(Source(source), target, CONTEXT))
+    target.load_state_dict(INITIALIZERS.get(name).make(TrainedSource(source), target, CONTEXT))
     return target
 
 
@@ -73,7 +73,7 @@ def test_a_source_of_the_form_is_evaluated_exactly_at_any_depth(name, depth):
 @pytest.mark.parametrize("name", FORMS)
 def test_it_is_the_kronecker_form_with_special_scalers(name, depth):
     source = network(5)
-    old, new = weights_of(source, PLAN), weights_of(made(name, source, depth), PLAN)
+    old, new = stack_weights(source, PLAN), stack_weights(made(name, source, depth), PLAN)
     for key in (f"blocks.*.{role}.weight" for role in ("qkv", "out", "fc1", "fc2")):
         fitted = torch.linalg.lstsq(FORMS[name](5), old[key].flatten(1)).solution  # (templates, a whole weight)
         for part in range(old[key].shape[1]):
@@ -95,9 +95,9 @@ def test_a_stage_is_the_mean_of_its_blocks_and_a_shallow_source_has_fewer():
 @pytest.mark.parametrize(("width", "way"), [(24, "wider"), (8, "narrower")])
 def test_other_widths_are_refused(name, width, way):
     check = INITIALIZERS.get(name).check
-    check(Source(network(2)), network(7), PLAN)
+    check(TrainedSource(network(2)), network(7), PLAN)
     with pytest.raises(UserError, match=f"init={name}: not defined for a target {way}"):
-        check(Source(network(2)), network(2, width), PLAN)
+        check(TrainedSource(network(2)), network(2, width), PLAN)
     with pytest.raises(UserError, match=f"init={name} needs a trained network"):
         check(None, network(2), PLAN)
 
@@ -108,7 +108,7 @@ def test_other_widths_are_refused(name, width, way):
 def pretrained(constraint):
     bank, net = TemplateBank.from_plan(PLAN, 4, constraint), small_net(width=32)
     bank.source = {f"own.{k}": v.detach() for k, v in WeiT(net, bank, PLAN).own().items()}
-    return Source(network_of_size(bank, net, net, PLAN).materialize(), bank)
+    return TrainedSource(network_of_size(bank, net, net, PLAN).materialize(), bank)
 
 
 def test_the_supernet_is_the_resize_of_its_dense_weights():
@@ -116,15 +116,15 @@ def test_the_supernet_is_the_resize_of_its_dense_weights():
     INITIALIZERS.get("supernet").check(source, target, PLAN)
     target.load_state_dict(INITIALIZERS.get("supernet").make(source, target, CONTEXT))
     layouts = PLAN.layout(source.net), PLAN.layout(target)
-    wanted = resize(weights_of(source.net, PLAN), *layouts)
-    for key, weight in weights_of(target, PLAN).items():
+    wanted = resize(stack_weights(source.net, PLAN), *layouts)
+    for key, weight in stack_weights(target, PLAN).items():
         assert torch.equal(weight, wanted[key])
 
 
 def test_its_stage_trains_every_weight_at_the_rate_of_plain_ones():
     source, target = pretrained("identity"), small_net(width=16, seed=5)
     start = INITIALIZERS.get("supernet").make(source, target, CONTEXT)
-    recipe = Recipe(3, 1e-2, warmup=0)
+    recipe = OptimizerRecipe(3, 1e-2, warmup=0)
     trained = INITIALIZERS.get("supernet").make(source, target, Context(PLAN, CONTEXT.loss, fit, recipe))
     for name, _ in target.named_parameters():
         if "modulate.weight" not in name:  # times a return-to-go that is hardly above 0
@@ -138,7 +138,7 @@ def test_its_stage_trains_every_weight_at_the_rate_of_plain_ones():
 @pytest.mark.parametrize(
     ("source", "says"),
     [(lambda: pretrained("kronecker"), "this bank is of constraint kronecker"), (lambda: None, "there is no bank"),
-     (lambda: Source(small_net()), "there is no bank")],
+     (lambda: TrainedSource(small_net()), "there is no bank")],
 )  # fmt: skip
 def test_the_supernet_needs_a_bank_without_templates(source, says):
     with pytest.raises(UserError, match=says):

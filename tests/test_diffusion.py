@@ -15,12 +15,12 @@ from weit_rl.core.composed_network import WeiT
 from weit_rl.core.size_sampler import SizeSampler
 from weit_rl.data.images import Images
 from weit_rl.data.images.parts import ImagesInMemory
-from weit_rl.initializers import INITIALIZERS, Context, Source
+from weit_rl.initializers import INITIALIZERS, Context, TrainedSource
 from weit_rl.models import MODELS
 from weit_rl.tasks import diffusion
 from weit_rl.tasks.diffusion import Diffusion, DiffusionConfig
 from weit_rl.training.checkpoint import load_network, save_network
-from weit_rl.training.loop import Recipe, fit
+from weit_rl.training.loop import OptimizerRecipe, fit
 from weit_rl.training.pretraining import MaskedLoss
 
 diffusers = pytest.importorskip("diffusers", reason="needs the extra vision: pip install 'weit_rl[vision]'")
@@ -136,7 +136,7 @@ def test_it_learns_to_denoise():
     net = task.build(SMALL)
     before = task.validation_loss(net)
     assert before == pytest.approx(1, abs=0.1)  # it says zero, and noise has variance 1
-    fit(net, lambda step: task.loss(net, task.batch(step)), Recipe(150, 1e-2, clip=1.0))
+    fit(net, lambda step: task.loss(net, task.batch(step)), OptimizerRecipe(150, 1e-2, clip=1.0))
     after = task.evaluate(net)
     assert after["images"] == 16 and after["loss"] < 0.4 and task.validation_loss(net) < 0.4 * before
     assert task.sample(net, torch.arange(8) % 2, steps=3).float().std() > 40  # it has bright and dark, as its data
@@ -170,11 +170,11 @@ def test_a_bank_is_pretrained_and_starts_another_size(tmp_path):
     task, full = task_of(batch_size=8, tile=16), Size(64, 2)
     bank = TemplateBank.from_plan(task.plan, 4)
     net = WeiT(task.build(full), bank, task.plan)
-    fit(net, MaskedLoss(net, task, SizeSampler([32, 64], [1, 2], full)), Recipe(3))
+    fit(net, MaskedLoss(net, task, SizeSampler([32, 64], [1, 2], full)), OptimizerRecipe(3))
     bank.source = {f"own.{key}": value.detach() for key, value in net.own().items()}
     bank.card |= {"size": [64, 2, 32], "sizes_sampled": ["32x1", "64x2"]}
-    source, size = Source(net.materialize(), bank), Size(96, 3)
-    context = Context(task.plan, lambda net, step: task.loss(net, task.batch(step)), fit, Recipe(2, None),
+    source, size = TrainedSource(net.materialize(), bank), Size(96, 3)
+    context = Context(task.plan, lambda net, step: task.loss(net, task.batch(step)), fit, OptimizerRecipe(2, None),
                       build=task.build, run=task.run)  # fmt: skip
     target = task.build(size)
     target.load_state_dict(INITIALIZERS.get("weit").make(source, target, context))

@@ -16,7 +16,7 @@ from weit_rl.storage import atomic_write as atomic
 from weit_rl.storage.tensor_file import read_card, read_tensors
 from weit_rl.tasks.control import Control
 from weit_rl.train import main as train
-from weit_rl.training.loop import Recipe
+from weit_rl.training.loop import OptimizerRecipe
 from weit_rl.training.run_folder import RunFolder
 
 WORDS = ["model=mlp", "init=scratch", "size=32x1", "batch_size=4", "context=1", "threads=1", "device=cpu", "episodes=1",
@@ -132,7 +132,9 @@ def test_a_loss_that_is_no_number_keeps_the_batch(tiny_data, tmp_path, monkeypat
         return drawn
 
     monkeypatch.setattr(Control, "batch", batch)
-    monkeypatch.setattr("weit_rl.workflows.train_setup.Recipe", lambda *words: Recipe(*words, save_every=10))
+    monkeypatch.setattr(
+        "weit_rl.workflows.train_setup.OptimizerRecipe", lambda *words: OptimizerRecipe(*words, save_every=10)
+    )
     run = tmp_path / "run"
     with pytest.raises(UserError, match=r"train stage: the loss is nan, .* at step 25: .*; the batch is in ") as error:
         start(tiny_data, run)

@@ -11,11 +11,11 @@ from conftest import TINY_TRAIN, small_inputs, small_net
 from weit_rl.common.errors import NotDefined, UserError
 from weit_rl.core.bank import TemplateBank
 from weit_rl.core.composed_network import WeiT
-from weit_rl.initializers import INITIALIZERS, Context, Source
+from weit_rl.initializers import INITIALIZERS, Context, TrainedSource
 from weit_rl.models import MODELS
 from weit_rl.options.command import compose
 from weit_rl.train import main as train
-from weit_rl.training.loop import Recipe, fit
+from weit_rl.training.loop import OptimizerRecipe, fit
 
 PLANS = {model: MODELS.get(model).plan(8) for model in MODELS.names()}
 TARGETS = {"same": (32, 2), "narrower": (16, 2), "wider": (64, 2), "shallower": (32, 1), "deeper": (32, 5)}
@@ -65,7 +65,7 @@ def source_of(model, constraint):
     bank.source = {f"own.{k}": v.detach() for k, v in net.own().items()}
     bank.source |= {f"buffer.{k}": b for k, b in plain.named_buffers()}
     bank.card |= {"size": [32, 2, 8], "sizes_sampled": ["16x2", "32x2"]}
-    return Source(net.materialize(), bank)
+    return TrainedSource(net.materialize(), bank)
 
 
 def source(name, model="dt"):
@@ -84,7 +84,7 @@ def context(steps, model="dt"):
     build = lambda size: small_net(model, size.width, size.depth)  # noqa: E731
     loss = lambda net, step: net(*inputs).square().mean()  # noqa: E731
     run = lambda net: net(*small_inputs(model, batch=32))  # noqa: E731
-    return Context(PLANS[model], loss, fit, Recipe(steps, None), head_dim=8, build=build, run=run)
+    return Context(PLANS[model], loss, fit, OptimizerRecipe(steps, None), head_dim=8, build=build, run=run)
 
 
 def made(name, way, model="dt", steps=2):

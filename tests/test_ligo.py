@@ -6,13 +6,13 @@ from conftest import small_inputs, small_net
 
 from weit_rl.common.errors import UserError
 from weit_rl.common.sizes import Size
-from weit_rl.core.stacked_weights import state_of, weights_of
-from weit_rl.initializers import INITIALIZERS, Context, Source
+from weit_rl.core.stacked_weights import stack_weights, state_dict_of
+from weit_rl.initializers import INITIALIZERS, Context, TrainedSource
 from weit_rl.initializers._shared.axes import axes_of
 from weit_rl.initializers._shared.ligo_maps import Growth
 from weit_rl.initializers.ligo import ligo
 from weit_rl.models import MODELS
-from weit_rl.training.loop import Recipe, fit
+from weit_rl.training.loop import OptimizerRecipe, fit
 
 PLAN = MODELS.get("dt").plan(8)
 
@@ -31,7 +31,7 @@ def grow(source, **size):
 
 
 def outputs(growth, source, target):
-    target.load_state_dict(state_of(target, growth(), source, PLAN))
+    target.load_state_dict(state_dict_of(target, growth(), source, PLAN))
     return target(*inputs())
 
 
@@ -46,7 +46,7 @@ def set_map(growth, name, old, indices):
 
 
 def context(steps, loss=None, plan=PLAN):
-    return Context(plan, loss, lambda *stage: fit(*stage), Recipe(steps, None), head_dim=8)
+    return Context(plan, loss, lambda *stage: fit(*stage), OptimizerRecipe(steps, None), head_dim=8)
 
 
 @pytest.mark.parametrize(("width", "depth"), [(32, 2), (48, 2), (16, 2)])
@@ -62,7 +62,7 @@ def test_it_contains_stacking():
     with torch.no_grad():
         for mix in growth.mixes.values():
             mix.copy_(torch.eye(2)[torch.arange(5) % 2])
-    trained = weights_of(source, PLAN)
+    trained = stack_weights(source, PLAN)
     for key, weight in growth().items():
         wanted = trained[key][torch.arange(5) % 2] if growth.new[key].stacked else trained[key]
         torch.testing.assert_close(weight, wanted)
@@ -98,7 +98,7 @@ def test_only_new_entries_are_combinations():
     for combinations in growth.combinations.values():
         torch.nn.init.zeros_(combinations)
     weights = {key: weight.detach() for key, weight in growth().items()}
-    for key, x in weights_of(source, PLAN).items():
+    for key, x in stack_weights(source, PLAN).items():
         if growth.new[key].stacked:
             x = mixed(growth.mixes[key].detach(), x)
         torch.testing.assert_close(weights[key][tuple(slice(n) for n in x.shape)], x)
@@ -141,7 +141,7 @@ def test_blocks_have_maps_of_their_own_and_the_stream_one():
 def test_gradients_reach_every_map_and_nothing_else():
     source = random_net()
     growth, target = grow(source, width=24, depth=3)
-    torch.func.functional_call(target, state_of(target, growth(), source, PLAN), tuple(inputs())).sum().backward()
+    torch.func.functional_call(target, state_dict_of(target, growth(), source, PLAN), tuple(inputs())).sum().backward()
     for name, parameter in growth.named_parameters():
         assert parameter.grad.flatten(0, 1).flatten(1).any(1).all(), name
     assert all(p.grad is None for net in (source, target) for p in net.parameters())
@@ -158,11 +158,11 @@ def test_copies_have_unequal_shares():
 def test_its_steps_lower_the_loss_and_are_counted(task):
     source, target, grown, trained = (task.build(Size(*size, 8)) for size in ((16, 2), (24, 3), (24, 3), (24, 3)))
     loss, first = lambda net, step: task.loss(net, task.batch(step)), []
-    fit(source, lambda step: loss(source, step), Recipe(60, 3e-3))
+    fit(source, lambda step: loss(source, step), OptimizerRecipe(60, 3e-3))
     source.observation_mean.add_(0.5)  # a normaliser that the target does not have
     for net, steps in ((grown, 0), (trained, 40)):
         its = context(steps, lambda net, step: first.append(loss(net, step)) or first[-1], task.plan)
-        net.load_state_dict(ligo(Source(source), target, its))
+        net.load_state_dict(ligo(TrainedSource(source), target, its))
         assert its.spent["steps"] == steps and torch.equal(net.observation_mean, source.observation_mean)
     torch.testing.assert_close(first[0], loss(grown, 0))  # the stage begins where no steps end
     assert task.validation_loss(trained) < task.validation_loss(grown)
@@ -170,12 +170,12 @@ def test_its_steps_lower_the_loss_and_are_counted(task):
 
 def test_equal_sizes_are_the_source():
     source, target = random_net(), small_net(seed=4).double()
-    state = ligo(Source(source), target, context(0))
+    state = ligo(TrainedSource(source), target, context(0))
     assert all(torch.allclose(state[name], tensor) for name, tensor in source.state_dict().items())
 
 
 @pytest.mark.parametrize(("size", "way"), [({"width": 8}, "narrower"), ({"depth": 1}, "shallower")])
 def test_it_only_grows(size, way):
     with pytest.raises(UserError, match=f"init=ligo: .*{way}"):
-        INITIALIZERS.get("ligo").check(Source(small_net()), small_net(**size), PLAN)
-    INITIALIZERS.get("ligo").check(Source(small_net()), small_net(width=24, depth=3), PLAN)
+        INITIALIZERS.get("ligo").check(TrainedSource(small_net()), small_net(**size), PLAN)
+    INITIALIZERS.get("ligo").check(TrainedSource(small_net()), small_net(width=24, depth=3), PLAN)

@@ -11,10 +11,10 @@ from torch import nn
 from weit_rl.core.bank_bodies import bank_for
 from weit_rl.core.plan import HEAD, Plan, Rule
 from weit_rl.fitting.head import fit_head
-from weit_rl.initializers import INITIALIZERS, Context, Source
-from weit_rl.initializers.svd_bank import bank_from
+from weit_rl.initializers import INITIALIZERS, Context, TrainedSource
+from weit_rl.initializers.svd_bank import factorise
 from weit_rl.models import MODELS
-from weit_rl.training.loop import Recipe
+from weit_rl.training.loop import OptimizerRecipe
 
 LINEAR = Plan(
     (Rule("head.weight", HEAD, None, 1, ("fixed", "stream"), 1), Rule("head.bias", HEAD, None, 1, ("fixed",)))
@@ -127,7 +127,7 @@ def test_every_model_has_a_head_and_nothing_else_is_touched(model):
 def test_a_body_that_the_bank_does_not_know_begins_with_a_fitted_head(steps):
     """From 32 x 2 to a wider, deeper network; in few steps the rate is lower, what was fitted would be undone."""
     plan, net = MODELS.get("dt").plan(8), small_net(width=32)
-    bank, inputs, rates = bank_from(net, plan, 8), small_inputs(), []
+    bank, inputs, rates = factorise(net, plan, 8), small_inputs(), []
     wanted = torch.rand(3, 4, 2, generator=torch.Generator().manual_seed(5)) - 0.5
 
     def start(**card):
@@ -141,8 +141,8 @@ def test_a_body_that_the_bank_does_not_know_begins_with_a_fitted_head(steps):
             rates.append(recipe.lr)
             return module
 
-        context = Context(plan, loss, fit, Recipe(steps, None), head_dim=8)
-        target.load_state_dict(INITIALIZERS.get("weit").make(Source(net, bank), target, context))
+        context = Context(plan, loss, fit, OptimizerRecipe(steps, None), head_dim=8)
+        target.load_state_dict(INITIALIZERS.get("weit").make(TrainedSource(net, bank), target, context))
         return loss(target, 0).item()
 
     assert start(untrained_body=True, new_body=True) < 0.7 * start(untrained_body=False, new_body=True)
@@ -154,7 +154,7 @@ def test_other_images_keep_the_patches_and_get_other_classes(model):
     """What sees pixels goes with them; what fits no longer, for there are more channels, is fresh."""
     family, net = MODELS.get(model), small_net(model)
     plan = family.plan(8)
-    bank = bank_from(net, plan, 8)
+    bank = factorise(net, plan, 8)
     bank.card |= {"names": ["digits"]}
     for channels in (3, 1):
         fresh = small_net(model, seed=1, channels=channels, classes=5)

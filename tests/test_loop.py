@@ -12,7 +12,7 @@ from torch import nn
 from weit_rl.common.errors import Interrupted, UserError
 from weit_rl.storage.tensor_file import read_card
 from weit_rl.training.flops import Flops
-from weit_rl.training.loop import Recipe, fit, learning_rate
+from weit_rl.training.loop import OptimizerRecipe, fit, learning_rate
 
 
 def network(seed=0):
@@ -37,19 +37,19 @@ def same(one, other):
 
 
 def test_the_rate_warms_up_and_falls_to_zero_as_a_cosine():
-    recipe = Recipe(steps=100, warmup=0.2)
+    recipe = OptimizerRecipe(steps=100, warmup=0.2)
     rates = [learning_rate(recipe, step) for step in range(100)]
     assert rates[:20] == pytest.approx([(step + 1) / 20 for step in range(20)])
     assert rates[20] == 1 and rates[60] == pytest.approx(0.5) and 0 < rates[99] < 1e-3
     assert rates[40] == pytest.approx((1 + math.cos(math.pi / 4)) / 2)
-    assert [learning_rate(Recipe(steps=1, warmup=warmup), 0) for warmup in (0, 0.1, 1)] == [1, 1, 1]
+    assert [learning_rate(OptimizerRecipe(steps=1, warmup=warmup), 0) for warmup in (0, 0.1, 1)] == [1, 1, 1]
 
 
 def test_a_groups_own_rate_and_decay_override_the_recipes():
     weights = [nn.Parameter(torch.full((4,), 2.0)) for _ in range(3)]
     groups = [{"params": [weights[0]]}, {"params": [weights[1]], "lr": 1e-2},
               {"params": [weights[2]], "weight_decay": 0.0}]  # fmt: skip
-    recipe = Recipe(steps=1, lr=1e-3, weight_decay=0.5)
+    recipe = OptimizerRecipe(steps=1, lr=1e-3, weight_decay=0.5)
     fit(nn.ParameterList(weights), lambda step: sum(w.sum() for w in weights), recipe, groups)
     # Adam's first step is the rate itself, whatever the gradient; AdamW's decay takes lr * decay * weight besides
     moved = [2 - w.mean().item() for w in weights]
@@ -59,20 +59,20 @@ def test_a_groups_own_rate_and_decay_override_the_recipes():
 @pytest.mark.parametrize(("scale", "norm"), [(1e4, 0.25), (1e-4, 1e-4)])
 def test_only_large_gradients_are_clipped(scale, norm):
     weight = nn.Parameter(torch.ones(4))
-    fit(nn.ParameterList([weight]), lambda step: scale * weight.sum() / 2, Recipe(steps=1, clip=0.25))
+    fit(nn.ParameterList([weight]), lambda step: scale * weight.sum() / 2, OptimizerRecipe(steps=1, clip=0.25))
     assert weight.grad.norm().item() == pytest.approx(norm, rel=1e-4)
 
 
 def test_frozen_parameters_stay():
     net, start = network(), network()
     net[0].requires_grad_(False)
-    fit(net, loss_of(net), Recipe(steps=3))
+    fit(net, loss_of(net), OptimizerRecipe(steps=3))
     assert same(net[0], start[0]) and not same(net[3], start[3])
 
 
 def test_no_steps_is_nothing_at_all(tmp_path):
     net = network()
-    fit(net, lambda step: pytest.fail("no step was asked for"), Recipe(steps=0), checkpoint=tmp_path / "x")
+    fit(net, lambda step: pytest.fail("no step was asked for"), OptimizerRecipe(steps=0), checkpoint=tmp_path / "x")
     assert same(net, network()) and not list(tmp_path.iterdir())
 
 
@@ -92,7 +92,7 @@ def test_a_loss_that_is_no_number_is_refused_and_the_last_checkpoint_stays(bad, 
             before.update({file.name: file.read_bytes() for file in tmp_path.iterdir()})
         return bad(net) if step == 5 else plain(step)
 
-    recipe = Recipe(steps=9, save_every=2)
+    recipe = OptimizerRecipe(steps=9, save_every=2)
     with pytest.raises(UserError, match="at step 5: lower the learning rate"):
         fit(net, loss, recipe, checkpoint=tmp_path / "state")
     assert {file.name: file.read_bytes() for file in tmp_path.iterdir()} == before
@@ -103,7 +103,7 @@ def test_a_loss_that_is_no_number_is_refused_and_the_last_checkpoint_stays(bad, 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 @pytest.mark.parametrize("at", [0, 4, 7])
 def test_a_stage_stopped_and_resumed_is_one_never_stopped(number, at, tmp_path):
-    recipe, reported = Recipe(steps=12, lr=1e-2, save_every=100), []
+    recipe, reported = OptimizerRecipe(steps=12, lr=1e-2, save_every=100), []
     handlers = [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)]
     stopped = network()
     loss = loss_of(stopped, at, lambda: os.kill(os.getpid(), number))
@@ -120,7 +120,7 @@ def test_a_stage_stopped_and_resumed_is_one_never_stopped(number, at, tmp_path):
 
 
 def test_a_stage_that_crashed_goes_on_from_its_last_checkpoint(tmp_path):
-    recipe, crashed = Recipe(steps=9, save_every=3), network()
+    recipe, crashed = OptimizerRecipe(steps=9, save_every=3), network()
 
     def crash():
         raise RuntimeError("the machine went away")
@@ -136,13 +136,13 @@ def test_a_stage_that_crashed_goes_on_from_its_last_checkpoint(tmp_path):
 def test_it_leaves_the_global_generator_as_it_was():
     net = network()
     before = torch.random.get_rng_state()
-    fit(net, loss_of(net), Recipe(steps=3))
+    fit(net, loss_of(net), OptimizerRecipe(steps=3))
     assert torch.equal(torch.random.get_rng_state(), before)
 
 
 def test_a_finished_stage_is_not_done_again(tmp_path):
     net, again = network(), network(seed=1)
-    recipe = Recipe(steps=3)
+    recipe = OptimizerRecipe(steps=3)
     fit(net, loss_of(net), recipe, checkpoint=tmp_path / "state")
     fit(again, lambda step: pytest.fail("a step was done again"), recipe, checkpoint=tmp_path / "state")
     assert same(net, again)
@@ -150,10 +150,10 @@ def test_a_finished_stage_is_not_done_again(tmp_path):
 
 def test_outside_the_main_thread_it_trains_without_touching_signals():
     net, whole = network(), network()
-    thread = threading.Thread(target=fit, args=(net, loss_of(net), Recipe(steps=3)))
+    thread = threading.Thread(target=fit, args=(net, loss_of(net), OptimizerRecipe(steps=3)))
     thread.start()
     thread.join()
-    assert same(net, fit(whole, loss_of(whole), Recipe(steps=3)))
+    assert same(net, fit(whole, loss_of(whole), OptimizerRecipe(steps=3)))
 
 
 def test_flops_hold_those_of_attention():

@@ -22,7 +22,7 @@ from weit_rl.models.tcn import KERNEL
 from weit_rl.options.choices import POSITIONS, RTG
 from weit_rl.tasks.control import Control
 from weit_rl.training.checkpoint import load_network, save_network
-from weit_rl.training.loop import Recipe, fit
+from weit_rl.training.loop import OptimizerRecipe, fit
 
 VARIANTS = [
     {"model": "dt", "rtg": rtg, "past_actions": past, "positions": positions}
@@ -174,7 +174,7 @@ def test_every_model_learns_the_task(task, picture_task, both_task, model):
     task = Control(task.entry, task.trajectories, replace(task.config, model=model))
     net = task.build(Size(32, 2))
     before = task.validation_loss(net)
-    fit(net, lambda step: task.loss(net, task.batch(step)), Recipe(60, 3e-3))
+    fit(net, lambda step: task.loss(net, task.batch(step)), OptimizerRecipe(60, 3e-3))
     assert task.validation_loss(net) < 0.7 * before
 
 

@@ -20,7 +20,7 @@ from weit_rl.models.shipped_banks import BANKS
 from weit_rl.storage.tensor_file import write_tensors
 from weit_rl.tasks.control import Control, ControlConfig
 from weit_rl.training.checkpoint import NETWORK, load_network, save_network
-from weit_rl.training.loop import Recipe, fit
+from weit_rl.training.loop import OptimizerRecipe, fit
 from weit_rl.workflows.data_remarks import print_remarks
 from weit_rl.workflows.pretrain_run import source_tensors
 from weit_rl.workflows.run_setup import bank_network, bank_of
@@ -153,7 +153,12 @@ def test_the_first_steps_learn_from_a_bank_beside_new_columns():
 
 def learned(task, net, steps):
     """Return the validation loss after some steps, relative to that of predicting the mean."""
-    fit(net, lambda step: task.loss(net, task.batch(step)), Recipe(steps, 3e-3), [{"params": list(net.parameters())}])
+    fit(
+        net,
+        lambda step: task.loss(net, task.batch(step)),
+        OptimizerRecipe(steps, 3e-3),
+        [{"params": list(net.parameters())}],
+    )
     return task.validation_loss(net) / float(task.trajectories.actions.var())
 
 

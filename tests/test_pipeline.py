@@ -13,7 +13,7 @@ from weit_rl import vision
 from weit_rl.common.errors import UserError
 from weit_rl.tasks.sampling import NOISE_SCHEDULERS, SCHEDULERS, denoise, guided_noise, scheduler_of
 from weit_rl.training.checkpoint import load_network
-from weit_rl.training.loop import Recipe, fit
+from weit_rl.training.loop import OptimizerRecipe, fit
 
 diffusers = pytest.importorskip("diffusers", reason="needs the extra vision: pip install 'weit_rl[vision]'")
 
@@ -136,7 +136,7 @@ def test_every_scheduler_ends_at_the_image_that_was_asked_for(name):
 def test_schedulers_are_of_one_seed_alike_and_differ():
     task = task_of(batch_size=32)
     net, labels = task.build(SMALL), torch.arange(4) % 2
-    fit(net, lambda step: task.loss(net, task.batch(step)), Recipe(20, 1e-2, clip=1.0))
+    fit(net, lambda step: task.loss(net, task.batch(step)), OptimizerRecipe(20, 1e-2, clip=1.0))
     drawn = {name: task.sample(net, labels, steps=5, scheduler=name) for name in SCHEDULERS}
     for name, images in drawn.items():
         assert torch.equal(images, task.sample(net, labels, steps=5, scheduler=name))

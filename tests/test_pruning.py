@@ -11,15 +11,15 @@ from conftest import small_inputs, small_net
 from weit_rl.common.errors import UserError
 from weit_rl.common.sizes import Size
 from weit_rl.core.plan import FIXED, Plan, Rule
-from weit_rl.core.stacked_weights import state_of, weights_of
-from weit_rl.initializers import INITIALIZERS, Context, Source
+from weit_rl.core.stacked_weights import stack_weights, state_dict_of
+from weit_rl.initializers import INITIALIZERS, Context, TrainedSource
 from weit_rl.initializers._shared.domains import domain_weights
 from weit_rl.initializers._shared.hard_concrete import probability_kept, sample, typical
 from weit_rl.initializers._shared.masked_network import MaskedNetwork
 from weit_rl.initializers._shared.pruner import Pruner
 from weit_rl.initializers.pruning import groups, pruning
 from weit_rl.models import MODELS
-from weit_rl.training.loop import Recipe, fit
+from weit_rl.training.loop import OptimizerRecipe, fit
 
 PLAN = MODELS.get("dt").plan(8)
 FULL = {"width": 32, "depth": 4}
@@ -43,7 +43,7 @@ def loss(net, step, model="dt"):
 
 
 def context(steps, plan=PLAN, loss=loss):
-    return Context(plan, loss, lambda *stage: fit(*stage), Recipe(steps, None), head_dim=8)
+    return Context(plan, loss, lambda *stage: fit(*stage), OptimizerRecipe(steps, None), head_dim=8)
 
 
 def pruner_to(width, depth, source=None, seed=0, model="dt"):
@@ -80,7 +80,7 @@ def test_masking_is_slicing(model, fold, width, depth):
             ranks[:, 0] = -1
             ranks = ranks.argsort(1).argsort(1)
         scores.data = torch.where(ranks < pruner.kinds[key].count, 6.0, -6.0)
-    target.load_state_dict(state_of(target, pruner.sliced(fold), source, MODELS.get(model).plan(8)))
+    target.load_state_dict(state_dict_of(target, pruner.sliced(fold), source, MODELS.get(model).plan(8)))
     masks = {key: typical(scores) for key, scores in pruner.scores.items()}
     assert all(set(mask.unique().tolist()) <= {0.0, 1.0} for mask in masks.values())
     inputs = small_inputs(model)
@@ -98,7 +98,7 @@ def test_a_norm_without_parameters_is_masked_too():
     head = (Rule("2.weight", "head", axes=(FIXED, "stream"), fan_in=1), Rule("2.bias", "head", axes=(FIXED,)))
     plan, x = Plan((*rules, *head)), torch.randn(5, 3)
     mask = torch.arange(16) % 3 == 0
-    masked = MaskedNetwork(net, plan).run(weights_of(net, plan), {"stream": mask.float().unsqueeze(0)})(x)
+    masked = MaskedNetwork(net, plan).run(stack_weights(net, plan), {"stream": mask.float().unsqueeze(0)})(x)
     normed = torch.nn.functional.layer_norm(net[0](x)[:, mask], (6,))
     torch.testing.assert_close(masked, normed @ net[2].weight[:, mask].T + net[2].bias, rtol=1e-5, atol=1e-5)
 
@@ -108,7 +108,7 @@ def test_a_norm_without_parameters_is_masked_too():
 def test_the_shape_is_reached_exactly(width, depth, steps):
     did, target = context(steps), small_net(width=width, depth=depth, seed=5)
     source = random_net(**FULL)
-    target.load_state_dict(pruning(Source(source), target, did))
+    target.load_state_dict(pruning(TrainedSource(source), target, did))
     assert did.spent["steps"] == steps and target(*small_inputs()).isfinite().all()
     same = [torch.isin(new, old).all() for new, old in zip(layer_weights(target), layer_weights(source), strict=True)]
     assert all(same) == (steps == 0)  # before any step nothing is folded into what stays
@@ -121,24 +121,24 @@ def test_without_steps_the_largest_units_stay_as_they_are():
             block.fc1.weight[1::2] *= 100
             block.out.weight[:, 8:24] *= 100
         wide.embed_time.weight[:, 16:] *= 1e6
-    target.load_state_dict(pruning(Source(wide), target, context(0)))
+    target.load_state_dict(pruning(TrainedSource(wide), target, context(0)))
     for block, old in zip(target.blocks, wide.blocks, strict=True):
         assert torch.equal(block.fc1.weight, old.fc1.weight[1::2, 16:])
         assert torch.equal(block.out.weight, old.out.weight[16:, 8:24])
     shallow = small_net(width=32, depth=2)
-    shallow.load_state_dict(pruning(Source(wide), shallow, context(0)))
+    shallow.load_state_dict(pruning(TrainedSource(wide), shallow, context(0)))
     for block, index in zip(shallow.blocks, (0, 3), strict=True):  # blocks: evenly spaced
         assert torch.equal(block.fc1.weight, wide.blocks[index].fc1.weight)
 
 
 def test_the_stage_reaches_the_sparsity_and_lowers_the_loss(task):
     source, of_step = task.build(Size(32, 4, 8)), lambda net, step: task.loss(net, task.batch(step))
-    fit(source, lambda step: of_step(source, step), Recipe(60, 3e-3))
+    fit(source, lambda step: of_step(source, step), OptimizerRecipe(60, 3e-3))
     target, losses, pruners = task.build(Size(16, 2, 8), seed=1), [], []
     for steps in (0, 80):
         did = context(steps, task.plan, of_step)
         did.fit = lambda module, *stage: (pruners.append(module), fit(module, *stage))
-        target.load_state_dict(pruning(Source(source), target, did))
+        target.load_state_dict(pruning(TrainedSource(source), target, did))
         losses.append(task.validation_loss(target))
     for before, after in zip(*(pruner.sparsity().values() for pruner in pruners), strict=True):
         assert (before < 0.25).all() and ((after - 0.5).abs() < 0.1).all()  # every kind is halved, in every block
@@ -148,7 +148,7 @@ def test_the_stage_reaches_the_sparsity_and_lowers_the_loss(task):
 def test_multipliers_go_uphill_and_weights_downhill():
     pruner, *_ = pruner_to(16, 2)
     before = pruner.loss(0, 9).item()
-    fit(pruner, lambda step: pruner.loss(0, 9), Recipe(1, 1e-4, warmup=0), groups(pruner))
+    fit(pruner, lambda step: pruner.loss(0, 9), OptimizerRecipe(1, 1e-4, warmup=0), groups(pruner))
     for key, gap in pruner.sparsity().items():  # nothing is asked for yet, so any sparsity is too much
         assert (gap > 0).all() and (pruner.first[key] > 0).all() and (pruner.second[key] > 100).all()
         pruner.first[key].data.fill_(0.0)
@@ -159,7 +159,7 @@ def test_multipliers_go_uphill_and_weights_downhill():
 def test_a_stage_can_go_on_elsewhere():
     """All that matters is in the state, and no more; draws come from the step's number and the seed."""
     pruner, source, _ = pruner_to(16, 2)
-    fit(pruner, lambda step: pruner.loss(step, 12), Recipe(12, 1e-3), groups(pruner))
+    fit(pruner, lambda step: pruner.loss(step, 12), OptimizerRecipe(12, 1e-3), groups(pruner))
     fresh, seeded = pruner_to(16, 2, source)[0], pruner_to(16, 2, source, seed=1)[0]
     for other in (fresh, seeded):
         other.load_state_dict(pruner.state_dict())
@@ -182,7 +182,7 @@ def test_the_domain_that_lags_gets_more(steps, share):
     did, seen = context(steps), []
     did.domains = [lambda net, step: 0 * loss(net, step) + 3.0, lags]
     did.fit = lambda module, *stage: (seen.append(module), fit(module, *stage))
-    pruning(Source(random_net(**FULL)), small_net(width=16), did)
+    pruning(TrainedSource(random_net(**FULL)), small_net(width=16), did)
     assert float(seen[0].proportions[1]) == pytest.approx(share, rel=1e-5)
 
 
@@ -190,8 +190,8 @@ def test_the_domain_that_lags_gets_more(steps, share):
 def test_it_only_shrinks(size, way):
     check = INITIALIZERS.get("pruning").check
     with pytest.raises(UserError, match=f"init=pruning: .*{way}"):
-        check(Source(small_net(**FULL)), small_net(width=size[0], depth=size[1]), PLAN)
-    check(Source(small_net(**FULL)), small_net(width=16, depth=2), PLAN)
+        check(TrainedSource(small_net(**FULL)), small_net(width=size[0], depth=size[1]), PLAN)
+    check(TrainedSource(small_net(**FULL)), small_net(width=16, depth=2), PLAN)
 
 
 def test_masks_lie_where_the_network_does():

@@ -11,7 +11,7 @@ from weit_rl.common.errors import Interrupted, UserError
 from weit_rl.core.bank import TemplateBank
 from weit_rl.core.composed_network import WeiT
 from weit_rl.core.rank_selection import ranks_of
-from weit_rl.core.stacked_weights import weights_of
+from weit_rl.core.stacked_weights import stack_weights
 from weit_rl.kernels.reference import kronecker_sum as compose
 from weit_rl.models import MODELS
 from weit_rl.options.command import compose as config
@@ -23,7 +23,7 @@ PLAN = MODELS.get("dt").plan(8)
 
 def test_roles_have_the_rank_that_their_change_asks_for():
     net = small_net().double()
-    before, layout = weights_of(net, PLAN), PLAN.layout(net)
+    before, layout = stack_weights(net, PLAN), PLAN.layout(net)
     templates = torch.linalg.qr(torch.randn(64, 40, dtype=torch.float64)).Q.T.view(40, 8, 8)
     after = {key: weight.clone() for key, weight in before.items()}
     wanted = {"qkv": 5, "out": 8, "fc1": 9, "fc2": 40}  # as many equal singular values, and half of them is asked for

@@ -13,12 +13,12 @@ from weit_rl.core.bank import TemplateBank
 from weit_rl.core.composed_network import WeiT
 from weit_rl.core.network_from_bank import network_of_size
 from weit_rl.core.resize import resize
-from weit_rl.core.stacked_weights import state_of, weights_of
+from weit_rl.core.stacked_weights import stack_weights, state_dict_of
 from weit_rl.fitting.least_squares import pivots, principal, ridge, zero_sum
 from weit_rl.fitting.narrow_network import fit_in_order, reconstruct
-from weit_rl.initializers import INITIALIZERS, Context, Source
+from weit_rl.initializers import INITIALIZERS, Context, TrainedSource
 from weit_rl.models import MODELS
-from weit_rl.training.loop import Recipe, fit
+from weit_rl.training.loop import OptimizerRecipe, fit
 
 PLAN = MODELS.get("dt").plan(8)
 SAMPLE = small_inputs(batch=400, seed=2)
@@ -43,8 +43,8 @@ def lively(width, **options):
 def widened(net, width):
     """The same function at another width."""
     target = small_net(width=width, rtg="none")
-    weights = resize(weights_of(net, PLAN), PLAN.layout(net), PLAN.layout(target))
-    target.load_state_dict(state_of(target, weights, net, PLAN))
+    weights = resize(stack_weights(net, PLAN), PLAN.layout(net), PLAN.layout(target))
+    target.load_state_dict(state_dict_of(target, weights, net, PLAN))
     return target
 
 
@@ -68,8 +68,8 @@ def test_what_was_widened_becomes_narrow_again_without_loss():
 def test_it_comes_nearer_than_a_cut(rtg):
     wide, target = lively(48, rtg=rtg), small_net(width=24, rtg=rtg, seed=9)
     cut = copy.deepcopy(target)
-    weights = resize(weights_of(wide, PLAN), PLAN.layout(wide), PLAN.layout(target))
-    cut.load_state_dict(state_of(cut, weights, wide, PLAN))
+    weights = resize(stack_weights(wide, PLAN), PLAN.layout(wide), PLAN.layout(target))
+    cut.load_state_dict(state_dict_of(cut, weights, wide, PLAN))
     before = {name: p.clone() for name, p in wide.state_dict().items()}
     assert reconstruct(wide, target, PLAN, run, head_dim=8)
     assert apart(target, wide) < 0.5 * apart(cut, wide)
@@ -83,7 +83,9 @@ def test_it_comes_nearer_than_a_cut(rtg):
 def test_a_block_whose_hidden_channels_are_dead_is_fitted_like_any_other():
     wide, target, cut = lively(48, rtg="none"), small_net(width=24, rtg="none", seed=9), small_net(width=24, rtg="none")
     wide.blocks[1].fc1.bias.fill_(-1e4)
-    cut.load_state_dict(state_of(cut, resize(weights_of(wide, PLAN), PLAN.layout(wide), PLAN.layout(cut)), wide, PLAN))
+    cut.load_state_dict(
+        state_dict_of(cut, resize(stack_weights(wide, PLAN), PLAN.layout(wide), PLAN.layout(cut)), wide, PLAN)
+    )
     assert reconstruct(wide, target, PLAN, run, head_dim=8)
     assert apart(target, wide) < 0.5 * apart(cut, wide)
 
@@ -157,7 +159,7 @@ def source():
     bank.source = {f"own.{k}": v.detach() for k, v in WeiT(net, bank, PLAN).own().items()}
     bank.source |= {f"buffer.{k}": b for k, b in net.named_buffers()}
     bank.card |= {"size": [32, 2, 8], "sizes_sampled": ["16x2", "32x2"]}
-    return Source(net, bank)
+    return TrainedSource(net, bank)
 
 
 def loss_at_start(source, narrow, **changes):
@@ -172,7 +174,7 @@ def loss_at_start(source, narrow, **changes):
 
     given = {"build": build, "run": run, "head_dim": 8} | changes
     target = small_net(width=8, rtg="none", seed=3)
-    context = Context(PLAN, loss, fit, Recipe(0, None), **given)
+    context = Context(PLAN, loss, fit, OptimizerRecipe(0, None), **given)
     target.load_state_dict(INITIALIZERS.get("weit").make(source, target, context, narrow=narrow))
     return float(loss(target, 0).detach())
 

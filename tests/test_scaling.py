@@ -10,12 +10,12 @@ from conftest import OPTIONS, TINY, small_inputs, small_net
 
 from weit_rl.common.errors import Interrupted, UserError
 from weit_rl.common.sizes import Size
-from weit_rl.core.growing import Segment, copied_blocks, rescale_optimizer, rescaled, segments
+from weit_rl.core.growing import Segment, copied_blocks, rescale_optimizer, rescale_state, segments
 from weit_rl.models import MODELS
 from weit_rl.options.command import compose
 from weit_rl.train import main as train
 from weit_rl.training.checkpoint import fill_optimizer, flatten_optimizer, load_network
-from weit_rl.training.loop import Recipe, fit
+from weit_rl.training.loop import OptimizerRecipe, fit
 from weit_rl.training.run_folder import RunFolder
 
 PLAN = {name: MODELS.get(name).plan(8) for name in OPTIONS}
@@ -31,7 +31,7 @@ def loss_of(net, name):
 def trained(name):
     """A small network after a few steps, the same for all growths."""
     net = small_net(name, 16, 2)
-    fit(net, loss_of(net, name), Recipe(20, 1e-2))
+    fit(net, loss_of(net, name), OptimizerRecipe(20, 1e-2))
     return net
 
 
@@ -40,16 +40,16 @@ def trained(name):
 def test_the_loss_is_unbroken_at_a_growth(name, width, depth):
     net, inputs = trained(name), small_inputs(name)
     target = small_net(name, width, depth, seed=1)
-    target.load_state_dict(rescaled(net, target, PLAN[name]))
+    target.load_state_dict(rescale_state(net, target, PLAN[name]))
     torch.testing.assert_close(target(*inputs), net(*inputs), rtol=1e-5, atol=1e-5)
-    fit(target, loss_of(target, name), Recipe(5, 1e-3))
+    fit(target, loss_of(target, name), OptimizerRecipe(5, 1e-3))
     blocks = [p for key, p in target.named_parameters() if key.endswith("fc2.weight")]
     assert all(block.abs().max() > 0 for block in blocks)  # new blocks learn from the first step on
 
 
 def test_shrinking_is_what_resize_does():
     net, target = small_net(width=32, depth=4), small_net(width=16, depth=2, seed=1)
-    target.load_state_dict(rescaled(net, target, PLAN["dt"]))
+    target.load_state_dict(rescale_state(net, target, PLAN["dt"]))
     assert torch.equal(target.blocks[1].fc2.weight, net.blocks[3].fc2.weight[:16, :64])
 
 

@@ -8,14 +8,14 @@ from torch import nn
 from weit_rl.common.errors import UserError
 from weit_rl.common.sizes import Size
 from weit_rl.core.bank import TemplateBank
-from weit_rl.core.network_from_bank import network_of_size, starts
+from weit_rl.core.network_from_bank import candidate_starts, network_of_size
 from weit_rl.core.plan import Plan
-from weit_rl.core.stacked_weights import weights_of
+from weit_rl.core.stacked_weights import stack_weights
 from weit_rl.core.template_svd import best_templates, project, rank_for, spectrum, tile_rows
-from weit_rl.initializers import Context, Source, svd_bank
+from weit_rl.initializers import Context, TrainedSource, svd_bank
 from weit_rl.kernels.reference import kronecker_sum as compose
 from weit_rl.models import MODELS
-from weit_rl.training.loop import Recipe, fit
+from weit_rl.training.loop import OptimizerRecipe, fit
 
 PLAN = MODELS.get("dt").plan(8)
 ROLES = {"qkv": "blocks.*.qkv.weight", "out": "blocks.*.out.weight", "fc1": "blocks.*.fc1.weight"}
@@ -81,7 +81,7 @@ def test_a_bank_of_full_rank_is_the_network(constraint, rank, family):
     net = (small_net() if family == "dt" else convolutional()).double()
     plan = PLAN if family == "dt" else Plan.infer(net, tile=8)
     rank *= 10 if family == "convolutional" else 1
-    composed = network_of_size(svd_bank.bank_from(net, plan, rank, constraint), net, net, plan).compose()
+    composed = network_of_size(svd_bank.factorise(net, plan, rank, constraint), net, net, plan).compose()
     assert len(composed) == len(list(net.named_parameters()))
     for name, weight in net.named_parameters():
         torch.testing.assert_close(composed[name], weight, rtol=1e-10, atol=1e-10)
@@ -89,7 +89,7 @@ def test_a_bank_of_full_rank_is_the_network(constraint, rank, family):
 
 def test_below_full_rank_each_role_loses_its_tail_and_scalers_are_as_fresh_ones():
     net = small_net().double()
-    bank, weights = svd_bank.bank_from(net, PLAN, 6), weights_of(net, PLAN)
+    bank, weights = svd_bank.factorise(net, PLAN, 6), stack_weights(net, PLAN)
     composed = network_of_size(bank, net, net, PLAN).weights()
     for role, key in ROLES.items():
         error = (composed[key] - weights[key]).square().sum()
@@ -97,15 +97,15 @@ def test_below_full_rank_each_role_loses_its_tail_and_scalers_are_as_fresh_ones(
         assert float(bank.source[f"own.{key}"].square().mean()) == pytest.approx(1 / 6)
         assert bank.templates[role].shape == (6, 8, 8)
     with pytest.raises(UserError, match="constraint=svd: has no closed form"):
-        svd_bank.bank_from(net, PLAN, 6, "svd")
+        svd_bank.factorise(net, PLAN, 6, "svd")
 
 
 def test_a_saved_one_starts_any_size(tmp_path):
     net = small_net(width=32)
-    path = svd_bank.bank_from(net, PLAN, 100, size=Size(32, 2, 8)).save(tmp_path / "bank.safetensors")
+    path = svd_bank.factorise(net, PLAN, 100, size=Size(32, 2, 8)).save(tmp_path / "bank.safetensors")
     bank = TemplateBank.load(path)
     assert bank.card["size"] == [32, 2, 8] and bank.card["sizes_sampled"] == ["32x2x8"]
-    (wide,) = starts(bank, small_net(width=32, seed=1), small_net(width=64, seed=2), PLAN)
+    (wide,) = candidate_starts(bank, small_net(width=32, seed=1), small_net(width=64, seed=2), PLAN)
     torch.testing.assert_close(wide(*small_inputs()), net(*small_inputs()), rtol=1e-4, atol=1e-5)
 
 
@@ -114,8 +114,10 @@ def test_the_initialiser_gives_the_source_back_or_trains_what_is_its_own(rank, s
     source, target, inputs = small_net(), small_net(seed=4), small_inputs()
     source.target_return.fill_(7)
     goal = torch.zeros_like(inputs[1])
-    context = Context(PLAN, lambda net, step: (net(*inputs) - goal).square().mean(), fit, Recipe(steps, 1e-2), 8)
-    target.load_state_dict(svd_bank.svd_bank(Source(source), target, context, rank=rank))
+    context = Context(
+        PLAN, lambda net, step: (net(*inputs) - goal).square().mean(), fit, OptimizerRecipe(steps, 1e-2), 8
+    )
+    target.load_state_dict(svd_bank.svd_bank(TrainedSource(source), target, context, rank=rank))
     state = target.state_dict()
     near = [torch.allclose(state[name], tensor, rtol=1e-5, atol=1e-5) for name, tensor in source.state_dict().items()]
     assert all(near) == same and state["target_return"] == 7 and context.spent == {"steps": steps}

@@ -7,13 +7,13 @@ from conftest import small_inputs, small_net
 from weit_rl.common.errors import UserError
 from weit_rl.core.bank import TemplateBank
 from weit_rl.core.composed_network import WeiT
-from weit_rl.core.network_from_bank import network_of_size, starts
-from weit_rl.initializers import INITIALIZERS, Context, Source
+from weit_rl.core.network_from_bank import candidate_starts, network_of_size
+from weit_rl.initializers import INITIALIZERS, Context, TrainedSource
 from weit_rl.initializers._shared.scaler_starts import STARTS, with_start
-from weit_rl.initializers.svd_bank import bank_from
+from weit_rl.initializers.svd_bank import factorise
 from weit_rl.initializers.weit import is_far, narrower
 from weit_rl.models import MODELS
-from weit_rl.training.loop import Recipe, fit
+from weit_rl.training.loop import OptimizerRecipe, fit
 
 PLAN = MODELS.get("dt").plan(8)
 FULL = {"width": 32, "depth": 2}
@@ -34,21 +34,21 @@ def of_width(bank, width, depth=2):
 
 @pytest.mark.parametrize(("width", "ways"), [(8, 1), (16, 1), (24, 2), (32, 3), (48, 3)])
 def test_a_sampled_width_is_a_way_to_anything_wider(bank, width, ways):
-    nets = starts(bank, small_net(**FULL), small_net(width=width, depth=3, seed=3), PLAN)
+    nets = candidate_starts(bank, small_net(**FULL), small_net(width=width, depth=3, seed=3), PLAN)
     assert len(nets) == ways
     for key, weight in nets[0].compose().items():  # the first way is the straight one
         torch.testing.assert_close(weight, of_width(bank, width, 3).compose()[key])
 
 
 def test_through_a_width_that_divides_keeps_that_width_s_function(bank):
-    _, through, _ = starts(bank, small_net(**FULL), small_net(width=48, seed=3), PLAN)
+    _, through, _ = candidate_starts(bank, small_net(**FULL), small_net(width=48, seed=3), PLAN)
     inputs = small_inputs()
     torch.testing.assert_close(through(*inputs), of_width(bank, 16)(*inputs), rtol=1e-5, atol=1e-5)
 
 
 def test_a_bank_that_says_nothing_of_its_sizes_has_one_way(bank):
     bank.card = {"constraint": "kronecker"}
-    assert len(starts(bank, small_net(**FULL), small_net(width=48, seed=3), PLAN)) == 1
+    assert len(candidate_starts(bank, small_net(**FULL), small_net(width=48, seed=3), PLAN)) == 1
 
 
 @pytest.mark.parametrize("best", [16, 24, 32])
@@ -61,9 +61,9 @@ def test_weit_begins_at_the_start_of_lowest_loss(bank, best):
         plan=PLAN,
         loss=lambda net, step: ((net(*inputs) - wanted) ** 2).mean(),
         fit=lambda *stage: fit(*stage),
-        recipe=Recipe(0, None),
+        recipe=OptimizerRecipe(0, None),
     )
-    source = Source(network_of_size(bank, small_net(**FULL), small_net(**FULL), PLAN).materialize(), bank)
+    source = TrainedSource(network_of_size(bank, small_net(**FULL), small_net(**FULL), PLAN).materialize(), bank)
     target.load_state_dict(INITIALIZERS.get("weit").make(source, target, context))
     torch.testing.assert_close(target(*inputs), wanted, rtol=1e-5, atol=1e-5)
 
@@ -71,7 +71,7 @@ def test_weit_begins_at_the_start_of_lowest_loss(bank, best):
 @pytest.mark.parametrize("kind", STARTS.names())
 def test_controls_keep_less_and_less_of_the_trained_scalers(kind):
     net = small_net(width=16, depth=4)
-    layout, bank = PLAN.layout(net), bank_from(net, PLAN, 8)
+    layout, bank = PLAN.layout(net), factorise(net, PLAN, 8)
     changed = with_start(bank, layout, kind, 0)
     for key, slot in layout.items():
         before, after = bank.source[f"own.{key}"], changed.source[f"own.{key}"]
@@ -105,7 +105,7 @@ def test_narrower_than_any_sampled(bank, width, narrow):
 
 @pytest.mark.parametrize(("fresh", "whole"), [(1.6, True), (9.0, False)])
 def test_a_narrow_start_near_chance_trains_all_weights(bank, fresh, whole):
-    source = Source(of_width(bank, 32).materialize(), bank)
+    source = TrainedSource(of_width(bank, 32).materialize(), bank)
     target, inputs, seen = small_net(width=8), small_inputs(), []
 
     def loss(net, step):  # less than twice that of the bank's network, 1, for what is made of it
@@ -116,7 +116,7 @@ def test_a_narrow_start_near_chance_trains_all_weights(bank, fresh, whole):
         seen.append(isinstance(module, WeiT))
         return module
 
-    INITIALIZERS.get("weit").make(source, target, Context(PLAN, loss, fit, Recipe(5, None), head_dim=8))
+    INITIALIZERS.get("weit").make(source, target, Context(PLAN, loss, fit, OptimizerRecipe(5, None), head_dim=8))
     assert seen == [not whole]
 
 
@@ -125,7 +125,7 @@ def test_a_narrow_start_near_chance_trains_all_weights(bank, fresh, whole):
     ("scalers", True, False, False), ("auto", False, True, False)])  # fmt: skip
 def test_a_far_start_trains_all_weights(bank, stage, far, new, whole):
     bank.card["new_body"] = new
-    source = Source(of_width(bank, 32).materialize(), bank)
+    source = TrainedSource(of_width(bank, 32).materialize(), bank)
     templates = {role: t.detach().clone() for role, t in bank.templates.items()}
     inputs, seen = small_inputs(), []
 
@@ -138,7 +138,7 @@ def test_a_far_start_trains_all_weights(bank, stage, far, new, whole):
         seen.append((isinstance(module, WeiT), recipe.lr))
         return module
 
-    context = Context(PLAN, loss, fit, Recipe(5, None), head_dim=8)
+    context = Context(PLAN, loss, fit, OptimizerRecipe(5, None), head_dim=8)
     INITIALIZERS.get("weit").make(source, small_net(width=48), context, stage=stage)
     usual = 1e-2 if (far or new) and not whole else 3e-3
     assert seen == [(not whole, pytest.approx(usual * 32 / 48))]  # wider than anything sampled: slower

@@ -9,11 +9,11 @@ from torch.nn import functional as F
 
 from weit_rl import Rule, TemplateBank, WeiT
 from weit_rl.core.constraints import CONSTRAINTS
-from weit_rl.core.growing import rescaled
+from weit_rl.core.growing import rescale_state
 from weit_rl.core.network_from_bank import network_of_size
 from weit_rl.core.plan import FIXED, LAYER, STREAM, Plan
-from weit_rl.core.skeleton import run_as, skeleton
-from weit_rl.core.stacked_weights import state_of, weights_of
+from weit_rl.core.skeleton import bind_weights, skeleton
+from weit_rl.core.stacked_weights import stack_weights, state_dict_of
 
 PLAN = Plan(
     (
@@ -130,14 +130,14 @@ def test_a_bank_of_a_tied_network_starts_other_sizes(tmp_path):
 
 def test_states_of_initialisers_set_every_name_of_a_tied_weight():
     source, target, words = Language(), Language(seed=1), NETWORKS["language"][1]
-    target.load_state_dict(state_of(target, weights_of(source, PLAN), source, PLAN))
+    target.load_state_dict(state_dict_of(target, stack_weights(source, PLAN), source, PLAN))
     assert torch.equal(target(words), source(words))
     deep = Language(16, 4)
-    deep.load_state_dict(rescaled(source, deep, PLAN))  # strictly: no name is missing
+    deep.load_state_dict(rescale_state(source, deep, PLAN))  # strictly: no name is missing
     torch.testing.assert_close(deep(words), source(words))
 
 
 def test_a_skeleton_runs_with_tied_weights():
     source, words = Language(), NETWORKS["language"][1]
-    run = run_as(skeleton(Language(seed=1)), PLAN.layout(source), weights_of(source, PLAN))
+    run = bind_weights(skeleton(Language(seed=1)), PLAN.layout(source), stack_weights(source, PLAN))
     assert torch.equal(run(words), source(words))

@@ -12,8 +12,8 @@ from conftest import small_inputs, small_net
 from weit_rl.common.errors import UserError
 from weit_rl.core.plan import Plan
 from weit_rl.core.resize import resize
-from weit_rl.core.stacked_weights import state_of, weights_of
-from weit_rl.initializers import INITIALIZERS, Context, Source
+from weit_rl.core.stacked_weights import stack_weights, state_dict_of
+from weit_rl.initializers import INITIALIZERS, Context, TrainedSource
 from weit_rl.initializers.bot import bot, haar, to_size
 from weit_rl.initializers.direct import direct
 from weit_rl.initializers.first_layer import eps_rank, first_layer
@@ -22,7 +22,7 @@ from weit_rl.initializers.hypercloning import hypercloning
 from weit_rl.initializers.mimetic import mimetic
 from weit_rl.initializers.weight_selection import evenly_spaced, weight_selection
 from weit_rl.models import MODELS
-from weit_rl.training.loop import Recipe, fit
+from weit_rl.training.loop import OptimizerRecipe, fit
 
 PLAN = MODELS.get("dt").plan(8)
 INPUTS = small_inputs(batch=16)
@@ -39,7 +39,7 @@ REFUSED = (
 
 
 def context(steps=0, lr=None, head_dim=8):
-    return Context(PLAN, lambda net, _: ((net(*INPUTS) - GOAL) ** 2).mean(), fit, Recipe(steps, lr), head_dim)
+    return Context(PLAN, lambda net, _: ((net(*INPUTS) - GOAL) ** 2).mean(), fit, OptimizerRecipe(steps, lr), head_dim)
 
 
 def trained(width=16, depth=2):
@@ -53,7 +53,7 @@ def trained(width=16, depth=2):
 
 def made(make, source, target, **options):
     """The target, filled by an initialiser."""
-    target.load_state_dict(make(Source(source), target, context(), **options))
+    target.load_state_dict(make(TrainedSource(source), target, context(), **options))
     return target
 
 
@@ -66,7 +66,7 @@ def test_each_fills_the_target(case):
     name, width, depth = case.split()
     initializer, source, target = INITIALIZERS.get(name), trained(), small_net("dt", int(width), int(depth), seed=3)
     before = {key: value.clone() for key, value in target.state_dict().items()}
-    given, used = Source(source) if initializer.needs_source else None, context(steps=3)
+    given, used = TrainedSource(source) if initializer.needs_source else None, context(steps=3)
     initializer.check(given, target, PLAN)
     target.load_state_dict(initializer.make(given, target, used), strict=True)
     assert any(not torch.equal(p, before[key]) for key, p in target.named_parameters())
@@ -80,7 +80,7 @@ def test_each_fills_the_target(case):
 def test_a_direction_that_is_not_defined_is_refused(case):
     name, width, depth, way = case.split(maxsplit=3)
     with pytest.raises(UserError, match=re.escape(f"init={name}: not defined for a target {way}")):
-        INITIALIZERS.get(name).check(Source(trained()), small_net("dt", int(width), int(depth)), PLAN)
+        INITIALIZERS.get(name).check(TrainedSource(trained()), small_net("dt", int(width), int(depth)), PLAN)
 
 
 @pytest.mark.parametrize("name", ["mimetic", "first_layer"])
@@ -133,7 +133,7 @@ def test_hypercloning_keeps_the_function(noise, ratio):
 @pytest.mark.parametrize(("options", "part"), [({"noise": 0.0}, False), ({}, True)])
 def test_only_noisy_copies_part(options, part):
     net, used = made(hypercloning, small_net(), small_net(width=32, seed=3), **options), context()
-    fit(net, lambda step: used.loss(net, step), Recipe(25, 1e-3))
+    fit(net, lambda step: used.loss(net, step), OptimizerRecipe(25, 1e-3))
     for name, p in net.named_parameters():
         if name.startswith("blocks") and "qkv" not in name:  # qkv has its three parts along this axis
             half = p.shape[0] // 2
@@ -179,9 +179,9 @@ def test_bot_averages_outputs_adds_inputs_and_keeps_heads(gain, channel):
 def test_bot_grows_with_less_harm_than_plain_repetition(gain, width, most):
     source, target = trained(), small_net(width=width, seed=3)
     old, new = PLAN.layout(source), PLAN.layout(target)
-    copies = resize(weights_of(source, PLAN), old, new, share=lambda n_old, n_new, *_: torch.ones(n_new))
+    copies = resize(stack_weights(source, PLAN), old, new, share=lambda n_old, n_new, *_: torch.ones(n_new))
     repeated = copy.deepcopy(target)
-    repeated.load_state_dict(state_of(target, copies, source, PLAN))
+    repeated.load_state_dict(state_dict_of(target, copies, source, PLAN))
     assert apart(made(bot, source, target, gain=gain), source) < most * apart(repeated, source)
 
 
@@ -250,4 +250,4 @@ def test_direct_trains_for_its_steps():
 @pytest.mark.parametrize("noise", ["abc", -1, True, float("nan")])
 def test_noise_that_is_no_number_is_refused(noise):
     with pytest.raises(UserError, match="must be a number, 0 or more"):
-        hypercloning(Source(small_net(width=16)), small_net(width=32), context(), noise=noise)
+        hypercloning(TrainedSource(small_net(width=16)), small_net(width=32), context(), noise=noise)

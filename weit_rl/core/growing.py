@@ -62,7 +62,7 @@ def segments(schedule: Sequence[Sequence[str]], steps: int, head_dim: int = HEAD
 
 
 @torch.no_grad()
-def rescaled(net: nn.Module, target: nn.Module, plan: Plan, seed: int = 0) -> dict[str, Tensor]:
+def rescale_state(net: nn.Module, target: nn.Module, plan: Plan, seed: int = 0) -> dict[str, Tensor]:
     """Return the target's state dict: the network's weights at the target's size, and the network's buffers.
 
     Args:

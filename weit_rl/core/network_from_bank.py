@@ -67,7 +67,9 @@ def _copy_buffers(bank: TemplateBank, net: nn.Module) -> None:
         buffer.copy_(trained)
 
 
-def starts(bank: TemplateBank, source_net: nn.Module, target: nn.Module, plan: Plan, seed: int = 0) -> list[WeiT]:
+def candidate_starts(
+    bank: TemplateBank, source_net: nn.Module, target: nn.Module, plan: Plan, seed: int = 0
+) -> list[WeiT]:
     """Return candidate starts: the target resized from the full network, and through each narrower sampled width.
 
     Between two sampled widths, widening the smaller one can start better than cutting the larger one, because

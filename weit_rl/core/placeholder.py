@@ -29,7 +29,8 @@ class Placeholder:
     Args:
         name: of the parameter in the network.
         like: the parameter; only its shape and ``requires_grad`` are kept.
-        weights: composes the weight; None (default) for a network that has weights only while :func:`run_as` runs it.
+        weights: composes the weight; None (default) for a network that has weights only while :func:`bind_weights`
+            runs it.
     """
 
     def __init__(self, name: str, like: Tensor, weights: WeightSource | None = None):

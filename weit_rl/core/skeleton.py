@@ -116,7 +116,7 @@ def _leaf(name: str) -> str:
     return name.rpartition(".")[2]
 
 
-def run_as(net: nn.Module, layout: Layout, weights: Mapping[str, Tensor]) -> Any:
+def bind_weights(net: nn.Module, layout: Layout, weights: Mapping[str, Tensor]) -> Any:
     """Return a function that runs ``net`` (a skeleton of any size) with the given stacked weights."""
     named = unstack(weights, layout)
 

@@ -10,12 +10,12 @@ from weit_rl.core.plan import Plan
 from weit_rl.core.slot_tensors import stack, unstack
 
 
-def weights_of(net: nn.Module, plan: Plan) -> dict[str, Tensor]:
+def stack_weights(net: nn.Module, plan: Plan) -> dict[str, Tensor]:
     """Return every parameter, stacked by slot, ``(layers, split, *part)``, detached."""
     return stack({name: parameter.detach() for name, parameter in net.named_parameters()}, plan.layout(net))
 
 
-def state_of(target: nn.Module, weights: Mapping[str, Tensor], source: nn.Module, plan: Plan) -> dict[str, Tensor]:
+def state_dict_of(target: nn.Module, weights: Mapping[str, Tensor], source: nn.Module, plan: Plan) -> dict[str, Tensor]:
     """Return the target's state dict with new weights and the source's buffers.
 
     Buffers hold what goes with the weights, such as the normaliser. A buffer of another shape stays the target's own.

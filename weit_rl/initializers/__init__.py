@@ -3,6 +3,6 @@
 To add one, write a file here with a line ``INITIALIZERS.add(name, Initializer(function, train_lr))``.
 """
 
-from weit_rl.initializers.registry import INITIALIZERS, Context, Initializer, Make, Source, with_options
+from weit_rl.initializers.registry import INITIALIZERS, Context, Initializer, Make, TrainedSource, with_options
 
-__all__ = ["INITIALIZERS", "Context", "Initializer", "Make", "Source", "with_options"]
+__all__ = ["INITIALIZERS", "Context", "Initializer", "Make", "TrainedSource", "with_options"]

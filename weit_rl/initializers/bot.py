@@ -26,14 +26,14 @@ from torch import Tensor, nn
 from weit_rl.common.errors import UserError
 from weit_rl.common.registry import unknown_name_error
 from weit_rl.core.plan import FIXED, HEADS, Slot
-from weit_rl.core.stacked_weights import state_of, weights_of
-from weit_rl.initializers.registry import INITIALIZERS, Context, Initializer, Source
+from weit_rl.core.stacked_weights import stack_weights, state_dict_of
+from weit_rl.initializers.registry import INITIALIZERS, Context, Initializer, TrainedSource
 
 GAINS = ("mean", "orthonormal")
 
 
 def bot(
-    source: Source | None, target: nn.Module, context: Context, wavelet: str = "haar", gain: str = "mean"
+    source: TrainedSource | None, target: nn.Module, context: Context, wavelet: str = "haar", gain: str = "mean"
 ) -> Mapping[str, Tensor]:
     """Make a target of any size, without training.
 
@@ -58,8 +58,8 @@ def bot(
     level = haar if wavelet == "haar" else pywavelet(wavelet)
     old, new = context.plan.layout(source.net), context.plan.layout(target)
     change = partial(transform, level=level, gain=gain, head_dim=context.head_dim)
-    weights = {key: change(x, old[key], new[key]) for key, x in weights_of(source.net, context.plan).items()}
-    return state_of(target, weights, source.net, context.plan)
+    weights = {key: change(x, old[key], new[key]) for key, x in stack_weights(source.net, context.plan).items()}
+    return state_dict_of(target, weights, source.net, context.plan)
 
 
 Level = Callable[[int, bool], Tensor]  # (n, grows) -> orthonormal matrix of one level, (n / 2, n) or (2 n, n)

@@ -7,12 +7,12 @@ from dataclasses import replace
 
 from torch import Tensor, nn
 
-from weit_rl.initializers.registry import INITIALIZERS, Context, Initializer, Source
+from weit_rl.initializers.registry import INITIALIZERS, Context, Initializer, TrainedSource
 
 PEAK_LR = 3e-3  # of a plain network that starts untrained
 
 
-def direct(source: Source | None, target: nn.Module, context: Context) -> Mapping[str, Tensor]:
+def direct(source: TrainedSource | None, target: nn.Module, context: Context) -> Mapping[str, Tensor]:
     """Train the target's own weights for ``context.recipe.steps`` steps; every size has this cost."""
     recipe = replace(context.recipe, lr=context.recipe.lr or PEAK_LR)
     context.fit(target, lambda step: context.loss(target, step), recipe)

@@ -22,16 +22,16 @@ from torch import Tensor, nn
 from weit_rl.common.errors import NotDefined
 from weit_rl.common.seeds import seeded_generator
 from weit_rl.core.plan import Layout, Plan
-from weit_rl.core.stacked_weights import state_of, weights_of
-from weit_rl.initializers.registry import INITIALIZERS, Context, Initializer, Source
+from weit_rl.core.stacked_weights import stack_weights, state_dict_of
+from weit_rl.initializers.registry import INITIALIZERS, Context, Initializer, TrainedSource
 
 ROLE = "embed"
 REACH = 2.0  # transitions lie within two standard deviations of the states, which have mean 0 and deviation 1
 
 
-def first_layer(source: Source | None, target: nn.Module, context: Context) -> Mapping[str, Tensor]:
+def first_layer(source: TrainedSource | None, target: nn.Module, context: Context) -> Mapping[str, Tensor]:
     """Return the target's own weights with structured embeddings of the same scale; no training."""
-    layout, weights = context.plan.layout(target), weights_of(target, context.plan)
+    layout, weights = context.plan.layout(target), stack_weights(target, context.plan)
     generator = seeded_generator("first layer", context.seed)
     for weight, bias in first_layers(layout).items():
         own = weights[weight]
@@ -42,7 +42,7 @@ def first_layer(source: Source | None, target: nn.Module, context: Context) -> M
         weights[weight] = (scale * spread).view(neurons, *inputs).expand_as(own)
         if bias is not None:
             weights[bias] = (scale * transitions(neurons, generator).to(own)).expand_as(weights[bias])
-    return state_of(target, weights, target, context.plan)
+    return state_dict_of(target, weights, target, context.plan)
 
 
 def directions(neurons: int, inputs: int, generator: torch.Generator) -> Tensor:
@@ -80,7 +80,7 @@ def first_layers(layout: Layout) -> dict[str, str | None]:
     return {weight: bias if bias in layout else None for weight, bias in found.items()}
 
 
-def check(source: Source | None, target: nn.Module, plan: Plan) -> None:
+def check(source: TrainedSource | None, target: nn.Module, plan: Plan) -> None:
     """Raise NotDefined for a model without an embedding of its inputs."""
     first_layers(plan.layout(target))
 

@@ -15,15 +15,15 @@ from weit_rl.common.errors import NotDefined, UserError
 from weit_rl.common.seeds import seeded_generator
 from weit_rl.core.plan import Plan, Slot
 from weit_rl.core.resize import resize
-from weit_rl.core.stacked_weights import state_of, weights_of
+from weit_rl.core.stacked_weights import stack_weights, state_dict_of
 from weit_rl.initializers._shared.directions import refuse, widths
-from weit_rl.initializers.registry import INITIALIZERS, Context, Initializer, Source
+from weit_rl.initializers.registry import INITIALIZERS, Context, Initializer, TrainedSource
 
 NOISE = 0.1  # relative to a weight's standard deviation; without noise, equal copies would never differ
 
 
 def hypercloning(
-    source: Source | None, target: nn.Module, context: Context, noise: float = NOISE
+    source: TrainedSource | None, target: nn.Module, context: Context, noise: float = NOISE
 ) -> Mapping[str, Tensor]:
     """Make a target that is a whole number of times wider and computes the same function; no training.
 
@@ -45,10 +45,10 @@ def hypercloning(
     if isinstance(noise, bool) or not isinstance(noise, int | float) or not 0 <= noise < math.inf:
         raise UserError(f"noise={noise}: must be a number, 0 or more")
     plan, old, new = context.plan, context.plan.layout(source.net), context.plan.layout(target)
-    cloned = resize(weights_of(source.net, plan), old, new, share=equal_shares)
+    cloned = resize(stack_weights(source.net, plan), old, new, share=equal_shares)
     generator = seeded_generator("cloning noise", context.seed)
     noisy = {key: x + noise * cancelling(x, old[key], new[key], generator) for key, x in cloned.items()}
-    return state_of(target, noisy, source.net, plan)
+    return state_dict_of(target, noisy, source.net, plan)
 
 
 def equal_shares(n_old: int, n_new: int, block: int, generator: torch.Generator) -> Tensor:
@@ -67,7 +67,7 @@ def cancelling(x: Tensor, old: Slot, new: Slot, generator: torch.Generator) -> T
     return (copies - copies.mean(dim, keepdim=True)).flatten(dim, dim + 1)
 
 
-def check(source: Source | None, target: nn.Module, plan: Plan) -> None:
+def check(source: TrainedSource | None, target: nn.Module, plan: Plan) -> None:
     """Raise NotDefined for a target that is narrower, of another depth, or wider by a factor that is not whole."""
     assert source is not None
     refuse("hypercloning", source.net, target, plan, narrower=False, deeper=False, shallower=False)

@@ -14,20 +14,20 @@ from torch import Tensor, nn
 from weit_rl.common.errors import NotDefined
 from weit_rl.common.seeds import seeded_generator
 from weit_rl.core.plan import Layout, Plan
-from weit_rl.core.stacked_weights import state_of, weights_of
-from weit_rl.initializers.registry import INITIALIZERS, Context, Initializer, Source
+from weit_rl.core.stacked_weights import stack_weights, state_dict_of
+from weit_rl.initializers.registry import INITIALIZERS, Context, Initializer, TrainedSource
 
 QUERY_KEY = (0.7, 0.7)  # scale of the noise, and of the identity
 VALUE_OUT = (0.4, -0.4)
 
 
-def mimetic(source: Source | None, target: nn.Module, context: Context) -> Mapping[str, Tensor]:
+def mimetic(source: TrainedSource | None, target: nn.Module, context: Context) -> Mapping[str, Tensor]:
     """Return the target's own weights with mimetic attention; no training.
 
     Every head has its own product of queries and keys, approximated at rank ``head_dim``. Values and outputs are one
     product over all heads, since the heads are summed into the stream.
     """
-    weights = weights_of(target, context.plan)
+    weights = stack_weights(target, context.plan)
     qkv, out = attention_slots(context.plan.layout(target))
     generator = seeded_generator("mimetic", context.seed)
     layers, _, channels, width = weights[qkv].shape
@@ -37,7 +37,7 @@ def mimetic(source: Source | None, target: nn.Module, context: Context) -> Mappi
         values, outputs = factors(width, channels, *VALUE_OUT, generator)
         weights[qkv][layer] = torch.stack([queries, keys, values.T])
         weights[out][layer, 0] = outputs
-    return state_of(target, weights, target, context.plan)
+    return state_dict_of(target, weights, target, context.plan)
 
 
 def factors(width: int, rank: int, noise: float, diagonal: float, generator: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -65,7 +65,7 @@ def attention_slots(layout: Layout) -> tuple[str, str]:
     return qkv[0], out[0]
 
 
-def check(source: Source | None, target: nn.Module, plan: Plan) -> None:
+def check(source: TrainedSource | None, target: nn.Module, plan: Plan) -> None:
     """Raise NotDefined for a model without attention."""
     attention_slots(plan.layout(target))
 

@@ -9,15 +9,15 @@ from typing import Any
 from torch import Tensor, nn
 
 from weit_rl.core.plan import Plan
-from weit_rl.core.stacked_weights import state_of
+from weit_rl.core.stacked_weights import state_dict_of
 from weit_rl.initializers._shared.directions import refuse
 from weit_rl.initializers._shared.pruner import Pruner
-from weit_rl.initializers.registry import INITIALIZERS, Context, Initializer, Source
+from weit_rl.initializers.registry import INITIALIZERS, Context, Initializer, TrainedSource
 
 LR, MASK_LR = 3e-3, 1.0  # learning rates of weights, and of scores and multipliers
 
 
-def pruning(source: Source | None, target: nn.Module, context: Context) -> Mapping[str, Tensor]:
+def pruning(source: TrainedSource | None, target: nn.Module, context: Context) -> Mapping[str, Tensor]:
     """Make a narrower or shallower target: train the source's weights with masks, then cut to the best units.
 
     Hard-concrete masks lie on blocks, heads, hidden neurons and the stream. A Lagrangian for each kind of unit leads
@@ -30,7 +30,7 @@ def pruning(source: Source | None, target: nn.Module, context: Context) -> Mappi
     recipe = replace(context.recipe, lr=context.recipe.lr or LR)
     context.fit(pruner, lambda step: pruner.loss(step, recipe.steps), recipe, groups(pruner))
     context.spent["steps"] = recipe.steps
-    return state_of(target, pruner.sliced(fold=recipe.steps > 0), source.net, context.plan)
+    return state_dict_of(target, pruner.sliced(fold=recipe.steps > 0), source.net, context.plan)
 
 
 def groups(pruner: Pruner) -> list[dict[str, Any]]:
@@ -45,7 +45,7 @@ def groups(pruner: Pruner) -> list[dict[str, Any]]:
     return [part for part in parts if part["params"]]
 
 
-def check(source: Source | None, target: nn.Module, plan: Plan) -> None:
+def check(source: TrainedSource | None, target: nn.Module, plan: Plan) -> None:
     """Raise NotDefined for a target that is wider or deeper than its source."""
     assert source is not None
     refuse("pruning", source.net, target, plan, wider=False, deeper=False)

@@ -15,11 +15,11 @@ from weit_rl.common.registry import Registry, unknown_name_error
 from weit_rl.common.sizes import Size
 from weit_rl.core.bank import TemplateBank
 from weit_rl.core.plan import Plan
-from weit_rl.training.loop import Recipe
+from weit_rl.training.loop import OptimizerRecipe
 
 
 @dataclass(frozen=True)
-class Source:
+class TrainedSource:
     """A trained network that a network of another size is made from.
 
     Attributes:
@@ -53,7 +53,7 @@ class Context:
     plan: Plan
     loss: Callable[[Any, int], Tensor]
     fit: Callable[..., nn.Module]
-    recipe: Recipe
+    recipe: OptimizerRecipe
     head_dim: int = 32
     seed: int = 0
     domains: Sequence[Callable[[Any, int], Tensor]] | None = None
@@ -63,7 +63,7 @@ class Context:
     near_lr: float = 3e-3
 
 
-Make = Callable[[Source | None, nn.Module, Context], Mapping[str, Tensor]]
+Make = Callable[[TrainedSource | None, nn.Module, Context], Mapping[str, Tensor]]
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ class Initializer:
     stage_steps: int = 0
     fixed_stage: bool = False
     needs_source: bool = True
-    check: Callable[[Source | None, nn.Module, Plan], None] = lambda source, target, plan: None
+    check: Callable[[TrainedSource | None, nn.Module, Plan], None] = lambda source, target, plan: None
 
 
 def with_options(name: str, initializer: Initializer, options: Mapping[str, Any]) -> Make:

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 
 from torch import Tensor, nn
 
-from weit_rl.initializers.registry import INITIALIZERS, Context, Initializer, Source
+from weit_rl.initializers.registry import INITIALIZERS, Context, Initializer, TrainedSource
 
 
-def scratch(source: Source | None, target: nn.Module, context: Context) -> Mapping[str, Tensor]:
+def scratch(source: TrainedSource | None, target: nn.Module, context: Context) -> Mapping[str, Tensor]:
     """Return the target as its model initialised it; it needs no source and no training."""
     return target.state_dict()
 

@@ -12,12 +12,12 @@ from torch import nn
 
 from weit_rl.common.errors import UserError
 from weit_rl.core.plan import Plan
-from weit_rl.initializers.registry import INITIALIZERS, Initializer, Source
+from weit_rl.initializers.registry import INITIALIZERS, Initializer, TrainedSource
 from weit_rl.initializers.weit import check as check_bank
 from weit_rl.initializers.weit import weit
 
 
-def check(source: Source | None, target: nn.Module, plan: Plan) -> None:
+def check(source: TrainedSource | None, target: nn.Module, plan: Plan) -> None:
     """Raise UserError unless the source has a bank of constraint identity."""
     constraint = source.bank.card["constraint"] if source is not None and source.bank is not None else None
     if constraint != "identity":

@@ -17,16 +17,18 @@ from weit_rl.common.sizes import Size
 from weit_rl.core.bank import TemplateBank
 from weit_rl.core.network_from_bank import network_of_size
 from weit_rl.core.plan import STREAM, Plan, Slot
-from weit_rl.core.stacked_weights import weights_of
+from weit_rl.core.stacked_weights import stack_weights
 from weit_rl.core.template_svd import best_templates, project
 from weit_rl.initializers._shared.directions import depth, widths
-from weit_rl.initializers.registry import INITIALIZERS, Context, Initializer, Source
+from weit_rl.initializers.registry import INITIALIZERS, Context, Initializer, TrainedSource
 from weit_rl.initializers.weit import weit
 
 RANK = 64  # as in pre-training for control
 
 
-def svd_bank(source: Source | None, target: nn.Module, context: Context, rank: int = RANK) -> Mapping[str, Tensor]:
+def svd_bank(
+    source: TrainedSource | None, target: nn.Module, context: Context, rank: int = RANK
+) -> Mapping[str, Tensor]:
     """Make a target as ``init=weit`` does, with a bank made of ``source.net`` in closed form.
 
     Args:
@@ -47,13 +49,13 @@ def svd_bank(source: Source | None, target: nn.Module, context: Context, rank: i
     layout = context.plan.layout(source.net)
     known = STREAM in widths(layout)  # then other widths are treated as with a pre-trained bank
     size = Size(widths(layout)[STREAM], depth(layout), context.head_dim) if known else None
-    bank = bank_from(source.net, context.plan, rank, size=size)
+    bank = factorise(source.net, context.plan, rank, size=size)
     net = network_of_size(bank, source.net, source.net, context.plan, context.seed).materialize()
-    return weit(Source(net, bank), target, context)
+    return weit(TrainedSource(net, bank), target, context)
 
 
 @torch.no_grad()
-def bank_from(
+def factorise(
     net: nn.Module,
     plan: Plan,
     rank: int = RANK,
@@ -74,7 +76,7 @@ def bank_from(
     Raises:
         UserError: for a constraint without a closed form, or a plan that does not fit.
     """
-    layout, own = plan.layout(net), weights_of(net, plan)
+    layout, own = plan.layout(net), stack_weights(net, plan)
     roles: dict[str, dict[str, Slot]] = {}
     for key, slot in layout.items():
         if slot.rule.tile is not None:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from weit_rl.initializers._shared.depth_scalers import by_depth, check_same_width
-from weit_rl.initializers.registry import INITIALIZERS, Context, Initializer, Source
+from weit_rl.initializers.registry import INITIALIZERS, Context, Initializer, TrainedSource
 
 STAGES = 3  # at most; the paper gives no number for networks as shallow as ours
 
@@ -29,7 +29,7 @@ def stages(old: int, new: int) -> tuple[Tensor, Tensor]:
     return one_hot(old), one_hot(new)
 
 
-def sws(source: Source | None, target: nn.Module, context: Context) -> Mapping[str, Tensor]:
+def sws(source: TrainedSource | None, target: nn.Module, context: Context) -> Mapping[str, Tensor]:
     """Make a target of the source's widths and any depth from the means of up to three stages of the source."""
     return by_depth(stages, source, target, context)
 

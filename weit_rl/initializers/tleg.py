@@ -14,10 +14,10 @@ from functools import partial
 from torch import Tensor, nn
 
 from weit_rl.initializers._shared.depth_scalers import by_depth, check_same_width, line
-from weit_rl.initializers.registry import INITIALIZERS, Context, Initializer, Source
+from weit_rl.initializers.registry import INITIALIZERS, Context, Initializer, TrainedSource
 
 
-def tleg(source: Source | None, target: nn.Module, context: Context) -> Mapping[str, Tensor]:
+def tleg(source: TrainedSource | None, target: nn.Module, context: Context) -> Mapping[str, Tensor]:
     """Make a target of the source's widths and any depth, on the line through the source's blocks."""
     return by_depth(line, source, target, context)
 

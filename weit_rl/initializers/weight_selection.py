@@ -11,15 +11,15 @@ import torch
 from torch import Tensor, nn
 
 from weit_rl.core.plan import FIXED, Plan, Slot
-from weit_rl.core.stacked_weights import state_of, weights_of
+from weit_rl.core.stacked_weights import stack_weights, state_dict_of
 from weit_rl.initializers._shared.directions import refuse, widths
-from weit_rl.initializers.registry import INITIALIZERS, Context, Initializer, Source
+from weit_rl.initializers.registry import INITIALIZERS, Context, Initializer, TrainedSource
 
 HEAD = "head"
 
 
 def weight_selection(
-    source: Source | None, target: nn.Module, context: Context, keep_head: bool = True
+    source: TrainedSource | None, target: nn.Module, context: Context, keep_head: bool = True
 ) -> Mapping[str, Tensor]:
     """Make a narrower or shallower target, without training.
 
@@ -39,12 +39,12 @@ def weight_selection(
     """
     assert source is not None
     plan, layout = context.plan, context.plan.layout(target)
-    old, trained, own = widths(plan.layout(source.net)), weights_of(source.net, plan), weights_of(target, plan)
+    old, trained, own = widths(plan.layout(source.net)), stack_weights(source.net, plan), stack_weights(target, plan)
     chosen = {axis: evenly_spaced(old[axis], length) for axis, length in widths(layout).items()}
     weights = {key: select(trained[key], slot, chosen) for key, slot in layout.items()}
     heads = [key for key, slot in layout.items() if slot.rule.role == HEAD and own[key].shape != trained[key].shape]
     fresh = {} if keep_head else {key: own[key] for key in heads}
-    return state_of(target, weights | fresh, source.net, plan)
+    return state_dict_of(target, weights | fresh, source.net, plan)
 
 
 def evenly_spaced(n: int, k: int) -> Tensor:
@@ -63,7 +63,7 @@ def select(x: Tensor, slot: Slot, chosen: Mapping[str, Tensor]) -> Tensor:
     return x
 
 
-def check(source: Source | None, target: nn.Module, plan: Plan) -> None:
+def check(source: TrainedSource | None, target: nn.Module, plan: Plan) -> None:
     """Raise NotDefined for a target that is wider or deeper than its source."""
     assert source is not None
     refuse("weight_selection", source.net, target, plan, wider=False, deeper=False)

@@ -23,12 +23,12 @@ from weit_rl.common.registry import unknown_name_error
 from weit_rl.common.sizes import Size
 from weit_rl.core.bank import TemplateBank
 from weit_rl.core.network_from_bank import (
+    candidate_starts,
     check_source,
     network_of_size,
     own_factors,
     sampled_widths,
     start_loss,
-    starts,
 )
 from weit_rl.core.plan import STREAM, Layout, Plan
 from weit_rl.core.resize import resize
@@ -38,13 +38,13 @@ from weit_rl.initializers._shared.directions import depth, widths
 from weit_rl.initializers._shared.new_body import fit_composed_head, with_fitted_head
 from weit_rl.initializers._shared.scaler_starts import with_start
 from weit_rl.initializers._shared.stage_rates import FAR_LR, FREE_LR, scaler_groups, slower_if_short, slower_if_wide
-from weit_rl.initializers.registry import INITIALIZERS, Context, Initializer, Source
+from weit_rl.initializers.registry import INITIALIZERS, Context, Initializer, TrainedSource
 
 STAGES, NARROW = ("auto", "scalers", "all"), ("fitted", "cut")
 
 
 def weit(
-    source: Source | None,
+    source: TrainedSource | None,
     target: nn.Module,
     context: Context,
     scalers: str = "trained",
@@ -82,7 +82,7 @@ def weit(
     bank = with_start(source.bank, context.plan.layout(source.net), scalers, context.seed)
 
     # The start: of all ways to resize the bank's network, the one with the lowest loss.
-    net = min(starts(bank, source.net, target, context.plan, context.seed), key=loss)
+    net = min(candidate_starts(bank, source.net, target, context.plan, context.seed), key=loss)
     net.bank.requires_grad_(False)
     far = is_far(net, source.net, target, loss, narrower(bank, layout))
 
@@ -157,7 +157,7 @@ def _train(module: nn.Module, context: Context, lr: float, groups: list[dict[str
     return module
 
 
-def check(source: Source | None, target: nn.Module, plan: Plan) -> None:
+def check(source: TrainedSource | None, target: nn.Module, plan: Plan) -> None:
     """Refuse a source that no target can be made from.
 
     Raises:

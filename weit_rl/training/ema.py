@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import PARAM_LIST, AveragedModel, get_ema_multi_avg_fn
 
 
-class Averaged(nn.Module):
+class AveragedNetwork(nn.Module):
     """A network in training together with the exponential moving average of its weights.
 
     The loop trains and saves this module in place of the network. Its state dict holds both, so a resumed stage goes on

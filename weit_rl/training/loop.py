@@ -19,7 +19,7 @@ from weit_rl.training.process_group import SINGLE_PROCESS, ProcessGroup
 
 
 @dataclass(frozen=True)
-class Recipe:
+class OptimizerRecipe:
     """The optimisation of a stage: AdamW, linear warm-up, cosine decay to zero after the last step.
 
     Attributes:
@@ -52,7 +52,7 @@ class NotFinite(UserError):
         self.step = step
 
 
-def learning_rate(recipe: Recipe, step: int) -> float:
+def learning_rate(recipe: OptimizerRecipe, step: int) -> float:
     """Return the factor on every peak learning rate at a step (0-based)."""
     warm = max(1, round(recipe.warmup * recipe.steps))
     if step < warm:
@@ -63,7 +63,7 @@ def learning_rate(recipe: Recipe, step: int) -> float:
 def fit(
     module: nn.Module,
     loss: Callable[[int], Tensor],
-    recipe: Recipe,
+    recipe: OptimizerRecipe,
     groups: list[dict[str, Any]] | None = None,
     on_step: Callable[[int, float], None] = lambda step, loss: None,
     checkpoint: Path | None = None,

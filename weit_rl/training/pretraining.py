@@ -12,7 +12,7 @@ from weit_rl.common.sizes import Size
 from weit_rl.core.composed_network import WeiT
 from weit_rl.core.resize import resize
 from weit_rl.core.size_sampler import SizeSampler
-from weit_rl.core.skeleton import run_as, skeleton
+from weit_rl.core.skeleton import bind_weights, skeleton
 
 
 class MaskedLoss:
@@ -34,7 +34,7 @@ class MaskedLoss:
         losses = []
         for size in self.masks.draw(step):
             net, layout = self._cut(size)
-            losses.append(self.task.loss(run_as(net, layout, resize(weights, self.net.layout, layout)), batch))
+            losses.append(self.task.loss(bind_weights(net, layout, resize(weights, self.net.layout, layout)), batch))
         return sum(losses[1:], losses[0])
 
     def _build(self, size: Size) -> tuple[Any, Any]:

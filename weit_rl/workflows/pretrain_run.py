@@ -26,7 +26,7 @@ from weit_rl.options.image_training_options import PretrainingOptions
 from weit_rl.options.option_table import plain_config
 from weit_rl.tasks import Task, task_entry_of
 from weit_rl.training.flops import step_flops
-from weit_rl.training.loop import Recipe
+from weit_rl.training.loop import OptimizerRecipe
 from weit_rl.training.pretraining import AlternatingLoss, MaskedLoss, SharedNetworks
 from weit_rl.training.progress import print_table
 from weit_rl.training.run_folder import RunFolder
@@ -144,10 +144,10 @@ class PretrainRun:
         ranks = {role: len(shared) for role, shared in self.bank.templates.items()}
         return {"ranks": ranks, "rank_steps": self.stages["pretrain"]}
 
-    def recipe(self, steps: int) -> Recipe:
+    def recipe(self, steps: int) -> OptimizerRecipe:
         """Make the recipe of a stage with ``steps`` steps."""
         cfg = self.cfg
-        return Recipe(steps, cfg.lr, cfg.weight_decay, cfg.warmup, cfg.grad_clip)
+        return OptimizerRecipe(steps, cfg.lr, cfg.weight_decay, cfg.warmup, cfg.grad_clip)
 
     def card(self) -> dict[str, Any]:
         """Describe how the bank was made."""

@@ -15,7 +15,7 @@ from weit_rl.common.errors import UserError
 from weit_rl.storage.tensor_file import newest_whole_file, read_card
 from weit_rl.training.bad_batch import write_batch
 from weit_rl.training.flops import Flops, step_flops
-from weit_rl.training.loop import NotFinite, Recipe, fit
+from weit_rl.training.loop import NotFinite, OptimizerRecipe, fit
 from weit_rl.training.progress import Progress
 from weit_rl.training.run_folder import RunFolder
 
@@ -45,7 +45,7 @@ class Stage:
     name: str
     module: nn.Module
     loss: Callable[[int], Tensor]
-    recipe: Recipe
+    recipe: OptimizerRecipe
     offset: int = 0
     groups: list[dict[str, Any]] | None = None
     span: tuple[int, int] | None = None

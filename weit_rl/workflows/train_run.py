@@ -10,13 +10,13 @@ from torch import Tensor, nn
 
 from weit_rl.common.output import print_line
 from weit_rl.common.sizes import Size
-from weit_rl.core.growing import Segment, rescale_optimizer, rescaled
+from weit_rl.core.growing import Segment, rescale_optimizer, rescale_state
 from weit_rl.initializers import Context
 from weit_rl.options.image_training_options import TrainingOptions
 from weit_rl.storage.tensor_file import newest_whole_file, read_tensors
 from weit_rl.training.checkpoint import load_network, save_network
-from weit_rl.training.ema import Averaged
-from weit_rl.training.loop import Recipe
+from weit_rl.training.ema import AveragedNetwork
+from weit_rl.training.loop import OptimizerRecipe
 from weit_rl.training.run_folder import RunFolder
 from weit_rl.workflows.data_remarks import print_remarks
 from weit_rl.workflows.run_scores import Scores
@@ -58,7 +58,7 @@ class TrainRun:
         self.task, self.bank, self.size = setup.task, setup.bank, setup.size
         self.net: Any = setup.network()
         self.trained = self.net  # under fsdp a sharded copy of it while it is trained
-        self.averaged: Averaged | None = None
+        self.averaged: AveragedNetwork | None = None
         self.stages, self.free_bytes = setup.stages, setup.free_bytes()
 
     def _check(self) -> None:
@@ -108,7 +108,7 @@ class TrainRun:
     def initialize(self, monitor: Monitor) -> None:
         """Run the initialiser with its own stage."""
 
-        def fit(module: nn.Module, loss: Any, recipe: Recipe, groups: Any = None) -> nn.Module:
+        def fit(module: nn.Module, loss: Any, recipe: OptimizerRecipe, groups: Any = None) -> nn.Module:
             return monitor.fit(Stage("scaler", module, loss, recipe, groups=groups))
 
         with monitor.beside():
@@ -145,7 +145,7 @@ class TrainRun:
     def train(self, monitor: Monitor) -> None:
         """Train the plain network, each segment at its size; afterwards the network is the average, if there is one."""
         if self.setup.ema:
-            self.averaged = Averaged(self.net, self.setup.ema)
+            self.averaged = AveragedNetwork(self.net, self.setup.ema)
         fill, before = None, ""
         for segment in self.setup.segments:
             if segment.first:
@@ -181,7 +181,7 @@ class TrainRun:
         moments = rescale_optimizer(
             read_tensors(newest_whole_file(state) or state)[0], self.net, target, self.task.plan
         )
-        target.load_state_dict(rescaled(self.net, target, self.task.plan, self.cfg.seed))
+        target.load_state_dict(rescale_state(self.net, target, self.task.plan, self.cfg.seed))
         self.net = self.trained = target
         self.size = size
         return lambda optimizer: run.devices.fill_optimizer(optimizer, moments)

@@ -13,12 +13,12 @@ from weit_rl.common.errors import UserError
 from weit_rl.common.sizes import Size
 from weit_rl.core.bank import TemplateBank
 from weit_rl.core.growing import Segment, segments
-from weit_rl.initializers import INITIALIZERS, Initializer, Source, with_options
+from weit_rl.initializers import INITIALIZERS, Initializer, TrainedSource, with_options
 from weit_rl.initializers.registry import Make
 from weit_rl.options.choices import size_of
 from weit_rl.options.image_training_options import TrainingOptions
 from weit_rl.tasks import task_entry_of
-from weit_rl.training.loop import Recipe
+from weit_rl.training.loop import OptimizerRecipe
 from weit_rl.workflows.run_setup import bank_network, bank_of, bank_path, bank_size, head_dim_of, same_heads
 from weit_rl.workflows.source_network import card_at, network_at
 
@@ -71,7 +71,7 @@ class TrainSetup:
         return {"scaler": 0, **{segment.name: self.scaler_steps for segment in self.segments}}
 
     @cached_property
-    def source(self) -> Source | None:
+    def source(self) -> TrainedSource | None:
         """The source of the initialiser: a bank with its network, a trained network, or None.
 
         Raises:
@@ -80,10 +80,10 @@ class TrainSetup:
         if self.bank:
             same_heads("bank", bank_size(self.bank), self.size)
             bank = bank_of(self.bank, self.task).to(self.task.config.device)
-            return Source(bank_network(bank, self.task), bank)
+            return TrainedSource(bank_network(bank, self.task), bank)
         if not self.initializer.needs_source:
             return None
-        return Source(network_at(str(self.cfg.source), self.task, self.size))
+        return TrainedSource(network_at(str(self.cfg.source), self.task, self.size))
 
     def network(self, size: Size | None = None) -> nn.Module:
         """Build a fresh network of a size (default: the size that the run begins with)."""
@@ -95,13 +95,13 @@ class TrainSetup:
         largest = max(sum(p.numel() for p in self.task.build(s.size).parameters()) for s in self.segments)
         return OTHER_BYTES + BYTES_PER_PARAMETER * largest
 
-    def recipe(self, stage: str) -> Recipe:
+    def recipe(self, stage: str) -> OptimizerRecipe:
         """Choose the steps and learning rates of the stage ``"scaler"`` or ``"train"``."""
         cfg = self.cfg
         steps = {"scaler": self.scaler_steps, "train": self.train_steps}[stage]
         usual = min(self.initializer.train_lr, self.task.model.most_lr)
         lr = {"scaler": cfg.scaler_lr, "train": cfg.train_lr or usual}[stage]
-        return Recipe(steps, lr, cfg.weight_decay, cfg.warmup, cfg.grad_clip)
+        return OptimizerRecipe(steps, lr, cfg.weight_decay, cfg.warmup, cfg.grad_clip)
 
 
 def read_setup(cfg: TrainingOptions) -> TrainSetup:

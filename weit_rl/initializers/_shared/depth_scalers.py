@@ -9,9 +9,9 @@ from torch import Tensor, nn
 
 from weit_rl.common.errors import UserError
 from weit_rl.core.plan import Plan
-from weit_rl.core.stacked_weights import state_of, weights_of
+from weit_rl.core.stacked_weights import stack_weights, state_dict_of
 from weit_rl.initializers._shared.directions import refuse
-from weit_rl.initializers.registry import Context, Source
+from weit_rl.initializers.registry import Context, TrainedSource
 
 DepthScalers = Callable[[int, int], tuple[Tensor, Tensor]]
 """``(source depth, target depth)`` to the scalers ``(blocks, templates)`` of each."""
@@ -27,7 +27,9 @@ def line(old: int, new: int) -> tuple[Tensor, Tensor]:
     return at(old), at(new)
 
 
-def by_depth(scalers: DepthScalers, source: Source | None, target: nn.Module, context: Context) -> Mapping[str, Tensor]:
+def by_depth(
+    scalers: DepthScalers, source: TrainedSource | None, target: nn.Module, context: Context
+) -> Mapping[str, Tensor]:
     """Make a target whose blocks are sums of templates fitted to the source's blocks by least squares.
 
     Args:
@@ -40,16 +42,16 @@ def by_depth(scalers: DepthScalers, source: Source | None, target: nn.Module, co
         The state dict of the target. Parameters outside the blocks are the source's.
     """
     assert source is not None
-    weights = weights_of(source.net, context.plan)
+    weights = stack_weights(source.net, context.plan)
     for key, slot in context.plan.layout(target).items():
         if slot.stacked:
             seen, wanted = scalers(len(weights[key]), len(slot.names))
             mix = (wanted @ torch.linalg.pinv(seen)).to(weights[key])  # (target blocks, source blocks)
             weights[key] = torch.tensordot(mix, weights[key], dims=1)
-    return state_of(target, weights, source.net, context.plan)
+    return state_dict_of(target, weights, source.net, context.plan)
 
 
-def check_same_width(method: str, source: Source | None, target: nn.Module, plan: Plan) -> None:
+def check_same_width(method: str, source: TrainedSource | None, target: nn.Module, plan: Plan) -> None:
     """Refuse a missing source with UserError, and a target of other widths with NotDefined."""
     if source is None:
         raise UserError(f"init={method} needs a trained network; give source=PATH")

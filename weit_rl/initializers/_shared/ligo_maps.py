@@ -9,7 +9,7 @@ from weit_rl.common.seeds import seeded_generator
 from weit_rl.core.parameter_map import Parameters
 from weit_rl.core.plan import Plan, Slot
 from weit_rl.core.resize import draw_shares
-from weit_rl.core.stacked_weights import weights_of
+from weit_rl.core.stacked_weights import stack_weights
 from weit_rl.initializers._shared.axes import Axis, axes_of
 
 NOISE = 0.01  # standard deviation on the depth mix, where the copied block has weight 1
@@ -40,7 +40,7 @@ class Growth(nn.Module):
     def __init__(self, source: nn.Module, target: nn.Module, plan: Plan, seed: int = 0):
         super().__init__()
         old, self.new = plan.layout(source), plan.layout(target)
-        self.trained, self._axes = weights_of(source, plan), axes_of(self.new)
+        self.trained, self._axes = stack_weights(source, plan), axes_of(self.new)
         like, generator = next(iter(self.trained.values())), seeded_generator("ligo", seed)
         combinations, mixes = {}, {}
         self._shares: dict[str, Tensor] = {}  # fixed and drawn from the seed, so not in the state dict

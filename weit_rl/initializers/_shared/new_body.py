@@ -10,10 +10,10 @@ from weit_rl.core.bank_bodies import OWN, bank_with_parts
 from weit_rl.core.composed_network import WeiT
 from weit_rl.core.plan import HEAD, Layout, stack
 from weit_rl.fitting.head import Loss, fit_head
-from weit_rl.initializers.registry import Context, Source
+from weit_rl.initializers.registry import Context, TrainedSource
 
 
-def with_fitted_head(source: Source, context: Context) -> Source:
+def with_fitted_head(source: TrainedSource, context: Context) -> TrainedSource:
     """Fit the head of the bank's own network to a new body; return the source as it is for a known one."""
     bank = source.bank
     if bank is None or not bank.card.get("untrained_body"):
@@ -21,7 +21,7 @@ def with_fitted_head(source: Source, context: Context) -> Source:
     net, layout = copy.deepcopy(source.net), context.plan.layout(source.net)
     fit_head(net, layout, context.loss)
     heads = {OWN + key: x for key, x in _stacked_heads(net, layout).items()}
-    return Source(net, bank_with_parts(bank, heads))
+    return TrainedSource(net, bank_with_parts(bank, heads))
 
 
 def fit_composed_head(net: WeiT, loss: Loss) -> None:

@@ -12,7 +12,7 @@ from weit_rl.common.seeds import seeded_generator
 from weit_rl.core.network_from_bank import start_loss
 from weit_rl.core.parameter_map import Parameters
 from weit_rl.core.plan import Plan
-from weit_rl.core.stacked_weights import weights_of
+from weit_rl.core.stacked_weights import stack_weights
 from weit_rl.initializers._shared import hard_concrete
 from weit_rl.initializers._shared.domains import domain_weights
 from weit_rl.initializers._shared.masked_network import MaskedNetwork, slices
@@ -58,7 +58,7 @@ class Pruner(nn.Module):
         super().__init__()
         self._network, self._target, self._seed = MaskedNetwork(source, plan), plan.layout(target), seed
         self._network.net.train(target.training)
-        self.weights = Parameters({key: weight.clone() for key, weight in weights_of(source, plan).items()})
+        self.weights = Parameters({key: weight.clone() for key, weight in stack_weights(source, plan).items()})
         self.kinds = dict(unit_kinds(self._network, self.weights, self._target, head_dim))
         self.scores = Parameters({key: kind.scores for key, kind in self.kinds.items()})
         self.first = Parameters({key: torch.zeros_like(scores[:, 0]) for key, scores in self.scores.items()})
