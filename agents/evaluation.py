@@ -58,7 +58,7 @@ class WindowMemory:
 
 
 class KeyValueMemory:
-    """What a policy keeps of several episodes that began together, if it acts without windows (``keeps_past``).
+    """The past of several episodes that began together, for a policy that acts without windows (``keeps_past``).
 
     Args:
         net: a policy; its buffers hold the target return.

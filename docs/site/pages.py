@@ -65,7 +65,7 @@ def verb_pages(shown: dict[str, str]) -> dict[str, str]:
 
 
 def verb_page(stem: str) -> str:
-    """What a command does, and a table of its options."""
+    """Make the page of a command: what it does, and a table of its options."""
     usage = f"    {call(stem)} [option=value ...]\n"
     return "\n".join([f"# {title(stem)}\n", usage, prose(about(stem)), "", option_table(stem)])
 
@@ -77,7 +77,7 @@ def option_table(stem: str) -> str:
 
 
 def option_row(option: Option) -> str:
-    """One row of a command's table."""
+    """Make one row of a command's table."""
     default = "null" if option.default is None else str(option.default)
     default = default.lower() if isinstance(option.default, bool) else default
     help = option.help.removeprefix(f"[{option.kind}] ")
@@ -116,7 +116,7 @@ def prose(text: str) -> str:
 
 
 def api_pages() -> dict[str, str]:
-    """One page for each module, with its modules if it is a package."""
+    """Make a page for each module, with its modules if it is a package."""
     about = {"weit_rl": "", **dict(modules(weit_rl.__path__, "weit_rl"))}
     inside = {name: sorted(module for module in about if module.rpartition(".")[0] == name) for name in about}
     made = {f"api/{name}": module_page(name, {module: about[module] for module in inside[name]}) for name in about}
