@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from weit_rl.agents.input_checks import one_each
 from weit_rl.common.errors import UserError
-from weit_rl.core.composed_network import eval_mode
+from weit_rl.core.eval_mode import eval_mode
 from weit_rl.envs.registry import EnvEntry
 
 
@@ -71,7 +71,7 @@ class KeyValueMemory:
         self.seen = torch.as_tensor(observations, device=device)
         self.actions = torch.zeros(count, net.action_dim, device=device)
         self.returns_to_go = net.target_return.repeat(count)
-        self.past = net.nothing(count)
+        self.past = net.empty_past(count)
 
     def act(self, rows: Tensor) -> Tensor:
         """Return the actions ``(rows, action_dim)`` of the running rows, and drop the memory of all others.

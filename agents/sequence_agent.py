@@ -139,7 +139,7 @@ class SequenceAgent:
             seen, actions, returns, _ = inputs
             time = torch.as_tensor(memory.time).to(rows)
             now = (seen[rows, last], actions[rows, last - 1], returns[rows, last], time)
-            acted, past = self.net.step(*now, memory.past or self.net.nothing(len(rows)))
+            acted, past = self.net.step(*now, memory.past or self.net.empty_past(len(rows)))
             return acted.cpu().numpy(), past
         if (newest == newest[0]).all():  # no row is padded
             return self.net.act(*(part[:, : newest[0] + 1] for part in inputs)).cpu().numpy(), ()

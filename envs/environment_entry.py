@@ -129,12 +129,12 @@ class EnvEntry:
         return self.seen_by_state or self
 
     @property
-    def beside_state(self) -> EnvEntry:
+    def with_pictures_and_state(self) -> EnvEntry:
         """Return the entry of the same environment in pictures together with its state."""
         return in_pictures(self.states, self.pixels or EDGE, True)
 
     @property
-    def gives(self) -> str:
+    def observation_kind(self) -> str:
         """Return the kind of its observations, in the words of ``Model.sees``."""
         return "states and pictures" if self.with_state else "pictures" if self.pixels else "states"
 

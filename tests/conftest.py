@@ -135,7 +135,7 @@ def both_task(picture_task):
     states = np.random.default_rng(1).normal(size=(320, 5)).astype(np.float32)
     states[:, 0] = 2 * picture_task.trajectories.actions[:, 0]
     data = replace(picture_task.trajectories, states=states)
-    return Control(picture_task.entry.beside_state, data, replace(picture_task.config, model="multimodal"))
+    return Control(picture_task.entry.with_pictures_and_state, data, replace(picture_task.config, model="multimodal"))
 
 
 @pytest.fixture

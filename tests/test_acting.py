@@ -46,7 +46,7 @@ def whole(*, batch=3, steps=12):
 def test_what_a_band_keeps_says_what_the_window_says(options, band):
     net = loud(small_net(**{**BANDED, **options, "band": band}))
     seen, actions, returns, times = whole()
-    past = net.nothing(3)
+    past = net.empty_past(3)
     for t in range(12):
         window = slice(max(0, t + 1 - net.context), t + 1)
         wanted = net(*(part[:, window] for part in (seen, actions, returns, times)))[:, -1]
@@ -59,7 +59,7 @@ def test_it_says_the_same_wherever_each_episode_is():
     """Rows of other ages, one of which begins again; what it was before must not be seen."""
     net = loud(small_net(**{**BANDED, "rtg": "every", "past_actions": True, "positions": "episode"}))
     seen, actions, returns, _ = whole()
-    past = net.nothing(3)
+    past = net.empty_past(3)
     for t in range(8):
         now = torch.tensor([t, t, t - 4 if t >= 4 else t])
         acted, past = net.step(seen[:, t], actions[:, t - 1], returns[:, t], now, past)
@@ -206,10 +206,10 @@ def net_steps(name):
 def test_a_past_of_other_rows_is_refused():
     net = loud(small_net(**BANDED))
     now = torch.ones(3, 5), torch.zeros(3, 2), torch.ones(3), torch.zeros(3, dtype=torch.int64)
-    _, past = net.step(*now, net.nothing(3))
+    _, past = net.step(*now, net.empty_past(3))
     for rows in (1, 2, 4):
         with pytest.raises(UserError, match=f"past: of shape .{rows}, .* one row for each observation"):
-            net.step(*now, net.nothing(rows))
+            net.step(*now, net.empty_past(rows))
     with pytest.raises(UserError, match="past: of 1 blocks, the policy has 2"):
         net.step(*now, past[:1])
     for place, name in ((1, "action"), (2, "returns_to_go"), (3, "times")):

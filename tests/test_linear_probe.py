@@ -158,11 +158,11 @@ def test_other_images_keep_the_patches_and_get_other_classes(model):
     bank.card |= {"names": ["digits"]}
     for channels in (3, 1):
         fresh = small_net(model, seed=1, channels=channels, classes=5)
-        other = bank_for(bank, "letters", fresh, plan, family.bound, family.carried)
+        other = bank_for(bank, "letters", fresh, plan, family.bound, family.transferred)
         assert other.card["new_body"] and other.card["untrained_body"]
         for key, slot in plan.layout(fresh).items():
             if key.startswith(family.bound):
-                fits = key.startswith(family.carried) and slot.shape == plan.layout(net)[key].shape
+                fits = key.startswith(family.transferred) and slot.shape == plan.layout(net)[key].shape
                 begins = net if fits else fresh
                 expected = torch.stack([begins.get_parameter(name) for name in slot.names])
                 assert torch.equal(other.source[f"own.{key}"].flatten(), expected.flatten())

@@ -13,8 +13,8 @@ from weit_rl.common.errors import UserError
 from weit_rl.common.sizes import Size
 from weit_rl.core.bank import TemplateBank
 from weit_rl.core.composed_network import WeiT
-from weit_rl.core.plan import stack, unstack
 from weit_rl.core.resize import resize
+from weit_rl.core.slot_tensors import stack, unstack
 from weit_rl.fitting.narrow_network import reconstruct
 from weit_rl.fitting.width_reduction import bases_to_try
 from weit_rl.models import BOTH, MODELS, models_of

@@ -51,7 +51,7 @@ def test_episodes_are_drawn_as_they_were_played_and_each_frame_is_stored_once(dr
 
 @draws
 def test_a_drawn_set_keeps_the_states_for_models_that_see_both(drawn):
-    entry = env_entry(SMALL).beside_state
+    entry = env_entry(SMALL).with_pictures_and_state
     read, states = load_trajectories(drawn / "pixels", entry), load_trajectories(drawn / "states", entry.states)
     assert np.array_equal(read.states, states.observations) and read.observation_dim == [10, 9, 16, 16]
     np.testing.assert_array_equal(read.statistics().std, states.statistics().std)

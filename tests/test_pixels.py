@@ -27,10 +27,10 @@ def test_pictures_are_part_of_a_name():
     assert (entry.name, entry.pixels, entry.stack) == ("HalfCheetah:limbs=0.75:torso=1.25:pixels=32", 32, 3)
     assert entry.states is env_entry("HalfCheetah:limbs=0.75:torso=1.25") and entry.states.states is entry.states
     assert env_entry("HalfCheetah:pixels=64").score(12135) == pytest.approx(100)
-    both = entry.beside_state
-    assert both.name == f"{entry.name}+state" and both is both.beside_state is env_entry(both.name)
+    both = entry.with_pictures_and_state
+    assert both.name == f"{entry.name}+state" and both is both.with_pictures_and_state is env_entry(both.name)
     assert both.states is entry.states and both.shapes == entry.shapes and not entry.with_state
-    assert [one.gives for one in (entry, both, both.states)] == ["pictures", "states and pictures", "states"]
+    assert [one.observation_kind for one in (entry, both, both.states)] == ["pictures", "states and pictures", "states"]
     for bad in ("8", "large", "1000", "64:torso=2", "64+states", "+state"):
         with pytest.raises(UserError, match="must be 16 to 512, at the end of the name"):
             env_entry(f"HalfCheetah:pixels={bad}")

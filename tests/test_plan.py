@@ -6,7 +6,8 @@ from conftest import small_inputs, small_net
 from torch import nn
 
 from weit_rl import Plan, Rule, TemplateBank, UserError, WeiT
-from weit_rl.core.plan import LAYER, stack, unstack
+from weit_rl.core.plan import LAYER
+from weit_rl.core.slot_tensors import stack, unstack
 from weit_rl.models import MODELS
 
 NETWORKS = {

@@ -9,8 +9,8 @@ from weit_rl.core.bank import TemplateBank
 from weit_rl.core.composed_network import WeiT
 from weit_rl.core.constraints import CONSTRAINTS
 from weit_rl.core.network_from_bank import network_of_size
-from weit_rl.core.plan import stack, unstack
 from weit_rl.core.resize import draw_shares, layer_map, resize
+from weit_rl.core.slot_tensors import stack, unstack
 from weit_rl.models import MODELS
 
 PLANS = {name: MODELS.get(name).plan(8) for name in MODELS.names()}

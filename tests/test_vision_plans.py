@@ -9,9 +9,10 @@ from timm.models.vision_transformer import VisionTransformer
 from weit_rl.common.sizes import Size
 from weit_rl.core.bank import TemplateBank
 from weit_rl.core.composed_network import WeiT
-from weit_rl.core.plan import FIXED, Plan, Rule, stack, unstack
+from weit_rl.core.plan import FIXED, Plan, Rule
 from weit_rl.core.resize import resize
 from weit_rl.core.size_sampler import SizeSampler
+from weit_rl.core.slot_tensors import stack, unstack
 from weit_rl.models import MODELS
 from weit_rl.training.flops import step_flops
 from weit_rl.training.pretraining import MaskedLoss

@@ -12,7 +12,7 @@ from weit_rl import Plan, TemplateBank, UserError, WeiT
 from weit_rl.core.constraints import CONSTRAINTS
 from weit_rl.core.network_from_bank import network_of_size
 from weit_rl.core.parameter_map import Parameters
-from weit_rl.core.plan import unstack
+from weit_rl.core.slot_tensors import unstack
 from weit_rl.models import MODELS
 
 PLAN = MODELS.get("dt").plan(8)

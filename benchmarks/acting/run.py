@@ -37,7 +37,7 @@ def jobs(batch: int, repeats: int) -> dict[str, Callable[[], object]]:
     net, banded = ours(model, CONTEXT), ours(model, CONTEXT, attention="band", band=BAND)
     given = windows(batch, CONTEXT, OBSERVATION, ACTION)
     seen, action, returns, times = (part[:, -1].contiguous() for part in given)
-    past = banded.nothing(batch)
+    past = banded.empty_past(batch)
     for _ in range(2 * BAND):  # fill the memory, as in the middle of an episode
         _, past = banded.step(seen, action, returns, times, past)
     calls: dict[str, Callable[[], object]] = {

@@ -18,8 +18,8 @@ import torch
 from benchmarks._shared.script import add_out, make_parser, run_script
 from weit_rl.common.sizes import Size
 from weit_rl.core.bank import TemplateBank
-from weit_rl.core.composed_network import eval_mode
 from weit_rl.core.counts import count_numbers, occam_bound
+from weit_rl.core.eval_mode import eval_mode
 from weit_rl.options.command import compose
 from weit_rl.tasks.control import Control
 from weit_rl.tasks.control_options import control_task

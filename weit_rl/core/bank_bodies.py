@@ -41,7 +41,7 @@ def observation_size(normaliser: Tensor) -> int | list[int]:
 
 
 def bank_for(
-    bank: TemplateBank, body: str, net: nn.Module, plan: Plan, bound: tuple[str, ...], carried: tuple[str, ...] = ()
+    bank: TemplateBank, body: str, net: nn.Module, plan: Plan, bound: tuple[str, ...], transferred: tuple[str, ...] = ()
 ) -> TemplateBank:
     """Return the bank as a bank of one body.
 
@@ -55,7 +55,7 @@ def bank_for(
         net: a fresh plain network of the bank's size for that body, with its normaliser in its buffers.
         plan: of both networks.
         bound: prefixes of the names of parameters bound to a body.
-        carried: prefixes of bound parameters that a new body takes from the bank's first body, if their shapes are
+        transferred: prefixes of bound parameters that a new body takes from the bank's first body, if their shapes are
             equal (default: none).
 
     Returns:
@@ -64,15 +64,15 @@ def bank_for(
     """
     fresh = bound_parts(net, plan, bound)
     known = known_parts(bank, body, fresh)
-    parts = known or fresh | matching_parts(_stored_parts(bank, 0, fresh), fresh, carried)
+    parts = known or fresh | matching_parts(_stored_parts(bank, 0, fresh), fresh, transferred)
     return bank_with_parts(bank, parts, new_body=known is None, untrained_body=body not in body_names(bank))
 
 
 def matching_parts(
-    parts: Mapping[str, Tensor], fresh: Mapping[str, Tensor], carried: tuple[str, ...]
+    parts: Mapping[str, Tensor], fresh: Mapping[str, Tensor], transferred: tuple[str, ...]
 ) -> dict[str, Tensor]:
-    """Select the parameters whose names have a carried prefix and whose shapes equal the fresh ones."""
-    names = tuple(OWN + name for name in carried)
+    """Select the parameters whose names have a transferred prefix and whose shapes equal the fresh ones."""
+    names = tuple(OWN + name for name in transferred)
     alike = (name for name in parts if name in fresh and parts[name].shape == fresh[name].shape)
     return {name: parts[name] for name in alike if name.startswith(names)}
 

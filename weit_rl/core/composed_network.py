@@ -14,7 +14,6 @@ from weit_rl.common.errors import UserError
 from weit_rl.common.seeds import seeded_generator
 from weit_rl.core.bank import TemplateBank
 from weit_rl.core.constraints import Constraint
-from weit_rl.core.eval_mode import eval_mode
 from weit_rl.core.factors import Factors
 from weit_rl.core.parameter_map import Parameters
 from weit_rl.core.placeholder import is_parameter_view
@@ -23,8 +22,6 @@ from weit_rl.core.run_lock import RunLock
 from weit_rl.core.skeleton import fill_skeleton, hold_weights, skeleton
 from weit_rl.core.slot_tensors import stack
 from weit_rl.core.unready_networks import refuse_meta
-
-__all__ = ["WeiT", "eval_mode"]
 
 
 class WeiT(nn.Module):

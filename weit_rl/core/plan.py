@@ -15,10 +15,9 @@ from torch import Tensor, nn
 
 from weit_rl.common.errors import UserError
 from weit_rl.core.rules import FIXED, HEAD, HEADS, LAYER, STREAM, Layout, Rule, Slot
-from weit_rl.core.slot_tensors import stack, unstack
 from weit_rl.core.unready_networks import refuse_unready
 
-__all__ = ["FIXED", "HEAD", "HEADS", "LAYER", "STREAM", "Layout", "Plan", "Rule", "Slot", "stack", "unstack"]
+__all__ = ["FIXED", "HEAD", "HEADS", "LAYER", "STREAM", "Layout", "Plan", "Rule", "Slot"]
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from weit_rl.core.composed_network import eval_mode
+from weit_rl.core.eval_mode import eval_mode
 from weit_rl.core.network_from_bank import start_loss
 from weit_rl.core.plan import HEAD, Layout
 from weit_rl.fitting.least_squares import ridge

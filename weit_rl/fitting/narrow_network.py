@@ -20,8 +20,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from weit_rl.core.composed_network import eval_mode
-from weit_rl.core.plan import Plan, stack, unstack
+from weit_rl.core.eval_mode import eval_mode
+from weit_rl.core.plan import Plan
+from weit_rl.core.slot_tensors import stack, unstack
 from weit_rl.fitting.layer_fits import LayerFit, WideNetwork, layer_fits
 from weit_rl.fitting.layer_inputs import Record, watched
 from weit_rl.fitting.least_squares import principal

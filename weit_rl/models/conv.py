@@ -141,4 +141,4 @@ def plan(tile: int) -> Plan:
 
 
 # At 3e-3, networks of 96 or 128 channels can collapse in a few steps: they predict one action for all pictures.
-MODELS.add("conv", Model(Conv, plan, ("head",), sees="pictures", window=1, most_lr=1e-3))
+MODELS.add("conv", Model(Conv, plan, ("head",), sees="pictures", window=1, max_lr=1e-3))

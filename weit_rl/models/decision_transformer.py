@@ -151,7 +151,7 @@ class DecisionTransformer(Policy):
         newest: Tensor = last.last_tokens(x, mask)
         return newest[:, -1:]
 
-    def nothing(self, count: int) -> tuple[Tensor, ...]:
+    def empty_past(self, count: int) -> tuple[Tensor, ...]:
         """Return the past that :meth:`step` is given when ``count`` episodes begin: zeros for every block."""
         width, device = self.norm_in.weight.numel(), self.target_return.device
         return tuple(torch.zeros(count, self.tokens.past_tokens, 2 * width, device=device) for _ in self.blocks)

@@ -25,13 +25,13 @@ class Model:
         build: ``build(size, **options) -> nn.Module``; it draws from torch's current random state.
         plan: ``plan(tile) -> Plan`` for templates of that edge.
         bound: prefixes of the names of parameters that belong to one body or data set, such as embedding and head.
-        carried: prefixes of those among them that another body or data set starts from if their shapes fit, such as an
-            embedding of image patches.
+        transferred: prefixes of those among them that another body or data set starts from if their shapes fit, such
+            as an embedding of image patches.
         sees: its observations: ``"states"`` (default), ``"pictures"`` (stacked frames of an environment), ``BOTH`` of
             these, or ``"images"``.
         window: number of steps of its training windows; None (default) for as many as an option asks for.
         task: ``"control"`` (default), ``"classification"`` or ``"diffusion"``.
-        most_lr: the largest learning rate from scratch, unless a user asks for another one (default: no limit).
+        max_lr: the largest learning rate from scratch, unless a user asks for another one (default: no limit).
         near_lr: the learning rate of scalers that start near their best values (default 3e-3, chosen on the tuning
             sizes; classifiers have 1e-3, since a larger one overfits the few images of digits).
     """
@@ -39,11 +39,11 @@ class Model:
     build: Callable[..., nn.Module]
     plan: Callable[[int], Plan]
     bound: tuple[str, ...] = ()
-    carried: tuple[str, ...] = ()
+    transferred: tuple[str, ...] = ()
     sees: str = "states"
     window: int | None = None
     task: str = "control"
-    most_lr: float = math.inf
+    max_lr: float = math.inf
     near_lr: float = 3e-3
 
     def make(self, size: Size, **options: Any) -> nn.Module:

@@ -27,7 +27,7 @@ def control_task(cfg: Any, tile: int = ControlConfig.tile) -> Control:
     """
     entry = env_entry(cfg.env)
     if MODELS.get(cfg.model).sees == BOTH and entry.pixels:
-        entry = entry.beside_state
+        entry = entry.with_pictures_and_state
     check_kind(cfg.model, entry)
     check_choices(cfg)
     config = ControlConfig(
@@ -54,7 +54,7 @@ def control_task(cfg: Any, tile: int = ControlConfig.tile) -> Control:
 
 def check_kind(model: str, entry: EnvEntry) -> None:
     """Raise UserError if the model takes another kind of observations, or if nothing can render them."""
-    sees, given = MODELS.get(model).sees, entry.gives
+    sees, given = MODELS.get(model).sees, entry.observation_kind
     if sees != given:
         others = ", ".join(name for name in MODELS.names() if MODELS.get(name).sees == given)
         change = "leave pixels out" if entry.pixels else "add pixels=true"

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from weit_rl.common.errors import UserError
 from weit_rl.common.registry import unknown_name_error
 from weit_rl.common.sizes import Size
-from weit_rl.core.composed_network import eval_mode
+from weit_rl.core.eval_mode import eval_mode
 from weit_rl.core.plan import Plan
 from weit_rl.data.images import Images
 from weit_rl.data.images.parts import ImagesInMemory, ImagesOnDemand

@@ -99,7 +99,7 @@ class TrainSetup:
         """Choose the steps and learning rates of the stage ``"scaler"`` or ``"train"``."""
         cfg = self.cfg
         steps = {"scaler": self.scaler_steps, "train": self.train_steps}[stage]
-        usual = min(self.initializer.train_lr, self.task.model.most_lr)
+        usual = min(self.initializer.train_lr, self.task.model.max_lr)
         lr = {"scaler": cfg.scaler_lr, "train": cfg.train_lr or usual}[stage]
         return OptimizerRecipe(steps, lr, cfg.weight_decay, cfg.warmup, cfg.grad_clip)
 

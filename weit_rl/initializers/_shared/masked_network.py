@@ -14,8 +14,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from weit_rl.core.plan import Layout, Plan, unstack
+from weit_rl.core.plan import Layout, Plan
 from weit_rl.core.skeleton import hold_weights, skeleton
+from weit_rl.core.slot_tensors import unstack
 from weit_rl.initializers._shared.axes import Axis, axes_of, blocks_of
 
 

@@ -8,7 +8,8 @@ from torch import Tensor, nn
 
 from weit_rl.core.bank_bodies import OWN, bank_with_parts
 from weit_rl.core.composed_network import WeiT
-from weit_rl.core.plan import HEAD, Layout, stack
+from weit_rl.core.plan import HEAD, Layout
+from weit_rl.core.slot_tensors import stack
 from weit_rl.fitting.head import Loss, fit_head
 from weit_rl.initializers.registry import Context, TrainedSource
 
