@@ -26,7 +26,7 @@ from weit_rl.options.command import command, compose
 from weit_rl.pretrain import main as pretrain
 from weit_rl.tasks.control import Control, ControlConfig
 from weit_rl.train import main as train
-from weit_rl.workflows.early_checks import check_early
+from weit_rl.workflows.checks_before_torch import check_before_torch
 
 torch.set_num_threads(1)  # on tiny tensors a second thread only waits, long where the cores are busy
 SHORT_EPISODE = 60  # steps; of 1,000, a training of 12 steps spends nine tenths of its time on episodes
@@ -226,7 +226,7 @@ def refused(tmp_path, monkeypatch, capfd):
     def run(verb, *words, folder=tmp_path):
         before, _ = contents(folder), capfd.readouterr()
         with pytest.raises(SystemExit) as stop:
-            command(verb, importlib.import_module(f"weit_rl.{verb}").main, words, check_early)
+            command(verb, importlib.import_module(f"weit_rl.{verb}").main, words, check_before_torch)
         err = capfd.readouterr().err
         assert stop.value.code == 2 and err.startswith(f"weit_rl {verb}: error: ") and err.count("\n") == 1, err
         assert contents(folder) == before, "something was written"

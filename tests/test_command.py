@@ -166,10 +166,10 @@ def test_wrong_words_are_answered_without_torch(tmp_path):
     code = f"""
 import sys
 from weit_rl.options.command import command
-from weit_rl.workflows.early_checks import check_early
+from weit_rl.workflows.checks_before_torch import check_before_torch
 for verb, word, _ in {EARLY}:
     try:
-        command(verb, None, word.split(' '), check_early)
+        command(verb, None, word.split(' '), check_before_torch)
     except SystemExit as stop:
         print(stop.code, file=sys.stderr)
 print({{"torch", "gymnasium", "mujoco", "matplotlib", "tensorboard"}} & set(sys.modules))

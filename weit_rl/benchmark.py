@@ -6,7 +6,7 @@ from typing import Any
 
 from weit_rl.options.benchmark_options import BenchmarkOptions, ImageBenchmarkOptions
 from weit_rl.options.command import command
-from weit_rl.workflows.early_checks import check_early
+from weit_rl.workflows.checks_before_torch import check_before_torch
 
 
 def main(cfg: BenchmarkOptions | ImageBenchmarkOptions) -> dict[str, Any]:
@@ -17,4 +17,4 @@ def main(cfg: BenchmarkOptions | ImageBenchmarkOptions) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    command("benchmark", main, check=check_early)
+    command("benchmark", main, check=check_before_torch)

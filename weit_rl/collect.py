@@ -9,7 +9,7 @@ from typing import Any
 
 from weit_rl.options.collect_options import CollectOptions
 from weit_rl.options.command import command
-from weit_rl.workflows.early_checks import check_early
+from weit_rl.workflows.checks_before_torch import check_before_torch
 
 
 def main(cfg: CollectOptions) -> dict[str, Any]:
@@ -20,4 +20,4 @@ def main(cfg: CollectOptions) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    command("collect", main, check=check_early)
+    command("collect", main, check=check_before_torch)

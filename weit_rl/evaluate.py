@@ -7,7 +7,7 @@ from typing import Any
 from weit_rl.options.command import command
 from weit_rl.options.evaluate_options import EvaluateOptions
 from weit_rl.options.image_run_options import ImageEvaluateOptions
-from weit_rl.workflows.early_checks import check_early
+from weit_rl.workflows.checks_before_torch import check_before_torch
 
 
 def main(cfg: EvaluateOptions | ImageEvaluateOptions) -> dict[str, Any]:
@@ -23,4 +23,4 @@ def main(cfg: EvaluateOptions | ImageEvaluateOptions) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    command("evaluate", main, check=check_early)
+    command("evaluate", main, check=check_before_torch)

@@ -7,7 +7,7 @@ from typing import Any
 from weit_rl.options.command import command
 from weit_rl.options.export_options import ExportOptions
 from weit_rl.options.image_run_options import ImageExportOptions
-from weit_rl.workflows.early_checks import check_early
+from weit_rl.workflows.checks_before_torch import check_before_torch
 
 
 def main(cfg: ExportOptions | ImageExportOptions) -> dict[str, Any]:
@@ -22,4 +22,4 @@ def main(cfg: ExportOptions | ImageExportOptions) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    command("export", main, check=check_early)
+    command("export", main, check=check_before_torch)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from weit_rl.envs.registry import EnvEntry
 
 
-def check_early(verb: str, cfg: Options) -> None:
+def check_before_torch(verb: str, cfg: Options) -> None:
     """Raise UserError for a value, name or path of a control config that cannot work.
 
     Args:
