@@ -286,7 +286,7 @@ def test_what_cannot_be_judged_is_refused_at_once(refused, words, says):
 
 
 PLUGIN = """
-from weit_rl.tasks import Kind, Measure
+from weit_rl.tasks import Measure, TaskEntry
 from weit_rl.tasks import kind_named
 
 def parity(cfg, tile=16):
@@ -294,7 +294,7 @@ def parity(cfg, tile=16):
     task.name = "parity"
     return task
 
-KIND = Kind(parity, lambda cfg: "parity", Measure(("accuracy", "top5"), "accuracy"))
+KIND = TaskEntry(parity, lambda cfg: "parity", Measure(("accuracy", "top5"), "accuracy"))
 """
 
 
