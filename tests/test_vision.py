@@ -286,15 +286,14 @@ def test_what_cannot_be_judged_is_refused_at_once(refused, words, says):
 
 
 PLUGIN = """
-from weit_rl.tasks import Measure, TaskEntry
-from weit_rl.tasks import kind_named
+from weit_rl.tasks import Measure, TaskEntry, task_entry
 
 def parity(cfg, tile=16):
-    task = kind_named("classification").make(cfg, tile)
+    task = task_entry("classification").make(cfg, tile)
     task.name = "parity"
     return task
 
-KIND = TaskEntry(parity, lambda cfg: "parity", Measure(("accuracy", "top5"), "accuracy"))
+ENTRY = TaskEntry(parity, lambda cfg: "parity", Measure(("accuracy", "top5"), "accuracy"))
 """
 
 
@@ -304,7 +303,7 @@ def test_an_installed_package_adds_a_task(tmp_path):
     info = tmp_path / "parity_task-1.dist-info"
     info.mkdir()
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: parity-task\nVersion: 1\n")
-    (info / "entry_points.txt").write_text("[weit_rl.tasks]\nparity = parity_task:KIND\n")
+    (info / "entry_points.txt").write_text("[weit_rl.tasks]\nparity = parity_task:ENTRY\n")
     words = ["task=parity", "model=vit", "size=32x1", "init=scratch", "train_steps=2", f"run_dir={tmp_path / 'run'}"]
     env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), *filter(None, [os.environ.get("PYTHONPATH")])])}
     done = subprocess.run([sys.executable, "-m", "weit_rl.train", *words], env=env, capture_output=True, text=True)
