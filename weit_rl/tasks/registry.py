@@ -150,7 +150,7 @@ TASKS: Registry[TaskEntry] = Registry("task", "weit_rl.tasks", "weit_rl.tasks")
 
 
 def task_entry_of(cfg: Mapping[str, Any]) -> TaskEntry:
-    """Return the registry entry of a config's task; see :func:`kind_named`."""
+    """Return the registry entry of a config's task; see :func:`task_entry`."""
     return task_entry(cfg.get("task") or "control")
 
 
