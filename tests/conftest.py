@@ -1,4 +1,4 @@
-"""What several tests share: small networks of every kind, tiny data, the shared real data where it is present."""
+"""Share small networks of every kind, tiny data, and the real data where they are present."""
 
 import importlib
 import signal

@@ -22,7 +22,7 @@ def dies_once(mark, number):
 
 
 def preempted_once(mark, number):
-    """What Slurm sends before it takes a machine away."""
+    """Send this process what Slurm sends before it takes a machine away, the first time."""
     if first(mark):
         os.kill(os.getpid(), signal.SIGUSR2)
     return number
@@ -41,7 +41,7 @@ def has_a_bug():
 
 
 def first(mark):
-    """Whether nobody was here before."""
+    """Return True at the first call with this mark."""
     was = Path(mark).exists()
     Path(mark).write_text(str(os.getpid()))
     return not was

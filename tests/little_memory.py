@@ -1,4 +1,4 @@
-"""What the tests of files from strangers share: reading in little memory."""
+"""Read in little memory, for the tests of files from strangers."""
 
 import os
 import resource

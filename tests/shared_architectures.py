@@ -22,7 +22,7 @@ HEAD = ("Network", "Library", "Plan.infer", "Composed", "Roles", "One bank over"
 
 @dataclass(frozen=True)
 class Architecture:
-    """One family.
+    """A family of architectures.
 
     Attributes:
         library: that has it.
