@@ -46,7 +46,7 @@ POSITIVE = ("lr", "scaler_lr", "train_lr", "grad_clip")
 
 
 def usual_model(agent: str | None) -> str:
-    """The model of control where nobody says which."""
+    """Choose the model of control if none is given."""
     return DEFAULT if agent is None else ACTOR
 
 
@@ -96,7 +96,7 @@ def check_trainer(cfg: Mapping[str, Any]) -> None:
 
 
 def size_of(group: SizeOptions, head_dim: int = HEAD_DIM) -> Size:
-    """The size a config asks for: a named one, with width or depth replaced where given.
+    """Read the size that a config asks for: a named one, with width or depth replaced where given.
 
     Args:
         group: of the config.
