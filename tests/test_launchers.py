@@ -163,7 +163,7 @@ def test_the_run_folder_of_one_that_was_given_up_as_dead_is_waited_for(tmp_path,
     (tmp_path / "again").mkdir()
     lock = lock_folder(tmp_path / "again")
     with pytest.raises(FolderLocked):  # and it is not removed, though there is no run in it yet
-        work.wait_for_lock((runs.finish_run, ("train", tmp_path / "again", ())))
+        work.wait_for_lock((runs.finish_run, ("train", tmp_path / "again", compose("train"))))
     lock.release()
 
 

@@ -150,9 +150,9 @@ def test_words_of_the_options(two_folders):
 def test_a_comparison_passes_sets_and_weights_on(two_folders):
     words = [f"data=[expert, {two_folders[0]}]", "data_weights=[3,1]"]
     grid = Grid.of(compose("benchmark", words))
-    cfg = compose("train", [word for word in grid.words() if word.startswith("data")])
+    cfg = grid.train_options()
     assert list(cfg.data) == ["expert", str(two_folders[0])] and list(cfg.data_weights) == [3, 1]
-    assert not [word for word in Grid.of(compose("benchmark")).words() if word.startswith("data_weights")]
+    assert Grid.of(compose("benchmark")).train_options().data_weights is None
 
 
 def test_training_on_weighted_sets(two_folders, tmp_path, monkeypatch, capsys):

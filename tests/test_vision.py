@@ -267,8 +267,8 @@ def test_a_small_comparison_of_drawn_images(tmp_path):
 
     grid = Grid.of(compose("benchmark", [*words, "options={image_size: 16, timesteps: 50}"]))
     sources = Sources(grid, tmp_path, 1)
-    assert sources.needed()[0] == "judge" and f"features={tmp_path / 'judge'}" in sources.scoring_words()
-    judge = compose("train", sources.judge_words())
+    assert sources.needed()[0] == "judge" and sources.scoring()["features"] == str(tmp_path / "judge")
+    judge = sources.judge_options()
     assert (judge.task, judge.image_size, judge.data) == ("classification", 16, "digits")
 
 

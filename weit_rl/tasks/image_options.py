@@ -72,14 +72,14 @@ def fill_model(cfg: Any, *, task: str) -> None:
         cfg.patch_size = card["options"]["patch_size"]
 
 
-def _add(task: str, measure: Measure, judge: tuple[str, ...] = ()) -> None:
+def _add(task: str, measure: Measure, judge: Mapping[str, Any] | None = None) -> None:
     make = partial(image_task, task=task)
     prepare = partial(fill_model, task=task)
-    TASKS.add(task, TaskEntry(make, lambda cfg: name_of(cfg.data), measure, prepare=prepare, judge=judge))
+    TASKS.add(task, TaskEntry(make, lambda cfg: name_of(cfg.data), measure, prepare=prepare, judge=judge or {}))
 
 
 _add(CLASSIFICATION, Measure(("accuracy", "top5", "loss"), "accuracy", digits=1))
 DRAWN = ("fid", "kid", "precision", "recall", "psnr", "loss")
-JUDGE = (f"task={CLASSIFICATION}", "model=vit", "size=small", "init=scratch", "train_steps=1000")
+JUDGE = {"task": CLASSIFICATION, "model": "vit", "size": "small", "init": "scratch", "train_steps": 1000}
 KID = Measure(("kid",), "KID (x 1000)", digits=2, less=True, unit=1000)
 _add(DIFFUSION, Measure(DRAWN, "FID", digits=2, less=True, logged="psnr", beside=(KID,)), JUDGE)
