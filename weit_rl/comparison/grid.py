@@ -68,6 +68,7 @@ class Grid:
             steps.
         data_episodes: number of episodes to train on; None for all.
         model: of every network.
+        model_options: options of its constructor.
         bank_options: further options of the pre-training of every bank; networks that methods start from get its sizes.
     """
 
@@ -85,6 +86,7 @@ class Grid:
     task: str = "control"
     env: str | None = None
     episodes: int | None = None
+    model_options: dict[str, Any] = field(default_factory=dict)
     options: dict[str, Any] = field(default_factory=dict)
     features: str | None = None
     samples: int | None = None
@@ -144,7 +146,9 @@ class Grid:
     def words(self) -> list[str]:
         """Return the options of every run, of sources and targets."""
         names = ("task", "env", "data", "data_weights", "data_episodes", "batch_size", "precision", "model")
-        return words_of({name: getattr(self, name) for name in names if getattr(self, name) is not None} | self.options)
+        given = {name: getattr(self, name) for name in names if getattr(self, name) is not None}
+        given |= {"model_options": self.model_options} if self.model_options else {}
+        return words_of(given | self.options)
 
     def scoring_words(self, validation: int = 0) -> list[str]:
         """Return the options of a target's final evaluation, and of its validation on so many episodes (0: none)."""
@@ -180,7 +184,7 @@ class Grid:
 
 def words_of(options: Mapping[str, Any]) -> list[str]:
     """Format options as a command takes them."""
-    return [f"{name}={json.dumps(v) if isinstance(v, tuple | list) else v}" for name, v in options.items()]
+    return [f"{name}={json.dumps(v) if isinstance(v, tuple | list | Mapping) else v}" for name, v in options.items()]
 
 
 def _plain(value: Any) -> Any:
