@@ -16,8 +16,9 @@ from weit_rl.deploy.policy_step import first_inputs
 from weit_rl.evaluate import main as evaluate
 from weit_rl.export import main as export
 from weit_rl.models import MODELS, Model
+from weit_rl.models.constructor_options import options_of
 from weit_rl.models.mlp import MLP, plan
-from weit_rl.models.registry import command_options, options_of
+from weit_rl.models.registry import command_options
 from weit_rl.options.command import compose
 from weit_rl.pretrain import main as pretrain
 from weit_rl.tasks.control import Control
