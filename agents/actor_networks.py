@@ -14,7 +14,7 @@ from weit_rl.common.registry import unknown_name_error
 from weit_rl.common.sizes import Size
 from weit_rl.core.bank import TemplateBank
 from weit_rl.core.bank_bodies import bank_for, bank_with_parts, body_sizes, bound_parts, observation_size
-from weit_rl.core.bank_match import model_of
+from weit_rl.core.bank_match import model_of, stored_options
 from weit_rl.core.composed_network import WeiT
 from weit_rl.core.network_from_bank import network_of_size
 from weit_rl.models import MODELS
@@ -77,7 +77,7 @@ def composed(bank: TemplateBank, shape: Shape, size: Size, body: str) -> tuple[W
     The policy is conditioned on one constant return. Its last scale and shift are then constant too, and are folded
     into ``norm_out``.
     """
-    model, rtg = MODELS.get(model_of(bank.card)), bank.card.get("config", {}).get("rtg", "latest")
+    model, rtg = MODELS.get(model_of(bank.card)), stored_options(bank.card).get("rtg", "latest")
     plan = model.plan(TILE).with_tiles(bank.tiles)
     source = fresh(model_of(bank.card), bank.network_size(), *shape, rtg=rtg)
     if body == NEW:

@@ -13,8 +13,8 @@ from weit_rl.agents.evaluation import memory_of, rollout
 from weit_rl.common.errors import UserError
 from weit_rl.common.sizes import Size
 from weit_rl.models import models_of
-from weit_rl.options.choices import RTG
 from weit_rl.options.command import compose
+from weit_rl.options.model_words import RTG
 from weit_rl.pretrain import main as pretrain
 from weit_rl.train import main as train
 from weit_rl.training.checkpoint import load_network, save_network
@@ -140,7 +140,7 @@ def test_a_run_and_a_bank_store_it_and_what_starts_from_them_must_have_it(words,
     given = [*words["train"][:-2], f"bank={tmp_path / 'bank' / 'bank.safetensors'}", "validation_episodes=0"]
     other = [*given, f"run_dir={tmp_path / 'other'}"]
     assert "was made with attention=band band=2, this run asks for attention=full" in refused("train", *other)
-    assert "asks for attention=band band=1" in refused("train", *other, *band, "band=1")
+    assert "was made with band=2, this run asks for band=1; make" in refused("train", *other, *band, "band=1")
     train(compose("train", [*given, *band, "train_steps=2", "scaler_steps=2", f"run_dir={tmp_path / 'run'}"]))
     path = tmp_path / "run" / "checkpoints" / "last.safetensors"
     assert (load_network(path)[0].attention, load_network(path)[0].band) == ("band", 2)

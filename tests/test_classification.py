@@ -148,7 +148,7 @@ def test_a_channel_without_contrast_is_not_blown_up():
 
 @models
 def test_a_card_is_enough_to_build_the_network_and_name_its_answers(model, tmp_path):
-    task = task_of(model=model, drop_path=0.1)
+    task = task_of(model=model, model_options={"drop_path": 0.1})
     net, card = task.build(SMALL).eval(), task.card(SMALL)
     save_network(tmp_path / "net.safetensors", net, card)
     again, read = load_network(tmp_path / "net.safetensors")
@@ -187,7 +187,7 @@ def test_evaluation_counts_the_first_and_the_first_five():
 
 
 def test_validation_is_of_held_out_images_as_they_are_and_draws_nothing():
-    task = task_of(label_smoothing=0.5, dropout=0.5, drop_path=0.2, batch_size=20, **AUGMENTED)
+    task = task_of(label_smoothing=0.5, model_options={"dropout": 0.5, "drop_path": 0.2}, batch_size=20, **AUGMENTED)
     net = task.build(SMALL)
     labels = torch.from_numpy(task.images.held_out.labels)
     wanted = float(F.cross_entropy(task.predict(net, "held_out")[0], labels))  # a batch holds all of them
@@ -196,7 +196,7 @@ def test_validation_is_of_held_out_images_as_they_are_and_draws_nothing():
 
 
 def test_dropout_is_for_training_alone():
-    task = task_of(dropout=0.5)
+    task = task_of(model_options={"dropout": 0.5})
     net, batch = task.build(Size(32, 2)), task.batch(0)
     assert not torch.equal(task.loss(net, batch), task.loss(net, batch))
 

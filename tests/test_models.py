@@ -19,7 +19,7 @@ from weit_rl.fitting.narrow_network import reconstruct
 from weit_rl.fitting.width_reduction import bases_to_try
 from weit_rl.models import BOTH, MODELS, models_of
 from weit_rl.models.tcn import KERNEL
-from weit_rl.options.choices import POSITIONS, RTG
+from weit_rl.options.model_words import POSITIONS, RTG
 from weit_rl.tasks.control import Control
 from weit_rl.training.checkpoint import load_network, save_network
 from weit_rl.training.loop import OptimizerRecipe, fit
@@ -227,7 +227,7 @@ def test_dropout_is_for_training_alone(task):
     net, inputs = small_net(dropout=0.5), small_inputs()
     assert not torch.equal(net(*inputs), net(*inputs))
     torch.testing.assert_close(net.eval()(*inputs), small_net()(*inputs))
-    task = Control(task.entry, task.trajectories, replace(task.config, dropout=0.5))
+    task = Control(task.entry, task.trajectories, replace(task.config, model_options={"dropout": 0.5}))
     net = task.build(Size(64, 2))
     assert task.validation_loss(net) == task.validation_loss(net)
     assert task.evaluate(net, 1, seed=0) == task.evaluate(net, 1, seed=0)

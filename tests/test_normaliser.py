@@ -83,7 +83,7 @@ def test_spans_of_columns_are_short():
 
 
 def task_of(data, model="mlp", **options):
-    return Control(HALFCHEETAH, data, ControlConfig(model=model, context=4, **options))
+    return Control(HALFCHEETAH, data, ControlConfig(model=model, context=4, model_options=options))
 
 
 def one_hot(*columns):

@@ -70,6 +70,7 @@ class Grid:
             steps.
         data_episodes: number of episodes to train on; None for all.
         model: of every network.
+        model_options: options of its constructor.
         bank_options: further options of the pre-training of every bank; networks that methods start from get its sizes.
     """
 
@@ -87,6 +88,7 @@ class Grid:
     task: str = "control"
     env: str | None = None
     episodes: int | None = None
+    model_options: dict[str, Any] = field(default_factory=dict)
     options: dict[str, Any] = field(default_factory=dict)
     features: str | None = None
     samples: int | None = None
@@ -158,7 +160,9 @@ class Grid:
     def _given(self) -> dict[str, Any]:
         """Collect the options of every run, of sources and targets."""
         names = ("task", "env", "data", "data_weights", "data_episodes", "batch_size", "precision", "model")
-        return {name: getattr(self, name) for name in names if getattr(self, name) is not None} | self.options
+        given = {name: getattr(self, name) for name in names if getattr(self, name) is not None}
+        given |= {"model_options": dict(self.model_options)} if self.model_options else {}
+        return given | self.options
 
     def scoring(self, validation: int = 0) -> dict[str, Any]:
         """Return the options of a target's final evaluation, and of its validation on so many episodes (0: none)."""

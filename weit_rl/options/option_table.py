@@ -45,6 +45,8 @@ VERBS: dict[str, type[Options]] = {
     "vision_benchmark": ImageBenchmarkOptions,
 }
 
+ADDED = ("model_options",)  # options that version 0.1 lacks; their defaults repeat what its runs did
+
 
 @dataclass(frozen=True)
 class Option:
@@ -140,6 +142,12 @@ def _filled(found: Options, values: Mapping[str, Any]) -> Options:
         elif name in found:
             found[name] = copy.deepcopy(value)
     return found
+
+
+def with_added(values: Mapping[str, Any], verb: str) -> dict[str, Any]:
+    """Fill in the options of a verb that are newer than a stored config, with their defaults."""
+    usual = VERBS[verb]()
+    return {**{name: usual[name] for name in ADDED if name in usual}, **values}
 
 
 def value_at(values: Any, key: str) -> Any:

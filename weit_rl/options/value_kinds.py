@@ -132,6 +132,8 @@ ANNOTATIONS = {
     "dict[str, Any]": "mapping",
 }
 
+TYPES = {name: KINDS[ANNOTATIONS[name]] for name in ("str", "int", "float", "bool", "list[int]", "list[float]")}
+
 
 def kind_of_annotation(annotation: str) -> str:
     """Name the kind of an option by the annotation of its field, as it is written."""

@@ -19,7 +19,6 @@ from weit_rl.data import Trajectories, Windows
 from weit_rl.data.constant_columns import spans
 from weit_rl.envs.registry import EnvEntry
 from weit_rl.models import MODELS
-from weit_rl.models.policy import BAND, Policy
 from weit_rl.models.registry import chosen_options
 from weit_rl.options.choices import DEFAULT
 
@@ -36,12 +35,6 @@ class ControlConfig:
         model: name of a model for control in ``MODELS``.
         tile: edge of a template.
         context: time steps of a window. ``mlp`` sees them one by one; models of pictures choose their own number.
-        rtg: where the return-to-go enters: ``"latest"``, ``"every"`` (``dt``) or ``"none"``.
-        past_actions: if past actions are tokens (``dt``).
-        positions: ``"window"``, ``"episode"`` or ``"none"`` (``dt``).
-        attention: ``"full"`` or ``"band"`` (``dt``).
-        band: time steps that a block sees with ``attention="band"``.
-        dropout: dropout rate in training.
         batch_size: windows per step.
         seed: seed of the batches.
         target_return: return that the policy is conditioned on (None: chosen from the data).
@@ -49,18 +42,12 @@ class ControlConfig:
         validation_fraction: share of the episodes held out of training; they are split before windows are cut.
         data_episodes: number of the other episodes to use, the same ones in every run (None: all).
         best_fraction: share of these to train on, those with the highest returns.
-        model_options: further options of the model's constructor, which replace those above.
+        model_options: options of the model's constructor, such as ``rtg``; others are at their defaults.
     """
 
     model: str = DEFAULT
     tile: int = 16
     context: int = 20
-    rtg: str = "latest"
-    past_actions: bool = False
-    positions: str = "window"
-    attention: str = "full"
-    band: int = BAND
-    dropout: float = 0.0
     batch_size: int = 32
     seed: int = 0
     target_return: float | None = None
@@ -94,6 +81,7 @@ class Control:
             )
         self.model = MODELS.get(config.model)
         self.plan: Plan = self.model.plan(config.tile)
+        self.options()  # raises for one that the model lacks
         training, held = trajectories.split(config.validation_fraction, SPLIT_SEED)
         if config.data_episodes is not None:
             self.trajectories = training = training.drawn(config.data_episodes, SPLIT_SEED)
@@ -116,7 +104,7 @@ class Control:
             "action_dim": self.trajectories.actions.shape[1],
             "context": config.context,
             "max_steps": self.entry.episode_steps,
-            **chosen_options(config.model, config, Policy, config.model_options),
+            **chosen_options(config.model, config.model_options),
         }
 
     def build(self, size: Size, seed: int = 0) -> nn.Module:

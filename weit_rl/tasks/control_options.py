@@ -9,6 +9,7 @@ from weit_rl.data import load_trajectories
 from weit_rl.envs.config_environments import bodies, fold_body_and_pixels
 from weit_rl.envs.registry import EnvEntry, env_entry
 from weit_rl.models import BOTH, MODELS
+from weit_rl.models.registry import command_options
 from weit_rl.options.choices import check_choices
 from weit_rl.tasks.control import Control, ControlConfig
 from weit_rl.tasks.registry import TASKS, Measure, TaskEntry
@@ -34,12 +35,7 @@ def control_task(cfg: Any, tile: int = ControlConfig.tile) -> Control:
         model=cfg.model,
         tile=tile,
         context=cfg.context,
-        rtg=cfg.rtg,
-        past_actions=cfg.past_actions,
-        positions=cfg.positions,
-        attention=cfg.attention,
-        band=cfg.band,
-        dropout=cfg.dropout,
+        model_options=command_options(cfg),
         data_episodes=cfg.get("data_episodes"),
         best_fraction=cfg.get("best_fraction", 1.0),
         batch_size=cfg.batch_size,

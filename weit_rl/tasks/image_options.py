@@ -12,6 +12,7 @@ from weit_rl.common.errors import UserError
 from weit_rl.common.home import expand_home
 from weit_rl.data.images import Images, load_images, name_of
 from weit_rl.data.images.parts import ImagesInMemory
+from weit_rl.models.registry import command_options
 from weit_rl.models.timm_checkpoint import timm_card, timm_file
 from weit_rl.tasks.classification import NAME as CLASSIFICATION
 from weit_rl.tasks.classification import Classification, ClassificationConfig
@@ -52,7 +53,8 @@ def image_task(
     where = {"root": cfg.data_root, "download": cfg.download, "skip_corrupt": cfg.skip_corrupt}
     images = images or load_images(cfg.data, cfg.image_size, cfg.channels, **where)
     options = {name: cfg[name] for name in own if name in cfg} | {"tile": tile, "device": device_of(cfg)}
-    return (make or usual_make)(images, config(**options | {"workers": workers_of(cfg, images)}))
+    options |= {"model_options": command_options(cfg), "workers": workers_of(cfg, images)}
+    return (make or usual_make)(images, config(**options))
 
 
 def workers_of(cfg: Mapping[str, Any], images: Images) -> int:
@@ -68,7 +70,8 @@ def fill_model(cfg: Any, *, task: str) -> None:
     card: dict[str, Any] = timm_card(foreign) if foreign else {"model": DEFAULT_MODELS[task], "options": {}}
     if "model" in cfg and cfg.model is None:
         cfg.model = card["model"]
-    if foreign and cfg.patch_size is None and cfg.model == card["model"]:
+    asked = foreign and (cfg.patch_size is not None or "patch_size" in cfg.model_options)
+    if foreign and not asked and cfg.model == card["model"]:
         cfg.patch_size = card["options"]["patch_size"]
 
 

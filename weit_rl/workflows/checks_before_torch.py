@@ -69,6 +69,7 @@ def _files(cfg: Any, entries: list[EnvEntry]) -> None:
     from weit_rl.core.bank_match import check_bank, model_of
     from weit_rl.data.readers import data_set_names, find_data
     from weit_rl.envs.config_environments import bodies
+    from weit_rl.options.model_words import given_options
     from weit_rl.storage.tensor_file import read_card
 
     for one, entry in zip(bodies(cfg) if entries else [], entries, strict=True):
@@ -88,7 +89,7 @@ def _files(cfg: Any, entries: list[EnvEntry]) -> None:
         if name == "bank":
             if model_of(card) != cfg.model:
                 _check_model(cfg.model)
-            check_bank(card, cfg)
+            check_bank(card, cfg.model, given_options(cfg), given_options(type(cfg)()))  # its own options come later
 
 
 def _check_model(name: str) -> None:

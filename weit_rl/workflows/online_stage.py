@@ -96,7 +96,7 @@ class OnlineRun(TrainRun):
 
     def drop_target_return(self) -> None:
         """Go on with a network without a return input; a constant target return is folded into the weights."""
-        self.task.config = replace(self.task.config, rtg="none")
+        self.task.config = replace(self.task.config, model_options={**self.task.config.model_options, "rtg": "none"})
         self.net = self.task.build(self.size)
 
     def learn(self, agent: Any, monitor: Monitor, bar: Progress) -> None:

@@ -53,7 +53,7 @@ def bank_of(bank: TemplateBank, task: Task) -> TemplateBank:
     Observation entries that never moved in the bank's data are normalised by the task's data instead. The card lists
     them in ``renewed_columns``.
     """
-    check_bank(bank.card, vars(task.config))
+    _same_options(bank, task)
     net = task.build(bank_size(bank), task.config.seed)
     own = bank_for(bank, task.name, net, task.plan, task.model.bound, task.model.transferred)
     trained = {name.removeprefix(BUFFER): t for name, t in own.source.items() if name.startswith(BUFFER)}
@@ -69,9 +69,15 @@ def bank_size(bank: TemplateBank) -> Size:
 
 def bank_network(bank: TemplateBank, task: Task) -> Any:
     """Build the bank's own network with its weights, as a plain network; UserError if the bank does not fit."""
-    check_bank(bank.card, vars(task.config))
+    _same_options(bank, task)
     net = task.build(bank_size(bank))
     return network_of_size(bank, net, net, task.plan).materialize()
+
+
+def _same_options(bank: TemplateBank, task: Task) -> None:
+    """Raise UserError if a bank was made for another model than the task's, or with other options."""
+    card = task.card(bank_size(bank))
+    check_bank(bank.card, card["model"], card["options"], task.model.options(), task.model.free_options)
 
 
 def same_heads(what: str, made: Size, size: Size) -> None:

@@ -12,12 +12,13 @@ from weit_rl.core.bank_match import check_same
 from weit_rl.core.normaliser import renew_normaliser
 from weit_rl.models import MODELS
 from weit_rl.models.timm_checkpoint import load_into, load_timm, timm_card, timm_file
+from weit_rl.options.model_words import TRAINED
 from weit_rl.storage.tensor_file import read_card
 from weit_rl.tasks import Task
 from weit_rl.training.checkpoint import load_network
 from weit_rl.workflows.run_setup import same_heads
 
-BESIDE = dict.fromkeys(("size", "options", "dropout"))  # options in which source and target may differ
+BESIDE = ("size", "options", *TRAINED)  # in which source and target may differ
 
 
 def card_at(path: str) -> dict[str, Any]:
@@ -58,8 +59,10 @@ def _checkpoint(place: Path) -> Path:
 
 
 def _same_options(path: str, card: dict[str, Any], mine: dict[str, Any]) -> None:
-    usual = MODELS.get(mine["model"]).options()  # an older card lacks options that came later
-    made, wanted = ({**{key: c.get(key) for key in mine}, **usual, **c["options"], **BESIDE} for c in (card, mine))
+    model = MODELS.get(mine["model"])
+    beside = dict.fromkeys((*BESIDE, *model.free_options))
+    usual = model.options()  # an older card lacks options that came later
+    made, wanted = ({**{key: c.get(key) for key in mine}, **usual, **c["options"], **beside} for c in (card, mine))
     if made != wanted:
         other = [key for key in {**made, **wanted} if made.get(key) != wanted.get(key)]
         have, asked = (", ".join(f"{key}={c.get(key)}" for key in other) for c in (made, wanted))
