@@ -6,7 +6,7 @@ import shutil
 import minari
 import numpy as np
 import pytest
-from short_episodes import SHORT, TINY, WORDS, add_short, refused
+from short_episodes import SHORT, TINY, WORDS, refused, short  # noqa: F401
 
 from weit_rl.agents.behaviour import BehaviourConfig, make_behaviour
 from weit_rl.agents.minari_writing import write_minari
@@ -15,20 +15,17 @@ from weit_rl.agents.snapshots import load_snapshot, load_training_state
 from weit_rl.collect import main
 from weit_rl.common.errors import UserError
 from weit_rl.data import load_trajectories
+from weit_rl.envs.registry import ENVS
 from weit_rl.options.command import compose
 from weit_rl.storage.tensor_file import read_card, write_tensors
 
-
-@pytest.fixture(autouse=True)
-def short_env(monkeypatch):
-    add_short(monkeypatch)
+pytestmark = pytest.mark.usefixtures("short")
 
 
 @pytest.fixture(scope="module")
 def collected(tmp_path_factory):
     run_dir = tmp_path_factory.mktemp("collect") / "run"
-    with pytest.MonkeyPatch.context() as patch:
-        add_short(patch)
+    with ENVS.temporarily({"Short": SHORT}):
         return run_dir, main(compose("collect", [*WORDS, f"run_dir={run_dir}"]))
 
 

@@ -30,8 +30,8 @@ def machine(tmp_path, monkeypatch):
             path.write_text(text)
         monkeypatch.setattr(cpu_cores, "GROUPS", tmp_path / "cgroup")
         monkeypatch.setattr(cpu_cores, "MOUNTS", tmp_path / "mounts")
-        monkeypatch.setattr(cpu_cores, "_affinity", lambda: 8)
-        monkeypatch.setattr(cpu_cores, "_chosen", set())
+        monkeypatch.setattr(cpu_cores, "threads_written", set())
+        monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)), raising=False)  # macOS lacks it
 
     return make
 
@@ -67,11 +67,12 @@ def test_a_slurm_job_and_other_processes_limit_them_too(machine, monkeypatch):
     assert cpu_cores.usable_cores() == 8
 
 
-def test_affinity_counts(monkeypatch):
-    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {3, 5}, raising=False)
-    assert cpu_cores._affinity() == 2
+def test_the_affinity_of_the_process_limits_the_cores(machine, monkeypatch):
+    machine()
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {3, 5})
+    assert cpu_cores.usable_cores() == 2
     monkeypatch.delattr(os, "sched_getaffinity")  # as on macOS
-    assert cpu_cores._affinity() == (os.cpu_count() or 1)
+    assert cpu_cores.usable_cores() == (os.cpu_count() or 1)
 
 
 @pytest.mark.parametrize("given", [None, *cpu_cores.WAITING])

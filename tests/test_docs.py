@@ -9,6 +9,7 @@ import runpy
 import shlex
 import subprocess
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
@@ -39,14 +40,15 @@ SHOWN_ON |= {"benchmark": "benchmark", "vision_train": "images"}  # a command's 
 
 
 @pytest.fixture
-def registries(monkeypatch):
+def registries():
     """Undo additions to any registry after the test; all are loaded before, since each is loaded only once."""
     for path in [*(ROOT / "weit_rl").rglob("registry.py"), ROOT / "envs" / "registry.py"]:
         name = ".".join(path.relative_to(ROOT).with_suffix("").parts)
         importlib.import_module(name if name.startswith("weit_rl.") else f"weit_rl.{name}")
-    for registry in [thing for thing in gc.get_objects() if type(thing) is Registry]:
-        registry.load()
-        monkeypatch.setattr(registry, "members", dict(registry.members))
+    with ExitStack() as stack:
+        for registry in [thing for thing in gc.get_objects() if type(thing) is Registry]:
+            stack.enter_context(registry.temporarily())
+        yield
 
 
 @pytest.fixture

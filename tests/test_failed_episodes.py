@@ -13,7 +13,7 @@ from stable_baselines3 import PPO
 
 from weit_rl.agents.crash_watch import FEW, CrashWatch
 from weit_rl.agents.evaluation import evaluate
-from weit_rl.agents.levels import LevelRecorder
+from weit_rl.agents.levels import selection_return
 from weit_rl.agents.online import environments
 from weit_rl.common.errors import UserError
 from weit_rl.comparison.cell import fields_of
@@ -137,9 +137,8 @@ def test_a_training_that_mostly_fails_stops(faulty):
 
 
 @pytest.mark.filterwarnings("ignore:Faulty")
-def test_a_snapshot_with_failed_episodes_is_no_level(faulty, tmp_path):
-    recorder = LevelRecorder.__new__(LevelRecorder)
-    recorder.acting, recorder.selection_seeds = ENTRY, range(4)
-    assert recorder._selection_return(zeros) == (STEPS, f"selection return {STEPS}")
+def test_a_snapshot_with_failed_episodes_is_no_level(faulty):
+    assert selection_return(zeros, ENTRY, range(4)) == (STEPS, f"selection return {STEPS}")
     faulty.error = RuntimeError("x")
-    assert recorder._selection_return(zeros) == (None, "2 of 4 selection episodes failed, so it is not chosen")
+    why = "2 of 4 selection episodes failed, so it is not chosen"
+    assert selection_return(zeros, ENTRY, range(4)) == (None, why)

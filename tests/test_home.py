@@ -10,7 +10,7 @@ import pytest
 
 from weit_rl.common.errors import UserError
 from weit_rl.common.home import expand_home, home
-from weit_rl.data.images.loading import _cache
+from weit_rl.data.images.loading import image_cache
 from weit_rl.data.readers import find_data
 from weit_rl.envs.registry import env_entry
 from weit_rl.options.command import compose
@@ -40,7 +40,7 @@ def homeless(monkeypatch, tmp_path):
 
 @pytest.mark.usefixtures("homeless")
 def test_the_working_directory_stands_in_for_a_home_that_nobody_knows(tiny_data):
-    assert home() == Path() and _cache() == Path(".cache/weit_rl/images")
+    assert home() == Path() and image_cache() == Path(".cache/weit_rl/images")
     assert find_data(str(tiny_data), env_entry("HalfCheetah")) == tiny_data
     assert expand_home("a/~b") == Path("a/~b")
 

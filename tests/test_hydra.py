@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from short_episodes import add_short
+from short_episodes import short  # noqa: F401
 from test_command import TEXTS
 
 from weit_rl.__main__ import COMMANDS, listing
@@ -59,8 +59,8 @@ def conf(here):
     return write
 
 
-def test_two_runs_are_two_folders_and_a_table(words, run, here, tmp_path, monkeypatch):
-    add_short(monkeypatch)
+@pytest.mark.usefixtures("short")
+def test_two_runs_are_two_folders_and_a_table(words, run, here, tmp_path):
     steps = ["env=Short", "scaler_steps=1", "train_steps=1"]
     code, out, err, _ = run("-m", *words["train"], *steps, "seed=0,1", main=train)
     assert (code, err) == (0, "")

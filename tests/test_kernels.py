@@ -256,7 +256,7 @@ def test_without_kernels_the_reference_runs_and_says_so_once(error, monkeypatch)
     def fails(*_):
         raise error
 
-    monkeypatch.setattr(gpu_backend, "_try", fails)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", fails)
     gpu_backend.gpu_backend.cache_clear()
     scalers, templates = factors((2, 3), (4, 2))
     with pytest.warns(UserWarning, match=str(error).splitlines()[0]) as seen:

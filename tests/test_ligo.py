@@ -6,10 +6,10 @@ from conftest import small_inputs, small_net
 
 from weit_rl.common.errors import UserError
 from weit_rl.common.sizes import Size
+from weit_rl.core.shared_axes import axes_of
 from weit_rl.core.stacked_weights import stack_weights, state_dict_of
+from weit_rl.fitting.growth_maps import Growth
 from weit_rl.initializers import INITIALIZERS, Context, TrainedSource
-from weit_rl.initializers._shared.axes import axes_of
-from weit_rl.initializers._shared.ligo_maps import Growth
 from weit_rl.initializers.ligo import ligo
 from weit_rl.models import MODELS
 from weit_rl.training.loop import OptimizerRecipe, fit

@@ -9,7 +9,7 @@ import pytest
 from gymnasium.envs.classic_control import PendulumEnv
 from minari.cli import app
 from minari.dataset.minari_dataset import parse_dataset_id
-from short_episodes import SHORT, WORDS, add_short
+from short_episodes import SHORT, WORDS, short  # noqa: F401
 from stable_baselines3 import PPO
 from typer.testing import CliRunner
 
@@ -25,10 +25,7 @@ from weit_rl.options.command import compose
 
 NAME = "mine/short-runs/trial_1-v2"
 
-
-@pytest.fixture(autouse=True)
-def short_env(monkeypatch):
-    add_short(monkeypatch)
+pytestmark = pytest.mark.usefixtures("short")
 
 
 @pytest.fixture

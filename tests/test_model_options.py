@@ -40,11 +40,10 @@ def plain(size, observation_dim, action_dim, context, max_steps, gain=1.0):
 
 
 @pytest.fixture
-def added(monkeypatch):
-    """Two models of other packages, as their entry points add them."""
-    MODELS.load()
-    things = {"scaled": Model(Scaled, plan), "plain": Model(plain, plan)}
-    monkeypatch.setattr(MODELS, "members", {**MODELS.members, **things})
+def added():
+    """Add two models of other packages, as their entry points do."""
+    with MODELS.temporarily({"scaled": Model(Scaled, plan), "plain": Model(plain, plan)}):
+        yield
 
 
 def test_a_constructor_s_signature_tells_the_options_of_a_model():

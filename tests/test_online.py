@@ -152,14 +152,14 @@ def test_a_run_goes_on_online_and_is_evaluated_like_any_other(name, tiny_data, t
 
 @pytest.mark.slow
 def test_a_stopped_run_keeps_what_it_did_and_goes_on(tiny_data, tmp_path, monkeypatch):
-    on_step, seeds, seed = WarmUp._on_step, [], ALGORITHMS["sac"].set_random_seed
+    on_step, seeds, seed = WarmUp.on_step, [], ALGORITHMS["sac"].set_random_seed
 
     def stopping(self):
-        if self.num_timesteps == 37:
+        if self.model.num_timesteps == 37:
             os.kill(os.getpid(), signal.SIGTERM)
         return on_step(self)
 
-    monkeypatch.setattr(WarmUp, "_on_step", stopping)
+    monkeypatch.setattr(WarmUp, "on_step", stopping)
     with pytest.raises(Interrupted, match=r"stopped by SIGTERM after environment step 37 of 60; go on with.* resume="):
         train(compose("train", words(tiny_data, "sac", f"run_dir={tmp_path / 'run'}")))
     assert read_card(tmp_path / "run" / "checkpoints" / "online_state.safetensors")["step"] == 37

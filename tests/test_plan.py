@@ -147,7 +147,7 @@ def test_any_name_of_a_parameter_will_do(name):
             self.layer = nn.Linear(64, 64)
 
         def forward(self, x):
-            return self.layer(x @ self._parameters[name])
+            return self.layer(x @ getattr(self, name))
 
     mine = Rule(name, name, (16, 16), 1, ("a", "b"))
     plan = Plan.infer(Named(), tile=16, rules=(mine,))

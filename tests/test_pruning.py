@@ -13,11 +13,11 @@ from weit_rl.common.sizes import Size
 from weit_rl.core.plan import FIXED, Plan, Rule
 from weit_rl.core.stacked_weights import stack_weights, state_dict_of
 from weit_rl.initializers import INITIALIZERS, Context, TrainedSource
-from weit_rl.initializers._shared.domains import domain_weights
-from weit_rl.initializers._shared.hard_concrete import probability_kept, sample, typical
-from weit_rl.initializers._shared.masked_network import MaskedNetwork
-from weit_rl.initializers._shared.pruner import Pruner
 from weit_rl.initializers.pruning import groups, pruning
+from weit_rl.initializers.structured_pruning.domain_weights import domain_weights
+from weit_rl.initializers.structured_pruning.hard_concrete import probability_kept, sample, typical
+from weit_rl.initializers.structured_pruning.masked_network import MaskedNetwork
+from weit_rl.initializers.structured_pruning.pruner import Pruner
 from weit_rl.models import MODELS
 from weit_rl.training.loop import OptimizerRecipe, fit
 

@@ -10,7 +10,7 @@ import pytest
 import sb3_contrib
 import stable_baselines3
 from conftest import contents
-from short_episodes import SHORT, add_short
+from short_episodes import SHORT, short  # noqa: F401
 from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 
 from weit_rl.agents.sb3_agent import load_agent
@@ -33,9 +33,7 @@ def made(algorithm, env, path, policy="MlpPolicy", **options):
     return agent
 
 
-@pytest.fixture(autouse=True)
-def short_env(monkeypatch):
-    add_short(monkeypatch)
+pytestmark = pytest.mark.usefixtures("short")
 
 
 @pytest.fixture(scope="module")

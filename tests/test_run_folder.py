@@ -16,9 +16,10 @@ from weit_rl.common.errors import UserError
 from weit_rl.options.command import compose
 from weit_rl.options.option_table import plain_config
 from weit_rl.training.learning_curve import draw_learning_curve, draw_series
+from weit_rl.training.loop import OptimizerRecipe
 from weit_rl.training.progress import Progress, print_table
 from weit_rl.training.run_folder import RunFolder
-from weit_rl.workflows.stage_monitor import Monitor
+from weit_rl.workflows.stage_monitor import Monitor, Stage
 
 
 @pytest.fixture
@@ -199,19 +200,23 @@ def test_a_table_holds_its_rows():
 
 
 def test_what_an_initialiser_does_beside_its_stage_is_counted(run):
+    net = torch.nn.Linear(3, 4)
+    stage = Stage("stage", net, lambda step: net(torch.ones(2, 3)).sum(), OptimizerRecipe(1, 1e-3))
+
     def multiply():
         torch.ones(2, 3) @ torch.ones(3, 4)
 
-    def counted_twice():
+    def flops():
         monitor = Monitor(run)
         with monitor.beside():
             multiply()
-            with monitor._beside.paused():  # as a stage does, which counts itself
-                multiply()
+            monitor.fit(stage)  # which counts its own
             multiply()
         multiply()
         return monitor.flops
 
-    assert counted_twice() == 4 * 2 * 3 * 4
-    assert counted_twice() == 4 * 2 * 3 * 4  # by a resumed run that does it again
-    assert run.metrics() == {"beside/flops": [(0, 96.0)]}
+    product = 2 * 2 * 3 * 4
+    assert flops() == 2 * product + 2 * product  # two products beside the stage, forward and backward in it
+    assert flops() == 4 * product  # by a resumed run that does it again
+    assert run.metrics()["beside/flops"] == [(0, 2 * product)]
+    assert run.metrics()["stage/flops"][-1] == (1, 2 * product)
