@@ -191,10 +191,14 @@ def test_policies_refuse_what_would_be_broadcast(name):
         for wrong in (given[place][:1], given[place][0]):
             with pytest.raises(UserError, match="give 3 rows of"):
                 net(*given[:place], wrong, *given[place + 1 :])
+
+
+@pytest.mark.parametrize("name", [name for name in models_of("control") if name != "multimodal"])  # a Dict of several
+def test_policies_refuse_observations_of_another_size(name):
+    net, given = small_net(name).eval(), list(small_inputs(name, batch=3, steps=net_steps(name)))
     kind = "channels" if given[0].ndim > 3 else "numbers"
-    if name != "multimodal":  # whose pictures lie behind
-        with pytest.raises(UserError, match=f"observation: has 1 {kind}, the policy sees"):
-            net(given[0][:, :, :1], *given[1:])
+    with pytest.raises(UserError, match=f"observation: has 1 {kind}, the policy sees"):
+        net(given[0][:, :, :1], *given[1:])
 
 
 def net_steps(name):

@@ -125,6 +125,7 @@ def test_torch_is_limited_where_it_was_loaded_before(machine, threads, expected)
 
 
 @pytest.mark.parametrize(("given", "spin"), [({}, "10000"), ({"GOMP_SPINCOUNT": "300"}, "300")])
+@pytest.mark.skipif(not list(Path(torch.__file__).parent.glob("lib/libgomp*")), reason="this torch has no GNU OpenMP")
 @pytest.mark.slow
 def test_openmp_reads_it(given, spin):
     """Check that OpenMP reads the setting, also in child processes of one that imported weit_rl."""
@@ -133,6 +134,4 @@ def test_openmp_reads_it(given, spin):
     environment |= {"OMP_DISPLAY_ENV": "verbose", "PYTHONPATH": str(ROOT), **given}
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
-    if "GOMP_SPINCOUNT" not in done.stderr:
-        pytest.skip("this torch has another OpenMP than GNU's")
     assert f"GOMP_SPINCOUNT = '{spin}'" in done.stderr

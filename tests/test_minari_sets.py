@@ -139,16 +139,23 @@ def test_a_box_of_another_shape_is_refused(tmp_path, monkeypatch):
     assert "observation size 2x3" in refusal(load_trajectories, folder, fresh("gym:Rows-v0"))
 
 
-def test_rewards_of_one_column_are_read_and_others_refused(tmp_path):
-    folder, _ = written("Rows-v0", tmp_path)
-    for shape in ((6, 1), (6, 2), (1, 6)):
-        with h5py.File(folder / "data" / "main_data.hdf5", "a") as file:
-            del file["episode_0/rewards"]
-            file["episode_0/rewards"] = np.ones(shape)
-        if shape == (6, 1):
-            assert load_trajectories(folder, env_entry("gym:Rows-v0")).returns()[0] == 6
-        else:
-            assert f"rewards is float64 {shape}" in refusal(load_trajectories, folder, env_entry("gym:Rows-v0"))
+def with_rewards(shape, place):
+    """Write a set whose first episode has rewards of this shape, all 1."""
+    folder, _ = written("Rows-v0", place)
+    with h5py.File(folder / "data" / "main_data.hdf5", "a") as file:
+        del file["episode_0/rewards"]
+        file["episode_0/rewards"] = np.ones(shape)
+    return folder
+
+
+def test_rewards_of_one_column_are_read(tmp_path):
+    assert load_trajectories(with_rewards((6, 1), tmp_path), env_entry("gym:Rows-v0")).returns()[0] == 6
+
+
+@pytest.mark.parametrize("shape", [(6, 2), (1, 6)])
+def test_rewards_of_other_shapes_are_refused(shape, tmp_path):
+    folder = with_rewards(shape, tmp_path)
+    assert f"rewards is float64 {shape}" in refusal(load_trajectories, folder, env_entry("gym:Rows-v0"))
 
 
 def test_arrow_without_pyarrow_names_the_extra(tmp_path, monkeypatch):

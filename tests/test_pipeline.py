@@ -156,8 +156,13 @@ def test_diffusers_reads_it_by_its_own_name_once_the_module_is_imported(saved, p
 
 def test_the_readme_beside_it_says_how_it_is_read(saved):
     text = (saved / "README.md").read_text()
-    code = "\n".join(line[4:] for line in text.splitlines() if line.startswith("    ") and "pip" not in line)
-    exec(code.replace("FOLDER", str(saved)).replace("num_inference_steps=20", "num_inference_steps=2"), {})
+    lines = [line[4:] for line in text.splitlines() if line.startswith("    ") and "pip install" not in line]
+    code, names = (
+        "\n".join(lines).replace("FOLDER", str(saved)).replace("num_inference_steps=20", "num_inference_steps=2"),
+        {},
+    )
+    exec(code, names)
+    assert type(names["pipeline"]) is vision.PixelDiTPipeline and lines[-1].startswith("pipeline([0, 1]")
 
 
 class Smooth(Denoiser):

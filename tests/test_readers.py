@@ -15,7 +15,6 @@ from weit_rl.data.formats.d4rl import ARRAYS
 from weit_rl.envs.registry import env_entry
 
 HALFCHEETAH = env_entry("HalfCheetah")
-SHARED = Path(__file__).parents[2] / "shared" / "data" / "control"
 
 
 def d4rl_arrays(lengths, **sizes):
@@ -110,11 +109,8 @@ def test_d4rl_layout_drops_a_last_single_step(tmp_path):
     ("name", "env", "episodes", "steps", "mean"),
     [("halfcheetah-sac", "HalfCheetah", 40, 40000, 9132), ("hopper-tqc", "Hopper", 40, 36801, 3371)],
 )
-def test_shared_data(name, env, episodes, steps, mean):
-    path = SHARED / f"{name}.hdf5"
-    if not path.exists():
-        pytest.skip(f"{path} is not on this machine")
-    read = load_trajectories(str(path), env_entry(env))
+def test_shared_data(shared, name, env, episodes, steps, mean):
+    read = load_trajectories(shared / "control" / f"{name}.hdf5", env_entry(env))
     assert (read.episodes, read.steps) == (episodes, steps)
     assert read.returns().mean() == pytest.approx(mean, abs=1)
     assert read.returns_to_go()[read.starts[:-1]] == pytest.approx(read.returns(), rel=1e-4)

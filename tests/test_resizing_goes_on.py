@@ -76,8 +76,7 @@ def test_the_usual_widths_can_be_doubled_and_halved(kind, factor, widths):
     agent = kind("MlpPolicy", Cheetah(), seed=0, device="cpu", buffer_size=100)
     new = resized(agent, factor, STATES, steps=0)
     assert [layer.out_features for layer in ActorLayers.of(new).hidden] == widths
-    if factor == 2:
-        np.testing.assert_allclose(act(new), act(agent), atol=1e-5)
+    assert np.allclose(act(new), act(agent), atol=1e-5) == (factor == 2)
 
 
 @pytest.mark.parametrize(("old", "new", "edge"), [(300, 600, 15), (400, 800, 16), (17, 34, 1), (24, 12, 12)])

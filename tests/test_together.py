@@ -228,8 +228,9 @@ def test_torchrun_and_the_options_must_agree(monkeypatch):
 
 def test_a_missing_library_or_gpu_is_one_line_before_anything_starts(monkeypatch, tmp_path):
     words = [*TINY_PRETRAIN, f"run_dir={tmp_path / 'run'}", "trainer.devices=2"]
-    if torch.cuda.device_count() < 2:
-        with pytest.raises(UserError, match="2 processes need a GPU each"):
+    with monkeypatch.context() as one_gpu:
+        one_gpu.setattr(torch.cuda, "device_count", lambda: 1)
+        with pytest.raises(UserError, match="2 processes need a GPU each, here are 1"):
             pretrain(compose("pretrain", [*words, "device=cuda"]))
     with pytest.raises(UserError, match="is one device, not 2"):
         pretrain(compose("pretrain", [*words, "device=cuda:0"]))
