@@ -1,4 +1,4 @@
-"""What the tests of models of images share: timm's own networks; importing it skips where timm is missing."""
+"""Share timm's own networks with the tests of images; a module that imports this is skipped if timm is missing."""
 
 import pytest
 import torch
@@ -10,6 +10,7 @@ from timm.models.convnext import ConvNeXt
 from timm.models.vision_transformer import VisionTransformer
 
 VISION = models_of("classification")
+TINY = {"threads": 1, "device": "cpu", "batch_size": 16}  # options of a quick run
 models = pytest.mark.parametrize("model", VISION)
 
 

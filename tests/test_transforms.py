@@ -2,8 +2,8 @@
 
 import pytest
 import torch
+from shared_kernels import FORMS, ROLES, call, factors
 from test_compose import by_kron
-from test_kernels import FORMS, ROLES, call, factors
 from torch import func, nn
 
 from weit_rl import Plan, TemplateBank, WeiT
