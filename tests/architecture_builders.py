@@ -44,7 +44,7 @@ def words():
 
 
 def text(name, config, **options):
-    """A text model of transformers, whose width and depth options have the names that most configurations use."""
+    """Build a text model of transformers; most configurations name width and depth alike."""
 
     def build(library, width, depth):
         shape = {"hidden_size": width, "num_hidden_layers": depth, "num_attention_heads": 4, "vocab_size": 96}
@@ -55,7 +55,7 @@ def text(name, config, **options):
 
 
 def vision(name, config, **options):
-    """An image model of transformers."""
+    """Build an image model of transformers."""
     return lambda library, width, depth: getattr(library, name)(
         getattr(library, config)(
             hidden_size=width, num_hidden_layers=depth, num_attention_heads=4, intermediate_size=3 * width,

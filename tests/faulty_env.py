@@ -60,7 +60,7 @@ WORDS += ["threads=1", "device=cpu", "episodes=4", "validation_episodes=2", "con
 
 @pytest.fixture
 def data(tmp_path):
-    """Four episodes of constants in D4RL's layout."""
+    """Write four episodes of constants in D4RL's layout."""
     rows, path = 4 * STEPS, tmp_path / "data.hdf5"
     arrays = {"observations": np.random.default_rng(0).normal(size=(rows, 5)), "actions": np.zeros((rows, 2))}
     arrays = {name: array.astype(np.float32) for name, array in arrays.items()}

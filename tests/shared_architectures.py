@@ -163,7 +163,7 @@ ALL = [(library, name) for library, rows in LIBRARIES.items() for name in rows]
 
 
 def inferred(net):
-    """The plan, and whether it needed rules; these are copied from the refusal."""
+    """Return the plan, and whether it needed rules; these are copied from the refusal."""
     try:
         return Plan.infer(net), False
     except UserError as refusal:
@@ -173,19 +173,19 @@ def inferred(net):
 
 
 def ways(family):
-    """The sizes that differ from the small one in width or depth alone, by name."""
+    """Return the sizes that differ from the small one in width or depth alone, by name."""
     (width, depth), (wide, deep) = family.sizes
     found = {"width": (wide, depth), "depth": (width, deep)}
     return {way: size for way, size in found.items() if size != (width, depth)}
 
 
 def shares(plan, other):
-    """Whether a bank of one plan has all that another one needs."""
+    """Return True if a bank of one plan has all that another plan needs."""
     return all(plan.tiles().get(role, ((),))[0] == tile for role, (tile, _) in other.tiles().items())
 
 
 def goes_over(small, layout):
-    """Whether trained scalers can be resized to a layout."""
+    """Return True if trained scalers can be resized to a layout."""
     try:
         return bool(resize(small.own(), small.layout, layout, True))
     except UserError:
@@ -193,7 +193,7 @@ def goes_over(small, layout):
 
 
 def row(library, name):
-    """The line of the table for an architecture."""
+    """Write the line of the table for an architecture."""
     family = LIBRARIES[library][name]
     net = family.net(*family.sizes[0])
     plan, refused = inferred(net)
@@ -214,7 +214,7 @@ def _listed(names):
 
 
 def table():
-    """All lines."""
+    """Write all lines of the table."""
     rule = f"|{'---|' * len(HEAD)}"
     return [f"| {' | '.join(HEAD)} |", rule, *(row(library, name) for library, name in ALL)]
 

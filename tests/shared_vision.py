@@ -15,7 +15,7 @@ models = pytest.mark.parametrize("model", VISION)
 
 
 def timms(model, width=16, depth=2, conv_mlp=False):
-    """timm's own network of the size of ``small_net``."""
+    """Build timm's own network of the size of ``small_net``."""
     torch.manual_seed(0)
     common = {"in_chans": 3, "num_classes": 2}
     if model == "vit":
@@ -26,7 +26,7 @@ def timms(model, width=16, depth=2, conv_mlp=False):
 
 
 def randomised(net):
-    """Biases, norms and GRN away from 0 and 1, or a forgotten one would not show."""
+    """Draw all parameters anew: a forgotten bias or norm would not show if it were 0 or 1."""
     torch.manual_seed(7)
     for p in net.parameters():
         torch.nn.init.normal_(p, std=0.3)

@@ -33,7 +33,7 @@ def test_it_is_the_exponential_average_with_a_decay_that_rises():
     assert [p is net.weight for p in both.parameters() if p.requires_grad] == [True]
 
 
-def test_what_is_trained_is_the_same_with_and_without():
+def test_the_average_does_not_change_the_training():
     trained = []
     for decay in (None, 0.9):
         torch.manual_seed(0)

@@ -32,7 +32,7 @@ def played(env, steps=50):
 
 
 @pytest.mark.parametrize("name", BODIES)
-def test_nothing_changed_is_the_original(name):
+def test_a_body_without_changes_is_the_original(name):
     default = ":".join([name, *(f"{parameter}={row.default:g}" for parameter, row in BODIES[name].items())])
     assert env_entry(default) is env_entry(name)
     assert with_body(name, dict.fromkeys(BODIES[name])) == name
@@ -92,7 +92,7 @@ def test_a_body_that_cannot_stand():
         ("Ant:limbs=1.1001", 0.01, 4, "its episodes end before it has acted"),
     ],
 )
-def test_a_body_that_does_not_even_begin(monkeypatch, name, timestep, growth, says):
+def test_a_body_that_fails_before_it_acts(monkeypatch, name, timestep, growth, says):
     def spoilt(path, body):
         model = build(path, body)[0]
         model.opt.timestep = timestep

@@ -41,7 +41,7 @@ AUGMENTED = {
 
 
 def noise(count=50, classes=4, size=8, channels=3):
-    """Images of nothing; labels in turn."""
+    """Draw images of noise, with labels in turn."""
     rng = np.random.default_rng(0)
 
     def part(n):
@@ -64,7 +64,7 @@ def same(one, other):
 
 
 @pytest.mark.parametrize("options", [{}, AUGMENTED], ids=["plain", "augmented"])
-def test_a_step_has_its_batch_whatever_ran_before(options):
+def test_a_step_always_has_the_same_batch(options):
     task, before = task_of(**options), torch.random.get_rng_state()
     batches = [task.batch(step) for step in range(6)]
     assert torch.equal(torch.random.get_rng_state(), before)
@@ -92,7 +92,7 @@ def test_labels_stay_with_their_images():
     assert [labels[x.numpy().tobytes()] for x in batch["images"]] == batch["labels"].tolist()
 
 
-def test_small_images_are_not_shifted_unless_one_says_so():
+def test_small_images_are_shifted_on_request_only():
     images = noise(size=16)
     batch, plain = task_of(images).batch(0)["images"], task_of(images, crop_padding=0).batch(0)["images"]
     assert batch.shape == plain.shape and not torch.equal(batch, plain)
@@ -211,7 +211,7 @@ def test_networks_learn_the_digits(model, digits):
 
 @models
 def test_a_bank_is_pretrained_and_starts_another_size(model, digits):
-    """All of the way that the workflows go, in a few steps: masked steps, scaler stage, plain network."""
+    """Go all the way of the workflows in a few steps: masked steps, scaler stage, plain network."""
     task = Classification(digits, ClassificationConfig(model=model, batch_size=8, tile=16))
     full, bank = Size(64, 2), TemplateBank.from_plan(task.plan, 4)
     net = WeiT(task.build(full), bank, task.plan)

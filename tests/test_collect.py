@@ -89,7 +89,7 @@ def test_the_same_seeds_give_the_same_recordings(collected, tmp_path):
             assert np.array_equal(one, two)
 
 
-def test_a_stopped_run_goes_on_and_keeps_what_is_finished(collected, tmp_path):
+def test_a_stopped_run_resumes_and_keeps_finished_levels(collected, tmp_path):
     run_dir = shutil.copytree(collected[0], tmp_path / "run")
     before = (run_dir / "data" / "expert" / "data" / "main_data.hdf5").stat().st_mtime_ns
     shutil.rmtree(run_dir / "data" / "random")
@@ -118,7 +118,7 @@ def test_damaged_json_is_one_line(collected, tmp_path, name, text):
 
 
 def damages(path):
-    """Each way to damage a tensor file."""
+    """Yield each way to damage a tensor file."""
     whole = path.read_bytes()
     yield whole[: len(whole) // 2]
     yield whole[:5]

@@ -1,4 +1,4 @@
-"""What collect refuses before it writes anything: bad words, other folders, too little disk space."""
+"""Refusals of collect before it writes anything: bad words, other folders, too little disk space."""
 
 import json
 import re

@@ -21,12 +21,12 @@ CONTEXT = Context(PLAN, lambda net, step: net(*small_inputs()).square().mean(), 
 
 
 def lines(depth):
-    """(1, l / L), written out."""
+    """Write (1, l / L) out."""
     return torch.tensor([[1.0, place / depth] for place in range(depth)], dtype=torch.float64)
 
 
 def one_hot(depth, number=3):
-    """Which stage the middle of each block lies in."""
+    """Mark the stage in which the middle of each block lies."""
     return torch.tensor(
         [[float(int((place + 0.5) / depth * number) == stage) for stage in range(number)] for place in range(depth)],
         dtype=torch.float64,

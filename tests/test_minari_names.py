@@ -1,4 +1,4 @@
-"""What is recorded is a set that Minari lists and shows, under a name of the user's choice."""
+"""Recorded sets: Minari lists and shows them under a name of the user's choice."""
 
 import warnings
 
@@ -35,7 +35,7 @@ def agent(tmp_path):
 
 
 def listed(root, monkeypatch):
-    """The names that Minari lists, without a warning, and what its commands print."""
+    """Return the names that Minari lists, without a warning, and what its commands print."""
     monkeypatch.setenv("MINARI_DATASETS_PATH", str(root))
     monkeypatch.setenv("COLUMNS", "200")
     with warnings.catch_warnings():

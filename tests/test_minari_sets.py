@@ -56,7 +56,7 @@ def toys(tmp_path, monkeypatch):
 
 
 def stacked(samples):
-    """As Minari collects them: the arrays of a Dict, not Dicts."""
+    """Stack samples as Minari collects them: the arrays of a Dict, not Dicts."""
     if isinstance(samples[0], dict):
         return {key: stacked([one[key] for one in samples]) for key in samples[0]}
     if isinstance(samples[0], tuple):
@@ -65,7 +65,7 @@ def stacked(samples):
 
 
 def written(name, root, lengths=(6, 4), ends=None, **options):
-    """A set of samples, and what a policy sees of them."""
+    """Write a set of samples; return it and what a policy sees of them."""
     env = gymnasium.make(name, disable_env_checker=True)
     space, buffers, seen = env.observation_space, [], []
     ACTIONS.seed(0)
@@ -113,7 +113,7 @@ def test_ends_of_a_set_longer_than_others_stay_in_order(form, tmp_path):
     assert read.lengths.tolist() == list(range(2, 14)) and np.array_equal(read.observations, seen)
 
 
-def test_an_episode_that_goes_on_behind_its_end_is_cut(form, tmp_path):
+def test_an_episode_with_steps_after_its_end_is_cut(form, tmp_path):
     folder, seen = written("Rows-v0", tmp_path, lengths=[8], ends=[3], data_format=form)
     with pytest.warns(UserWarning, match="episode 0 continues after its end at step 4, and is cut there"):
         read = load_trajectories(folder, env_entry("gym:Rows-v0"))
@@ -129,7 +129,7 @@ def test_a_dict_of_other_keys_or_sizes_is_refused(tmp_path, monkeypatch):
 
 
 def fresh(name):
-    """An entry that has not made its environment yet."""
+    """Return an entry that has not made its environment yet."""
     return entry_of.__wrapped__(name)
 
 

@@ -35,7 +35,7 @@ class Scaled(MLP):
 
 
 def plain(size, observation_dim, action_dim, context, max_steps, gain=1.0):
-    """A network that has none of the policies' options."""
+    """Build a network that has none of the policies' options."""
     return MLP(size, observation_dim, action_dim, context, max_steps=max_steps)
 
 

@@ -71,7 +71,7 @@ def test_a_finished_run_is_evaluated(tmp_path):
     assert report["episodes"] == 1
 
 
-def test_a_stopped_run_goes_on_as_one_that_was_never_stopped(tmp_path):
+def test_a_stopped_run_resumes_and_ends_as_an_uninterrupted_one(tmp_path):
     run = shutil.copytree(FILES / "stopped", tmp_path / "run")
     train(compose("train", [f"resume={run}"]))
     resumed, never_stopped = (

@@ -133,7 +133,7 @@ def test_every_scheduler_ends_at_the_image_that_was_asked_for(name):
     assert scheduler_of(name, task.scheduler).config.num_train_timesteps == 1000
 
 
-def test_schedulers_are_of_one_seed_alike_and_differ():
+def test_a_scheduler_repeats_by_seed_and_differs_from_others():
     task = task_of(batch_size=32)
     net, labels = task.build(SMALL), torch.arange(4) % 2
     fit(net, lambda step: task.loss(net, task.batch(step)), OptimizerRecipe(20, 1e-2, clip=1.0))

@@ -44,7 +44,7 @@ def test_a_new_member_works_at_once(outcomes, kind, how):
 
 
 def test_every_registry_that_takes_entry_points_is_tried():
-    """A new registry needs a plug-in here; that of exports has the tasks whose networks can be exported."""
+    """Check that a new registry has a plug-in here; that of exports has the tasks whose networks can be exported."""
     root = Path(__file__).parents[1]
     files = [*(root / "weit_rl").rglob("registry.py"), root / "envs" / "registry.py"]
     groups = {group for *_, group in PACKAGES.values()}

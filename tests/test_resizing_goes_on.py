@@ -29,7 +29,7 @@ class Rates(BaseCallback):
 
 @pytest.mark.parametrize("factor", [0.5, 2])
 @pytest.mark.parametrize("name", KINDS)
-def test_steps_and_schedules_go_on(name, factor):
+def test_steps_and_schedules_continue(name, factor):
     agent = make(name)
     new = resized(agent, factor, STATES, steps=0)
     assert new.num_timesteps == agent.num_timesteps == 24 and new._n_updates == agent._n_updates > 0
@@ -64,7 +64,7 @@ def test_critics_keep_the_moments_of_their_optimizer(name):
         assert all(before[n] is not after[n] for n in before if torch.is_tensor(before[n]))
 
 
-def test_a_logger_of_ones_own_stays(tmp_path):
+def test_the_users_logger_stays(tmp_path):
     agent = make("PPO")
     agent.set_logger(configure(str(tmp_path), ["csv"]))
     assert resized(agent, 2, STATES, steps=0).logger is agent.logger
@@ -84,7 +84,7 @@ def test_a_tile_divides_both_widths(old, new, edge):
     assert tile_edge(old, new) == edge
 
 
-def test_a_factor_that_makes_parts_of_channels_is_refused_with_the_nearest_that_do_not():
+def test_a_factor_without_whole_channels_is_refused_with_the_nearest_good_one():
     with pytest.raises(
         UserError, match=r"factor=0.333: makes 400 channels 133.2; .* 1/100, such as 0.33 or 0.34"
     ) as no:

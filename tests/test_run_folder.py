@@ -29,7 +29,7 @@ def run(tmp_path):
     run.close()
 
 
-def test_a_new_folder_tells_what_the_run_depends_on(run):
+def test_a_new_folder_records_what_the_run_depends_on(run):
     facts = json.loads((run.path / "environment.json").read_text())
     assert facts["seed"] == 3 and facts["versions"]["torch"] == torch.__version__
     assert {"python", "platform", "cpu_count", "torch_threads", "git_commit", "command"} <= set(facts)
@@ -66,7 +66,7 @@ def test_an_existing_folder_is_not_overwritten(tmp_path):
     RunFolder.create(tmp_path / "empty", "train", compose("train"), 0)
 
 
-def test_no_disk_space_is_said_before_anything_is_written(tmp_path, monkeypatch):
+def test_missing_disk_space_is_an_error_before_anything_is_written(tmp_path, monkeypatch):
     usage = namedtuple("usage", "total used free")
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage(10**9, 10**9, 5_000_000))
     with pytest.raises(UserError, match="needs 200 MB of disk space and 5 MB are free"):
@@ -103,7 +103,7 @@ def test_metrics_are_rows_and_come_back(run):
     assert run.metrics() == {"train/loss": [(1, 0.5), (2, 0.25)], "train/lr": [(1, 1e-3)]}
 
 
-def test_resuming_drops_what_will_be_made_again(run):
+def test_resuming_drops_metrics_that_will_be_logged_again(run):
     for step in range(1, 7):
         run.log(step, {"train/loss": 1 / step})
     run.close()
@@ -156,7 +156,7 @@ def test_the_axis_of_the_loss_has_numbers_to_read_it_by(lowest):
 
 
 @pytest.mark.parametrize("metrics", [{}, {"train/loss": [(1, -1.0)]}, {"x/return_mean": [(1, float("nan"))]}])
-def test_a_curve_of_little_is_drawn_too(metrics):
+def test_a_curve_of_few_points_is_drawn(metrics):
     assert draw_learning_curve(metrics, {}, None).startswith(b"\x89PNG")
 
 
@@ -177,7 +177,7 @@ def test_progress_shows_step_loss_speed_and_time_left(terminal, monkeypatch):
 
 
 def test_progress_past_its_total_has_no_time_left():
-    """PPO gathers whole rollouts, so it takes more steps than it was asked for."""
+    """Check more steps than were asked for, since PPO gathers whole rollouts."""
     with Progress(3000, "PPO", console=Console(file=StringIO(), width=80)) as bar:
         bar.update(4096)
         assert "4096/3000" in bar.facts() and bar.facts().endswith("0:00 left")

@@ -112,7 +112,7 @@ def test_a_saved_one_starts_any_size(tmp_path):
 @pytest.mark.parametrize(
     ("rank", "steps", "same", "share_of_loss"), [(64, 0, True, 1.0), (4, 0, False, 1.1), (64, 5, False, 0.999)]
 )
-def test_the_initialiser_gives_the_source_back_or_trains_what_is_its_own(rank, steps, same, share_of_loss):
+def test_the_initialiser_returns_the_source_or_trains_its_own_factors(rank, steps, same, share_of_loss):
     source, target, inputs = small_net(), small_net(seed=4), small_inputs()
     source.target_return.fill_(7)
     goal = torch.zeros_like(inputs[1])

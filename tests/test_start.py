@@ -39,13 +39,13 @@ def test_a_sampled_width_is_a_way_to_anything_wider(bank, width, ways):
         torch.testing.assert_close(weight, of_width(bank, width, 3).compose()[key])
 
 
-def test_through_a_width_that_divides_keeps_that_width_s_function(bank):
+def test_widening_from_a_divisor_keeps_its_function(bank):
     _, through, _ = candidate_starts(bank, small_net(**FULL), small_net(width=48, seed=3), PLAN)
     inputs = small_inputs()
     torch.testing.assert_close(through(*inputs), of_width(bank, 16)(*inputs), rtol=1e-5, atol=1e-5)
 
 
-def test_a_bank_that_says_nothing_of_its_sizes_has_one_way(bank):
+def test_a_bank_without_sizes_on_its_card_has_one_way(bank):
     bank.card = {"constraint": "kronecker"}
     assert len(candidate_starts(bank, small_net(**FULL), small_net(width=48, seed=3), PLAN)) == 1
 
@@ -108,7 +108,7 @@ def test_controls_keep_less_and_less_of_the_trained_scalers(scalers, kept, on_a_
     ("have", "fresh", "narrow", "far"),
     [(2.1, 9.0, False, True), (1.9, 2.0, False, False), (1.9, 2.0, True, True), (1.4, 2.0, True, False)],
 )
-def test_what_is_nearer_to_a_fresh_network_is_far_where_it_is_narrow(have, fresh, narrow, far):
+def test_a_narrow_start_nearer_to_a_fresh_network_is_far(have, fresh, narrow, far):
     losses = {"net": have, "best": 1.0, "fresh": fresh}
     assert is_far("net", "best", "fresh", losses.get, narrow) is far
 

@@ -60,7 +60,7 @@ def test_factors_bound_the_spectral_norm():
 
 
 @pytest.mark.parametrize("size", SIZES, ids=str)
-def test_numbers_are_those_of_the_network(size):
+def test_counts_are_those_of_the_network(size):
     net, plan = net_of(size), MODELS.get("dt").plan(16)
     bank = TemplateBank.from_plan(plan, 8)
     composed = WeiT(net, bank, plan)

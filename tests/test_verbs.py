@@ -144,7 +144,7 @@ def test_video_is_a_playable_file(tiny_run, monkeypatch):
         path.unlink()
 
 
-def test_where_nothing_renders_it_says_what_to_install(tiny_run, monkeypatch):
+def test_without_a_renderer_it_names_what_to_install(tiny_run, monkeypatch):
     monkeypatch.setenv("MUJOCO_GL", "no-such-renderer")
     before = sorted(tiny_run.iterdir())
     with pytest.raises(UserError, match=r"no-such-renderer.*apt-get install libosmesa6"):

@@ -61,7 +61,7 @@ def test_a_run_is_scored_again_with_its_pictures(run):
         assert (run / f"evaluation-last-digits-{name}.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_a_run_tells_the_classes_of_images(run):
+def test_a_run_classifies_images(run):
     images = torch.randint(0, 255, (3, 1, 8, 8), dtype=torch.uint8)
     told = vision.classify(run, images)
     assert told["probabilities"].shape == (3, 10) and torch.allclose(told["probabilities"].sum(1), torch.ones(3))
@@ -79,7 +79,7 @@ def test_a_run_tells_the_classes_of_images(run):
         vision.classify(run, "x.png")
 
 
-def test_the_other_verbs_lead_to_it(run):
+def test_other_commands_work_or_name_the_right_one(run):
     words = [f"run={run}", "checkpoint=last"]
     report = evaluate(compose("evaluate", ["task=classification", *words]))
     assert report["accuracy"] == json.loads((run / "evaluation.json").read_text())["accuracy"]
@@ -102,8 +102,8 @@ def test_the_bank_serves_other_images_with_a_new_head(bank, model, tmp_path):
     assert TemplateBank.load(bank).card["names"] == ["digits"]
 
 
-def test_other_images_are_told_whatever_the_run_was_trained_on(tmp_path):
-    """Images in 8 x 8 whose set has a name that is no file's; the run had only some of its own."""
+def test_other_images_are_scored_in_their_own_file(tmp_path):
+    """Check images in 8 x 8 whose set has a name that no file can have; the run had only some of its own."""
     rng, data = np.random.default_rng(0), tmp_path / "a:b c"
     for name in map(str, range(10)):
         (data / name).mkdir(parents=True)
@@ -126,7 +126,7 @@ def test_train_with_another_task_is_the_same_command(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_stopped_run_goes_on(bank, model, tmp_path, monkeypatch):
+def test_a_stopped_run_resumes(bank, model, tmp_path, monkeypatch):
     whole, stopped = tmp_path / "whole", tmp_path / "stopped"
     options = {**RUN, "size": "64x2", "model": model, "bank": bank, "validation": False}
     vision.train(run_dir=whole, **options)

@@ -82,5 +82,5 @@ def test_a_small_comparison_of_drawn_images(tmp_path):
         (["task=diffusion", "sampling_steps=2000"], "steps=2000: the network was trained with 1000"),
     ],
 )
-def test_what_cannot_be_judged_is_refused_at_once(refused, words, says):
+def test_comparisons_that_cannot_be_judged_are_refused_at_once(refused, words, says):
     assert says in refused("benchmark", *words)

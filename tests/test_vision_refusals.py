@@ -44,7 +44,7 @@ def test_each_mode_has_options_of_its_own():
         (["mode=evaluate", "run=nowhere"], "is no run folder"),
     ],
 )
-def test_bad_input_is_one_line(refused, words, says):
+def test_wrong_words_are_one_line(refused, words, says):
     assert says in refused("vision", *words)
 
 
