@@ -24,7 +24,7 @@ PACKAGES = {  # kind of plug-in -> package of its registry, registry, group of e
 
 
 def config(verb, *words):
-    """The config of a command."""
+    """Compose the config of a command."""
     from weit_rl.options.command import compose
 
     return compose(verb, words)
@@ -108,7 +108,7 @@ def launcher(name, registry, folder):
 
 
 def outcome(kind, name, folder):
-    """Empty if a plug-in is listed and works, else what went wrong."""
+    """Return an empty text if a plug-in is listed and works, else what went wrong."""
     package, place, _ = PACKAGES[kind]
     module, attribute = place.split(":")
     try:

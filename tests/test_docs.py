@@ -9,6 +9,7 @@ import runpy
 import shlex
 import subprocess
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
@@ -39,14 +40,15 @@ SHOWN_ON |= {"benchmark": "benchmark", "vision_train": "images"}  # a command's 
 
 
 @pytest.fixture
-def registries(monkeypatch):
+def registries():
     """Undo additions to any registry after the test; all are loaded before, since each is loaded only once."""
     for path in [*(ROOT / "weit_rl").rglob("registry.py"), ROOT / "envs" / "registry.py"]:
         name = ".".join(path.relative_to(ROOT).with_suffix("").parts)
         importlib.import_module(name if name.startswith("weit_rl.") else f"weit_rl.{name}")
-    for registry in [thing for thing in gc.get_objects() if type(thing) is Registry]:
-        registry.load()
-        monkeypatch.setattr(registry, "members", dict(registry.members))
+    with ExitStack() as stack:
+        for registry in [thing for thing in gc.get_objects() if type(thing) is Registry]:
+            stack.enter_context(registry.temporarily())
+        yield
 
 
 @pytest.fixture
@@ -89,7 +91,7 @@ def test_commands_have_options_that_exist(verb, rest):
 
 
 @pytest.mark.parametrize("page", sorted(name for name in PAGES if not name.startswith("_")))
-def test_a_page_begins_with_what_it_helps_to_do_and_a_command(page):
+def test_a_page_begins_with_its_purpose_and_a_command(page):
     title, _, rest = PAGES[page].partition("\n\n")
     head = rest.partition("\n## ")[0]
     assert re.fullmatch(r"# [^\n]+", title) and not rest.startswith(("```", "|", "#"))
@@ -98,7 +100,7 @@ def test_a_page_begins_with_what_it_helps_to_do_and_a_command(page):
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory):
-    """The folder of the built site."""
+    """Build the site; return its folder."""
     for name in ("sphinx", "myst_parser", "pydata_sphinx_theme", "latex2mathml"):
         pytest.importorskip(name, reason="the site needs more packages: pip install 'weit_rl[docs]'")
     out = tmp_path_factory.mktemp("site")
@@ -118,7 +120,7 @@ def test_every_link_of_the_site_leads_somewhere_and_nothing_is_loaded_from_elsew
 
 
 def place_of_options(stem):
-    """The page of the site with the options of a file: one of docs/ that asks for them, or one made for them alone."""
+    """Return the page with the options of a file: one of docs/ that asks for them, or one made for them."""
     asking = [name for name, text in PAGES.items() if f"<!-- options: {stem} -->" in text]
     assert len(asking) <= 1
     return f"docs/{asking[0].removesuffix('.md')}.html" if asking else f"verbs/{stem}.html"
@@ -136,7 +138,7 @@ def test_every_option_of_every_command_has_its_row(site):
 
 
 @pytest.mark.slow
-def test_the_sidebar_of_every_page_leads_to_all_pages_by_what_a_user_wants_to_do(site):
+def test_the_sidebar_of_every_page_leads_to_all_pages_by_task(site):
     shown = {page.removesuffix(".md") for page in PAGES if "/" not in page and not page.startswith(("_", "index"))}
     for page in ("index", "docs/train", "api/weit_rl.core.plan", "CHANGELOG"):
         sidebar = (site / f"{page}.html").read_text().split('<nav class="bd-docs-nav', 1)[1].split("</nav>", 1)[0]

@@ -46,7 +46,7 @@ class Scaled(MLP):
 
 
 def plain(size, observation_dim, action_dim, context, max_steps, gain=1.0):
-    """A network that has none of the policies' options."""
+    """Build a network that has none of the policies' options."""
     return MLP(size, observation_dim, action_dim, context, max_steps=max_steps)
 
 
@@ -56,11 +56,10 @@ def bare(size, observation_dim, action_dim, context, max_steps):
 
 
 @pytest.fixture
-def added(monkeypatch):
-    """Models of other packages, as their entry points add them."""
-    MODELS.load()
-    things = {"scaled": Model(Scaled, plan), "plain": Model(plain, plan), "bare": Model(bare, plan)}
-    monkeypatch.setattr(MODELS, "members", {**MODELS.members, **things})
+def added():
+    """Add three models of other packages, as their entry points do."""
+    with MODELS.temporarily({"scaled": Model(Scaled, plan), "plain": Model(plain, plan), "bare": Model(bare, plan)}):
+        yield
 
 
 def test_a_constructor_s_signature_tells_the_options_of_a_model():

@@ -89,7 +89,7 @@ def test_options_that_came_later_are_at_their_defaults_in_a_run(tmp_path):
             resumed_config("train", resume)
 
 
-def test_a_stopped_run_goes_on_as_one_that_was_never_stopped(tmp_path):
+def test_a_stopped_run_resumes_and_ends_as_an_uninterrupted_one(tmp_path):
     run = shutil.copytree(FILES / "stopped", tmp_path / "run")
     train(compose("train", [f"resume={run}"]))
     resumed, never_stopped = (
