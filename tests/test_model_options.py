@@ -235,8 +235,9 @@ def test_an_option_for_training_alone_may_differ_from_the_bank_s():
 def test_every_run_of_a_comparison_has_the_model_s_options(tmp_path):
     own = "model_options={attention: band, positions: none, band: 3}"
     grid = Grid.of(compose("benchmark", ["env=HalfCheetah", own]))
-    assert compose("train", grid.words()).model_options == {"attention": "band", "positions": "none", "band": 3}
-    assert not any(word.startswith("model_options") for word in Grid.of(compose("benchmark", [])).words())
+    given = {"attention": "band", "positions": "none", "band": 3}
+    assert grid.train_options().model_options == grid.pretrain_options().model_options == given
+    assert Grid.of(compose("benchmark", [])).train_options().model_options == {}
 
 
 def test_a_network_of_images_takes_the_same_option_by_both_words():
