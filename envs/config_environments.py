@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import copy
-from typing import Any
+from typing import TypeVar
 
 from weit_rl.common.errors import UserError
 from weit_rl.envs.bodies import with_body
 from weit_rl.envs.pixels import split_pixels, with_pixels
+from weit_rl.options.shared_options import ControlDataOptions, EnvOptions
+
+AnyEnvOptions = TypeVar("AnyEnvOptions", bound=EnvOptions)
 
 
-def fold_body_and_pixels(cfg: Any) -> None:
+def fold_body_and_pixels(cfg: EnvOptions) -> None:
     """Write the options ``cfg.body`` and ``cfg.pixels`` into the name in ``cfg.env``, and reset them."""
     if isinstance(cfg.env, str):
         env, edge = split_pixels(cfg.env)
@@ -26,10 +29,11 @@ def fold_body_and_pixels(cfg: Any) -> None:
         cfg.body[parameter] = None
 
 
-def bodies(cfg: Any) -> list[Any]:
+def bodies(cfg: AnyEnvOptions) -> list[AnyEnvOptions]:
     """Return the config of each body; several bodies have a data set each, or share a level."""
     if isinstance(cfg.env, str):
         return [cfg]
+    assert isinstance(cfg, ControlDataOptions)  # no other has a list of environments
     envs = list(cfg.env)
     data = [cfg.data] * len(envs) if isinstance(cfg.data, str) else list(cfg.data)
     if len(set(envs)) < len(envs) or not envs:
@@ -38,7 +42,9 @@ def bodies(cfg: Any) -> list[Any]:
         raise UserError(f"data={data}: give one set for each of the {len(envs)} bodies, in their order, or one level")
     if cfg.data_weights is not None:
         raise UserError("data_weights: weighs the sets of one body; leave it out where env names several")
-    found = [copy.deepcopy(cfg) for _ in envs]
-    for body, env, one in zip(found, envs, data, strict=True):
+    found: list[AnyEnvOptions] = []
+    for env, one in zip(envs, data, strict=True):
+        body = copy.deepcopy(cfg)
         body.env, body.data = env, one
+        found.append(body)
     return found

@@ -134,7 +134,7 @@ class Comparison:
                     rates.write_rates(self.folder, found)
                     remove_run(self.folder / "trials" / name)
 
-    def check_untrained(self, methods: set[Any]) -> None:
+    def check_untrained(self, methods: set[str]) -> None:
         """Raise UserError for methods that have cells already, since later cells would use another rate."""
         if found := sorted(methods & {row["method"] for row in self.results.rows}):
             raise UserError(

@@ -100,7 +100,9 @@ def choose_source(method: Method, seed: int, sources: Sources, options: Training
         except NotDefined as error:
             refused = error
             continue
-        losses[kind] = start_loss(run.begun(), run.context(None).loss) if len(possible) > 1 else 0.0
+        losses[kind] = (
+            start_loss(run.begun(), run.context(lambda module, *_: module).loss) if len(possible) > 1 else 0.0
+        )
     if not losses:
         assert refused is not None
         raise refused

@@ -101,9 +101,10 @@ class Grid:
         return task_entry(self.task)
 
     @property
-    def subject(self) -> Any:
+    def subject(self) -> str | tuple[str, ...]:
         """Return the environment or the data that rows name."""
-        return getattr(self, self.kind.subject)
+        subject: str | tuple[str, ...] = getattr(self, self.kind.subject)
+        return subject
 
     @classmethod
     def of(cls, cfg: BenchmarkOptions | ImageBenchmarkOptions) -> Grid:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from weit_rl.common.errors import UserError
 from weit_rl.data import load_trajectories
 from weit_rl.envs.config_environments import bodies, fold_body_and_pixels
@@ -11,12 +9,14 @@ from weit_rl.envs.registry import EnvEntry, env_entry
 from weit_rl.models import BOTH, MODELS
 from weit_rl.models.registry import command_options
 from weit_rl.options.choices import check_choices
+from weit_rl.options.pretrain_options import PretrainOptions
+from weit_rl.options.train_options import TrainOptions
 from weit_rl.tasks.control import Control, ControlConfig
 from weit_rl.tasks.registry import TASKS, Measure, TaskEntry
 from weit_rl.training.device import device_of
 
 
-def control_task(cfg: Any, tile: int = ControlConfig.tile) -> Control:
+def control_task(cfg: TrainOptions | PretrainOptions, tile: int = ControlConfig.tile) -> Control:
     """Make the control task of a config.
 
     Args:
@@ -26,13 +26,13 @@ def control_task(cfg: Any, tile: int = ControlConfig.tile) -> Control:
     Raises:
         UserError: for an environment, data, a model or a number that does not fit.
     """
-    entry = env_entry(cfg.env)
-    if MODELS.get(cfg.model).sees == BOTH and entry.pixels:
+    model, entry = str(cfg.model), env_entry(str(cfg.env))
+    if MODELS.get(model).sees == BOTH and entry.pixels:
         entry = entry.with_pictures_and_state
-    check_kind(cfg.model, entry)
+    check_kind(model, entry)
     check_choices(cfg)
     config = ControlConfig(
-        model=cfg.model,
+        model=model,
         tile=tile,
         context=cfg.context,
         model_options=command_options(cfg),

@@ -6,11 +6,13 @@ Every check is repeated where its value is used, for callers of ``main`` who ski
 from __future__ import annotations
 
 import copy
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from weit_rl.common.home import expand_home
 from weit_rl.common.registry import unknown_name_error
 from weit_rl.options.option_fields import Options
+from weit_rl.options.shared_options import ControlDataOptions, EnvOptions
+from weit_rl.options.train_options import TrainOptions
 
 if TYPE_CHECKING:
     from weit_rl.envs.registry import EnvEntry
@@ -36,15 +38,15 @@ def check_before_torch(verb: str, cfg: Options) -> None:
     _files(cfg, entries)
 
 
-def _environments(cfg: Any) -> list[EnvEntry]:
+def _environments(cfg: Options) -> list[EnvEntry]:
     """Return the registry entries of all environments in ``env``."""
-    if "body" not in cfg:
+    if not isinstance(cfg, EnvOptions):
         return []
     from weit_rl.envs.config_environments import bodies, fold_body_and_pixels
     from weit_rl.envs.registry import env_entry
 
     fold_body_and_pixels(cfg)
-    return [env_entry(one.env) for one in bodies(cfg)]
+    return [env_entry(str(one.env)) for one in bodies(cfg)]
 
 
 def _run_folder(path: str) -> None:
@@ -53,7 +55,7 @@ def _run_folder(path: str) -> None:
     RunFolder.open(path)
 
 
-def _values(cfg: Any) -> None:
+def _values(cfg: Options) -> None:
     from weit_rl.common.sizes import Size
     from weit_rl.options.choices import check_choices, check_numbers, check_trainer, size_of
 
@@ -61,10 +63,10 @@ def _values(cfg: Any) -> None:
     check_choices(cfg)
     check_trainer(cfg)
     if "size" in cfg and not (cfg.get("bank") or cfg.get("source")):  # these may have attention heads of another size
-        Size.parse(cfg.size) if isinstance(cfg.size, str) else size_of(cfg.size)
+        Size.parse(cfg["size"]) if isinstance(cfg["size"], str) else size_of(cfg["size"])
 
 
-def _files(cfg: Any, entries: list[EnvEntry]) -> None:
+def _files(cfg: Options, entries: list[EnvEntry]) -> None:
     """Check that data exist, that banks and sources are tensor files, and that a bank fits the network."""
     from weit_rl.core.bank_match import check_bank, model_of
     from weit_rl.data.readers import data_set_names, find_data
@@ -72,13 +74,13 @@ def _files(cfg: Any, entries: list[EnvEntry]) -> None:
     from weit_rl.options.model_words import given_options
     from weit_rl.storage.tensor_file import read_card
 
-    for one, entry in zip(bodies(cfg) if entries else [], entries, strict=True):
-        if one.get("data") is None or entry.pixels:  # errors about pictures come first
+    for one, entry in zip(bodies(cfg) if isinstance(cfg, EnvOptions) else [], entries, strict=True):
+        if not isinstance(one, ControlDataOptions) or entry.pixels:  # errors about pictures come first
             continue
         for part in data_set_names(one.data, entry):
             find_data(part, entry)
-    if cfg.get("init") != "weit":  # other initialisers say if they need one, but loading them loads torch
-        return
+    if not isinstance(cfg, TrainOptions) or cfg.init != "weit":
+        return  # other initialisers say if they need a bank, but loading them loads torch
     name = "bank" if cfg.source is None else "source"  # a source replaces the bank
     if cfg[name] is not None and not str(cfg[name]).startswith("hf:"):  # banks of the hub are downloaded first
         place = expand_home(cfg[name])
@@ -92,9 +94,9 @@ def _files(cfg: Any, entries: list[EnvEntry]) -> None:
             check_bank(card, cfg.model, given_options(cfg), given_options(type(cfg)()))  # its own options come later
 
 
-def _check_model(name: str) -> None:
+def _check_model(name: str | None) -> None:
     """Raise UserError for an unknown model, a likelier mistake than a bank of another model."""
     from weit_rl.models import models_of
 
     if name not in models_of("control"):
-        raise unknown_name_error("model", name, models_of("control"))
+        raise unknown_name_error("model", str(name), models_of("control"))

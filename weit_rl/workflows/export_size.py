@@ -17,7 +17,7 @@ from weit_rl.options.choices import check_numbers
 from weit_rl.options.export_options import ExportOptions
 from weit_rl.options.option_values import options_with
 from weit_rl.options.train_options import TrainOptions
-from weit_rl.tasks import task_entry_of
+from weit_rl.tasks import Task, task_entry_of
 from weit_rl.training.device import set_up_torch
 from weit_rl.training.progress import Progress, print_table
 from weit_rl.workflows.run_setup import check_model
@@ -112,7 +112,7 @@ def limits_of(cfg: ExportOptions) -> list[Limit]:
     return [Limit.parse(text) for text in ([cfg.limit] if isinstance(cfg.limit, str) else cfg.limit or [])]
 
 
-def task_of(cfg: ExportOptions, size: Size) -> Any:
+def task_of(cfg: ExportOptions, size: Size) -> Task:
     """Make the task of the training, which checks all its options."""
     train_cfg = train_options(cfg, size)
     task_entry_of(train_cfg).prepare(train_cfg)
@@ -123,7 +123,7 @@ def task_of(cfg: ExportOptions, size: Size) -> Any:
 
 
 def _rung(
-    task: Any, size: Size, parameters: int, limits: Sequence[Limit], quantize: str | None, measure: Measure
+    task: Task, size: Size, parameters: int, limits: Sequence[Limit], quantize: str | None, measure: Measure
 ) -> Rung:
     weights = parameters * WEIGHT_BYTES[quantize]
     if not all(limit.keeps(0.0, weights) for limit in limits):

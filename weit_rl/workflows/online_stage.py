@@ -16,6 +16,7 @@ from weit_rl.common.errors import Interrupted, UserError
 from weit_rl.common.registry import unknown_name_error
 from weit_rl.options.choices import ACTOR
 from weit_rl.options.train_options import TrainOptions
+from weit_rl.tasks.control import Control
 from weit_rl.training.checkpoint import save_network
 from weit_rl.training.loop import stop_signal
 from weit_rl.training.progress import Progress
@@ -36,6 +37,7 @@ class OnlineRun(TrainRun):
     """
 
     cfg: TrainOptions
+    task: Control
 
     def __init__(self, cfg: TrainOptions):
         if cfg.agent not in ALGORITHMS:

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from torch import nn
+
 from weit_rl.common.errors import UserError
 from weit_rl.common.registry import unknown_name_error
 from weit_rl.common.sizes import HEAD_DIM, Size
@@ -67,7 +69,7 @@ def bank_size(bank: TemplateBank) -> Size:
     return bank.network_size()
 
 
-def bank_network(bank: TemplateBank, task: Task) -> Any:
+def bank_network(bank: TemplateBank, task: Task) -> nn.Module:
     """Build the bank's own network with its weights, as a plain network; UserError if the bank does not fit."""
     _same_options(bank, task)
     net = task.build(bank_size(bank))

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from torch import nn
+
 from weit_rl.common.errors import UserError
 from weit_rl.common.home import expand_home
 from weit_rl.common.sizes import Size
@@ -28,7 +30,7 @@ def card_at(path: str) -> dict[str, Any]:
     return timm_card(foreign) if foreign else read_card(_checkpoint(place))
 
 
-def network_at(path: str, task: Task, size: Size) -> Any:
+def network_at(path: str, task: Task, size: Size) -> nn.Module:
     """Load the trained network of a source.
 
     Observation entries that never moved in its data are normalised by the task's data instead.
@@ -47,7 +49,8 @@ def network_at(path: str, task: Task, size: Size) -> Any:
     check_same(f"source={path}", card["model"], task.config.model)
     same_heads(f"source={path}", Size(*card["size"]), size)
     if foreign:
-        return load_into(net, task.build(Size(*card["size"]), task.config.seed), path)
+        loaded: nn.Module = load_into(net, task.build(Size(*card["size"]), task.config.seed), path)
+        return loaded
     _same_options(path, card, task.card(size))
     for name, buffer in renew_normaliser(dict(net.named_buffers()), dict(task.build(size).named_buffers()))[0].items():
         net.get_buffer(name).copy_(buffer)
