@@ -285,6 +285,12 @@ def test_what_cannot_be_judged_is_refused_at_once(refused, words, says):
     assert says in refused("benchmark", *words)
 
 
+def test_an_option_of_another_task_is_refused_by_the_name_that_was_asked_for():
+    cfg = compose("train", ["task=turned", "samples=3"])
+    with pytest.raises(UserError, match="samples=3: is for task=diffusion, and this is task=turned; leave it out"):
+        image_options.image_task(cfg, task="classification")
+
+
 PLUGIN = """
 from weit_rl.tasks import Measure, TaskEntry, task_entry
 

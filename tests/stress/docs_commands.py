@@ -97,8 +97,11 @@ def attempt(command: str, page: Path, clone: Path, fixtures: Fixtures) -> Outcom
             return Outcome("failed", str(error))
         return Outcome("not run", reason)
     env = re.search(r"\benv=\[?([^\s,\]]+)", command)
-    with contextlib.redirect_stdout(sys.stderr):
-        fixtures.put(command, env[1] if env else "HalfCheetah", page)
+    try:
+        with contextlib.redirect_stdout(sys.stderr):
+            fixtures.put(command, env[1] if env else "HalfCheetah", page)
+    except Exception as error:
+        return Outcome("failed", f"docs_fixtures.py: {error!r}")
     more = (
         cut(verb, words) if verb else shlex.split(next((w for p, w in APPENDED.items() if re.search(p, command)), ""))
     )

@@ -22,22 +22,25 @@ APPENDED = {  # pattern -> words behind a command that is no command of weit_rl
     r"-m benchmarks\.": "--help",
     r"docs/bodies\.py": "bodies.png",
 }
-BENCHMARK = {"episodes": "1", "pretrain_steps": "3", "samples": "16", "sampling_steps": "2", "sweep.trials": "2"}
-BENCHMARK |= {"sizes": "[32x1]", "seeds": "[0]", "budgets": "[0, 1]", "workers": "1"}
-CUT: dict[str, dict[str, str]] = {  # command -> option -> value; a smaller number of the docs stays
+BENCHMARK = {"pretrain_steps": "3", "sizes": "[32x1]", "seeds": "[0]", "budgets": "[0, 1]", "workers": "1"}
+BENCHMARK |= {"sweep.trials": "2"}
+DRAWN = {"samples": "16", "sampling_steps": "2"}
+CUT: dict[str, dict[str, str]] = {  # command, and a word of it -> option -> value; the first row that fits counts
     "train": {"episodes": "1", "validation_episodes": "1", "evaluate_every": "3"},
     "pretrain": {"steps": "3", "score_sizes": "[]", "episodes": "1"},
     "evaluate": {"episodes": "1"},
-    "collect": {"steps": "40", "n_envs": "2", "snapshot_every": "20", "selection_episodes": "1"}
-    | {"evaluation_episodes": "1", "levels.expert": "1", "levels.medium": "1", "levels.random": "1"},
     "collect mode=record": {"episodes": "1"},
     "collect mode=render": {"episodes": "2"},
+    "collect": {"steps": "40", "n_envs": "2", "snapshot_every": "20", "selection_episodes": "1"}
+    | {"evaluation_episodes": "1", "levels.expert": "1", "levels.medium": "1", "levels.random": "1"},
     "export": {"episodes": "1"},
-    "benchmark": BENCHMARK,
+    "benchmark": BENCHMARK | {"episodes": "1"},
+    "vision_benchmark task=diffusion": BENCHMARK | DRAWN,
     "vision_benchmark": BENCHMARK,
-    "vision_train": {"evaluate_every": "3", "samples": "16", "sampling_steps": "2"},
+    "vision_train task=diffusion": {"evaluate_every": "3"} | DRAWN,
+    "vision_train": {"evaluate_every": "3"},
     "vision_pretrain": {"steps": "3", "score_sizes": "[]"},
-    "vision_evaluate": {"steps": "2", "samples": "16"},
+    "vision_evaluate features=RUN": {"steps": "2", "samples": "16"},
     "vision_sample": {"steps": "2", "images": "2"},
 }
 EVERYWHERE = {"scaler_steps": "2", "train_steps": "3", "batch_size": "4", "threads": "1"}
@@ -53,13 +56,14 @@ def cut(verb: str, words: list[str]) -> list[str]:
         words: its own.
 
     Returns:
-        Options that the command has, each with a number that is not larger than the docs'.
+        Options that the command has, each with a number that is not above the docs'.
     """
     said = dict(word.split("=", 1) for word in words if "=" in word and not word.startswith(("+", "-", "hydra")))
     if any(WHOLE.match(f"{verb} {word}") for word in words):
         return []
     name = config_name(verb, words)
-    least = CUT.get(f"{name} mode={said.get('mode')}", CUT.get(name, {})) | EVERYWHERE
+    rows = (row for key, row in CUT.items() if key.split()[0] == name and set(key.split()[1:]) <= set(words))
+    least = next(rows, {}) | EVERYWHERE
     chosen = {key: _smaller(said.get(key), value) for key, value in least.items()}
     chosen |= {key: value for key, value in SHORTENED.items() if key in said}
     return [f"{key}={value}" for key, value in chosen.items() if key in options(name) and value != said.get(key)]

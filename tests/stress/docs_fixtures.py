@@ -61,7 +61,7 @@ def make_run(env: str, path: Path) -> None:
 
 
 def make_classifier(env: str, path: Path) -> None:
-    vision.train(compose("vision", [*SHORT, "init=scratch", f"run_dir={path}"]))
+    vision.main(compose("vision", [*SHORT, "init=scratch", f"run_dir={path}"]))
 
 
 def make_images(env: str, path: Path) -> None:
