@@ -39,7 +39,7 @@ def test_a_script_prints_its_help(name, monkeypatch, capsys):
     assert end.value.code == 0 and f"python -m {module}" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("name", ["fuzz", "kills", "soak"])
+@pytest.mark.parametrize("name", ["docs_commands", "fuzz", "kills", "soak"])
 def test_a_stress_script_prints_its_help(name, monkeypatch, capsys):
     stress = ROOT / "tests" / "stress"
     monkeypatch.syspath_prepend(stress)

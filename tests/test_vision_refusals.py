@@ -2,7 +2,9 @@
 
 import pytest
 
-from weit_rl.options.command import config_name, help_text
+from weit_rl.common.errors import UserError
+from weit_rl.options.command import compose, config_name, help_text
+from weit_rl.tasks import image_options
 
 pytest.importorskip("timm", reason="the vision extra is not installed")
 
@@ -51,3 +53,9 @@ def test_wrong_words_are_one_line(refused, words, says):
 @pytest.mark.parametrize("verb", ["train", "pretrain"])
 def test_a_verb_of_its_own_takes_no_other_mode(refused, verb):
     assert f"weit_rl.{verb} is mode={verb} alone" in refused(verb, "task=classification", "mode=describe")
+
+
+def test_an_option_of_another_task_is_refused_by_the_name_that_was_asked_for():
+    cfg = compose("train", ["task=turned", "samples=3"])
+    with pytest.raises(UserError, match="samples=3: is for task=diffusion, and this is task=turned; leave it out"):
+        image_options.image_task(cfg, task="classification")

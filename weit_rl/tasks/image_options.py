@@ -73,7 +73,8 @@ def image_task(
     for other, (_, others) in KINDS.items():
         for name, usual in asdict(others()).items():
             if name not in own and name in cfg and cfg[name] != usual:
-                raise UserError(f"{name}={cfg[name]}: is for task={other}, and this is task={task}; leave it out")
+                asked = cfg.get("task", task)
+                raise UserError(f"{name}={cfg[name]}: is for task={other}, and this is task={asked}; leave it out")
     where: dict[str, Any] = {"root": cfg.data_root, "download": cfg.download, "skip_corrupt": cfg.skip_corrupt}
     images = images or load_images(cfg.data, cfg.image_size, cfg.channels, **where)
     options = {name: cfg[name] for name in own if name in cfg} | {"tile": tile, "device": device_of(cfg)}
