@@ -36,10 +36,12 @@ class ModelChoice(Protocol):
     Attributes:
         model: name of the model; None if it is to be filled in.
         patch_size: edge of a patch in pixels, read only beside ``source``.
+        model_options: options of the model; they may hold ``patch_size``, too.
     """
 
     model: str | None
     patch_size: int | None
+    model_options: dict[str, Any]
 
     def get(self, name: str) -> Any:
         """Return an option, or None if there is no such option."""
