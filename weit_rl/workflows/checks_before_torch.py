@@ -91,7 +91,7 @@ def _files(cfg: Options, entries: list[EnvEntry]) -> None:
         if name == "bank":
             if model_of(card) != cfg.model:
                 _check_model(cfg.model)
-            check_bank(card, str(cfg.model), given_options(cfg), given_options(type(cfg)()))  # its own options come later
+            check_bank(card, str(cfg.model), given_options(cfg), given_options(type(cfg)()))  # own ones later
 
 
 def _check_model(name: str | None) -> None:
