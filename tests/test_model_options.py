@@ -51,7 +51,7 @@ def plain(size, observation_dim, action_dim, context, max_steps, gain=1.0):
 
 
 def bare(size, observation_dim, action_dim, context, max_steps):
-    """A network without options."""
+    """Build a network without options."""
     return MLP(size, observation_dim, action_dim, context, max_steps=max_steps)
 
 
