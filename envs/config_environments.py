@@ -8,10 +8,15 @@ from typing import Any
 from weit_rl.common.errors import UserError
 from weit_rl.envs.bodies import with_body
 from weit_rl.envs.pixels import split_pixels, with_pixels
+from weit_rl.envs.registry import ENV_GROUPS
 
 
 def fold_body_and_pixels(cfg: Any) -> None:
-    """Write the options ``cfg.body`` and ``cfg.pixels`` into the name in ``cfg.env``, and reset them."""
+    """Write the options ``cfg.body`` and ``cfg.pixels`` into the names in ``cfg.env``, and reset them.
+
+    The name of a group becomes the list of its environments.
+    """
+    cfg.env = expand_groups(cfg.env)
     if isinstance(cfg.env, str):
         env, edge = split_pixels(cfg.env)
         cfg.env = with_pixels(with_body(env, cfg.body), cfg.pixels or edge or False)
@@ -26,17 +31,28 @@ def fold_body_and_pixels(cfg: Any) -> None:
         cfg.body[parameter] = None
 
 
+def expand_groups(env: Any) -> Any:
+    """Replace the names of groups, one or in a list, by the names of their environments."""
+    groups = set(ENV_GROUPS.names())
+    if isinstance(env, str):
+        one, edge = split_pixels(env)
+        several = [with_pixels(name, edge or False) for name in ENV_GROUPS.get(one)] if one in groups else []
+        return several or env
+    parts = [expand_groups(str(one)) for one in env]
+    return [name for part in parts for name in ([part] if isinstance(part, str) else part)]
+
+
 def bodies(cfg: Any) -> list[Any]:
     """Return the config of each body; several bodies have a data set each, or share a level."""
     if isinstance(cfg.env, str):
         return [cfg]
     envs = list(cfg.env)
-    data = [cfg.data] * len(envs) if isinstance(cfg.data, str) else list(cfg.data)
+    data = [cfg.data] * len(envs) if isinstance(cfg.data, str | None) else list(cfg.data)
     if len(set(envs)) < len(envs) or not envs:
         raise UserError(f"env={envs}: name each body once")
     if len(data) != len(envs):
         raise UserError(f"data={data}: give one set for each of the {len(envs)} bodies, in their order, or one level")
-    if cfg.data_weights is not None:
+    if cfg.get("data_weights") is not None:
         raise UserError("data_weights: weighs the sets of one body; leave it out where env names several")
     found = [copy.deepcopy(cfg) for _ in envs]
     for body, env, one in zip(found, envs, data, strict=True):

@@ -83,10 +83,9 @@ class Control:
         UserError: if actions lie outside the environment's bounds, or one of several sets has no episode left.
     """
 
-    measure = "return_mean"
-
     def __init__(self, entry: EnvEntry, trajectories: Trajectories, config: ControlConfig):
         self.entry, self.trajectories, self.config, self.name = entry, trajectories, config, entry.name
+        self.measure = "score" if entry.success else "return_mean"
         if np.abs(trajectories.actions).max() > 1 + 1e-5:
             raise UserError(
                 f"data of {entry.name}: actions lie outside {entry.action_box}, the environment's bounds, which the "
@@ -205,7 +204,7 @@ class Control:
             "return_median": float(np.median(returns)),
             "episodes": self.trajectories.episodes,
             "failed_episodes": 0,
-            "score": self.entry.score(returns.mean()),
+            "score": self.entry.score(returns.mean(), self.trajectories.info.get("success_rate")),
         }
 
     def row(self, name: str, metrics: dict[str, Any]) -> dict[str, Any]:
@@ -215,6 +214,7 @@ class Control:
     def logged(self, metrics: dict[str, Any]) -> dict[str, float]:
         """Return the mean return, and the score if the environment has one."""
         values = {"return": metrics["return_mean"], "score": metrics["score"]}
+        values |= {"success": metrics["score"]} if self.entry.success else {}
         return {name: value for name, value in values.items() if value is not None}
 
 

@@ -65,6 +65,23 @@ def check_kind(model: str, entry: EnvEntry) -> None:
 
 
 RETURN = Measure(("return_mean", "score", "return_std", "return_median", "failed_episodes"), "return")
+SUCCESS = Measure(("score", "return_mean", "return_std", "return_median", "failed_episodes"), "success", logged="score")
+
+
+def measure_of(env: str) -> Measure:
+    """Return the measure of an environment: success in percent where it counts, else the return."""
+    return SUCCESS if env_entry(env).success else RETURN
+
+
 TASKS.add(
-    "control", TaskEntry(control_task, lambda cfg: env_entry(cfg.env).name, RETURN, "env", fold_body_and_pixels, bodies)
+    "control",
+    TaskEntry(
+        control_task,
+        lambda cfg: env_entry(cfg.env).name,
+        RETURN,
+        "env",
+        fold_body_and_pixels,
+        bodies,
+        measure_of=measure_of,
+    ),
 )

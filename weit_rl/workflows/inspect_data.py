@@ -59,7 +59,7 @@ def describe(trajectories: Trajectories, entry: EnvEntry) -> dict[str, Any]:
         "episodes": trajectories.episodes,
         "steps": trajectories.steps,
         "returns": _spread(returns),
-        "score": entry.score(returns.mean()),
+        "score": entry.score(returns.mean(), info.get("success_rate")),
         "lengths": _spread(trajectories.lengths),
         "action_min": trajectories.actions.min(axis=0).tolist(),
         "action_max": trajectories.actions.max(axis=0).tolist(),
