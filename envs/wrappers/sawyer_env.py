@@ -35,7 +35,7 @@ class SawyerEnv(gymnasium.Env, EzPickle):
         self.sawyer._partially_observable = False
         self.sawyer.__dict__.pop("sawyer_observation_space", None)  # cached, with a goal of zeros
         self.sawyer._set_task_called = self.sawyer.seeded_rand_vec = True
-        self.observation_space: Any = self.sawyer.sawyer_observation_space
+        self.observation_space: Any = spaces.Box(-np.inf, np.inf, (39,), np.float64)  # its own has goals of one point
         self.action_space: Any = spaces.Box(-1, 1, (4,), np.float32)
         self.metadata = {"render_modes": ["rgb_array"], "render_fps": self.sawyer.metadata["render_fps"]}
         self.render_mode, self.ended = render_mode, True  # until the first reset
@@ -60,7 +60,8 @@ class SawyerEnv(gymnasium.Env, EzPickle):
         self.sawyer.curr_path_length = 0
         now, before = FRAME
         observation[before] = self.sawyer._prev_obs = observation[now].copy()
-        return self._clipped(observation), {}
+        bounds = self.sawyer.sawyer_observation_space
+        return np.clip(observation, bounds.low, bounds.high), {}  # as Meta-World's step does
 
     def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict]:
         """Act once.
@@ -72,7 +73,7 @@ class SawyerEnv(gymnasium.Env, EzPickle):
             raise ResetNeeded("the episode has ended; call reset() before step()")
         observation, reward, _, truncated, info = self.sawyer.step(action)
         self.ended = bool(info["success"])
-        return self._clipped(observation), float(reward), self.ended, bool(truncated), info
+        return observation, float(reward), self.ended, bool(truncated), info
 
     def render(self) -> Any:
         """Draw the scene from one corner of the table, ``(480, 480, 3)`` uint8."""
@@ -81,10 +82,6 @@ class SawyerEnv(gymnasium.Env, EzPickle):
     def close(self) -> None:
         """Free the renderer."""
         self.sawyer.close()
-
-    def _clipped(self, observation: np.ndarray) -> np.ndarray:
-        """Clip to the space as Meta-World's step does, also after a reset."""
-        return np.clip(observation, self.observation_space.low, self.observation_space.high)
 
 
 @functools.cache
