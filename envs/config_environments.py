@@ -8,7 +8,7 @@ from typing import Any
 from weit_rl.common.errors import UserError
 from weit_rl.envs.bodies import with_body
 from weit_rl.envs.pixels import split_pixels, with_pixels
-from weit_rl.envs.registry import ENV_GROUPS
+from weit_rl.envs.registry import ENV_GROUPS, EnvEntry, env_entry
 
 
 def fold_body_and_pixels(cfg: Any) -> None:
@@ -42,8 +42,16 @@ def expand_groups(env: Any) -> Any:
     return [name for part in parts for name in ([part] if isinstance(part, str) else part)]
 
 
+def entries_of(env: Any) -> list[EnvEntry]:
+    """Return the entries of one or several environments."""
+    return [env_entry(name) for name in ([env] if isinstance(env, str) else env)]
+
+
 def bodies(cfg: Any) -> list[Any]:
-    """Return the config of each body; several bodies have a data set each, or share a level."""
+    """Return the config of each body; several bodies have a data set each, or share a level.
+
+    All tasks of one family have one body, whose config names several environments with a data set each.
+    """
     if isinstance(cfg.env, str):
         return [cfg]
     envs = list(cfg.env)
@@ -54,7 +62,11 @@ def bodies(cfg: Any) -> list[Any]:
         raise UserError(f"data={data}: give one set for each of the {len(envs)} bodies, in their order, or one level")
     if cfg.get("data_weights") is not None:
         raise UserError("data_weights: weighs the sets of one body; leave it out where env names several")
-    found = [copy.deepcopy(cfg) for _ in envs]
-    for body, env, one in zip(found, envs, data, strict=True):
-        body.env, body.data = env, one
+    members: dict[str, list[int]] = {}
+    for number, entry in enumerate(entries_of(envs)):
+        members.setdefault(entry.family or entry.name, []).append(number)
+    found = [copy.deepcopy(cfg) for _ in members]
+    for body, numbers in zip(found, members.values(), strict=True):
+        several = [envs[number] for number in numbers], [data[number] for number in numbers]
+        body.env, body.data = several if len(numbers) > 1 else (several[0][0], several[1][0])
     return found

@@ -43,6 +43,7 @@ class Trajectories:
             proportion to numbers of steps).
         stack: number of frames, the newest last, in one observation of a network (default 1, for states).
         states: states that belong to frames, ``(steps, obs)`` float32, for a network that sees both (default None).
+        by_task: whether each set is a task of its own (default False).
     """
 
     observations: np.ndarray
@@ -54,6 +55,7 @@ class Trajectories:
     weights: np.ndarray | None = None
     stack: int = 1
     states: np.ndarray | None = None
+    by_task: bool = False
 
     def __post_init__(self) -> None:
         if len(self.origin) == 0:
@@ -177,7 +179,7 @@ class Trajectories:
         origin = self.origin[np.asarray(indices)]
         states = None if self.states is None else np.concatenate([self.states[span] for span in spans])
         joined = self.join(episodes, dict(self.info), self.stack)
-        return replace(joined, origin=origin, weights=self.weights, states=states)
+        return replace(joined, origin=origin, weights=self.weights, states=states, by_task=self.by_task)
 
     def steps_by_origin(self) -> list[np.ndarray]:
         """Return the indices of the steps of each set that has any episode here."""

@@ -104,7 +104,10 @@ def chosen_options(name: str, words: Any, offered: Callable[..., nn.Module], mor
 
 
 BOTH = "states and pictures"
-GIVEN = ("size", "observation_dim", "action_dim", "context", "max_steps", "image_size", "channels", "classes")
+GIVEN = (
+    *("size", "observation_dim", "action_dim", "context", "max_steps", "codes"),
+    *("image_size", "channels", "classes"),
+)
 MODELS: Registry[Model] = Registry("model", "weit_rl.models", "weit_rl.models")
 
 

@@ -40,11 +40,10 @@ def _environments(cfg: Any) -> list[EnvEntry]:
     """Return the registry entries of all environments in ``env``."""
     if "body" not in cfg:
         return []
-    from weit_rl.envs.config_environments import bodies, fold_body_and_pixels
-    from weit_rl.envs.registry import env_entry
+    from weit_rl.envs.config_environments import bodies, entries_of, fold_body_and_pixels
 
     fold_body_and_pixels(cfg)
-    return [env_entry(one.env) for one in bodies(cfg)]
+    return [entry for one in bodies(cfg) for entry in entries_of(one.env)]
 
 
 def _run_folder(path: str) -> None:
@@ -71,10 +70,10 @@ def _files(cfg: Any, entries: list[EnvEntry]) -> None:
     from weit_rl.envs.config_environments import bodies
     from weit_rl.storage.tensor_file import read_card
 
-    for one, entry in zip(bodies(cfg) if entries else [], entries, strict=True):
-        if one.get("data") is None or entry.pixels:  # errors about pictures come first
+    for data, entry in zip(_data(bodies(cfg)) if entries else [], entries, strict=True):
+        if data is None or entry.pixels:  # errors about pictures come first
             continue
-        for part in data_set_names(one.data, entry):
+        for part in data_set_names(data, entry):
             find_data(part, entry)
     if cfg.get("init") != "weit":  # other initialisers say if they need one, but loading them loads torch
         return
@@ -89,6 +88,11 @@ def _files(cfg: Any, entries: list[EnvEntry]) -> None:
             if model_of(card) != cfg.model:
                 _check_model(cfg.model)
             check_bank(card, cfg)
+
+
+def _data(bodies: list[Any]) -> list[Any]:
+    """Return the data of every environment; those of one family have a body, and a set each."""
+    return [data for one in bodies for data in ([one.get("data")] if isinstance(one.env, str) else one.data)]
 
 
 def _check_model(name: str) -> None:
