@@ -53,6 +53,8 @@ class RecordedRun:
             raise UserError(f"{path}: is no run of weit_rl.train, and only those can be compared")
         self.config, self.metrics = plain_config(self.folder.config), self.folder.metrics()
         checked_config(self.folder.config, "train", path)
+        if not isinstance(self.config["env"], str):
+            raise UserError(f"{path}: is of {len(self.config['env'])} tasks; only runs of one can be compared")
         self.entry: EnvEntry = entry_of_file(self.config["env"], path, env)
         self.report = _report(self.path / TrainRun.result)
 

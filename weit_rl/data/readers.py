@@ -82,6 +82,7 @@ def find_data(data: str | os.PathLike, entry: EnvEntry) -> Path:
     raise UserError(
         f"data={str(data)!r}: neither a file, nor a folder, nor an installed Minari data set; give one of these or "
         f"a level that ships for {entry.name} ({', '.join(levels) or 'none does'})"
+        + (f", or record its expert: python -m weit_rl.collect env={entry.name}" if entry.expert else "")
         + (", or draw a set of states: python -m weit_rl.collect mode=render pixels=true" if entry.pixels else "")
     )
 

@@ -144,9 +144,12 @@ class Control:
 
     def remarks(self) -> list[str]:
         """List what a user should know about the data before training, one line each."""
-        if not (still := self.trajectories.constant_columns()):
-            return []
-        return [f"data of {self.name}: columns {spans(still)} of the observations never move; their scale is 1"]
+        found = []
+        if still := self.trajectories.constant_columns():
+            found.append(f"data of {self.name}: columns {spans(still)} of the observations never move; their scale is 1")
+        if self.entry.success and self.config.rtg != "none":
+            found.append(f"{self.name}: episodes end at success, so fast ones earn less; rtg=none does not ask for a return")
+        return found
 
     def settle(self, net: Any) -> None:
         """Set the target return by the run's own rule, whatever the initialiser did; the normaliser stays as it is."""
