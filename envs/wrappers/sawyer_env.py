@@ -6,10 +6,8 @@ import functools
 from typing import Any
 
 import gymnasium
-import mujoco
 import numpy as np
 from gymnasium import spaces
-from gymnasium.envs.mujoco import MujocoEnv
 from gymnasium.error import ResetNeeded
 from gymnasium.utils import EzPickle
 
@@ -56,10 +54,7 @@ class SawyerEnv(gymnasium.Env, EzPickle):
         self.ended = False
         self.sawyer.np_random = self.np_random
         self.sawyer.draw_placement()
-        observation, _ = MujocoEnv.reset(self.sawyer)  # Meta-World's own reset would repeat draw_placement's work
-        self.sawyer.curr_path_length = 0
-        now, before = FRAME
-        observation[before] = self.sawyer._prev_obs = observation[now].copy()
+        observation = self.sawyer.reset_once()
         bounds = self.sawyer.sawyer_observation_space
         return np.clip(observation, bounds.low, bounds.high), {}  # as Meta-World's step does
 
@@ -87,6 +82,8 @@ class SawyerEnv(gymnasium.Env, EzPickle):
 @functools.cache
 def _task_class(task: str) -> Any:
     """Return a task's class with welds that fit any MuJoCo and a placement that can be drawn by itself."""
+    import mujoco
+    from gymnasium.envs.mujoco import MujocoEnv
     from metaworld.env_dict import ALL_V3_ENVIRONMENTS
 
     original: Any = ALL_V3_ENVIRONMENTS[task]
@@ -110,6 +107,14 @@ def _task_class(task: str) -> Any:
                 self.reset_model()
             finally:
                 self._freeze_rand_vec, self._is_drawing = True, False
+
+        def reset_once(self) -> np.ndarray:
+            """Reset as Meta-World does, which first repeats the work of :meth:`draw_placement`."""
+            observation, _ = MujocoEnv.reset(self)
+            self.curr_path_length = 0
+            now, before = FRAME
+            observation[before] = self._prev_obs = observation[now].copy()
+            return observation
 
         def _reset_hand(self, steps: int = 50) -> None:
             super()._reset_hand(0 if self._is_drawing else steps)
