@@ -48,7 +48,8 @@ def demonstrate(entry: EnvEntry, wanted: int, seeds: range, noise: float = 0.0) 
     Raises:
         UserError: if the environment has no expert, or no episode succeeded.
     """
-    env, good, played = entry.states.make(), [], 0
+    good: list[PlayedEpisode] = []
+    env, played = entry.states.make(), 0
     try:
         for seed in seeds:
             if len(good) == wanted:

@@ -16,19 +16,20 @@ if TYPE_CHECKING:
     import gymnasium
 
 FAMILY, VERSION = "metaworld", "-v3"
-TASKS = """
+ALL = """
     assembly basketball bin-picking box-close button-press-topdown button-press-topdown-wall button-press
     button-press-wall coffee-button coffee-pull coffee-push dial-turn disassemble door-close door-lock door-open
     door-unlock hand-insert drawer-close drawer-open faucet-open faucet-close hammer handle-press-side handle-press
     handle-pull-side handle-pull lever-pull pick-place-wall pick-out-of-hole pick-place plate-slide plate-slide-side
     plate-slide-back plate-slide-back-side peg-insert-side peg-unplug-side soccer stick-push stick-pull push push-wall
     push-back reach reach-wall shelf-place sweep-into sweep window-open window-close
-""".split()  # a copy of metaworld.env_dict.MT50_V3, since reading that imports the simulator
-MT10 = """
+"""  # a copy of metaworld.env_dict.MT50_V3, since reading that imports the simulator
+TEN = """
     reach push pick-place door-open drawer-open drawer-close button-press-topdown peg-insert-side window-open
     window-close
-""".split()
-ML45_TEST = "bin-picking box-close hand-insert door-lock door-unlock".split()
+"""
+TASKS, MT10 = ALL.split(), TEN.split()
+ML45_TEST = ["bin-picking", "box-close", "hand-insert", "door-lock", "door-unlock"]
 GROUPS = {
     "MT10": MT10,
     "MT50": TASKS,
@@ -81,7 +82,8 @@ def scripted_expert(gym_id: str) -> Callable[[np.ndarray], np.ndarray]:
     load_metaworld(gym_id)
     from metaworld.policies import ENV_POLICY_MAP
 
-    policy = ENV_POLICY_MAP[gym_id.removeprefix(f"{FAMILY}/")]()
+    kinds: Any = ENV_POLICY_MAP
+    policy = kinds[gym_id.removeprefix(f"{FAMILY}/")]()
 
     def act(observation: np.ndarray) -> np.ndarray:
         with warnings.catch_warnings():

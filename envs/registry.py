@@ -55,7 +55,9 @@ def _with_version(name: str, names: list[str]) -> str:
 def _refuse_group(name: str) -> None:
     if name in ENV_GROUPS.names():
         several = ENV_GROUPS.get(name)
-        raise UserError(f"env {name}: stands for {len(several)} environments; name one of them here ({several[0]}, ...)")
+        raise UserError(
+            f"env {name}: stands for {len(several)} environments; name one of them here ({several[0]}, ...)"
+        )
 
 
 def entry_of_file(name: Any, where: str, asked: Any = None) -> EnvEntry:

@@ -53,7 +53,11 @@ def test_bad_input_is_one_line_and_writes_nothing(tmp_path, words, message):
 @pytest.mark.parametrize(
     ("mode", "words", "message"),
     [
-        ("train", ["episodes=3"], "episodes=3: is for mode=demonstrate or record or render, and this is mode=train; leave it out"),
+        (
+            "train",
+            ["episodes=3"],
+            "episodes=3: is for mode=demonstrate or record or render, and this is mode=train; leave it out",
+        ),
         ("train", ["deterministic=false"], "deterministic=false: is for mode=record, and"),
         ("train", ["allow_pickle=true"], "allow_pickle=true: is for mode=record, and"),
         ("record", ["steps=5"], "steps=5: is for mode=train, and this is mode=record"),

@@ -53,7 +53,9 @@ def test_noise_is_executed_and_labels_are_the_experts(tmp_path):
     clean, noisy = (demonstrate(entry, 1, range(7, 9), noise) for noise in (0.0, 0.4))
     act = expert_of(entry)
     one, other = clean.episodes[0], noisy.episodes[0]
-    assert np.array_equal(one.observations[0], other.observations[0]) and np.array_equal(one.actions[0], other.actions[0])
+    assert np.array_equal(one.observations[0], other.observations[0]) and np.array_equal(
+        one.actions[0], other.actions[0]
+    )
     assert not np.allclose(one.observations[1], other.observations[1])
     labels = [act(seen) for seen in other.observations[:-1]]
     assert np.array_equal(other.actions, np.stack(labels))

@@ -80,7 +80,12 @@ def test_a_score_is_called_d4rls_only_where_it_is():
 @pytest.mark.parametrize(("name", "near"), [("HalfCheeta", "HalfCheetah"), ("dmc/cheetah-rum", "dmc/cheetah-run")])
 def test_unknown_name_suggests_the_nearest(name, near):
     says = refusal(env_entry, name)
-    assert f"did you mean {near}?" in says and "Hopper" in says and "dmc/..., metaworld/..., gym:ID" in says and len(says) < 300
+    assert (
+        f"did you mean {near}?" in says
+        and "Hopper" in says
+        and "dmc/..., metaworld/..., gym:ID" in says
+        and len(says) < 300
+    )
 
 
 @pytest.mark.parametrize(

@@ -3,14 +3,19 @@
 import numpy as np
 import pytest
 import torch
+from conftest import TINY
 from shared_envs import METAWORLD, refusal
 
 from weit_rl.agents.demonstrations import expert_of
 from weit_rl.agents.evaluation import evaluate
+from weit_rl.comparison.grid import Grid
+from weit_rl.data.readers import shipped_levels
 from weit_rl.envs.config_environments import bodies, expand_groups
 from weit_rl.envs.metaworld_tasks import ML45_TEST, MT10, TASKS
 from weit_rl.envs.registry import ENV_GROUPS, env_entry
 from weit_rl.options.command import compose
+from weit_rl.storage.tensor_file import read_card
+from weit_rl.train import main as train
 
 REACH = "metaworld/reach-v3"
 
@@ -81,7 +86,9 @@ def test_a_seed_gives_the_same_episode_whatever_was_played_before(task):
     env, expert = entry.make(), expert_of(entry)
     first, _ = played(env, expert, 3)
     other, _ = played(env, expert, 4, steps=20)
-    assert np.array_equal(first, played(env, expert, 3)[0]) and np.array_equal(first, played(entry.make(), expert, 3)[0])
+    assert np.array_equal(first, played(env, expert, 3)[0]) and np.array_equal(
+        first, played(entry.make(), expert, 3)[0]
+    )
     assert not np.array_equal(first[0], other[0]) and not np.array_equal(first[0], env.reset()[0])
 
 
@@ -124,3 +131,22 @@ def test_the_score_is_the_share_of_episodes_with_success(monkeypatch):
     metrics = evaluate(torch.nn.Identity(), env_entry(REACH), 4, 0)
     assert metrics["score"] == 50.0 and metrics["success_rate"] == 0.5 and metrics["failed_episodes"] == 0
     assert env_entry(REACH).score_name == "success %" and env_entry(REACH).score(3.0) is None
+
+
+@METAWORLD
+def test_a_tiny_network_is_trained_on_what_ships_and_judged_by_success(tmp_path):
+    words = [*TINY, f"env={REACH}", "init=scratch", "model=mlp", "rtg=none", "size=32x1", "train_steps=4"]
+    report = train(compose("train", [*words, "validation_episodes=1", f"run_dir={tmp_path / 'run'}"]))
+    assert report["score"] in (0, 100) and report["behaviour"]["score"] == 100
+    assert report["best"]["score"] == 100 * report["best"]["success_rate"]
+    assert "validation_score" in read_card(tmp_path / "run" / "checkpoints" / "best.safetensors")
+
+
+def test_demonstrations_of_mt10_ship():
+    assert all(shipped_levels(env_entry(name)) == ["expert"] for name in ENV_GROUPS.get("metaworld/MT10"))
+
+
+def test_the_benchmark_compares_by_success():
+    grid = Grid.of(compose("benchmark", [f"env={REACH}", "model=mlp"]))
+    assert grid.kind.measure.columns[0] == "score" and grid.kind.measure.word == "success"
+    assert Grid.of(compose("benchmark", ["env=Hopper"])).kind.measure.word == "return"

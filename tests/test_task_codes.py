@@ -168,7 +168,7 @@ def test_one_network_learns_several_tasks_and_is_evaluated_in_each(bank, data, t
     run = f"run={tmp_path / 'run'}"
     assert set(evaluate(compose("evaluate", [run, "episodes=1"]))["tasks"]) == {"toy/a", "toy/c"}
     assert evaluate(compose("evaluate", [run, "episodes=1", "env=toy/c"]))["env"] == "toy/c"
-    with pytest.raises(UserError, match="env=toy/b: run=.* does other tasks"):
+    with pytest.raises(UserError, match=r"env=toy/b: run=.* does other tasks"):
         evaluate(compose("evaluate", [run, "episodes=1", "env=toy/b"]))
     with pytest.raises(UserError, match="does 2 tasks; give a network of one"):
         trained(tmp_path / "run", (OBSERVATION, ACTION))
@@ -185,3 +185,13 @@ def test_options_of_the_data_are_of_every_task(data):
     assert task.windows.steps == 40 and task.held_windows.steps == 40
     counts = torch.bincount(torch.cat([task.batch(step)["task"] for step in range(40)]))
     assert len(counts) == 2 and counts.min() > 0.7 * counts.max()
+
+
+def test_a_column_that_only_trembles_stays_small(data):
+    task = control_task(compose("train", [*TINY, "env=toy/a", f"data={data['toy/a']}", "model=mlp"]), 16)
+    noise = np.random.default_rng(0).normal(size=len(task.trajectories.rewards))
+    task.trajectories.observations[:, 2] = 0.3 + 1e-6 * noise
+    std = task.build(Size(32, 1)).observation_std
+    assert std[2] == pytest.approx(0.01 * float(np.median(task.trajectories.observations.std(axis=0))), rel=1e-3)
+    task.family = ""
+    assert task.build(Size(32, 1)).observation_std[2] < 1e-4

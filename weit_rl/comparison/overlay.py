@@ -17,7 +17,9 @@ LOSSES: dict[str, Callable[[RecordedRun], Points]] = {
     "training loss": RecordedRun.training_loss,
     "loss on held-out episodes": lambda run: run.metrics.get("validation/loss", []),
 }
-RESULTS: dict[bool, dict[str, Callable[[RecordedRun], Points]]] = {  # True if all runs share an environment without successes
+RESULTS: dict[
+    bool, dict[str, Callable[[RecordedRun], Points]]
+] = {  # True if all runs share an environment without successes
     True: {"validation return (sum of rewards)": lambda run: run.metrics.get("validation/return", [])},
     False: {"validation score (0 random, 100 expert)": lambda run: run.metrics.get("validation/score", [])},
 }

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 import numpy as np
 
 STD_FLOOR = 1e-3  # smallest deviation, as a share of the largest distance from the mean: rare moves hardly count
-STILL = 1e-2  # smallest deviation, as a share of the median one of a set's moving entries: rounding is no movement
 ROUNDING = 4 * float(np.finfo(np.float32).eps)  # relative range below which an entry counts as constant
 LEAST = 1e-30  # absolute range below which float32 cannot separate values
 CONSTANT = np.float32(1)
@@ -21,17 +20,23 @@ def constant(columns: np.ndarray) -> np.ndarray:
     return unmoved
 
 
-def scales(columns: np.ndarray, mean: np.ndarray, std: np.ndarray) -> np.ndarray:
+def scales(columns: np.ndarray, mean: np.ndarray, std: np.ndarray, least: float = 0.0) -> np.ndarray:
     """Return the ``(obs,)`` float32 divisors of the columns ``(steps, obs)`` after their mean is subtracted.
 
-    A divisor is the standard deviation, but at least a thousandth of the largest distance from the mean and a hundredth
-    of the median deviation of the columns that vary. So a column that only trembles stays small. It is exactly 1 for
-    constant columns only, or more if rounding alone exceeds 1.
+    A divisor is the standard deviation, but at least a thousandth of the largest distance from the mean. It is exactly
+    1 for constant columns only, or more if rounding alone exceeds 1.
+
+    Args:
+        columns: the values.
+        mean: of each column.
+        std: of each column.
+        least: smallest divisor, as a share of the median deviation of the columns that vary (default 0). It keeps a
+            column that only trembles small, and suits columns of alike units.
     """
     reach = np.maximum(columns.max(axis=0) - mean, mean - columns.min(axis=0))
     still = constant(columns)
-    least = 0.0 if still.all() else STILL * float(np.median(std[~still]))
-    scale = np.maximum(np.maximum(std, STD_FLOOR * reach), least).astype(np.float32)
+    floor = 0.0 if still.all() else least * float(np.median(std[~still]))
+    scale = np.maximum(np.maximum(std, STD_FLOOR * reach), floor).astype(np.float32)
     scale[scale == CONSTANT] = np.nextafter(CONSTANT, np.float32(2))
     return np.where(still, np.maximum(CONSTANT, reach.astype(np.float32)), scale)
 

@@ -16,8 +16,9 @@ class CollectOptions(EnvOptions):
 
     Data to train on. mode=train makes it: a policy is trained with Stable-Baselines3, snapshots of it are kept, and
     random, medium and expert episodes recorded in Minari's format; the same command in the same run_dir goes on
-    where it stopped. mode=demonstrate records the scripted expert of an environment that has one. mode=record records episodes of an agent that Stable-Baselines3 saved. mode=render plays a
-    recorded set again and records it in pixels. mode=inspect prints what is in data sets.
+    where it stopped. mode=demonstrate records the scripted expert of an environment that has one. mode=record
+    records episodes of an agent that Stable-Baselines3 saved. mode=render plays a recorded set again and records it
+    in pixels. mode=inspect prints what is in data sets.
     """
 
     mode: str | None = option(

@@ -20,7 +20,7 @@ class TrainOptions(RunOptions, ControlModelOptions, TargetOptions, ControlDataOp
 
     env: Texts = option(
         "HalfCheetah",
-        "environment by name, dmc/DOMAIN-TASK, metaworld/TASK or gym:ID; or several tasks of one family, metaworld/MT10",
+        "environment by name, dmc/DOMAIN-TASK, metaworld/TASK or gym:ID; several tasks of a family, metaworld/MT10",
     )
     size: NamedSize = group(SizeOptions)
     model: str | None = option(

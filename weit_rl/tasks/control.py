@@ -25,6 +25,7 @@ from weit_rl.models.registry import chosen_options
 from weit_rl.options.choices import DEFAULT
 
 SPLIT_SEED = 0  # the same for every run, so that all hold out the same episodes
+TREMBLE = 1e-2  # smallest deviation of an observation entry of a family of tasks, as a share of the median one
 SAMPLE = 512  # windows that a network runs on to record its activations
 INPUTS = ("observations", "actions", "returns_to_go", "timesteps")  # of a network, in this order
 
@@ -87,7 +88,8 @@ class Control:
     def __init__(self, entry: EnvEntry, trajectories: Trajectories, config: ControlConfig):
         self.entry, self.trajectories, self.config, self.name = entry, trajectories, config, entry.name
         self.measure = "score" if entry.success else "return_mean"
-        self.family, self.tasks = entry.family, (entry.name,) if entry.family else ()
+        self.family = entry.family
+        self.tasks: tuple[str, ...] = (entry.name,) if entry.family else ()
         if np.abs(trajectories.actions).max() > 1 + 1e-5:
             raise UserError(
                 f"data of {entry.name}: actions lie outside {entry.action_box}, the environment's bounds, which the "
@@ -132,7 +134,7 @@ class Control:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             net: Any = self.model.make(size, **self.options())
-        for name, value in zip((MEAN, STD), self.trajectories.statistics(), strict=True):
+        for name, value in zip((MEAN, STD), self.trajectories.statistics(TREMBLE if self.family else 0.0), strict=True):
             net.get_buffer(name).copy_(torch.as_tensor(value))
         if net.observation_clip is not None:
             net.observation_clip.fill_(LIMIT)
@@ -146,9 +148,13 @@ class Control:
         """List what a user should know about the data before training, one line each."""
         found = []
         if still := self.trajectories.constant_columns():
-            found.append(f"data of {self.name}: columns {spans(still)} of the observations never move; their scale is 1")
+            found.append(
+                f"data of {self.name}: columns {spans(still)} of the observations never move; their scale is 1"
+            )
         if self.entry.success and self.config.rtg != "none":
-            found.append(f"{self.name}: episodes end at success, so fast ones earn less; rtg=none does not ask for a return")
+            found.append(
+                f"{self.name}: episodes end at success, so fast ones earn less; rtg=none does not ask for a return"
+            )
         return found
 
     def settle(self, net: Any) -> None:

@@ -30,7 +30,7 @@ def inspect_data(cfg: CollectOptions) -> dict[str, Any]:
     Raises:
         UserError: if a set cannot be read or is of another environment, or if ``cfg.data`` is empty and no set ships.
     """
-    entry = env_entry(cfg.env)
+    entry = env_entry(str(cfg.env))
     parts = shipped_levels(entry) if cfg.data is None else data_set_names(cfg.data, entry)
     if not parts:
         raise UserError(f"data: none ships for {entry.name}; name a set, data=PATH")
