@@ -13,7 +13,15 @@ from weit_rl.common.home import expand_home
 from weit_rl.common.registry import unknown_name_error
 from weit_rl.common.sizes import Size
 from weit_rl.core.bank import TemplateBank
-from weit_rl.core.bank_bodies import bank_for, bank_with_parts, body_sizes, bound_parts, observation_size
+from weit_rl.core.bank_bodies import (
+    bank_for,
+    bank_with_parts,
+    body_names,
+    body_sizes,
+    bound_parts,
+    observation_size,
+    task_names,
+)
 from weit_rl.core.bank_match import model_of, stored_options
 from weit_rl.core.composed_network import WeiT
 from weit_rl.core.network_from_bank import network_of_size
@@ -57,6 +65,7 @@ def known_body(bank: TemplateBank, asked: str, shape: Shape, named: str = "") ->
         UserError: for a body that the bank does not have, or if several have the same size.
     """
     sizes = body_sizes(bank)
+    sizes |= {task: sizes[name] for name in list(sizes) for task in task_names(bank, name)} if asked != AUTO else {}
     if asked == AUTO:
         alike = [name for name, size in sizes.items() if size == shape]
         if named in alike:
@@ -79,18 +88,27 @@ def composed(bank: TemplateBank, shape: Shape, size: Size, body: str) -> tuple[W
     """
     model, rtg = MODELS.get(model_of(bank.card)), stored_options(bank.card).get("rtg", "latest")
     plan = model.plan(TILE).with_tiles(bank.tiles)
-    source = fresh(model_of(bank.card), bank.network_size(), *shape, rtg=rtg)
+    task, body = body, family_of(bank, body)
+    coded = {"codes": 1} if task_names(bank, body) else {}
+    source = fresh(model_of(bank.card), bank.network_size(), *shape, rtg=rtg, **coded)
     if body == NEW:
         bank = bank_with_parts(bank, bound_parts(source, plan, model.bound))
     else:
-        bank = bank_for(bank, body, source, plan, model.bound)
-    whole: Any = network_of_size(bank, source, fresh(model_of(bank.card), size, *shape, rtg=rtg), plan).materialize()
+        bank = bank_for(bank, body, source, plan, model.bound, tasks=(task,) if coded else ())
+    like = fresh(model_of(bank.card), size, *shape, rtg=rtg, **coded)
+    whole: Any = network_of_size(bank, source, like, plan).materialize()
     target = fresh(model_of(bank.card), size, *shape)
     del target.head
     net = network_of_size(bank, source, target, plan)
     net.bank.requires_grad_(False)
     fold_return(whole, net.free)
+    fold_code(whole, net.free)
     return net, whole
+
+
+def family_of(bank: TemplateBank, body: str) -> str:
+    """Return the family that a task is of, which has its parts in the bank; any other body is returned as it is."""
+    return next((name for name in body_names(bank) if body in task_names(bank, name)), body)
 
 
 def trained(
@@ -113,7 +131,10 @@ def trained(
     state = whole.state_dict()
     net.load_state_dict({name: state[name] for name in net.state_dict()})
     del net.head
+    if getattr(whole, "codes", 0) > 1:
+        raise UserError(f"checkpoint={checkpoint}: does {whole.codes} tasks; give a network of one")
     fold_return(whole, dict(net.named_parameters()))
+    fold_code(whole, dict(net.named_parameters()))
     return size, net, whole
 
 
@@ -125,6 +146,13 @@ def fold_return(policy: Any, free: Any) -> None:
         weight, bias = (free[f"norm_out.{name}"] for name in ("weight", "bias"))
         weight.mul_(1 + scale)
         bias.mul_(1 + scale).add_(shift)
+
+
+@torch.no_grad()
+def fold_code(policy: Any, free: Any) -> None:
+    """Fold a policy's code of its task into another policy's embedding of observations."""
+    if getattr(policy, "codes", 0):
+        free["embed_observation.bias"].add_(policy.code())
 
 
 def _refuse_others(what: str, model: str, models: tuple[str, ...]) -> None:

@@ -110,6 +110,7 @@ def rollout(
     seeds: list[int],
     on_step: Callable[[int, np.ndarray], None] = lambda t, returns: None,
     failed: list[int] | None = None,
+    succeeded: list[int] | None = None,
 ) -> np.ndarray:
     """Roll a policy out for one episode in each environment.
 
@@ -119,6 +120,7 @@ def rollout(
         seeds: the reset seed of each.
         on_step: called before each step with the number of steps done and the returns so far (videos, progress).
         failed: a list to which the seeds of failed episodes are appended (default None: not recorded).
+        succeeded: a list to which the seeds of episodes with a success are appended (default None: not recorded).
 
     Returns:
         ``(len(envs),)`` undiscounted returns.
@@ -134,14 +136,27 @@ def rollout(
         rewards = np.array([step[1] for step in steps], dtype=np.float64)
         returns[running] += rewards
         memory.push(rows, actions, np.stack([step[0] for step in steps]), rewards.astype(np.float32))
-        if failed is not None:
-            failed += [seeds[i] for i, step in zip(running, steps, strict=True) if "crashed" in step[4]]
+        for i, step in zip(running, steps, strict=True):
+            note_end(step[4], seeds[i], failed, succeeded)
         running = running[[not (step[2] or step[3]) for step in steps]]
     return returns
 
 
+def note_end(info: dict[str, Any], seed: int, failed: list[int] | None, succeeded: list[int] | None) -> None:
+    """Append an episode's seed to the lists that its step's ``info`` belongs to; an episode succeeds once."""
+    if failed is not None and "crashed" in info:
+        failed.append(seed)
+    if succeeded is not None and seed not in succeeded and np.any(info.get("success", False)):
+        succeeded.append(seed)
+
+
 def episode_returns(
-    net: nn.Module, entry: EnvEntry, episodes: int, seed: int, failed: list[int] | None = None
+    net: nn.Module,
+    entry: EnvEntry,
+    episodes: int,
+    seed: int,
+    failed: list[int] | None = None,
+    succeeded: list[int] | None = None,
 ) -> np.ndarray:
     """Return the undiscounted return of every episode.
 
@@ -151,11 +166,12 @@ def episode_returns(
         episodes: number of episodes.
         seed: the first episode's reset seed; the others follow.
         failed: a list to which the seeds of failed episodes are appended (default None: not recorded).
+        succeeded: a list to which the seeds of episodes with a success are appended (default None: not recorded).
     """
     envs = [entry.make() for _ in range(episodes)]
     try:
         with eval_mode(net):
-            return rollout(net, envs, list(range(seed, seed + episodes)), failed=failed)
+            return rollout(net, envs, list(range(seed, seed + episodes)), failed=failed, succeeded=succeeded)
     finally:
         for env in envs:
             env.close()
@@ -164,23 +180,29 @@ def episode_returns(
 def evaluate(net: nn.Module, entry: EnvEntry, episodes: int, seed: int) -> dict[str, Any]:
     """Return mean, spread and score of the returns (see :func:`episode_returns` for the arguments)."""
     failed: list[int] = []
-    returns = episode_returns(net, entry, episodes, seed, failed)
-    return summary(returns, entry, len(failed))
+    succeeded: list[int] = []
+    returns = episode_returns(net, entry, episodes, seed, failed, succeeded)
+    return summary(returns, entry, len(failed), len(succeeded))
 
 
-def summary(returns: np.ndarray, entry: EnvEntry, failed: int = 0) -> dict[str, Any]:
-    """Summarise the returns of some episodes for a report; the score is None without reference returns.
+def summary(returns: np.ndarray, entry: EnvEntry, failed: int = 0, succeeded: int = 0) -> dict[str, Any]:
+    """Summarise the returns of some episodes for a report.
+
+    The score is None without reference returns, unless success counts.
 
     Args:
         returns: of all episodes; a failed episode counts with its return until then.
         entry: the environment.
         failed: number of episodes in which the simulation failed (default 0).
+        succeeded: number of episodes with a success (default 0), reported where the environment counts it.
     """
+    share = succeeded / len(returns)
     return {
         "return_mean": float(returns.mean()),
         "return_std": float(returns.std()),
         "return_median": float(np.median(returns)),
         "episodes": len(returns),
         "failed_episodes": failed,
-        "score": entry.score(returns.mean()),
+        **({"success_rate": share} if entry.success else {}),
+        "score": entry.score(returns.mean(), share),
     }

@@ -59,7 +59,7 @@ def _links(spec: Any, number: int) -> None:
     link, last = spec.body("back"), spec.body("mid")
     for i in range(3, number + 1):
         last = last.add_frame().attach_body(link, "", f"_{i}")
-    spec.delete(link)
+    _delete(spec, link)
 
 
 def _legs(spec: Any, number: int) -> None:
@@ -70,7 +70,7 @@ def _legs(spec: Any, number: int) -> None:
         frame = spec.body(ROOT).add_frame(quat=[math.cos(half), 0, 0, math.sin(half)])
         frame.attach_body(originals[0], "", f"_{i + 1}")
     for leg in originals:
-        spec.delete(leg)
+        _delete(spec, leg)
 
 
 def _segments(spec: Any, number: int) -> None:
@@ -85,7 +85,13 @@ def _segments(spec: Any, number: int) -> None:
         _spine(spec, last, f"spine_{i}")
         start = -length
     last.add_frame(pos=np.array([-length, 0, 0]) - leg.pos).attach_body(leg, "", "_rear")
-    spec.delete(leg)
+    _delete(spec, leg)
+
+
+def _delete(spec: Any, body: Any) -> None:
+    """Delete a body and its children; MuJoCo before 3.3.5 has another name for this."""
+    delete = spec.delete if hasattr(spec, "delete") else spec.detach_body
+    delete(body)
 
 
 def _spine(spec: Any, body: Any, name: str) -> None:

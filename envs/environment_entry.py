@@ -49,6 +49,11 @@ class EnvEntry:
         pixels: edge of the pictures that it shows, pixels; None if it shows its state (default).
         with_state: True if it shows its state and pictures (default False).
         module: registers it with Gymnasium; imported before it is made, in other processes too (default: none).
+        success: True if steps report ``info["success"]`` and the score is the share of episodes with a success,
+            in percent (default False).
+        expert: ``"module:function"`` of a scripted expert; ``function(gym_id)`` returns a function from one
+            observation to an action in [-1, 1], for one episode (default: none).
+        family: name of a family of tasks of one body, which share all of a network but a task's code (default: none).
         seen_by_state: the entry of the same environment without pictures; None if there are none (default).
     """
 
@@ -63,6 +68,9 @@ class EnvEntry:
     pixels: int | None = None
     with_state: bool = False
     module: str = ""
+    success: bool = False
+    expert: str = ""
+    family: str = ""
     seen_by_state: EnvEntry | None = field(default=None, compare=False, repr=False)
 
     @classmethod
@@ -151,10 +159,21 @@ class EnvEntry:
     @property
     def score_name(self) -> str:
         """Return the name of the score in tables; it says D4RL only if D4RL's reference returns are used."""
+        if self.success:
+            return "success %"
         return f"{'D4RL-' if self.source == 'D4RL' else ''}reference-normalised score"
 
-    def score(self, return_: float) -> float | None:
-        """Return the reference-normalised score: 0 for random actions, 100 for the expert, None if not defined."""
+    def score(self, return_: float, success_rate: float | None = None) -> float | None:
+        """Return the score of some episodes; None if it is not defined.
+
+        It is reference-normalised, 0 for random actions and 100 for the expert, unless success counts.
+
+        Args:
+            return_: mean return.
+            success_rate: share of the episodes with a success, 0 to 1; None if it is not known (default).
+        """
+        if self.success:
+            return None if success_rate is None else 100 * float(success_rate)
         if self.random_return is None or self.expert_return is None:
             return None
         return float(100 * (return_ - self.random_return) / (self.expert_return - self.random_return))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -10,16 +11,22 @@ from weit_rl.common.registry import Registry, unknown_name_error
 from weit_rl.envs.environment_entry import EnvEntry, in_pictures
 from weit_rl.envs.pixels import BESIDE, split_pixels
 
-__all__ = ["ENVS", "ENV_FAMILIES", "EnvEntry", "entry_of_file", "env_entry", "imports_module"]
+__all__ = ["ENVS", "ENV_FAMILIES", "ENV_GROUPS", "EnvEntry", "entry_of_file", "env_entry", "imports_module"]
 
 ENVS: Registry[EnvEntry] = Registry("environment", "weit_rl.envs", "weit_rl.environments")
 # Environments that cannot be listed: the text before the first colon of ``gym:ID`` or ``Hopper:limbs=0.75`` -> a
 # function from the whole name to its entry.
 ENV_FAMILIES: Registry[Callable[[str], EnvEntry]] = Registry("environment family", "weit_rl.envs")
+# Names that stand for several environments where a list of them is allowed.
+ENV_GROUPS: Registry[tuple[str, ...]] = Registry("group of environments", "weit_rl.envs")
 
 
 def env_entry(name: str) -> EnvEntry:
-    """Return the entry of that name; raise UserError with the nearest and all possible names if there is none."""
+    """Return the entry of that name; a name without its version is that of the newest version.
+
+    Raises:
+        UserError: if there is none, with the nearest and all possible names; or if the name is that of a group.
+    """
     env, pixels = split_pixels(name)
     if pixels:
         by_state = env_entry(env_entry(env).name)  # the name of a body has one order of parameters
@@ -28,12 +35,29 @@ def env_entry(name: str) -> EnvEntry:
     prefix, colon, _ = name.partition(":")
     if colon and prefix in ENV_FAMILIES.names():
         return ENV_FAMILIES.get(prefix)(name)
+    name = _with_version(name, names)
     if name not in names:
+        _refuse_group(name)
         families = dict.fromkeys(f"{family}/..." for family, slash, _ in (n.partition("/") for n in names) if slash)
         shown = [*(n for n in names if "/" not in n), *families]
         shown += [f"{prefix}:ID" for prefix in ENV_FAMILIES.names() if prefix not in names]
         raise unknown_name_error("environment", name, names, shown)
     return ENVS.get(name)
+
+
+def _with_version(name: str, names: list[str]) -> str:
+    """Add the newest version to a name that has none and is not registered."""
+    versions = {} if name in names else {one: re.fullmatch(re.escape(name) + r"-v(\d+)", one) for one in names}
+    found = {int(match[1]): one for one, match in versions.items() if match}
+    return found[max(found)] if found else name
+
+
+def _refuse_group(name: str) -> None:
+    if name in ENV_GROUPS.names():
+        several = ENV_GROUPS.get(name)
+        raise UserError(
+            f"env {name}: stands for {len(several)} environments; name one of them here ({several[0]}, ...)"
+        )
 
 
 def entry_of_file(name: Any, where: str, asked: Any = None) -> EnvEntry:

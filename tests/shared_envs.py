@@ -8,6 +8,7 @@ from weit_rl.common.errors import UserError
 from weit_rl.envs.gymnasium_mujoco import EPISODE_STEPS
 
 MUJOCO = list(EPISODE_STEPS)
+METAWORLD = pytest.mark.skipif(importlib.util.find_spec("metaworld") is None, reason="metaworld is not installed")
 SUITE = pytest.mark.skipif(importlib.util.find_spec("dm_control") is None, reason="dm_control is not installed")
 
 

@@ -52,15 +52,19 @@ def test_bad_input_is_one_line_and_writes_nothing(tmp_path, words, message):
 @pytest.mark.parametrize(
     ("mode", "words", "message"),
     [
-        ("train", ["episodes=3"], "episodes=3: is for mode=record or render, and this is mode=train; leave it out"),
+        (
+            "train",
+            ["episodes=3"],
+            "episodes=3: is for mode=demonstrate or record or render, and this is mode=train; leave it out",
+        ),
         ("train", ["deterministic=false"], "deterministic=false: is for mode=record, and"),
         ("train", ["allow_pickle=true"], "allow_pickle=true: is for mode=record, and"),
         ("record", ["steps=5"], "steps=5: is for mode=train, and this is mode=record"),
         ("record", ["hyperparameters={gamma: 0.9}"], "hyperparameters={'gamma': 0.9}: is for mode=train, and"),
         ("inspect", ["levels.expert=3"], "levels.expert=3: is for mode=train, and"),
-        ("inspect", ["episodes=77"], "episodes=77: is for mode=record or render, and"),
-        ("inspect", ["run_dir=x"], "run_dir=x: is for mode=train or record or render, and"),
-        ("render", ["seed=1"], "seed=1: is for mode=train or record, and"),
+        ("inspect", ["episodes=77"], "episodes=77: is for mode=demonstrate or record or render, and"),
+        ("inspect", ["run_dir=x"], "run_dir=x: is for mode=train or demonstrate or record or render, and"),
+        ("render", ["seed=1"], "seed=1: is for mode=train or demonstrate or record, and"),
     ],
 )
 def test_options_of_other_modes_are_refused(mode, words, message):

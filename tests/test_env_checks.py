@@ -14,7 +14,7 @@ import pytest
 from gymnasium.envs.registration import EnvSpec
 from gymnasium.utils.env_checker import check_env
 from gymnasium.vector import AsyncVectorEnv
-from shared_envs import SUITE
+from shared_envs import METAWORLD, SUITE
 from stable_baselines3.common import env_checker
 from stable_baselines3.common.vec_env import SubprocVecEnv
 
@@ -23,6 +23,7 @@ from weit_rl.envs.registry import EnvEntry, env_entry
 
 STATES = ["Hopper", "HalfCheetah:limbs=0.9:segments=2", "gym:Pendulum-v1", "gym:Ant-v5"]
 STATES += [pytest.param("dmc/walker-walk", marks=SUITE), pytest.param("dmc/reacher-easy", marks=SUITE)]
+STATES += [pytest.param("metaworld/drawer-open-v3", marks=METAWORLD)]
 PICTURES = ["HalfCheetah:pixels=64", "HalfCheetah:pixels=64+state"]
 KINDS = [*STATES, *PICTURES, pytest.param("dmc/cheetah-run:pixels=64", marks=SUITE)]
 UNAVOIDABLE = (  # the environments are wrapped, and spaces without bounds are the simulators' own

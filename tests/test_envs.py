@@ -6,7 +6,7 @@ import gymnasium
 import numpy as np
 import pytest
 from gymnasium import spaces
-from shared_envs import MUJOCO, SUITE, refusal
+from shared_envs import METAWORLD, MUJOCO, SUITE, refusal
 
 import weit_rl.envs
 from weit_rl.envs.reference_returns import REFERENCES
@@ -16,6 +16,7 @@ LISTED = ENVS.names()
 # One of each kind: plain, bounds that differ between actions, observations with single numbers, sparse, early end.
 KINDS = ("cheetah-run", "quadruped-walk", "walker-walk", "reacher-easy", "point_mass-hard")
 NAMES = [*MUJOCO, *(pytest.param(f"dmc/{kind}", marks=SUITE) for kind in KINDS)]
+NAMES += [pytest.param(f"metaworld/{task}", marks=METAWORLD) for task in ("drawer-open-v3", "plate-slide-side", "push")]
 NAMES += ["gym:Pendulum-v1", "gym:MountainCarContinuous-v0", "gym:Ant-v5", "HalfCheetah:segments=2:torso=1.25"]
 
 
@@ -80,7 +81,12 @@ def test_a_score_is_called_d4rls_only_where_it_is():
 @pytest.mark.parametrize(("name", "near"), [("HalfCheeta", "HalfCheetah"), ("dmc/cheetah-rum", "dmc/cheetah-run")])
 def test_unknown_name_suggests_the_nearest(name, near):
     says = refusal(env_entry, name)
-    assert f"did you mean {near}?" in says and "Hopper" in says and "dmc/..., gym:ID" in says and len(says) < 300
+    assert (
+        f"did you mean {near}?" in says
+        and "Hopper" in says
+        and "dmc/..., metaworld/..., gym:ID" in says
+        and len(says) < 300
+    )
 
 
 @pytest.mark.parametrize(

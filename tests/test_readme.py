@@ -92,6 +92,7 @@ def test_the_table_of_environments_has_every_name():
 def test_extras_and_targets_exist():
     extras = metadata("weit_rl").get_all("Provides-Extra")
     shown = {"dmc", "vision", "export", "hub", "bench", "distributed", "ray", "slurm", "optuna", "dev", "arrow"}
+    shown |= {"metaworld"}
     told = {name for text in PAGES.values() for name in re.findall(r"\.\[(\w+)\]", text)}
     assert set(re.findall(r"\.\[(\w+)\]", PAGES["install"])) == told == shown | {"test", "docs"} <= set(extras)
     targets = set(re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(), re.MULTILINE))

@@ -203,7 +203,7 @@ def test_no_pickle_is_loaded_before_it_is_allowed_or_where_the_agent_does_not_fi
         (["run_dir={folder}/SAC.zip/set"], "cannot write"),
         (["agent=null"], "agent: must be given with mode=record"),
         (["mode=train"], "is for mode=record, and this is mode=train"),
-        (["mode=recrod"], "did you mean record? (possible: train, record, render, inspect)"),
+        (["mode=recrod"], "did you mean record? (possible: train, demonstrate, record, render, inspect)"),
         (["data=x"], "data=x: is for mode=inspect"),
     ],
 )

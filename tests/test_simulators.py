@@ -8,13 +8,14 @@ from ctypes.util import find_library
 
 import pytest
 from conftest import draws
-from shared_envs import MUJOCO, SUITE, refusal
+from shared_envs import METAWORLD, MUJOCO, SUITE, refusal
 
 from weit_rl.envs.camera import renderer
 from weit_rl.envs.mujoco_warnings import on_warning
 from weit_rl.envs.registry import env_entry
 
 DMC_CHEETAH = pytest.param("dmc/cheetah-run", marks=SUITE)
+REACH = pytest.param("metaworld/plate-slide-side", marks=METAWORLD)  # its own space has goals of one point
 
 
 def run(code, folder, **variables):
@@ -25,13 +26,13 @@ def run(code, folder, **variables):
 
 
 def test_importing_the_package_and_the_rows_imports_no_simulator(tmp_path):
-    heavy = "sorted({'torch', 'gymnasium', 'mujoco', 'dm_control'} & set(sys.modules))"
+    heavy = "sorted({'torch', 'gymnasium', 'mujoco', 'dm_control', 'metaworld'} & set(sys.modules))"
     code = f"import sys, weit_rl.envs; from weit_rl.envs.registry import ENVS; ENVS; print({heavy})"
     done = run(code, tmp_path)
     assert done.stdout.strip() == "[]", done.stderr
 
 
-@pytest.mark.parametrize("name", ["HalfCheetah", "HalfCheetah:limbs=0.9", DMC_CHEETAH, "gym:HalfCheetah-v5"])
+@pytest.mark.parametrize("name", ["HalfCheetah", "HalfCheetah:limbs=0.9", DMC_CHEETAH, REACH, "gym:HalfCheetah-v5"])
 def test_making_one_prints_nothing_and_leaves_no_file(name, tmp_path):
     done = run(f"from weit_rl.envs.registry import env_entry; env_entry({name!r}).make().reset(seed=0)", tmp_path)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
@@ -55,6 +56,11 @@ def test_a_missing_simulator_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "gymnasium.envs.classic_control.pendulum", None)
     monkeypatch.setitem(sys.modules, "gymnasium.envs.classic_control", None)
     assert "env gym:Pendulum-v1: cannot be made" in refusal(env_entry("gym:Pendulum-v1").make)
+
+
+def test_missing_meta_world_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "metaworld", None)
+    assert "pip install 'weit_rl[metaworld]'" in refusal(env_entry("metaworld/reach").make)
 
 
 # --- pictures

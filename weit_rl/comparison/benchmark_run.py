@@ -186,7 +186,7 @@ class Comparison:
     def reference(self) -> ReferenceScore:
         """Return the data's own result, or the result of the longest training from scratch."""
         own, word = self.task.reference(), self.kind.measure.word
-        if own is not None:
+        if own is not None and own[self.task.measure] is not None:
             return ReferenceScore(float(own[self.task.measure]), f"the data's {word}")
         cells = [row for row in defined_rows(self.results.rows) if row["method"] == "scratch"]
         longest = max((row["budget"] for row in cells), default=0)

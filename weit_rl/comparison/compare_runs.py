@@ -46,11 +46,12 @@ def compare_runs(cfg: EvaluateOptions) -> dict[str, Any]:
     _check(cfg, runs, one_env)
     groups, folder = by_seed(runs), _folder(cfg.out)
     report: dict[str, Any] = {"runs": [run.row(name, cfg.checkpoint) for name, run in runs.items()]}
-    report["over_seeds"] = over_seeds(report["runs"], groups, "return_mean" if one_env else "score")
+    by_return = one_env and not next(iter(runs.values())).entry.success
+    report["over_seeds"] = over_seeds(report["runs"], groups, "return_mean" if by_return else "score")
     _show(report, runs, one_env)
     if cfg.fresh:
         report["fresh"] = side_by_side(cfg, runs)
-    picture = overlaid({name: [runs[member] for member in members] for name, members in groups.items()}, one_env)
+    picture = overlaid({name: [runs[member] for member in members] for name, members in groups.items()}, by_return)
     return report | {"files": _write(folder, report, picture)}
 
 
@@ -73,10 +74,14 @@ def side_by_side(cfg: EvaluateOptions, runs: Mapping[str, RecordedRun]) -> list[
     for name, run in runs.items():
         checkpoint, net = _policy(cfg, run)
         failed: list[int] = []
-        played.append(episode_returns(net, run.entry, cfg.episodes, seed, failed))
+        succeeded: list[int] = []
+        returns = episode_returns(net, run.entry, cfg.episodes, seed, failed, succeeded)
         check_failure_rate(run.entry.name, len(failed), cfg.episodes)
+        won = np.isin(np.arange(seed, seed + cfg.episodes), succeeded)
+        played.append(100.0 * won if run.entry.success else returns)
         less = {"less_the_first": mean([np.subtract(played[-1], played[0]).tolist()])} if rows else {}
-        rows.append({"run": name, "checkpoint": checkpoint, **summary(played[-1], run.entry, len(failed)), **less})
+        measured = summary(returns, run.entry, len(failed), len(succeeded))
+        rows.append({"run": name, "checkpoint": checkpoint, **measured, **less})
     shown = [
         {
             **{key: row[key] for key in ("run", "checkpoint")},
@@ -107,7 +112,7 @@ def _check(cfg: EvaluateOptions, runs: Mapping[str, RecordedRun], one_env: bool)
     if not cfg.fresh and cfg.checkpoint not in CHECKPOINTS:
         raise unknown_name_error("checkpoint", cfg.checkpoint, list(CHECKPOINTS))
     for name, run in runs.items() if not one_env else ():
-        if run.entry.score(0) is None:
+        if run.entry.score(0, 0) is None:
             raise UserError(
                 f"compare: runs of several environments ({envs}) compare by score only, and {name} has none "
                 f"({run.entry.name} has no reference returns)"

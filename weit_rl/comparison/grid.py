@@ -97,8 +97,9 @@ class Grid:
 
     @property
     def kind(self) -> TaskEntry:
-        """Return the kind of the task."""
-        return task_entry(self.task)
+        """Return the kind of the task, with the measure of its subject."""
+        kind = task_entry(self.task)
+        return kind.measuring(getattr(self, kind.subject))
 
     @property
     def subject(self) -> str | tuple[str, ...]:

@@ -54,6 +54,8 @@ class RecordedRun:
         self.config = with_added(plain_config(self.folder.config), "train")
         self.metrics = self.folder.metrics()
         checked_config(self.folder.config, "train", path)
+        if not isinstance(self.config["env"], str):
+            raise UserError(f"{path}: is of {len(self.config['env'])} tasks; only runs of one can be compared")
         self.entry: EnvEntry = entry_of_file(self.config["env"], path, env)
         self.report = _report(self.path / TrainRun.result)
 

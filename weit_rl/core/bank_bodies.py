@@ -2,6 +2,9 @@
 
 Templates and blocks are the same for all bodies. Each model lists the names of the parameters that are *bound* to a
 body; buffers are bound too. A bank keeps one copy of the bound parts for each body it was pre-trained on.
+
+Tasks of one family are one body, named after the family. They share all its parts but ``task_code``, which has a row
+for each task; the card lists them under ``tasks``.
 """
 
 from __future__ import annotations
@@ -9,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from weit_rl.core.bank import TemplateBank
@@ -16,6 +20,7 @@ from weit_rl.core.plan import Plan
 from weit_rl.core.slot_tensors import stack
 
 OWN, BUFFER = "own.", "buffer."
+CODES = OWN + "task_code"  # (1, 1, tasks, numbers)
 
 
 def body_names(bank: TemplateBank) -> list[str]:
@@ -35,37 +40,62 @@ def body_sizes(bank: TemplateBank) -> dict[str, tuple[int | list[int], int]]:
     }
 
 
+def task_names(bank: TemplateBank, body: str) -> list[str]:
+    """Return the tasks that a body of the bank has codes for, in their order; none if it is no family."""
+    return list(bank.card.get("tasks", {}).get(body, []))
+
+
 def observation_size(normaliser: Tensor) -> int | list[int]:
     """Return the length of an observation, or ``[channels, 1, 1]`` for pictures, from its normaliser's mean."""
     return list(normaliser.shape) if normaliser.ndim > 1 else len(normaliser)
 
 
 def bank_for(
-    bank: TemplateBank, body: str, net: nn.Module, plan: Plan, bound: tuple[str, ...], transferred: tuple[str, ...] = ()
+    bank: TemplateBank,
+    body: str,
+    net: nn.Module,
+    plan: Plan,
+    bound: tuple[str, ...],
+    transferred: tuple[str, ...] = (),
+    tasks: Sequence[str] = (),
 ) -> TemplateBank:
     """Return the bank as a bank of one body.
 
     A body of the pre-training keeps its parts. A body of other proportions (of the same name up to a colon) gets the
     parts of its relative, if its observation and action sizes are the same. Any other body gets fresh parts from
-    ``net``, except the ones carried over.
+    ``net``, except the ones carried over. A task of a known family gets the family's parts, with its own code, or a
+    fresh one from ``net`` if it is new.
 
     Args:
         bank: pre-trained on one body or several.
-        body: name of the environment.
+        body: name of the environment, or of its family of tasks.
         net: a fresh plain network of the bank's size for that body, with its normaliser in its buffers.
         plan: of both networks.
         bound: prefixes of the names of parameters bound to a body.
         transferred: prefixes of bound parameters that a new body takes from the bank's first body, if their shapes are
             equal (default: none).
+        tasks: the tasks that ``net`` has codes for, in their order (default: none).
 
     Returns:
         A bank that shares the templates and whose own network fits ``net``. Its card has ``new_body`` True if parts are
-        fresh, and ``untrained_body`` True if they are fresh or a relative's.
+        fresh, and ``untrained_body`` True if they are fresh or a relative's. Its ``new_tasks`` lists the tasks of a
+        known family whose codes are fresh.
     """
     fresh = bound_parts(net, plan, bound)
     known = known_parts(bank, body, fresh)
     parts = known or fresh | matching_parts(_stored_parts(bank, 0, fresh), fresh, transferred)
-    return bank_with_parts(bank, parts, new_body=known is None, untrained_body=body not in body_names(bank))
+    new = [task for task in tasks if task not in task_names(bank, body)] if known else []
+    if CODES in fresh:
+        parts = {**parts, CODES: _codes(bank, body, parts[CODES], fresh[CODES], tasks)}
+    card = {"new_body": known is None, "untrained_body": body not in body_names(bank), "new_tasks": new}
+    return bank_with_parts(bank, parts, **card)
+
+
+def _codes(bank: TemplateBank, body: str, stored: Tensor, fresh: Tensor, tasks: Sequence[str]) -> Tensor:
+    """Choose the row of every task: the bank's if it has one, else the fresh one."""
+    known = {task: stored[:, :, row] for row, task in enumerate(task_names(bank, body))}
+    rows = [known.get(task, fresh[:, :, row].to(stored)) for row, task in enumerate(tasks)]
+    return torch.stack(rows, dim=2)
 
 
 def matching_parts(

@@ -20,15 +20,23 @@ def constant(columns: np.ndarray) -> np.ndarray:
     return unmoved
 
 
-def scales(columns: np.ndarray, mean: np.ndarray, std: np.ndarray) -> np.ndarray:
+def scales(columns: np.ndarray, mean: np.ndarray, std: np.ndarray, least: float = 0.0) -> np.ndarray:
     """Return the ``(obs,)`` float32 divisors of the columns ``(steps, obs)`` after their mean is subtracted.
 
     A divisor is the standard deviation, but at least a thousandth of the largest distance from the mean. It is exactly
     1 for constant columns only, or more if rounding alone exceeds 1.
+
+    Args:
+        columns: the values.
+        mean: of each column.
+        std: of each column.
+        least: smallest divisor, as a share of the median deviation of the columns that vary (default 0). It keeps a
+            column that only trembles small, and suits columns of alike units.
     """
     reach = np.maximum(columns.max(axis=0) - mean, mean - columns.min(axis=0))
     still = constant(columns)
-    scale = np.maximum(std, STD_FLOOR * reach).astype(np.float32)
+    floor = 0.0 if still.all() else least * float(np.median(std[~still]))
+    scale = np.maximum(np.maximum(std, STD_FLOOR * reach), floor).astype(np.float32)
     scale[scale == CONSTANT] = np.nextafter(CONSTANT, np.float32(2))
     return np.where(still, np.maximum(CONSTANT, reach.astype(np.float32)), scale)
 

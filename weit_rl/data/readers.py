@@ -77,10 +77,12 @@ def find_data(data: str | os.PathLike, entry: EnvEntry) -> Path:
     shipped = [SHIPPED / entry.name / data] if str(data) in levels else []
     for path in (*shipped, Path(os.path.expanduser(data)), installed() / data):
         if os.path.exists(path) and str(data):  # Path.exists raises on a name that is too long
+            path = path / entry.slug if (path / entry.slug).is_dir() else path  # one of several sets, by environment
             return path.parent if path.name == "main_data.hdf5" else path
     raise UserError(
         f"data={str(data)!r}: neither a file, nor a folder, nor an installed Minari data set; give one of these or "
         f"a level that ships for {entry.name} ({', '.join(levels) or 'none does'})"
+        + (f", or record its expert: python -m weit_rl.collect env={entry.name}" if entry.expert else "")
         + (", or draw a set of states: python -m weit_rl.collect mode=render pixels=true" if entry.pixels else "")
     )
 

@@ -43,6 +43,7 @@ class Trajectories:
             proportion to numbers of steps).
         stack: number of frames, the newest last, in one observation of a network (default 1, for states).
         states: states that belong to frames, ``(steps, obs)`` float32, for a network that sees both (default None).
+        by_task: whether each set is a task of its own (default False).
     """
 
     observations: np.ndarray
@@ -54,6 +55,7 @@ class Trajectories:
     weights: np.ndarray | None = None
     stack: int = 1
     states: np.ndarray | None = None
+    by_task: bool = False
 
     def __post_init__(self) -> None:
         if len(self.origin) == 0:
@@ -74,7 +76,7 @@ class Trajectories:
     def mix(cls, sets: Sequence[Trajectories], weights: Sequence[float] | None = None) -> Trajectories:
         """Join several sets, each with an origin of its own; ``info`` is the first set's."""
         names = ["observations", "actions", "rewards", *([] if sets[0].states is None else ["states"])]
-        arrays = {name: np.concatenate([getattr(s, name) for s in sets]) for name in names}
+        arrays: dict[str, Any] = {name: np.concatenate([getattr(s, name) for s in sets]) for name in names}
         starts = np.cumsum(np.concatenate([[0], *(s.lengths for s in sets)]), dtype=np.int64)
         origin = np.repeat(np.arange(len(sets)), [s.episodes for s in sets])
         shares = None if weights is None else np.array([float(weight) for weight in weights])
@@ -142,10 +144,14 @@ class Trajectories:
         shares = self.weights[self.origin] * self.lengths / steps[self.origin]
         return shares / shares.sum()
 
-    def statistics(self) -> Statistics:
+    def statistics(self, least: float = 0.0) -> Statistics:
         """Return mean and standard deviation of the observations, each step weighted by how often it is drawn.
 
         For states with pictures, they describe the states only.
+
+        Args:
+            least: smallest deviation, as a share of the median one (default 0; see
+                :func:`weit_rl.data.constant_columns.scales`).
         """
         states = self.columns
         if states is None:
@@ -159,7 +165,7 @@ class Trajectories:
             drawn = np.repeat(shares / self.lengths, self.lengths)
             mean = np.average(states, axis=0, weights=drawn)
             std = np.sqrt(np.average((states - mean) ** 2, axis=0, weights=drawn))
-        return Statistics(mean.astype(np.float32), scales(states, mean, std))
+        return Statistics(mean.astype(np.float32), scales(states, mean, std, least))
 
     @property
     def columns(self) -> np.ndarray | None:
@@ -177,7 +183,7 @@ class Trajectories:
         origin = self.origin[np.asarray(indices)]
         states = None if self.states is None else np.concatenate([self.states[span] for span in spans])
         joined = self.join(episodes, dict(self.info), self.stack)
-        return replace(joined, origin=origin, weights=self.weights, states=states)
+        return replace(joined, origin=origin, weights=self.weights, states=states, by_task=self.by_task)
 
     def steps_by_origin(self) -> list[np.ndarray]:
         """Return the indices of the steps of each set that has any episode here."""

@@ -16,7 +16,8 @@ class Windows:
     past, as they do in a roll-out.
 
     Args:
-        trajectories: the episodes to cut windows from; their arrays are copied to tensors once.
+        trajectories: the episodes to cut windows from; their arrays are copied to tensors once. If each of its sets is
+            a task, batches say which as ``task`` (B,) int64.
         context: K, the longest window in steps, at least 1.
         device: of the tensors and the batches (default ``"cpu"``).
 
@@ -41,6 +42,8 @@ class Windows:
         self._tables = {k: torch.cat([v, torch.zeros_like(v[:1])]).to(device) for k, v in arrays.items()}
         self._first = torch.cat([first, torch.tensor([self.steps])]).to(device)
         self._offsets = torch.arange(context, device=device)
+        tasks = torch.repeat_interleave(torch.from_numpy(trajectories.origin), lengths)
+        self._tasks = tasks.to(device) if trajectories.by_task else None
         shares = trajectories.shares()
         self._episodes = None if shares is None else (torch.from_numpy(shares), starts, lengths)
 
@@ -72,7 +75,8 @@ class Windows:
         mask = index <= last[:, None]
         index = torch.where(mask, index, self.steps)
         batch = {name: table[index] for name, table in self._tables.items() if name not in ("observations", "states")}
-        return batch | {"observations": self._seen(index), "mask": mask}
+        task = {} if self._tasks is None else {"task": self._tasks[last]}
+        return batch | {"observations": self._seen(index), "mask": mask} | task
 
     def _seen(self, index: torch.Tensor) -> torch.Tensor:
         """Return the observations of steps ``(B, K)``; the first frame of an episode also stands for earlier frames."""

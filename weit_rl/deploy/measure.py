@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from weit_rl.agents.evaluation import note_end
 from weit_rl.deploy.onnx_policy import NEXT, ExportedPolicy, padded
 from weit_rl.deploy.registry import ExportFormat, Graph, Step
 from weit_rl.envs.registry import EnvEntry
@@ -106,7 +107,12 @@ class ExportedClassifier(nn.Module):
 
 
 def episode_returns(
-    policy: ExportedPolicy, entry: EnvEntry, episodes: int, seed: int, failed: list[int] | None = None
+    policy: ExportedPolicy,
+    entry: EnvEntry,
+    episodes: int,
+    seed: int,
+    failed: list[int] | None = None,
+    succeeded: list[int] | None = None,
 ) -> np.ndarray:
     """Roll out a policy's file and return the undiscounted return of every episode.
 
@@ -116,13 +122,20 @@ def episode_returns(
         episodes: number of episodes.
         seed: reset seed of the first episode; the next ones count up.
         failed: list that gets the seeds of episodes whose simulation failed (default None).
+        succeeded: list that gets the seeds of episodes with a success (default None).
     """
     seeds, at_once = range(seed, seed + episodes), policy.batch or episodes
     groups = (seeds[first : first + at_once] for first in range(0, episodes, at_once))
-    return np.concatenate([_play(policy, entry, group, [] if failed is None else failed) for group in groups])
+    return np.concatenate([_play(policy, entry, group, failed, succeeded) for group in groups])
 
 
-def _play(policy: ExportedPolicy, entry: EnvEntry, seeds: Sequence[int], failed: list[int]) -> np.ndarray:
+def _play(
+    policy: ExportedPolicy,
+    entry: EnvEntry,
+    seeds: Sequence[int],
+    failed: list[int] | None,
+    succeeded: list[int] | None,
+) -> np.ndarray:
     envs, box = [entry.make() for _ in seeds], entry.action_box
     observations = np.stack([env.reset(seed=seed)[0] for env, seed in zip(envs, seeds, strict=True)])
     returns, rewards, running = np.zeros(len(envs)), np.zeros(len(envs)), set(range(len(envs)))
@@ -132,7 +145,7 @@ def _play(policy: ExportedPolicy, entry: EnvEntry, seeds: Sequence[int], failed:
         for i in sorted(running):
             observations[i], rewards[i], terminated, truncated, info = envs[i].step(actions[i])
             returns[i] += rewards[i]
-            failed += [seeds[i]] if "crashed" in info else []
+            note_end(info, seeds[i], failed, succeeded)
             running -= {i} if terminated or truncated else set()
     for env in envs:
         env.close()

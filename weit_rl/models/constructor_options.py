@@ -12,7 +12,10 @@ from weit_rl.common.errors import UserError
 from weit_rl.common.registry import unknown_name_error
 from weit_rl.options.value_kinds import TYPES
 
-GIVEN = ("size", "observation_dim", "action_dim", "context", "max_steps", "image_size", "channels", "classes")
+GIVEN = (
+    *("size", "observation_dim", "action_dim", "context", "max_steps", "codes"),
+    *("image_size", "channels", "classes"),
+)
 
 
 def options_of(build: Callable[..., nn.Module]) -> dict[str, Any]:

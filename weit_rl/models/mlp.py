@@ -40,6 +40,8 @@ class MLP(Policy):
         states at a time, module calls cost more than the arithmetic.
         """
         x = _linear(self.embed_observation, self.normalised(observations))
+        if self.codes:
+            x = x + self.code()
         x = _norm(self.norm_in, x)
         for block in self.blocks:
             parts = block._modules

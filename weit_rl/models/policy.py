@@ -5,6 +5,7 @@ A policy holds everything that acting needs: normaliser, reward scale and target
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
@@ -20,7 +21,8 @@ from weit_rl.models.input_checks import check_observations, check_steps
 
 BAND = 4  # steps; six blocks then reach back 19 steps, which fit a context of 20
 BLOCK = rf"blocks\.{LAYER}\."
-BOUND = ("embed_observation", "embed_action", "head")  # their shapes depend on the body
+BOUND = ("embed_observation", "embed_action", "embed_code", "task_code", "head")  # they depend on the body
+CODE = 16  # numbers of a task's code
 
 
 class FeedForward(nn.Module):
@@ -69,6 +71,8 @@ class Policy(nn.Module):
         dropout: share of each branch's output that is dropped in training (default 0).
         attention: ``"full"`` (default), over all steps of a window, or ``"band"``, over the last ``band`` steps.
         band: number of steps that a block attends to with ``attention="band"`` (default 4).
+        codes: number of tasks that the network does, for tasks of one family; it learns a code for each (default 0: no
+            codes).
 
     Raises:
         UserError: for an option that the model does not have.
@@ -87,6 +91,8 @@ class Policy(nn.Module):
     observation_clip: Tensor | None
     return_scale: Tensor
     target_return: Tensor
+    task_code: nn.Parameter
+    embed_code: nn.Parameter
 
     def __init__(
         self,
@@ -101,6 +107,7 @@ class Policy(nn.Module):
         dropout: float = 0.0,
         attention: str = "full",
         band: int = BAND,
+        codes: int = 0,
     ):
         super().__init__()
         asked = {"rtg": rtg, "past_actions": past_actions, "positions": positions, "attention": attention}
@@ -108,7 +115,7 @@ class Policy(nn.Module):
             self._check_choice(name, value)
         self.context, self.max_steps, self.action_dim = context, max_steps, action_dim
         self.attention, self.band = attention, band
-        self.rtg, self.past_actions, self.positions = rtg, past_actions, positions
+        self.rtg, self.past_actions, self.positions, self.codes = rtg, past_actions, positions, codes
         self.check(size)
         for name, module in self.embeddings(size.width, observation_dim).items():
             self.add_module(name, module)
@@ -125,6 +132,9 @@ class Policy(nn.Module):
         self.register_buffer("return_scale", torch.tensor(1000.0))
         self.register_buffer("target_return", torch.tensor(0.0))
         self.apply(_init)
+        if codes:  # at last, so that all other weights are those of a network without codes
+            self.task_code = nn.Parameter(torch.randn(codes, CODE).sign())
+            self.embed_code = nn.Parameter(torch.randn(size.width, CODE) * 0.02)
 
     @property
     def keeps_past(self) -> bool:
@@ -173,6 +183,7 @@ class Policy(nn.Module):
         returns_to_go: Tensor,
         timesteps: Tensor,
         head: bool = True,
+        task: Tensor | None = None,
     ) -> Tensor:
         """Predict the action of every step of a window.
 
@@ -182,6 +193,7 @@ class Policy(nn.Module):
             returns_to_go: ``(B, T)``, raw reward units.
             timesteps: ``(B, T)`` integers, the step inside the episode.
             head: whether the action head is applied (default True); False is for callers with a head of their own.
+            task: ``(B,)`` integers, the task of each window, of a network with several codes (default: the first).
 
         Returns:
             ``(B, T, action_dim)`` in [-1, 1], or ``(B, T, width)`` without the head.
@@ -190,7 +202,7 @@ class Policy(nn.Module):
             UserError: if observations have another length, or the other arguments other rows or steps.
         """
         check_steps(observations, {"actions": actions, "returns_to_go": returns_to_go, "timesteps": timesteps})
-        states, returns = self.embed_inputs(observations, returns_to_go)
+        states, returns = self.embed_inputs(observations, returns_to_go, task)
         x = self.head_input(self.hidden(states, actions, returns, timesteps), returns)
         return torch.tanh(self.head(x)) if head else x
 
@@ -198,9 +210,25 @@ class Policy(nn.Module):
         """Predict the last step's action, ``(B, action_dim)``, of windows without padding; see :meth:`forward`."""
         return self(observations, actions, returns_to_go, timesteps)[:, -1]
 
-    def embed_inputs(self, observations: Tensor, returns_to_go: Tensor) -> tuple[Tensor, Tensor]:
-        """Embed observations, ``(..., width)``, and scale returns, ``(..., 1)``."""
-        return self.embed(observations), (returns_to_go / self.return_scale).unsqueeze(-1)
+    def embed_inputs(
+        self, observations: Tensor, returns_to_go: Tensor, task: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Embed observations with the codes of their tasks, ``(..., width)``, and scale returns, ``(..., 1)``."""
+        states = self.embed(observations)
+        if self.codes:
+            states = states + self.code(task)
+        return states, (returns_to_go / self.return_scale).unsqueeze(-1)
+
+    def of_task(self, task: int) -> Any:
+        """Return a copy of this network for one of its tasks, which has that task's code alone."""
+        net = copy.deepcopy(self)
+        net.codes, net.task_code = 1, nn.Parameter(self.task_code[task : task + 1].detach().clone())
+        return net
+
+    def code(self, task: Tensor | None = None) -> Tensor:
+        """Embed the codes of tasks ``(B,)``, ``(B, 1, width)``; without them the first code, ``(width,)``."""
+        codes = self.task_code[0] if task is None else self.task_code[task].unsqueeze(1)
+        return F.linear(codes, self.embed_code)
 
     def embed(self, observations: Tensor) -> Tensor:
         """Embed observations given in raw units."""
@@ -265,6 +293,8 @@ FREE_RULES = (  # for the parameters of every policy
     Rule(r"norm_(in|out)\.(weight|bias)", "norm", None, 1, ("stream",)),
     Rule(r"embed_(observation|action|return)\.weight", "embed", None, 1, ("stream", FIXED)),
     Rule(r"embed_(observation|action|return)\.bias", "embed", None, 1, ("stream",)),
+    Rule(r"embed_code", "embed", None, 1, ("stream", FIXED)),
+    Rule(r"task_code", "code", None, 1, (FIXED, FIXED)),
     Rule(r"modulate\.weight", "modulate", None, 2, ("stream", FIXED)),
     Rule(r"modulate\.bias", "modulate", None, 2, ("stream",)),
     Rule(r"head\.weight", "head", None, 1, (FIXED, "stream"), 1),

@@ -20,14 +20,15 @@ def shipped_bank(env: str, model: str) -> Path:
     """Return the path of the bank that ships for an environment and a model.
 
     It is the bank of several bodies, or the environment's own bank if that is better. A body of other proportions
-    (``HalfCheetah:limbs=0.75``) has the bank of its original.
+    (``HalfCheetah:limbs=0.75``) has the bank of its original, and a task (``metaworld/reach-v3``) that of its family.
 
     Raises:
         UserError: for an unknown model.
     """
     body, shared = env.partition(":")[0], _file(SHARED, model)
     is_shared = shared.is_file() and (body, model) not in BETTER_ALONE and body in read_card(shared)["names"]
-    return shared if is_shared else own_bank(body, model)
+    family = own_bank(env.partition("/")[0], model)
+    return shared if is_shared else family if "/" in env and family.is_file() else own_bank(body, model)
 
 
 def own_bank(env: str, model: str) -> Path:

@@ -16,19 +16,28 @@ class CollectOptions(EnvOptions):
 
     Data to train on. mode=train makes it: a policy is trained with Stable-Baselines3, snapshots of it are kept, and
     random, medium and expert episodes recorded in Minari's format; the same command in the same run_dir goes on
-    where it stopped. mode=record records episodes of an agent that Stable-Baselines3 saved. mode=render plays a
-    recorded set again and records it in pixels. mode=inspect prints what is in data sets.
+    where it stopped. mode=demonstrate records the scripted expert of an environment that has one. mode=record
+    records episodes of an agent that Stable-Baselines3 saved. mode=render plays a recorded set again and records it
+    in pixels. mode=inspect prints what is in data sets.
     """
 
-    mode: str = option("train", "train, record, render or inspect")
-    env: str = option("HalfCheetah", "environment to act in, by name, dmc/DOMAIN-TASK or gym:ID")
+    mode: str | None = option(
+        None,
+        "train, demonstrate, record, render or inspect (null: demonstrate where env has a scripted expert, else train)",
+    )
+    env: Texts = option(
+        "HalfCheetah",
+        "environment to act in, by name, dmc/DOMAIN-TASK, metaworld/TASK or gym:ID; demonstrate: or several, "
+        "metaworld/MT10",
+    )
     pixels: bool | int = option(
         False,
         "record 64 x 64 pixels instead of states (true), or so many, 84; policies here still act by states",
     )
     run_dir: str | None = option(
         None,
-        "folder for what is made (null: runs/collect-ENV, or runs/record-ENV-AGENT, runs/render-ENV-DATA, new ones)",
+        "folder for what is made (null: runs/collect-ENV, or runs/demonstrate-ENV, runs/record-ENV-AGENT, "
+        "runs/render-ENV-DATA, new ones)",
     )
     dataset_id: str | None = option(
         None,
@@ -51,7 +60,12 @@ class CollectOptions(EnvOptions):
         "record: whether to load agent and vec_normalize, whose pickles can run any code; only files you trust",
     )
     vec_normalize: str | None = option(None, "record: the pickled VecNormalize the agent was trained with, if it was")
-    episodes: int = option(20, "record: episodes; render: so many, the first ones")
+    episodes: int = option(20, "demonstrate: successful episodes; record: episodes; render: so many, the first ones")
+    noise: float = option(
+        0.0,
+        "demonstrate: standard deviation of the noise on executed actions, which lie in [-1, 1]; the recorded ones are "
+        "the expert's own",
+    )
     deterministic: bool = option(True, "record: act by the policy's mean; false samples from it")
     steps: int = option(340000, "train: environment steps")
     n_envs: int = option(8, "train: environments stepped side by side")

@@ -34,6 +34,7 @@ class EvaluateOptions(Options):
     seed: int = option(0, "seed of the environments")
     env: str | None = option(
         None,
-        "of runs of an environment gym:MODULE:ID: its name, if you trust the module, which is imported",
+        "of runs of an environment gym:MODULE:ID: its name, if you trust the module, which is imported; of runs of "
+        "several tasks: the one to evaluate (null: all)",
     )
     device: str = option("auto", "cpu, cuda, or auto: cuda if there is one")

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from weit_rl.options.model_words import ControlModelOptions
-from weit_rl.options.option_fields import group, option
+from weit_rl.options.option_fields import Texts, group, option
 from weit_rl.options.option_groups import NamedSize, SizeOptions
 from weit_rl.options.shared_options import ControlDataOptions, RunOptions, TargetOptions
 
@@ -19,7 +19,10 @@ class TrainOptions(RunOptions, ControlModelOptions, TargetOptions, ControlDataOp
     score it in the environment. Two stages: scalers only, then the plain network without the constraint.
     """
 
-    env: str = option("HalfCheetah", "environment by name, dmc/DOMAIN-TASK or gym:ID")
+    env: Texts = option(
+        "HalfCheetah",
+        "environment by name, dmc/DOMAIN-TASK, metaworld/TASK or gym:ID; several tasks of a family, metaworld/MT10",
+    )
     size: NamedSize = group(SizeOptions)
     model: str | None = option(
         None,

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from weit_rl.common.errors import UserError
+from weit_rl.common.seeds import seeded_generator
 from weit_rl.common.sizes import Size
 from weit_rl.core.eval_mode import eval_mode
 from weit_rl.core.normaliser import LIMIT, MEAN, STD
@@ -23,6 +24,7 @@ from weit_rl.models.registry import chosen_options
 from weit_rl.options.choices import DEFAULT
 
 SPLIT_SEED = 0  # the same for every run, so that all hold out the same episodes
+TREMBLE = 1e-2  # smallest deviation of an observation entry of a family of tasks, as a share of the median one
 SAMPLE = 512  # windows that a network runs on to record its activations
 INPUTS = ("observations", "actions", "returns_to_go", "timesteps")  # of a network, in this order
 
@@ -70,10 +72,11 @@ class Control:
         UserError: if actions lie outside the environment's bounds, or one of several sets has no episode left.
     """
 
-    measure = "return_mean"
-
     def __init__(self, entry: EnvEntry, trajectories: Trajectories, config: ControlConfig):
         self.entry, self.trajectories, self.config, self.name = entry, trajectories, config, entry.name
+        self.measure = "score" if entry.success else "return_mean"
+        self.family = entry.family
+        self.tasks: tuple[str, ...] = (entry.name,) if entry.family else ()
         if np.abs(trajectories.actions).max() > 1 + 1e-5:
             raise UserError(
                 f"data of {entry.name}: actions lie outside {entry.action_box}, the environment's bounds, which the "
@@ -82,10 +85,7 @@ class Control:
         self.model = MODELS.get(config.model)
         self.plan: Plan = self.model.plan(config.tile)
         self.options()  # raises for one that the model lacks
-        training, held = trajectories.split(config.validation_fraction, SPLIT_SEED)
-        if config.data_episodes is not None:
-            self.trajectories = training = training.drawn(config.data_episodes, SPLIT_SEED)
-        training = training.best(config.best_fraction)
+        self.trajectories, training, held = self.divide()
         self._sets = training.steps_by_origin()
         if training.weights is not None and len(self._sets) < len(training.weights):
             raise UserError(
@@ -96,6 +96,15 @@ class Control:
         self.windows = Windows(training, steps, config.device)
         self.held_windows = Windows(held, steps, config.device)
 
+    @property
+    def body(self) -> str:
+        """Return what embedding, normaliser and head belong to: the family of tasks, or the environment."""
+        return self.family or self.name
+
+    def divide(self) -> tuple[Trajectories, Trajectories, Trajectories]:
+        """Divide the episodes, as :func:`divided` does."""
+        return divided(self.trajectories, self.config)
+
     def options(self) -> dict[str, Any]:
         """Return the model's constructor options, which checkpoints keep beside the size."""
         config = self.config
@@ -104,6 +113,7 @@ class Control:
             "action_dim": self.trajectories.actions.shape[1],
             "context": config.context,
             "max_steps": self.entry.episode_steps,
+            **({"codes": len(self.tasks)} if self.tasks else {}),
             **chosen_options(config.model, config.model_options),
         }
 
@@ -112,19 +122,28 @@ class Control:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             net: Any = self.model.make(size, **self.options())
-        for name, value in zip((MEAN, STD), self.trajectories.statistics(), strict=True):
+        for name, value in zip((MEAN, STD), self.trajectories.statistics(TREMBLE if self.family else 0.0), strict=True):
             net.get_buffer(name).copy_(torch.as_tensor(value))
         if net.observation_clip is not None:
             net.observation_clip.fill_(LIMIT)
+        if self.tasks:
+            net.task_code.data.copy_(torch.stack([fresh_code(name, net.task_code.shape[1]) for name in self.tasks]))
         net.return_scale.fill_(self.trajectories.return_scale())
         self.settle(net)
         return net.to(self.config.device)  # type: ignore[no-any-return]
 
     def remarks(self) -> list[str]:
         """List what a user should know about the data before training, one line each."""
-        if not (still := self.trajectories.constant_columns()):
-            return []
-        return [f"data of {self.name}: columns {spans(still)} of the observations never move; their scale is 1"]
+        found = []
+        if still := self.trajectories.constant_columns():
+            found.append(
+                f"data of {self.name}: columns {spans(still)} of the observations never move; their scale is 1"
+            )
+        if self.entry.success and self.options()["rtg"] != "none":
+            found.append(
+                f"{self.name}: episodes end at success, so fast ones earn less; rtg=none does not ask for a return"
+            )
+        return found
 
     def settle(self, net: Any) -> None:
         """Set the target return by the run's own rule, whatever the initialiser did; the normaliser stays as it is."""
@@ -144,7 +163,7 @@ class Control:
         """Run a network on a sample of the training data, the same for every network and seed."""
         count = SAMPLE // (self.model.window or 1)  # windows of pictures are large
         batch = self.windows.sample(count, torch.Generator().manual_seed(SPLIT_SEED))
-        net(*(batch[name] for name in INPUTS))
+        self.predict(net, batch)
 
     def domains(self) -> list[Callable[[Any, int], Tensor]] | None:
         """Return one loss per mixed set, ``loss(net, step)``; None for a single set.
@@ -175,8 +194,14 @@ class Control:
 
     def loss(self, net: Any, batch: dict[str, Tensor]) -> Tensor:
         """Compute the mean squared action error over the real steps of the windows."""
-        actions = net(*(batch[name] for name in INPUTS))
+        actions = self.predict(net, batch)
         return ((actions - batch["actions"]) ** 2)[batch["mask"]].mean()
+
+    def predict(self, net: Any, batch: dict[str, Tensor]) -> Tensor:
+        """Predict the actions of all steps of a batch's windows."""
+        task = {"task": batch["task"]} if "task" in batch else {}
+        actions: Tensor = net(*(batch[name] for name in INPUTS), **task)
+        return actions
 
     def evaluate(self, net: nn.Module, episodes: int, seed: int, part: str = "test") -> dict[str, Any]:
         """Roll out the policy in the environment; the seed decides between validation and test, ``part`` is ignored."""
@@ -186,14 +211,19 @@ class Control:
 
     def reference(self) -> dict[str, Any]:
         """Return the returns of the data's own episodes, in the form of an evaluation."""
-        returns = self.trajectories.returns()
+        return self.reference_of(self.trajectories, self.entry)
+
+    @staticmethod
+    def reference_of(trajectories: Trajectories, entry: EnvEntry) -> dict[str, Any]:
+        """Return the returns of a set's episodes, in the form of an evaluation."""
+        returns = trajectories.returns()
         return {
             "return_mean": float(returns.mean()),
             "return_std": float(returns.std()),
             "return_median": float(np.median(returns)),
-            "episodes": self.trajectories.episodes,
+            "episodes": trajectories.episodes,
             "failed_episodes": 0,
-            "score": self.entry.score(returns.mean()),
+            "score": entry.score(returns.mean(), trajectories.info.get("success_rate")),
         }
 
     def row(self, name: str, metrics: dict[str, Any]) -> dict[str, Any]:
@@ -203,7 +233,22 @@ class Control:
     def logged(self, metrics: dict[str, Any]) -> dict[str, float]:
         """Return the mean return, and the score if the environment has one."""
         values = {"return": metrics["return_mean"], "score": metrics["score"]}
+        values |= {"success": metrics["score"]} if self.entry.success else {}
         return {name: value for name, value in values.items() if value is not None}
+
+
+def divided(trajectories: Trajectories, config: ControlConfig) -> tuple[Trajectories, Trajectories, Trajectories]:
+    """Divide a data set: the episodes that there are to learn from, those of them that are used, and held-out ones."""
+    training, held = trajectories.split(config.validation_fraction, SPLIT_SEED)
+    known = trajectories
+    if config.data_episodes is not None:
+        known = training = training.drawn(config.data_episodes, SPLIT_SEED)
+    return known, training.best(config.best_fraction), held
+
+
+def fresh_code(task: str, numbers: int) -> Tensor:
+    """Draw the untrained code of a task, signs that its name alone decides."""
+    return torch.randn(numbers, generator=seeded_generator(f"code of {task}", 0)).sign()
 
 
 def result_row(name: str, metrics: dict[str, Any], entry: EnvEntry) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from torch import Tensor, nn
@@ -135,6 +135,7 @@ class TaskEntry:
         parts: the configs of the tasks that share a bank (default: the config alone).
         judge: values of the options that train the network whose features judge results, by name, if there is one;
             the option ``features`` then names its run.
+        measure_of: gives the measure of a subject (default: ``measure`` for all).
     """
 
     make: Callable[..., Any]
@@ -144,6 +145,11 @@ class TaskEntry:
     prepare: Callable[[Any], None] = lambda cfg: None
     parts: Callable[[Any], list[Any]] = lambda cfg: [cfg]
     judge: Mapping[str, Any] = field(default_factory=dict)
+    measure_of: Callable[[Any], Measure] | None = None
+
+    def measuring(self, subject: Any) -> TaskEntry:
+        """Return this entry with the measure of a subject."""
+        return replace(self, measure=self.measure_of(subject)) if self.measure_of else self
 
 
 TASKS: Registry[TaskEntry] = Registry("task", "weit_rl.tasks", "weit_rl.tasks")

@@ -13,6 +13,7 @@ MEASURES = {  # label of the y axis -> names of its metrics after the slash
     "loss": ("loss",),
     "episode return (sum of rewards)": ("return", "return_mean"),
     "accuracy (%)": ("accuracy",),
+    "episodes with success (%)": ("success",),
 }
 WIDE = 10  # largest over smallest loss from which on the axis is logarithmic; below, it would show too few numbers
 UNITS = {"online": "environment step"}  # unit of a stage's steps; all other stages count gradient steps
@@ -48,7 +49,7 @@ def draw_learning_curve(metrics: Series, stages: Mapping[str, int], behaviour_re
         metrics: ``{name: [(step, value), ...]}``; ``*/loss``, ``*/return`` and ``*/return_mean`` are drawn.
         stages: the step at which each stage starts, marked by a vertical line. A stage of environment steps has its own
             column, which counts from 0.
-        behaviour_return: mean return of the data, a dashed horizontal line in the return panel (None: no line).
+        behaviour_return: result of the data, a dashed horizontal line in the last panel (None: no line).
     """
     from matplotlib.figure import Figure  # not pyplot, which needs a window system and has global state
 
@@ -61,7 +62,7 @@ def draw_learning_curve(metrics: Series, stages: Mapping[str, int], behaviour_re
     for (label, shown), panels in zip(rows.items(), grid, strict=True):
         for column, panel in zip(columns, panels, strict=True):
             draw_series(panel, label, {name: column.select(points) for name, points in shown.items()}, colours)
-            if label != "loss" and behaviour_return is not None:
+            if label != "loss" and label == list(rows)[-1] and behaviour_return is not None:
                 panel.axhline(behaviour_return, color="black", linestyle="--", linewidth=1, label="behaviour data")
             finish_panel(panel, column)
         panels[0].set_ylabel(label)

@@ -60,7 +60,7 @@ def make_behaviour_data(cfg: CollectOptions) -> dict[str, Any]:
     settings["hyperparameters"] = settings["hyperparameters"] or DEFAULTS.get(settings["algorithm"], {})
     _check(settings)
     check_id(cfg.dataset_id)
-    entry, config = env_entry(cfg.env), BehaviourConfig(**{key: settings[key] for key in BEHAVIOUR})
+    entry, config = env_entry(str(cfg.env)), BehaviourConfig(**{key: settings[key] for key in BEHAVIOUR})
     run_dir = expand_home(cfg.run_dir or f"runs/collect-{entry.slug}")
     _check_folder(run_dir, settings)
     entry.check_renderer()

@@ -6,12 +6,12 @@ Every check is repeated where its value is used, for callers of ``main`` who ski
 from __future__ import annotations
 
 import copy
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from weit_rl.common.home import expand_home
 from weit_rl.common.registry import unknown_name_error
 from weit_rl.options.option_fields import Options
-from weit_rl.options.shared_options import ControlDataOptions, EnvOptions
+from weit_rl.options.shared_options import EnvOptions
 from weit_rl.options.train_options import TrainOptions
 
 if TYPE_CHECKING:
@@ -42,11 +42,10 @@ def _environments(cfg: Options) -> list[EnvEntry]:
     """Return the registry entries of all environments in ``env``."""
     if not isinstance(cfg, EnvOptions):
         return []
-    from weit_rl.envs.config_environments import bodies, fold_body_and_pixels
-    from weit_rl.envs.registry import env_entry
+    from weit_rl.envs.config_environments import bodies, entries_of, fold_body_and_pixels
 
     fold_body_and_pixels(cfg)
-    return [env_entry(str(one.env)) for one in bodies(cfg)]
+    return [entry for one in bodies(cfg) for entry in entries_of(one.env)]
 
 
 def _run_folder(path: str) -> None:
@@ -70,14 +69,13 @@ def _files(cfg: Options, entries: list[EnvEntry]) -> None:
     """Check that data exist, that banks and sources are tensor files, and that a bank fits the network."""
     from weit_rl.core.bank_match import check_bank, model_of
     from weit_rl.data.readers import data_set_names, find_data
-    from weit_rl.envs.config_environments import bodies
     from weit_rl.options.model_words import given_options
     from weit_rl.storage.tensor_file import read_card
 
-    for one, entry in zip(bodies(cfg) if isinstance(cfg, EnvOptions) else [], entries, strict=True):
-        if not isinstance(one, ControlDataOptions) or entry.pixels:  # errors about pictures come first
+    for data, entry in zip(_data(cfg), entries, strict=True):
+        if data is None or entry.pixels:  # errors about pictures come first
             continue
-        for part in data_set_names(one.data, entry):
+        for part in data_set_names(data, entry):
             find_data(part, entry)
     if not isinstance(cfg, TrainOptions) or cfg.init != "weit":
         return  # other initialisers say if they need a bank, but loading them loads torch
@@ -93,6 +91,14 @@ def _files(cfg: Options, entries: list[EnvEntry]) -> None:
                 _check_model(cfg.model)
             usual = given_options(type(cfg)())
             check_bank(card, str(cfg.model), given_options(cfg), usual)  # options of its own come later
+
+
+def _data(cfg: Options) -> list[Any]:
+    """Return the data of every environment; those of one family have a body, and a set each."""
+    from weit_rl.envs.config_environments import bodies
+
+    parts = bodies(cfg) if isinstance(cfg, EnvOptions) else []
+    return [data for one in parts for data in ([one.get("data")] if isinstance(one.env, str) else one["data"])]
 
 
 def _check_model(name: str | None) -> None:

@@ -1,4 +1,4 @@
-"""Choose the mode of ``weit_rl.collect``: train and record, record an agent, render or inspect data."""
+"""Choose the mode of ``weit_rl.collect``: train and record, record an expert or agent, render or inspect data."""
 
 from __future__ import annotations
 
@@ -8,23 +8,33 @@ from weit_rl.agents.levels import LEVELS
 from weit_rl.common.errors import UserError
 from weit_rl.common.registry import unknown_name_error
 from weit_rl.envs.config_environments import fold_body_and_pixels
+from weit_rl.envs.registry import env_entry
 from weit_rl.options.collect_options import CollectOptions
 from weit_rl.options.option_table import options, value_at
 from weit_rl.workflows.behaviour_run import make_behaviour_data
+from weit_rl.workflows.demonstrate_expert import demonstrate_expert
 from weit_rl.workflows.inspect_data import inspect_data
 from weit_rl.workflows.record_agent import record_agent
 from weit_rl.workflows.render_data import render_data
 
-MODES = {"train": make_behaviour_data, "record": record_agent, "render": render_data, "inspect": inspect_data}
+MODES = {
+    "train": make_behaviour_data,
+    "demonstrate": demonstrate_expert,
+    "record": record_agent,
+    "render": render_data,
+    "inspect": inspect_data,
+}
 TRAIN = ("steps", "n_envs", "snapshot_every", "hyperparameters", "selection_episodes", "evaluation_episodes")
 ONLY = {  # options that other modes do not have, and the modes that do
     **dict.fromkeys((*TRAIN, *(f"levels.{level}" for level in LEVELS)), ("train",)),
     **dict.fromkeys(("agent", "vec_normalize", "allow_pickle", "deterministic"), ("record",)),
-    **dict.fromkeys(("seed", "algorithm"), ("train", "record")),
-    "episodes": ("record", "render"),
-    "dataset_id": ("train", "record", "render"),
+    "algorithm": ("train", "record"),
+    "seed": ("train", "demonstrate", "record"),
+    "noise": ("demonstrate",),
+    "episodes": ("demonstrate", "record", "render"),
+    "dataset_id": ("train", "demonstrate", "record", "render"),
     "data": ("inspect", "render"),
-    "run_dir": ("train", "record", "render"),
+    "run_dir": ("train", "demonstrate", "record", "render"),
 }
 
 
@@ -34,11 +44,20 @@ def collect(cfg: CollectOptions) -> dict[str, Any]:
     Raises:
         UserError: for an unknown mode, an option of another mode, or anything that the mode itself refuses.
     """
-    if cfg.mode not in MODES:
-        raise unknown_name_error("mode", cfg.mode, list(MODES))
-    check_options(cfg)
     fold_body_and_pixels(cfg)
-    return MODES[cfg.mode](cfg)
+    cfg.mode = mode = cfg.mode or usual_mode(cfg.env)
+    if mode not in MODES:
+        raise unknown_name_error("mode", mode, list(MODES))
+    check_options(cfg)
+    if mode != "demonstrate" and not isinstance(cfg.env, str):
+        raise UserError(f"env={list(cfg.env)}: mode={mode} is for a single environment; give one")
+    return MODES[mode](cfg)
+
+
+def usual_mode(env: Any) -> str:
+    """Return the mode where none is given: an environment's scripted expert is recorded if it has one."""
+    entries = [env_entry(name) for name in ([env] if isinstance(env, str) else env)]
+    return "demonstrate" if all(entry.expert for entry in entries) else "train"
 
 
 def check_options(cfg: CollectOptions) -> None:

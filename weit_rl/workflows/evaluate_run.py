@@ -16,6 +16,7 @@ from weit_rl.options.choices import check_numbers
 from weit_rl.options.evaluate_options import EvaluateOptions
 from weit_rl.storage.atomic_write import unused_path, write_atomically
 from weit_rl.tasks.control import result_row
+from weit_rl.tasks.family_control import evaluate_tasks
 from weit_rl.training.checkpoint import load_network
 from weit_rl.training.device import device_of
 from weit_rl.training.progress import print_table
@@ -33,6 +34,14 @@ def evaluate_run(cfg: EvaluateOptions) -> dict[str, Any]:
     net, card = policy_of(run, cfg.checkpoint, cfg)
     if "classes" in card:
         raise UserError(f"run={cfg.run}: sees images; use python -m weit_rl.vision mode=evaluate run={cfg.run}")
+    if isinstance(card.get("env"), list):
+        names = [entry_of_file(name, cfg.run, cfg.env).name for name in card["env"]]
+        if cfg.env is None:
+            return evaluate_family(run, net, names, cfg)
+        if env_entry(cfg.env).name not in names:
+            raise UserError(f"env={cfg.env}: run={cfg.run} does other tasks ({', '.join(names)}); name one of these")
+        card = card | {"env": env_entry(cfg.env).name}
+        net = net.of_task(names.index(card["env"]))
     entry = entry_of_file(card.get("env"), cfg.run, cfg.env)
     if cfg.env is not None and env_entry(cfg.env).name != entry.name:
         raise UserError(f"env={cfg.env}: run={cfg.run} is of {entry.name}; leave env out")
@@ -40,11 +49,28 @@ def evaluate_run(cfg: EvaluateOptions) -> dict[str, Any]:
         film(run, net, card, entry, cfg)
     report: dict[str, Any] = {**evaluate(net, entry, cfg.episodes, TEST.of(cfg.seed))}
     check_failure_rate(entry.name, report["failed_episodes"], cfg.episodes)
-    report |= {"checkpoint": cfg.checkpoint, "seed": cfg.seed, "env": entry.name}
-    report["target_return"] = float(net.target_return)
-    print_table(
-        f"{cfg.run}", [result_row(cfg.checkpoint, report, entry)]
-    )  # before the file: the folder may not be writable
+    report |= {"env": entry.name}
+    return finished(run, net, report, [result_row(cfg.checkpoint, report, entry)], cfg)
+
+
+def evaluate_family(run: RunFolder, net: Any, names: list[str], cfg: EvaluateOptions) -> dict[str, Any]:
+    """Evaluate a network of several tasks on all of them, as :func:`evaluate_run` does."""
+    if cfg.video:
+        raise UserError(f"video=true: run={cfg.run} does {len(names)} tasks; name one, env={names[0]}")
+    entries = [env_entry(name) for name in names]
+    report = evaluate_tasks(net, entries, cfg.episodes, TEST.of(cfg.seed))
+    check_failure_rate(entries[0].family, report["failed_episodes"], report["episodes"])
+    rows = [{"": name, entries[0].score_name: score} for name, score in report["tasks"].items()]
+    rows.append({"": f"mean ({cfg.checkpoint})", entries[0].score_name: report["score"]})
+    return finished(run, net, report | {"env": names}, rows, cfg)
+
+
+def finished(
+    run: RunFolder, net: Any, report: dict[str, Any], rows: list[dict[str, Any]], cfg: EvaluateOptions
+) -> dict[str, Any]:
+    """Print the table of an evaluation, and write its report into the run's folder."""
+    report |= {"checkpoint": cfg.checkpoint, "seed": cfg.seed, "target_return": float(net.target_return)}
+    print_table(f"{cfg.run}", rows)  # before the file: the folder may not be writable
     name = unused_path(run.path / f"evaluation-{cfg.checkpoint}-{cfg.episodes}.json").name
     run.write_json(name, report)
     print_line(f"written: {run.path / name}")

@@ -99,6 +99,8 @@ def network_of(run: RunFolder, cfg: ExportOptions) -> tuple[Any, dict[str, Any],
     checkpoint = cfg.checkpoint if validated else "last"
     net: Any
     net, card = load_network(run.existing_checkpoint(checkpoint))
+    if isinstance(card.get("env"), list):
+        raise UserError(f"run={run.path}: does {len(card['env'])} tasks, and a file does one; export a run of one task")
     if "env" in card:
         entry_of_file(card["env"], str(run.path), cfg.env)  # imports its module if the user trusts it
     set_target_return(net, cfg.target_return, run)

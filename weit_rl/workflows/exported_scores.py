@@ -35,9 +35,11 @@ def returns(run: RunFolder, card: Row, graph: Graph, name: str, file: Measured, 
     """Roll out a file in the test episodes of a run with the config's seed."""
     entry, seed = env_entry(card["env"]), TEST.of(cfg.seed)
     failed: list[int] = []
-    played = episode_returns(exported_policy(file.step, graph), entry, cfg.episodes, seed, failed)
+    succeeded: list[int] = []
+    policy = exported_policy(file.step, graph)
+    played = episode_returns(policy, entry, cfg.episodes, seed, failed, succeeded)
     check_failure_rate(entry.name, len(failed), cfg.episodes)
-    metrics = summary(played, entry, len(failed))
+    metrics = summary(played, entry, len(failed), len(succeeded))
     return metrics, result_row(name, metrics, entry)
 
 

@@ -30,7 +30,7 @@ def inspect_data(cfg: CollectOptions) -> dict[str, Any]:
     Raises:
         UserError: if a set cannot be read or is of another environment, or if ``cfg.data`` is empty and no set ships.
     """
-    entry = env_entry(cfg.env)
+    entry = env_entry(str(cfg.env))
     parts = shipped_levels(entry) if cfg.data is None else data_set_names(cfg.data, entry)
     if not parts:
         raise UserError(f"data: none ships for {entry.name}; name a set, data=PATH")
@@ -59,7 +59,7 @@ def describe(trajectories: Trajectories, entry: EnvEntry) -> dict[str, Any]:
         "episodes": trajectories.episodes,
         "steps": trajectories.steps,
         "returns": _spread(returns),
-        "score": entry.score(returns.mean()),
+        "score": entry.score(returns.mean(), info.get("success_rate")),
         "lengths": _spread(trajectories.lengths),
         "action_min": trajectories.actions.min(axis=0).tolist(),
         "action_max": trajectories.actions.max(axis=0).tolist(),

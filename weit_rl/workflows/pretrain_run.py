@@ -158,7 +158,8 @@ class PretrainRun:
             "made_with": {"torch": str(torch.__version__), "threads": torch.get_num_threads()},
             "licence": LICENCE,
             "model": self.cfg.model,
-            "names": [task.name for task in self.tasks],
+            "names": [getattr(task, "body", task.name) for task in self.tasks],
+            **({"tasks": families} if (families := self.families()) else {}),
             "size": [self.full.width, self.full.depth, self.full.head_dim],
             "sizes_sampled": sorted({str(size) for size in (*self.masks.sizes, self.full)}),
             **self.chosen(),
@@ -170,6 +171,11 @@ class PretrainRun:
             "config": config,
             "data": self.of_each(lambda task: task.reference()),
         }
+
+    def families(self) -> dict[str, list[str]]:
+        """Return the tasks of every family by its name."""
+        tasks: list[Any] = list(self.tasks)  # only those of control have families
+        return {task.body: list(task.tasks) for task in tasks if getattr(task, "tasks", ())}
 
     def of_each(self, value: Callable[[Task], Any]) -> Any:
         """Compute a value per task; a single task gives the value itself, several a mapping by name."""

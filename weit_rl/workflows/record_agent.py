@@ -36,7 +36,7 @@ def record_agent(cfg: CollectOptions) -> dict[str, Any]:
         UserError: if pickles are not allowed; if the agent is missing, damaged, or of another algorithm or
             environment; if a number is out of range; or if the folder exists or cannot be written.
     """
-    entry = env_entry(cfg.env)
+    entry = env_entry(str(cfg.env))
     check_ranges(cfg)
     check_id(cfg.dataset_id)
     path, algorithm = _checked_agent(cfg, entry.states)

@@ -34,7 +34,7 @@ def render_data(cfg: CollectOptions) -> dict[str, Any]:
     """
     check_ranges(cfg)
     check_id(cfg.dataset_id)
-    entry = env_entry(cfg.env)
+    entry = env_entry(str(cfg.env))
     entry = entry if entry.pixels else env_entry(with_pixels(entry.name, True))
     if not isinstance(cfg.data, str):
         raise UserError("data: must be given with mode=render, one set of states, data=expert or data=PATH")

@@ -57,7 +57,8 @@ def bank_of(bank: TemplateBank, task: Task) -> TemplateBank:
     """
     _same_options(bank, task)
     net = task.build(bank_size(bank), task.config.seed)
-    own = bank_for(bank, task.name, net, task.plan, task.model.bound, task.model.transferred)
+    body, tasks = getattr(task, "body", task.name), getattr(task, "tasks", ())
+    own = bank_for(bank, body, net, task.plan, task.model.bound, task.model.transferred, tasks)
     trained = {name.removeprefix(BUFFER): t for name, t in own.source.items() if name.startswith(BUFFER)}
     buffers, columns = renew_normaliser(trained, dict(net.named_buffers()))
     parts = {BUFFER + name: buffer for name, buffer in buffers.items()}
