@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,9 @@ from weit_rl.core.bank_match import model_of, stored_options
 from weit_rl.core.composed_network import WeiT
 from weit_rl.core.network_from_bank import network_of_size
 from weit_rl.models import MODELS
+from weit_rl.models.constructor_options import GIVEN
 from weit_rl.models.shipped_banks import named_bank
+from weit_rl.options.model_words import WORDS
 from weit_rl.training.checkpoint import load_network
 
 TILE = 16  # edge of a tile if no bank is given
@@ -86,24 +89,30 @@ def composed(bank: TemplateBank, shape: Shape, size: Size, body: str) -> tuple[W
     The policy is conditioned on one constant return. Its last scale and shift are then constant too, and are folded
     into ``norm_out``.
     """
-    model, rtg = MODELS.get(model_of(bank.card)), stored_options(bank.card).get("rtg", "latest")
+    model, stored = MODELS.get(model_of(bank.card)), stored_options(bank.card)
+    rtg, kept = stored.get("rtg", "latest"), inner_options(stored)
     plan = model.plan(TILE).with_tiles(bank.tiles)
     task, body = body, family_of(bank, body)
-    coded = {"codes": 1} if task_names(bank, body) else {}
+    coded = {"codes": 1, **kept} if task_names(bank, body) else kept
     source = fresh(model_of(bank.card), bank.network_size(), *shape, rtg=rtg, **coded)
     if body == NEW:
         bank = bank_with_parts(bank, bound_parts(source, plan, model.bound))
     else:
-        bank = bank_for(bank, body, source, plan, model.bound, tasks=(task,) if coded else ())
+        bank = bank_for(bank, body, source, plan, model.bound, tasks=(task,) if "codes" in coded else ())
     like = fresh(model_of(bank.card), size, *shape, rtg=rtg, **coded)
     whole: Any = network_of_size(bank, source, like, plan).materialize()
-    target = fresh(model_of(bank.card), size, *shape)
+    target = fresh(model_of(bank.card), size, *shape, **kept)
     del target.head
     net = network_of_size(bank, source, target, plan)
     net.bank.requires_grad_(False)
     fold_return(whole, net.free)
     fold_code(whole, net.free)
     return net, whole
+
+
+def inner_options(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Choose the options of a network that its blocks need whatever it reads, such as ``activation``."""
+    return {name: value for name, value in options.items() if name not in (*WORDS, *GIVEN)}
 
 
 def family_of(bank: TemplateBank, body: str) -> str:
@@ -127,7 +136,7 @@ def trained(
         have, want = _said(made_for), _said(shape)
         raise UserError(f"checkpoint={checkpoint}: was trained with {have}, the environment has {want}; give its own")
     size = Size(*card["size"])
-    net = fresh(card["model"], size, *shape)
+    net = fresh(card["model"], size, *shape, **inner_options(card["options"]))
     state = whole.state_dict()
     net.load_state_dict({name: state[name] for name in net.state_dict()})
     del net.head

@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from weit_rl.common.sizes import Size
+from weit_rl.models.activations import RELU
 from weit_rl.models.policy import FeedForward
 
 TAIL = 4  # tokens that the last block computes when acting; its products have at least twice as many rows
@@ -19,10 +20,10 @@ class Block(FeedForward):
     qkv: nn.Linear
     out: nn.Linear
 
-    def __init__(self, size: Size, dropout: float = 0.0):
+    def __init__(self, size: Size, dropout: float = 0.0, activation: str = RELU):
         width = size.width
         mixing = {"norm1": nn.LayerNorm(width), "qkv": nn.Linear(width, 3 * width), "out": nn.Linear(width, width)}
-        super().__init__(size, dropout, **mixing)
+        super().__init__(size, dropout, activation, **mixing)
         self.head_dim = size.head_dim
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:

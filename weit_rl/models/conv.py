@@ -7,8 +7,8 @@ network, channels are the last axis.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from weit_rl.common.sizes import Size
 from weit_rl.core.plan import FIXED, Plan, Rule
+from weit_rl.models.activations import RELU
 from weit_rl.models.policy import BLOCK, FREE_RULES, Policy
 from weit_rl.models.registry import MODELS, Model
 
@@ -75,6 +76,8 @@ class Conv(Policy):
         options: see :class:`Policy`. Without tokens, ``rtg`` is ``"latest"`` or ``"none"``, and ``past_actions`` and
             ``positions="episode"`` are refused.
     """
+
+    choices: ClassVar[Mapping[str, tuple[Any, ...]]] = {**Policy.choices, "activation": (RELU,)}
 
     down: nn.Module
     readout: nn.Module

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from weit_rl.common.errors import UserError
 from weit_rl.common.sizes import Size
 from weit_rl.core.plan import FIXED, Plan, Rule
+from weit_rl.models.activations import ACTIVATIONS
 from weit_rl.models.attention import TAIL, Block
 from weit_rl.models.band_attention import Band, check_reach
 from weit_rl.models.input_checks import check_shape, check_steps
@@ -56,6 +57,7 @@ class DecisionTransformer(Policy):
         "past_actions": (False, True),
         "positions": POSITIONS,
         "attention": ATTENTION,
+        "activation": tuple(ACTIVATIONS),
     }
 
     embed_time: nn.Embedding
@@ -88,7 +90,7 @@ class DecisionTransformer(Policy):
 
     def block(self, size: Size, dropout: float) -> nn.Module:
         """Make a block of attention and MLP."""
-        return Block(size, dropout)
+        return Block(size, dropout, self.activation)
 
     @property
     def tokens(self) -> Band:

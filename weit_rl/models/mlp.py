@@ -13,12 +13,13 @@ from torch import Tensor
 
 from weit_rl.common.sizes import Size
 from weit_rl.core.plan import Plan
+from weit_rl.models.activations import ACTIVATIONS
 from weit_rl.models.policy import BOUND, Policy, shared_rules
 from weit_rl.models.registry import MODELS, Model
 
 
 class MLP(Policy):
-    """A policy of pre-norm blocks (LayerNorm, 4 x width hidden, ReLU) on the embedded state.
+    """A policy of pre-norm blocks (LayerNorm, 4 x width hidden, an activation) on the embedded state.
 
     Args:
         size: width and depth.
@@ -43,9 +44,10 @@ class MLP(Policy):
         if self.codes:
             x = x + self.code()
         x = _norm(self.norm_in, x)
+        activation = ACTIVATIONS[self.activation]
         for block in self.blocks:
             parts = block._modules
-            hidden = _linear(parts["fc1"], _norm(parts["norm2"], x)).relu_()
+            hidden = activation(_linear(parts["fc1"], _norm(parts["norm2"], x)))
             x = _linear(parts["fc2"], hidden).add_(x)
         return _norm(self.norm_out, x)
 

@@ -17,6 +17,7 @@ from weit_rl.common.errors import UserError
 from weit_rl.common.sizes import Size
 from weit_rl.core.normaliser import CLIP, MEAN, STD, add_missing_limits_hook, infinite_limits
 from weit_rl.core.plan import FIXED, LAYER, Rule
+from weit_rl.models.activations import ACTIVATIONS, RELU
 from weit_rl.models.input_checks import check_observations, check_steps
 
 BAND = 4  # steps; six blocks then reach back 19 steps, which fit a context of 20
@@ -26,28 +27,29 @@ CODE = 16  # numbers of a task's code
 
 
 class FeedForward(nn.Module):
-    """The pre-norm MLP that ends every block, ``x + fc2(relu(fc1(norm2(x))))``.
+    """The pre-norm MLP that ends every block, ``x + fc2(activation(fc1(norm2(x))))``.
 
     A subclass first mixes time steps, then calls this class's ``forward``. Without a subclass it is a whole block.
 
     Args:
         size: of the network.
         dropout: share of the branch's output that is dropped in training (default 0).
+        activation: of the hidden channels, a name in ``ACTIVATIONS`` (default ``"relu"``).
         mixing: the modules that a subclass mixes time steps with, by name.
     """
 
-    def __init__(self, size: Size, dropout: float = 0.0, **mixing: nn.Module):
+    def __init__(self, size: Size, dropout: float = 0.0, activation: str = RELU, **mixing: nn.Module):
         super().__init__()
         for name, module in mixing.items():
             self.add_module(name, module)
         self.norm2 = nn.LayerNorm(size.width)
         self.fc1 = nn.Linear(size.width, 4 * size.width)
         self.fc2 = nn.Linear(4 * size.width, size.width)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout, self.activation = nn.Dropout(dropout), ACTIVATIONS[activation]
 
     def forward(self, x: Tensor) -> Tensor:
         """Compute every step by itself; ``(B, T, width) -> (B, T, width)``."""
-        return x + self.dropout(self.fc2(F.relu(self.fc1(self.norm2(x)))))
+        return x + self.dropout(self.fc2(self.activation(self.fc1(self.norm2(x)))))
 
 
 class Policy(nn.Module):
@@ -71,6 +73,8 @@ class Policy(nn.Module):
         dropout: share of each branch's output that is dropped in training (default 0).
         attention: ``"full"`` (default), over all steps of a window, or ``"band"``, over the last ``band`` steps.
         band: number of steps that a block attends to with ``attention="band"`` (default 4).
+        activation: of the blocks' hidden channels: ``"relu"`` (default), ``"gelu"`` or ``"silu"``. In a long
+            pre-training ReLUs of blocks that few sizes use stay at zero for every input; the smooth ones do not.
         codes: number of tasks that the network does, for tasks of one family; it learns a code for each (default 0: no
             codes).
 
@@ -83,6 +87,7 @@ class Policy(nn.Module):
         "past_actions": (False,),
         "positions": ("window",),
         "attention": ("full",),
+        "activation": tuple(ACTIVATIONS),
     }
 
     embed_observation: nn.Module
@@ -107,14 +112,16 @@ class Policy(nn.Module):
         dropout: float = 0.0,
         attention: str = "full",
         band: int = BAND,
+        activation: str = RELU,
         codes: int = 0,
     ):
         super().__init__()
         asked = {"rtg": rtg, "past_actions": past_actions, "positions": positions, "attention": attention}
+        asked |= {"activation": activation}
         for name, value in asked.items():
             self._check_choice(name, value)
         self.context, self.max_steps, self.action_dim = context, max_steps, action_dim
-        self.attention, self.band = attention, band
+        self.attention, self.band, self.activation = attention, band, activation
         self.rtg, self.past_actions, self.positions, self.codes = rtg, past_actions, positions, codes
         self.check(size)
         for name, module in self.embeddings(size.width, observation_dim).items():
@@ -174,7 +181,7 @@ class Policy(nn.Module):
 
     def block(self, size: Size, dropout: float) -> nn.Module:
         """Make a block. All blocks are alike, so that networks of other depths can take, drop and repeat them."""
-        return FeedForward(size, dropout)
+        return FeedForward(size, dropout, self.activation)
 
     def forward(
         self,

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from weit_rl.common.sizes import Size
 from weit_rl.core.plan import FIXED, Plan, Rule
+from weit_rl.models.activations import RELU
 from weit_rl.models.policy import BLOCK, BOUND, FeedForward, Policy, shared_rules
 from weit_rl.models.registry import MODELS, Model
 
@@ -36,16 +37,17 @@ class Block(FeedForward):
         size: of the network.
         context: number of steps that the dilated convolution covers.
         dropout: share of each branch's output that is dropped in training (default 0).
+        activation: of the MLP, a name in ``ACTIVATIONS`` (default ``"relu"``).
     """
 
     norm1: nn.LayerNorm
     near: Causal
     far: Causal
 
-    def __init__(self, size: Size, context: int, dropout: float = 0.0):
+    def __init__(self, size: Size, context: int, dropout: float = 0.0, activation: str = RELU):
         width, dilation = size.width, max(1, math.ceil((context - 1) / (KERNEL - 1)))
         near, far = Causal(width, width, KERNEL), Causal(width, width, KERNEL, dilation=dilation)
-        super().__init__(size, dropout, norm1=nn.LayerNorm(width), near=near, far=far)
+        super().__init__(size, dropout, activation, norm1=nn.LayerNorm(width), near=near, far=far)
 
     def forward(self, x: Tensor) -> Tensor:
         """Compute a window causally; ``(B, T, width) -> (B, T, width)``."""
@@ -62,7 +64,7 @@ class TCN(Policy):
 
     def block(self, size: Size, dropout: float) -> nn.Module:
         """Make a block of convolutions and MLP."""
-        return Block(size, self.context, dropout)
+        return Block(size, self.context, dropout, self.activation)
 
 
 def plan(tile: int) -> Plan:

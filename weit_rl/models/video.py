@@ -86,7 +86,7 @@ class Video(Policy):
 
     def block(self, size: Size, dropout: float) -> nn.Module:
         """Make a block of the decision transformer."""
-        return Block(size, dropout)
+        return Block(size, dropout, self.activation)
 
     def embed(self, observations: Tensor) -> Tensor:
         """Embed the tubelets of each step and their linear map; ``(B, T, tubelets + 1, width)``."""

@@ -13,12 +13,14 @@ from weit_rl.common.registry import unknown_name_error
 from weit_rl.common.sizes import HEAD_DIM, Size
 from weit_rl.core.bank import TemplateBank
 from weit_rl.core.bank_bodies import BUFFER, bank_for, bank_with_parts
-from weit_rl.core.bank_match import check_bank
+from weit_rl.core.bank_match import check_bank, stored_options
 from weit_rl.core.network_from_bank import network_of_size
 from weit_rl.core.normaliser import renew_normaliser
 from weit_rl.models import models_of
+from weit_rl.models.registry import Model
 from weit_rl.models.shipped_banks import named_bank, shipped_bank, shipped_for, shipped_names
 from weit_rl.options.image_training_options import TrainingOptions
+from weit_rl.options.model_words import WORDS
 from weit_rl.tasks import Task, task_entry_of
 
 
@@ -81,6 +83,21 @@ def _same_options(bank: TemplateBank, task: Task) -> None:
     """Raise UserError if a bank was made for another model than the task's, or with other options."""
     card = task.card(bank_size(bank))
     check_bank(bank.card, card["model"], card["options"], task.model.options(), task.model.free_options)
+
+
+def inherited_options(card: Mapping[str, Any], model: Model, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options of its model that a network takes from its source.
+
+    These are the ones that no word of the commands names, such as ``activation``, unless the run gives its own.
+
+    Args:
+        card: of a bank or a network.
+        model: of the network.
+        given: the run's ``model_options``.
+    """
+    made = stored_options(card) if "config" in card else card.get("options", {})
+    own = {*model.options()} - {*WORDS, *given}
+    return {name: value for name, value in made.items() if name in own}
 
 
 def same_heads(what: str, made: Size, size: Size) -> None:

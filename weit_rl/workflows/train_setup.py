@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -19,7 +19,15 @@ from weit_rl.options.choices import size_of
 from weit_rl.options.image_training_options import TrainingOptions
 from weit_rl.tasks import Task, task_entry_of
 from weit_rl.training.loop import OptimizerRecipe
-from weit_rl.workflows.run_setup import bank_network, bank_of, bank_path, bank_size, head_dim_of, same_heads
+from weit_rl.workflows.run_setup import (
+    bank_network,
+    bank_of,
+    bank_path,
+    bank_size,
+    head_dim_of,
+    inherited_options,
+    same_heads,
+)
 from weit_rl.workflows.source_network import card_at, network_at
 
 BYTES_PER_PARAMETER = 100  # of a run's files: weights, optimiser state, and the copies that atomic writing keeps
@@ -118,6 +126,8 @@ def read_setup(cfg: TrainingOptions) -> TrainSetup:
     task: Task = task_entry_of(cfg).make(cfg)  # before the bank: a model that cannot see this task needs none
     bank = TemplateBank.load(bank_path(cfg)) if initializer.needs_source and not cfg.source else None
     card = bank.card if bank else card_at(str(cfg.source)) if initializer.needs_source else {}
+    if more := inherited_options(card, task.model, cfg.model_options):
+        task = task_entry_of(cfg).make(replace(cfg, model_options={**cfg.model_options, **more}))
     sizes = _segments(cfg, card)
     if bank:
         task.plan = task.plan.with_tiles(bank.tiles)
