@@ -22,7 +22,7 @@ from weit_rl.core.bank_bodies import (
     observation_size,
     task_names,
 )
-from weit_rl.core.bank_match import model_of
+from weit_rl.core.bank_match import model_of, stored_options
 from weit_rl.core.composed_network import WeiT
 from weit_rl.core.network_from_bank import network_of_size
 from weit_rl.models import MODELS
@@ -86,7 +86,7 @@ def composed(bank: TemplateBank, shape: Shape, size: Size, body: str) -> tuple[W
     The policy is conditioned on one constant return. Its last scale and shift are then constant too, and are folded
     into ``norm_out``.
     """
-    model, rtg = MODELS.get(model_of(bank.card)), bank.card.get("config", {}).get("rtg", "latest")
+    model, rtg = MODELS.get(model_of(bank.card)), stored_options(bank.card).get("rtg", "latest")
     plan = model.plan(TILE).with_tiles(bank.tiles)
     task, body = body, family_of(bank, body)
     coded = {"codes": 1} if task_names(bank, body) else {}

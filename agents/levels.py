@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -50,6 +51,24 @@ def choose(returns: dict[int, float]) -> dict[str, int]:
     return {"expert": expert, "medium": medium, "random": 0}
 
 
+def selection_return(act: Act, entry: EnvEntry, seeds: Sequence[int]) -> tuple[float | None, str]:
+    """Measure a snapshot by its mean return over some episodes.
+
+    Args:
+        act: the snapshot.
+        entry: the environment.
+        seeds: one for each episode.
+
+    Returns:
+        The mean, or None if an episode failed, since a failed one may earn more; and a line that says so.
+    """
+    episodes = play(act, entry, seeds)
+    if len(episodes) < len(seeds):
+        return None, f"{len(seeds) - len(episodes)} of {len(seeds)} selection episodes failed, so it is not chosen"
+    value = episode_statistics(episodes)["return_mean"]
+    return value, f"selection return {value:.0f}"
+
+
 class LevelRecorder:
     """The snapshots of one training, from which levels are chosen, recorded and measured.
 
@@ -91,7 +110,7 @@ class LevelRecorder:
             steps = int(file.stem.removeprefix("snapshot_"))
             if steps not in returns:
                 act = AgentActor(load_snapshot(self.agent, file), deterministic=True)
-                returns[steps], said = self._selection_return(act)
+                returns[steps], said = selection_return(act, self.acting, self.selection_seeds)
                 print_line(f"snapshot after {steps} steps: {said}")
                 write_atomically(path, json.dumps(returns).encode())
         last = self.config.steps + self.config.n_envs * self._rollout()
@@ -101,14 +120,6 @@ class LevelRecorder:
                 f"env {self.acting.name}: an episode of every snapshot failed, so none is a level; {ADVICE}"
             )
         return good
-
-    def _selection_return(self, act: Act) -> tuple[float | None, str]:
-        """Return the mean return of a snapshot; None if an episode failed, since a failed one may earn more."""
-        episodes, count = play(act, self.acting, self.selection_seeds), len(self.selection_seeds)
-        if len(episodes) < count:
-            return None, f"{count - len(episodes)} of {count} selection episodes failed, so it is not chosen"
-        value = episode_statistics(episodes)["return_mean"]
-        return value, f"selection return {value:.0f}"
 
     def record(self, level: str, steps: int, episodes: int) -> None:
         """Record and measure one level, unless that is done.

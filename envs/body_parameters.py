@@ -11,7 +11,7 @@ from weit_rl.common.registry import unknown_name_error
 
 @dataclass(frozen=True)
 class Parameter:
-    """One property in which a body may differ from the original.
+    """A property in which a body may differ from the original.
 
     Attributes:
         about: a description.

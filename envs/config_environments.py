@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import copy
-from typing import Any
+from typing import TypeVar
 
 from weit_rl.common.errors import UserError
 from weit_rl.envs.bodies import with_body
 from weit_rl.envs.pixels import split_pixels, with_pixels
 from weit_rl.envs.registry import ENV_GROUPS, EnvEntry, env_entry
+from weit_rl.options.option_fields import Texts
+from weit_rl.options.shared_options import ControlDataOptions, EnvOptions
+
+AnyEnvOptions = TypeVar("AnyEnvOptions", bound=EnvOptions)
 
 
-def fold_body_and_pixels(cfg: Any) -> None:
+def fold_body_and_pixels(cfg: EnvOptions) -> None:
     """Write the options ``cfg.body`` and ``cfg.pixels`` into the names in ``cfg.env``, and reset them.
 
     The name of a group becomes the list of its environments.
@@ -31,7 +35,7 @@ def fold_body_and_pixels(cfg: Any) -> None:
         cfg.body[parameter] = None
 
 
-def expand_groups(env: Any) -> Any:
+def expand_groups(env: Texts) -> Texts:
     """Replace the names of groups, one or in a list, by the names of their environments."""
     groups = set(ENV_GROUPS.names())
     if isinstance(env, str):
@@ -42,18 +46,19 @@ def expand_groups(env: Any) -> Any:
     return [name for part in parts for name in ([part] if isinstance(part, str) else part)]
 
 
-def entries_of(env: Any) -> list[EnvEntry]:
+def entries_of(env: Texts) -> list[EnvEntry]:
     """Return the entries of one or several environments."""
     return [env_entry(name) for name in ([env] if isinstance(env, str) else env)]
 
 
-def bodies(cfg: Any) -> list[Any]:
+def bodies(cfg: AnyEnvOptions) -> list[AnyEnvOptions]:
     """Return the config of each body; several bodies have a data set each, or share a level.
 
     All tasks of one family have one body, whose config names several environments with a data set each.
     """
     if isinstance(cfg.env, str):
         return [cfg]
+    assert isinstance(cfg, ControlDataOptions)  # no other has a list of environments
     envs = list(cfg.env)
     data = [cfg.data] * len(envs) if isinstance(cfg.data, str | None) else list(cfg.data)
     if len(set(envs)) < len(envs) or not envs:
@@ -65,8 +70,10 @@ def bodies(cfg: Any) -> list[Any]:
     members: dict[str, list[int]] = {}
     for number, entry in enumerate(entries_of(envs)):
         members.setdefault(entry.family or entry.name, []).append(number)
-    found = [copy.deepcopy(cfg) for _ in members]
-    for body, numbers in zip(found, members.values(), strict=True):
-        several = [envs[number] for number in numbers], [data[number] for number in numbers]
-        body.env, body.data = several if len(numbers) > 1 else (several[0][0], several[1][0])
+    found: list[AnyEnvOptions] = []
+    for numbers in members.values():
+        body = copy.deepcopy(cfg)
+        several, sets = ([part[number] for number in numbers] for part in (envs, data))
+        body.env, body.data = (several, sets) if len(numbers) > 1 else (several[0], sets[0])
+        found.append(body)
     return found

@@ -1,4 +1,4 @@
-"""Compile every GPU kernel ahead of time and check registers, spills and stores; test_kernels.py runs this file."""
+"""Compile every GPU kernel ahead of time and check registers, spills and stores; test_gpu_backend.py runs this file."""
 
 import re
 import subprocess

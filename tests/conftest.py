@@ -1,8 +1,10 @@
 """Share small networks of every kind, tiny data, and the real data where they are present."""
 
 import importlib
+import os
 import signal
 from contextlib import contextmanager
+from ctypes.util import find_library
 from dataclasses import replace
 from pathlib import Path
 
@@ -46,7 +48,7 @@ OPTIONS = {  # what the constructor of each model needs
 
 
 def small_net(model="dt", width=16, depth=2, seed=0, **options):
-    """A network of a registered model with 8-channel heads."""
+    """Build a network of a registered model with 8-channel heads."""
     if library := {"classification": "timm", "diffusion": "diffusers"}.get(MODELS.get(model).task):
         pytest.importorskip(library, reason=f"model {model} is of {library}: pip install 'weit_rl[vision]'")
     torch.manual_seed(seed)
@@ -57,7 +59,7 @@ def small_net(model="dt", width=16, depth=2, seed=0, **options):
 
 
 def small_inputs(model="dt", batch=3, steps=4, seed=1):
-    """Arguments the network takes."""
+    """Draw the arguments that the network takes."""
     generator = torch.Generator().manual_seed(seed)
     if MODELS.get(model).sees == "images":
         pixels = torch.randint(0, 256, (batch, 3, 8, 8), generator=generator, dtype=torch.uint8)
@@ -108,7 +110,7 @@ def full_episodes():
 
 @pytest.fixture
 def task():
-    """A control task on HalfCheetah-shaped data whose action is a function of the observation."""
+    """Make a control task on HalfCheetah-shaped data whose action is a function of the observation."""
     rng = np.random.default_rng(0)
     observations = rng.normal(size=(160, 17)).astype(np.float32)
     actions = np.tanh(observations[:, :6] + observations[:, 6:12]).astype(np.float32)
@@ -119,7 +121,7 @@ def task():
 
 @pytest.fixture
 def picture_task():
-    """A control task on small pictures whose action is how bright two of their quarters are."""
+    """Make a control task on small pictures whose action is how bright two of their quarters are."""
     rng = np.random.default_rng(0)
     quarters = rng.integers(0, 256, (320, 3, 2, 2), dtype=np.uint8)
     actions = (quarters[:, 0, :, 0] / 127.5 - 1).astype(np.float32)
@@ -131,7 +133,7 @@ def picture_task():
 
 @pytest.fixture
 def both_task(picture_task):
-    """The same with states, of which the first tells one half of the action and the rest nothing."""
+    """Add states to the task of pictures: the first one gives one half of the action, the rest nothing."""
     states = np.random.default_rng(1).normal(size=(320, 5)).astype(np.float32)
     states[:, 0] = 2 * picture_task.trajectories.actions[:, 0]
     data = replace(picture_task.trajectories, states=states)
@@ -140,7 +142,7 @@ def both_task(picture_task):
 
 @pytest.fixture
 def shared():
-    """The folder of shared real data; users do not have it."""
+    """Return the folder of shared real data; users do not have it."""
     if not SHARED.is_dir():
         pytest.skip("the shared data are beside the project only where it is developed")
     return SHARED
@@ -151,16 +153,18 @@ draws = pytest.mark.usefixtures("screen")
 
 @pytest.fixture(scope="session")
 def screen():
-    """Skips where nothing can render."""
+    """Skip a test that draws if no renderer is installed; one that is installed must work."""
     try:
         renderer()
     except UserError as error:
+        if find_library("OSMesa") and not os.environ.get("MUJOCO_GL"):
+            raise
         pytest.skip(str(error))
 
 
 @pytest.fixture(scope="session")
 def tiny_data(tmp_path_factory):
-    """Three short episodes of random actions in D4RL's layout, at a path that is hard to pass on."""
+    """Write three short episodes of random actions in D4RL's layout, at a path that needs quoting."""
     env = env_entry("HalfCheetah").make()
     env.action_space.seed(0)
     rows = []
@@ -179,7 +183,7 @@ def tiny_data(tmp_path_factory):
 
 
 def write_hdf5(path, arrays):
-    """Arrays by name as an HDF5 file."""
+    """Write arrays by name as an HDF5 file."""
     with h5py.File(path, "w") as file:
         for name, array in arrays.items():
             file[name] = array
@@ -187,7 +191,7 @@ def write_hdf5(path, arrays):
 
 @pytest.fixture(scope="session")
 def minari_folder(tmp_path_factory):
-    """A Minari data set of three short episodes, and the same as trajectories."""
+    """Write a Minari data set of three short episodes; return it and the same as trajectories."""
     made = made_up([5, 9, 3])
     episodes = []
     for i in range(made.episodes):
@@ -202,7 +206,7 @@ def minari_folder(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def tiny_bank(tiny_data, tmp_path_factory):
-    """A bank pre-trained for a few steps at 64 x 2."""
+    """Pre-train a bank for a few steps at 64 x 2."""
     folder = tmp_path_factory.mktemp("bank") / "pre, [1]=2"
     pretrain(compose("pretrain", [*TINY_PRETRAIN, f"data={tiny_data}", f"run_dir={folder}"]))
     return folder / "bank.safetensors"
@@ -210,7 +214,7 @@ def tiny_bank(tiny_data, tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def tiny_run(tiny_data, tiny_bank, tmp_path_factory):
-    """A finished run of a size the tiny bank never saw."""
+    """Finish a run of a size the tiny bank never saw."""
     folder = tmp_path_factory.mktemp("run") / "r [1], x=2"
     train(compose("train", [*TINY_TRAIN, f"data={tiny_data}", f"bank={tiny_bank}", f"run_dir={folder}"]))
     return folder
@@ -242,13 +246,13 @@ def contents(folder):
 
 @pytest.fixture
 def words(tiny_data, tiny_bank, tmp_path):
-    """Good words for each verb, to which a bad one is added."""
+    """Return good words for each verb, to which a bad one is added."""
     data, run = f"data={tiny_data}", f"run_dir={tmp_path / 'run'}"
     return {"train": [*TINY_TRAIN, data, f"bank={tiny_bank}", run], "pretrain": [*TINY_PRETRAIN, data, run]}
 
 
 def made_up(lengths, observation=17, action=6, seed=0):
-    """Random episodes of these lengths."""
+    """Draw random episodes of these lengths."""
     rng = np.random.default_rng(seed)
 
     def episode(steps):

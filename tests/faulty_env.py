@@ -6,7 +6,7 @@ import pytest
 from conftest import small_net, write_hdf5
 from gymnasium import spaces
 
-from weit_rl.envs.registry import ENVS, EnvEntry, env_entry
+from weit_rl.envs.registry import ENVS, EnvEntry
 
 STEPS = 6
 
@@ -39,12 +39,11 @@ ENTRY = EnvEntry("Faulty", "Faulty-v0", f"{__name__}:make_faulty", episode_steps
 
 @pytest.fixture
 def faulty(monkeypatch):
-    """The class, whose attributes are put back, known to every command."""
+    """Add the environment to the registry, and yield its class, whose attributes are put back after the test."""
     for name in ("error", "at", "every", "reward", "action_space"):
         monkeypatch.setattr(Faulty, name, getattr(Faulty, name))
-    env_entry("Hopper")  # fills the registry
-    monkeypatch.setattr(ENVS, "members", ENVS.members | {"Faulty": ENTRY})
-    return Faulty
+    with ENVS.temporarily({"Faulty": ENTRY}):
+        yield Faulty
 
 
 def zeros(seen):
@@ -61,7 +60,7 @@ WORDS += ["threads=1", "device=cpu", "episodes=4", "validation_episodes=2", "con
 
 @pytest.fixture
 def data(tmp_path):
-    """Four episodes of constants in D4RL's layout."""
+    """Write four episodes of constants in D4RL's layout."""
     rows, path = 4 * STEPS, tmp_path / "data.hdf5"
     arrays = {"observations": np.random.default_rng(0).normal(size=(rows, 5)), "actions": np.zeros((rows, 2))}
     arrays = {name: array.astype(np.float32) for name, array in arrays.items()}

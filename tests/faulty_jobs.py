@@ -14,7 +14,7 @@ def double(x):
 
 
 def dies_once(mark, number):
-    """A machine that dies; the second one does not."""
+    """Kill the process of the first call, as a machine that dies does; the second call works."""
     if not first(mark):
         return number
     os.kill(os.getpid(), signal.SIGKILL)

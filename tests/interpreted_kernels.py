@@ -1,7 +1,7 @@
-"""Compare every GPU kernel with torch.kron in float64; test_kernels.py runs this file with TRITON_INTERPRET=1."""
+"""Compare every GPU kernel with torch.kron in float64; test_gpu_backend.py runs this file with TRITON_INTERPRET=1."""
 
 import torch
-from test_kernels import DRAWN, FIXED, ROLES, assert_alike, expected, factors
+from shared_kernels import DRAWN, FIXED, ROLES, assert_alike, expected, factors
 
 from weit_rl.kernels import triton, triton_constants, triton_tables
 

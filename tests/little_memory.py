@@ -12,7 +12,7 @@ from weit_rl.common.errors import UserError
 
 @contextmanager
 def little_memory(free=2**30):
-    """No more than so many bytes can be taken inside."""
+    """Limit the memory that can be taken inside this context to so many bytes."""
     before = resource.getrlimit(resource.RLIMIT_AS)
     used = int(Path("/proc/self/statm").read_text().split()[0]) * os.sysconf("SC_PAGE_SIZE")
     resource.setrlimit(resource.RLIMIT_AS, (used + free, before[1]))
@@ -23,7 +23,7 @@ def little_memory(free=2**30):
 
 
 def refuses(read, *words, says=""):
-    """The one line with which a file is refused, in little memory."""
+    """Return the one line with which a file is refused, in little memory."""
     with little_memory(), pytest.raises(UserError, match=says) as error:
         read(*words)
     assert "\n" not in str(error.value)

@@ -24,7 +24,7 @@ PACKAGES = {  # kind of plug-in -> package of its registry, registry, group of e
 
 
 def config(verb, *words):
-    """The config of a command."""
+    """Compose the config of a command."""
     from weit_rl.options.command import compose
 
     return compose(verb, words)
@@ -59,8 +59,11 @@ def image_source(name, registry, folder):
 
 def model(name, registry, folder):
     from weit_rl.common.sizes import Size
+    from weit_rl.models.registry import command_options
 
     net = registry.get(config("train", f"model={name}").model).make(Size(32, 1), observation_dim=3, action_dim=2)
+    asked = command_options(config("train", f"model={name}", "model_options={heads: 3}"))
+    assert registry.get(name).make(Size(32, 1), observation_dim=3, action_dim=2, **asked).heads == 3
     seen = torch.ones(1, 3)
     assert net.normalised(seen).tolist() == [[-1, -1, -1]] and registry.get(name).plan(16).layout(net)
 
@@ -105,7 +108,7 @@ def launcher(name, registry, folder):
 
 
 def outcome(kind, name, folder):
-    """Empty if a plug-in is listed and works, else what went wrong."""
+    """Return an empty text if a plug-in is listed and works, else what went wrong."""
     package, place, _ = PACKAGES[kind]
     module, attribute = place.split(":")
     try:

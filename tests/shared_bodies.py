@@ -1,4 +1,4 @@
-"""What the tests of bodies share: names of bodies, the originals and a simulation at rest."""
+"""Names of bodies, the originals and a simulation at rest, for the tests of bodies."""
 
 import gymnasium
 import mujoco

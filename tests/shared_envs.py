@@ -1,4 +1,4 @@
-"""What the tests of environments share: which there are, and the one line of a refusal."""
+"""The environments that the tests look at, and the one line of a refusal."""
 
 import importlib.util
 

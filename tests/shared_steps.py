@@ -24,7 +24,7 @@ FULL, RECIPE = Size(16, 3, 8), OptimizerRecipe(steps=8, lr=3e-3, save_every=4)
 
 
 def made_task():
-    """Windows of different lengths, so that the parts of a batch have different numbers of real steps."""
+    """Make a task with windows of different lengths, so that the parts of a batch differ in real steps."""
     rng = np.random.default_rng(0)
     observations = rng.normal(size=(60, 17)).astype(np.float32)
     actions = np.tanh(observations[:, :6] + observations[:, 6:12]).astype(np.float32)
@@ -48,7 +48,7 @@ def watched(task, facts):
 
 
 def factors(folder, devices, facts):
-    """Pre-training of a bank under masks; the profiler counts what its last step sends."""
+    """Pre-train a bank under masks; the profiler counts what its last step sends."""
     task = devices.shard_task(made_task())
     watched(task, facts)
     bank = TemplateBank.from_plan(task.plan, 4, "kronecker", 0).double()
@@ -67,7 +67,7 @@ def factors(folder, devices, facts):
 
 
 def plain(folder, devices, facts):
-    """Training of a plain network, in parts where there are several processes; again from the state in the middle."""
+    """Train a plain network, in parts if there are several processes; then again from the state in the middle."""
     task = devices.shard_task(made_task())
     for recipe_end in (4, 8):  # the second part goes on from what the first one wrote
         net = task.build(FULL, 0).double()
@@ -85,7 +85,7 @@ def plain(folder, devices, facts):
 
 
 def run(folder, kinds):
-    """Both kinds of training; weights and facts go to a folder."""
+    """Run both kinds of training; write weights and facts to a folder."""
     for kind, devices in kinds.items():
         facts = {}
         net = {"factors": factors, "plain": plain}[kind](folder, devices, facts)

@@ -1,4 +1,4 @@
-"""What the tests of models of images share: timm's own networks; importing it skips where timm is missing."""
+"""Share timm's own networks with the tests of images; a module that imports this is skipped if timm is missing."""
 
 import pytest
 import torch
@@ -10,11 +10,12 @@ from timm.models.convnext import ConvNeXt
 from timm.models.vision_transformer import VisionTransformer
 
 VISION = models_of("classification")
+TINY = {"threads": 1, "device": "cpu", "batch_size": 16}  # options of a quick run
 models = pytest.mark.parametrize("model", VISION)
 
 
 def timms(model, width=16, depth=2, conv_mlp=False):
-    """timm's own network of the size of ``small_net``."""
+    """Build timm's own network of the size of ``small_net``."""
     torch.manual_seed(0)
     common = {"in_chans": 3, "num_classes": 2}
     if model == "vit":
@@ -25,7 +26,7 @@ def timms(model, width=16, depth=2, conv_mlp=False):
 
 
 def randomised(net):
-    """Biases, norms and GRN away from 0 and 1, or a forgotten one would not show."""
+    """Draw all parameters anew: a forgotten bias or norm would not show if it were 0 or 1."""
     torch.manual_seed(7)
     for p in net.parameters():
         torch.nn.init.normal_(p, std=0.3)

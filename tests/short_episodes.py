@@ -1,4 +1,4 @@
-"""What the tests of collect share: an environment of short episodes, and a run in it."""
+"""An environment of short episodes, and a run in it, for the tests of collect."""
 
 import json
 
@@ -6,7 +6,7 @@ import pytest
 
 from weit_rl.collect import main
 from weit_rl.common.errors import UserError
-from weit_rl.envs.registry import ENVS, EnvEntry, env_entry
+from weit_rl.envs.registry import ENVS, EnvEntry
 from weit_rl.options.command import compose
 
 SHORT = EnvEntry("Short", "HalfCheetah-v5", f"{__name__}:make_short", -10.0, 10.0, episode_steps=12)
@@ -23,14 +23,15 @@ def make_short(gym_id, **kwargs):
     return make(gym_id, max_episode_steps=12, **kwargs)
 
 
-def add_short(monkeypatch):
-    """Until the test ends every command knows the environment."""
-    env_entry("Hopper")  # fills the registry
-    monkeypatch.setattr(ENVS, "members", ENVS.members | {"Short": SHORT})
+@pytest.fixture
+def short():
+    """Add the environment to the registry for the length of a test."""
+    with ENVS.temporarily({"Short": SHORT}):
+        yield
 
 
 def refused(run_dir, *words):
-    """The one line that a run ends with; no file is made or changed."""
+    """Return the one line that a run ends with; check that no file is made or changed."""
     before = {str(path): path.is_file() and path.read_bytes() for path in run_dir.parent.rglob("*")}
     with pytest.raises(UserError) as error:
         main(compose("collect", [*WORDS, *words, f"run_dir={run_dir}"]))

@@ -13,8 +13,8 @@ from weit_rl.agents.evaluation import memory_of, rollout
 from weit_rl.common.errors import UserError
 from weit_rl.common.sizes import Size
 from weit_rl.models import models_of
-from weit_rl.options.choices import RTG
 from weit_rl.options.command import compose
+from weit_rl.options.model_words import RTG
 from weit_rl.pretrain import main as pretrain
 from weit_rl.train import main as train
 from weit_rl.training.checkpoint import load_network, save_network
@@ -28,7 +28,7 @@ STREAMS = [
 
 
 def loud(net):
-    """With weights so large that what should not matter would show."""
+    """Draw weights so large that a wrong input would show in the output."""
     torch.manual_seed(5)
     for parameter in net.parameters():
         parameter.data += 0.2 * torch.randn_like(parameter)
@@ -36,14 +36,14 @@ def loud(net):
 
 
 def whole(*, batch=3, steps=12):
-    """An episode's observations, actions, returns to go and time steps."""
+    """Return an episode's observations, actions, returns to go and time steps."""
     return small_inputs(batch=batch, steps=steps)
 
 
 @pytest.mark.parametrize("options", STREAMS, ids=str)
 @pytest.mark.parametrize("band", [1, 3])
 @torch.no_grad()
-def test_what_a_band_keeps_says_what_the_window_says(options, band):
+def test_acting_by_a_band_gives_the_actions_of_the_window(options, band):
     net = loud(small_net(**{**BANDED, **options, "band": band}))
     seen, actions, returns, times = whole()
     past = net.empty_past(3)
@@ -55,8 +55,8 @@ def test_what_a_band_keeps_says_what_the_window_says(options, band):
 
 
 @torch.no_grad()
-def test_it_says_the_same_wherever_each_episode_is():
-    """Rows of other ages, one of which begins again; what it was before must not be seen."""
+def test_rows_at_other_steps_of_their_episodes_act_alike():
+    """Check rows of other ages, one of which begins again and must not see its earlier episode."""
     net = loud(small_net(**{**BANDED, "rtg": "every", "past_actions": True, "positions": "episode"}))
     seen, actions, returns, _ = whole()
     past = net.empty_past(3)
@@ -72,8 +72,8 @@ def test_it_says_the_same_wherever_each_episode_is():
 
 
 @torch.no_grad()
-def test_a_band_hides_what_lies_behind_it():
-    """A single block sees ``band`` steps and no other; two reach twice as far."""
+def test_a_band_hides_older_steps():
+    """Check that a single block sees ``band`` steps and no other, and that two blocks reach twice as far."""
     for depth, reach in ((1, 3), (2, 5)):
         net = loud(small_net(depth=depth, **BANDED))
         seen, *rest = whole(steps=5)
@@ -87,7 +87,7 @@ def test_a_band_hides_what_lies_behind_it():
 @pytest.mark.parametrize("model", models_of("control"))
 @pytest.mark.parametrize("batch", [1, 2, 20])
 @torch.no_grad()
-def test_the_newest_action_alone_is_the_newest_of_all(model, batch):
+def test_the_newest_action_alone_equals_the_last_of_the_window(model, batch):
     net = loud(small_net(model))
     for steps in (1, 4):
         given = small_inputs(model, batch=batch, steps=steps)
@@ -98,7 +98,7 @@ def test_the_newest_action_alone_is_the_newest_of_all(model, batch):
     "options", [*STREAMS[::3], {**BANDED, "rtg": "every", "past_actions": True, "positions": "episode"}], ids=str
 )
 @torch.no_grad()
-def test_also_in_parts_of_a_large_batch(options, monkeypatch):
+def test_a_large_batch_in_parts_gives_the_same_actions(options, monkeypatch):
     net = loud(small_net(**options))
     given = small_inputs(batch=7)
     wanted = net(*given)[:, -1]
@@ -113,7 +113,7 @@ def test_also_in_parts_of_a_large_batch(options, monkeypatch):
      ({"rtg": "every"}, "positions=none: rtg=every needs a position beside each return"),
      ({"band": 0}, "band=0: must be 1"), ({"attention": "bands"}, "DecisionTransformer has full, band only")],
 )  # fmt: skip
-def test_a_band_that_what_is_kept_could_not_stand_for_is_refused(options, says):
+def test_a_band_that_the_stored_past_cannot_replace_is_refused(options, says):
     with pytest.raises(UserError, match=says):
         small_net(**{**BANDED, **options})
 
@@ -132,7 +132,7 @@ def test_a_checkpoint_says_what_attention_its_network_has(tmp_path):
     assert torch.equal(read(*small_inputs()), net.eval()(*small_inputs()))
 
 
-def test_a_run_and_a_bank_store_it_and_what_starts_from_them_must_have_it(words, refused, tmp_path):
+def test_a_run_and_a_bank_store_the_band_and_later_runs_must_match_it(words, refused, tmp_path):
     band = ["attention=band", "band=2", "positions=none"]
     says = "bank: was made with attention=full, this run asks for attention=band band=2; make them the same"
     assert says in refused("train", *words["train"], *band)
@@ -140,7 +140,7 @@ def test_a_run_and_a_bank_store_it_and_what_starts_from_them_must_have_it(words,
     given = [*words["train"][:-2], f"bank={tmp_path / 'bank' / 'bank.safetensors'}", "validation_episodes=0"]
     other = [*given, f"run_dir={tmp_path / 'other'}"]
     assert "was made with attention=band band=2, this run asks for attention=full" in refused("train", *other)
-    assert "asks for attention=band band=1" in refused("train", *other, *band, "band=1")
+    assert "was made with band=2, this run asks for band=1; make" in refused("train", *other, *band, "band=1")
     train(compose("train", [*given, *band, "train_steps=2", "scaler_steps=2", f"run_dir={tmp_path / 'run'}"]))
     path = tmp_path / "run" / "checkpoints" / "last.safetensors"
     assert (load_network(path)[0].attention, load_network(path)[0].band) == ("band", 2)
@@ -191,14 +191,18 @@ def test_policies_refuse_what_would_be_broadcast(name):
         for wrong in (given[place][:1], given[place][0]):
             with pytest.raises(UserError, match="give 3 rows of"):
                 net(*given[:place], wrong, *given[place + 1 :])
+
+
+@pytest.mark.parametrize("name", [name for name in models_of("control") if name != "multimodal"])  # a Dict of several
+def test_policies_refuse_observations_of_another_size(name):
+    net, given = small_net(name).eval(), list(small_inputs(name, batch=3, steps=net_steps(name)))
     kind = "channels" if given[0].ndim > 3 else "numbers"
-    if name != "multimodal":  # whose pictures lie behind
-        with pytest.raises(UserError, match=f"observation: has 1 {kind}, the policy sees"):
-            net(given[0][:, :, :1], *given[1:])
+    with pytest.raises(UserError, match=f"observation: has 1 {kind}, the policy sees"):
+        net(given[0][:, :, :1], *given[1:])
 
 
 def net_steps(name):
-    """As many as every policy takes."""
+    """Return a number of steps that every policy takes."""
     return 1 if name in ("conv", "convnext_policy") else 4
 
 
@@ -218,7 +222,7 @@ def test_a_past_of_other_rows_is_refused():
 
 
 @torch.no_grad()
-def test_what_is_kept_of_an_episode_is_not_given_to_another_one():
+def test_the_past_of_an_episode_is_not_given_to_another_one():
     memory = memory_of(loud(small_net(**BANDED)), np.ones((4, 5), np.float32))
     first = torch.tensor([1, 3])
     memory.act(first)

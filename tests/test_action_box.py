@@ -33,7 +33,7 @@ class Told(gymnasium.Env):
 
 
 def told(action_space, monkeypatch, **others):
-    """The entry of an environment with these spaces."""
+    """Return the entry of an environment with these spaces."""
     monkeypatch.setattr(sys.modules[__name__], "make_told", lambda _: Told(action_space, **others), raising=False)
     return EnvEntry("Told", "Told-v0", f"{__name__}:make_told")
 
@@ -51,7 +51,7 @@ def test_actions_go_into_the_bounds_and_back(name):
     assert (abs(box.unit(np.array([own.high * 2]))) > 1).all()
 
 
-def test_the_environment_is_told_actions_in_its_own_units(monkeypatch):
+def test_the_environment_gets_actions_in_its_own_units(monkeypatch):
     env = told(spaces.Box(np.float32([-1, 0]), np.float32([1, 4])), monkeypatch).make()
     assert env.action_space == spaces.Box(-1, 1, (2,))
     env.reset()
@@ -61,7 +61,7 @@ def test_the_environment_is_told_actions_in_its_own_units(monkeypatch):
     assert env.reset()[0].shape == (6,)  # boxes of other shapes are laid flat
 
 
-def test_where_the_bounds_are_one_nothing_is_touched(monkeypatch):
+def test_actions_stay_unchanged_if_the_bounds_are_one(monkeypatch):
     entry = told(spaces.Box(-1, 1, (2,)), monkeypatch)
     env, action = entry.make(), np.float32([0.1, -0.7])
     env.reset()

@@ -1,4 +1,4 @@
-"""What goes into layers and comes out of them, one row a token."""
+"""The inputs and outputs of layers, recorded with one row per token."""
 
 import pytest
 import torch
@@ -29,11 +29,11 @@ def test_an_output_is_a_weighted_sum_of_its_patches(name):
     [nn.Conv2d(4, 4, 3, groups=4), nn.Conv1d(4, 4, 3, padding="same"), nn.Conv2d(4, 4, 3, padding_mode="circular")],
     ids=str,
 )
-def test_what_is_no_sum_of_patches_is_not_fitted(layer):
+def test_a_layer_that_is_no_sum_of_patches_is_not_fitted(layer):
     assert not can_be_fitted(layer)
 
 
-def test_of_many_tokens_evenly_spaced_ones_are_looked_at(monkeypatch):
+def test_evenly_spaced_tokens_are_taken_from_many(monkeypatch):
     monkeypatch.setattr(activations, "ROWS", 4)
     x = torch.arange(20.0).view(10, 2)
     assert torch.equal(tokens(x), x[::3]) and tokens(x).untyped_storage().nbytes() < x.untyped_storage().nbytes()
@@ -47,7 +47,7 @@ class Turned(nn.Conv1d):
         return super().forward(x.transpose(1, 2)).transpose(1, 2)
 
 
-def test_layers_are_seen_as_they_compute_and_may_be_set_before():
+def test_layers_are_recorded_as_they_compute_and_may_be_set_before():
     net = nn.Sequential(nn.LayerNorm(4), nn.Linear(4, 4), nn.LayerNorm(4), Turned(4, 3, 2))
     x, order = torch.randn(2, 5, 4), []
     seen = Record(net, lambda net: net(x))

@@ -23,7 +23,7 @@ TOLD = {"mean": [0.4, 0.5, 0.6], "std": [0.2, 0.3, 0.4], "input_size": [3, 8, 8]
 
 
 def timms(model, classes=10, width=32, depth=2, heads=2, patch=None, image_size=8):
-    """A small network of timm's with weights of nothing."""
+    """Build a small network of timm's with random weights."""
     torch.manual_seed(0)
     if model == "vit":
         shape = {"embed_dim": width, "depth": depth, "num_heads": heads}
@@ -46,7 +46,7 @@ def saved(net, folder, told=None):
 
 
 def trained(tmp_path, **options):
-    """The network of a run, and its report."""
+    """Train a run; return its network and its report."""
     report = vision.train(run_dir=tmp_path / "run", **{**RUN, **options})
     return load_network(tmp_path / "run" / "checkpoints" / "last.safetensors")[0], report
 
@@ -93,7 +93,7 @@ def test_a_plain_size_has_the_heads_of_its_source(tmp_path):
     assert report["size"] == "64x1x64"
 
 
-def test_the_hub_says_what_the_weights_do_not(tmp_path):
+def test_the_hub_config_gives_what_the_weights_lack(tmp_path):
     told = {"architecture": "vit_tiny_patch16_224", "pretrained_cfg": {**TOLD, "input_size": [3, 224, 224]}}
     source = saved(timms("vit", width=64, heads=1), tmp_path / "theirs", told)
     assert vit_tiny_patch16_224().blocks[0].attn.head_dim == 64
@@ -109,7 +109,7 @@ def test_positions_of_other_images_are_interpolated_as_timm_does(tmp_path):
     torch.testing.assert_close(net.blocks[1].mlp.fc1.weight, plain.blocks[1].mlp.fc1.weight, rtol=1e-4, atol=1e-5)
 
 
-def test_a_stopped_run_goes_on_from_its_checkpoint(tmp_path, monkeypatch):
+def test_a_stopped_run_resumes_from_its_checkpoint(tmp_path, monkeypatch):
     source = saved(timms("vit"), tmp_path / "theirs")
     options = {"source": source, "size": "16x1x16", "scaler_steps": 3, "train_steps": 3}
     whole, _ = trained(tmp_path, **options)

@@ -14,7 +14,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::UserWarning", "ignore::FutureWa
 
 
 def outputs(net, inputs):
-    """All tensors of numbers that a network gives, whatever holds them."""
+    """Collect all tensors of numbers that a network gives, whatever holds them."""
     return list(flat(net(*inputs)))
 
 
@@ -34,7 +34,7 @@ def inputs_of(family, width):
 
 
 def serves(family, size, bank):
-    """A network of a size works with a bank, as the plain one does: outputs, and gradients of what is free."""
+    """Check that a size works with a bank as the plain network does: its outputs, and gradients of what is free."""
     net = family.net(*size)
     composed = WeiT(net, bank, inferred(net)[0]).eval()
     plain, inputs = composed.materialize().eval(), inputs_of(family, size[0])
@@ -53,7 +53,7 @@ def serves(family, size, bank):
 
 
 @pytest.mark.parametrize(("library", "name"), ALL)
-def test_the_page_says_what_is_so(library, name):
+def test_the_page_shows_what_is_measured(library, name):
     pytest.importorskip(library, reason=f"{library} is not installed: pip install 'weit_rl[test]'")
     line, family = row(library, name), LIBRARIES[library][name]
     assert line in PAGE.read_text().splitlines(), f"python tests/shared_architectures.py writes {line}"
@@ -157,12 +157,12 @@ def test_stages_keep_roles_of_their_own_and_lists_in_blocks_do_not_hide_depth():
         (lambda: nn.LSTM(40, 64, 2), "weight_ih_l1"),
     ],
 )
-def test_networks_of_before_keep_their_names(build, wanted):
+def test_older_networks_keep_their_names(build, wanted):
     layout = Plan.infer(build()).layout(build())
     assert layout[wanted].rule.role == wanted.replace(".*", "") and layout[wanted].rule.slot == ""
 
 
-def test_a_bank_whose_roles_are_positions_is_still_served():
+def test_a_bank_with_roles_by_position_still_works():
     net = pytest.importorskip("torchvision", reason="the vision extra is not installed").models.resnet18(num_classes=4)
     plan = Plan.infer(net, by_position=True)
     roles = {key: slot.rule.role for key, slot in plan.layout(net).items()}
@@ -173,7 +173,7 @@ def test_a_bank_whose_roles_are_positions_is_still_served():
 # --- what is refused
 
 
-def test_all_that_cannot_be_told_is_named_at_once_with_rules_that_work():
+def test_every_ambiguous_parameter_is_named_at_once_with_rules_that_work():
     class Odd(nn.Module):
         def __init__(self):
             super().__init__()
@@ -230,7 +230,7 @@ def test_a_source_without_such_blocks_or_with_other_tiles_is_refused():
         resize(own, plans[0].layout(short), plans[1].layout(tall), True)
 
 
-def test_what_lies_side_by_side_is_not_repeated():
+def test_parts_side_by_side_on_an_input_axis_are_not_widened():
     nets = nn.LSTM(40, 64, 2, bidirectional=True), nn.LSTM(40, 128, 2, bidirectional=True)
     plans = [Plan.infer(net) for net in nets]
     bank = TemplateBank.from_plan(plans[0], 4)

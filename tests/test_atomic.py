@@ -67,7 +67,7 @@ def trained(path, steps):
 
 
 @pytest.mark.parametrize("damage", [lambda data: data[:-9], lambda data: data[:-9] + b"x" + data[-8:], lambda _: b""])
-def test_the_state_before_a_damaged_one_is_gone_on_from(damage, tmp_path):
+def test_training_resumes_from_the_state_before_a_damaged_one(damage, tmp_path):
     path, plain = tmp_path / "train_state.safetensors", tmp_path / "plain.safetensors"
     trained(path, 12)
     assert [read_card(one)["step"] for one in (path, path.with_suffix(".previous"))] == [12, 8]
@@ -78,7 +78,7 @@ def test_the_state_before_a_damaged_one_is_gone_on_from(damage, tmp_path):
     assert [read_card(one)["step"] for one in (path, path.with_suffix(".previous"))] == [20, 16]
 
 
-def test_without_a_good_state_nothing_is_guessed(tmp_path):
+def test_a_file_without_a_good_state_is_refused(tmp_path):
     path = tmp_path / "x.safetensors"
     assert newest_whole_file(path) is None
     for _ in range(2):
@@ -89,7 +89,7 @@ def test_without_a_good_state_nothing_is_guessed(tmp_path):
         newest_whole_file(path)
 
 
-def test_a_folder_whose_process_was_killed_while_it_was_made_is_taken(tmp_path):
+def test_a_folder_of_a_process_killed_while_making_it_can_be_used(tmp_path):
     run = tmp_path / "run"
     (run / "checkpoints").mkdir(parents=True)
     (run / "environment.json").write_text("{}")

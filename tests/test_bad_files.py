@@ -144,7 +144,7 @@ def test_a_run_with_damaged_or_missing_files(refused, copied_run):
 
 @pytest.fixture
 def stopped_run(words, monkeypatch, tmp_path):
-    """A run stopped in its second stage."""
+    """Stop a run in its second stage."""
     log = RunFolder.log
 
     def log_and_stop(run, step, values):

@@ -68,7 +68,7 @@ TRAIN = [
 
 
 @pytest.mark.parametrize(("word", "says"), TRAIN, ids=[word for word, _ in TRAIN])
-def test_train(refused, words, word, says):
+def test_wrong_words_of_train_are_one_line(refused, words, word, says):
     assert says in refused("train", *words["train"], word)
 
 
@@ -95,7 +95,7 @@ PRETRAIN = [
 
 
 @pytest.mark.parametrize(("word", "says"), PRETRAIN, ids=[word for word, _ in PRETRAIN])
-def test_pretrain(refused, words, word, says):
+def test_wrong_words_of_pretrain_are_one_line(refused, words, word, says):
     assert says in refused("pretrain", *words["pretrain"], word)
 
 
@@ -104,7 +104,7 @@ def test_pretrain(refused, words, word, says):
     [("env=HalfChetah", "did you mean HalfCheetah?"), ("algorithm=SAK", "choose one of SAC, TQC"),
      ("steps=0", "steps=0"), ("levels.expert=-1", "levels.expert=-1"), ("hyperparameters={gama: 1}", "gama")],
 )  # fmt: skip
-def test_collect(refused, word, says):
+def test_wrong_words_of_collect_are_one_line(refused, word, says):
     assert says in refused("collect", word)
 
 
@@ -153,7 +153,7 @@ def test_no_bank_ships_for_that_model(refused, words):
 
 @pytest.mark.parametrize("word", ["rtg=every", "past_actions=true", "positions=episode"])
 @pytest.mark.parametrize("model", ["mlp", "tcn"])
-def test_what_a_model_does_not_have(refused, words, model, word):
+def test_an_option_that_the_model_lacks(refused, words, model, word):
     says = f"{word}: {model.upper()} has "
     assert says in refused("train", *words["train"], f"model={model}", "init=scratch", word)
     assert says in refused("pretrain", *words["pretrain"], f"model={model}", word)
@@ -202,7 +202,7 @@ def test_the_disk_is_full_when_the_evaluation_is_written(refused, tiny_run, monk
      ("checkpoint=bset", "has none of that name (it has best, last, start)"), ("bets=1", "unknown option 'bets'"),
      ("checkpoint=train_state", "not a network checkpoint"), ("env=Hopper", "is of HalfCheetah; leave env out")],
 )  # fmt: skip
-def test_evaluate(refused, tiny_run, word, says):
+def test_wrong_words_of_evaluate_are_one_line(refused, tiny_run, word, says):
     assert says in refused("evaluate", f"run={tiny_run}", word, folder=tiny_run)
 
 

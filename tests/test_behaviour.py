@@ -25,7 +25,7 @@ PPO = {"n_steps": 20, "batch_size": 20, "n_epochs": 2, "policy_kwargs": {"net_ar
 ROLLOUTS = BehaviourConfig("PPO", steps=80, n_envs=2, snapshot_every=40, hyperparameters=PPO)
 
 
-def test_training_goes_on_from_its_last_snapshot(tmp_path):
+def test_training_resumes_from_its_last_snapshot(tmp_path):
     half = BehaviourConfig(steps=60, n_envs=2, snapshot_every=40, hyperparameters=TINY)
     train_behaviour(half, SHORT.make, tmp_path / "b")
     train_behaviour(BehaviourConfig(**{**vars(half), "steps": 100}), SHORT.make, tmp_path / "b")
@@ -65,7 +65,7 @@ def test_ppo_learns_from_scaled_observations_and_acts_by_its_snapshot_alone(tmp_
     assert extractor(shifted).abs().mean() < shifted.abs().mean()
 
 
-def test_ppo_goes_on_with_its_statistics(tmp_path):
+def test_ppo_resumes_with_its_statistics(tmp_path):
     state = train_behaviour(ROLLOUTS, SHORT.make, tmp_path) / "training_state.safetensors"
     card = read_card(state)
     assert card["rewards"]["count"] == pytest.approx(80, abs=1) and card["step"] == 80
@@ -120,7 +120,7 @@ def test_all_statistics_take_in_what_a_rollout_saw(tmp_path):
         ("PPO", 2, PPO | {"n_steps": 50, "batch_size": 25}, 100),
     ],
 )
-def test_however_far_a_training_overshoots_its_snapshot_counts(algorithm, n_envs, hyperparameters, last, tmp_path):
+def test_a_last_snapshot_past_the_planned_steps_counts(algorithm, n_envs, hyperparameters, last, tmp_path):
     config = BehaviourConfig(algorithm, steps=8, n_envs=n_envs, hyperparameters=hyperparameters)
     train_behaviour(config, SHORT.make, tmp_path / "behaviour")
     assert list(LevelRecorder(SHORT, config, tmp_path, 1, 1).selection_returns()) == [last]

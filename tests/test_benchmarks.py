@@ -39,7 +39,7 @@ def test_a_script_prints_its_help(name, monkeypatch, capsys):
     assert end.value.code == 0 and f"python -m {module}" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("name", ["fuzz", "kills", "soak"])
+@pytest.mark.parametrize("name", ["docs_commands", "fuzz", "kills", "soak"])
 def test_a_stress_script_prints_its_help(name, monkeypatch, capsys):
     stress = ROOT / "tests" / "stress"
     monkeypatch.syspath_prepend(stress)
@@ -81,7 +81,7 @@ def test_the_table_of_benchmarks_has_a_row_for_every_folder():
     assert re.findall(r"^\| ([\w-]+) \|", text, re.MULTILINE)[1:] == [folder.name for folder in FOLDERS]
 
 
-def test_a_cell_that_stands_twice_is_refused(tmp_path):
+def test_a_repeated_cell_is_refused(tmp_path):
     row = {"method": "weit", "size": "32x3", "seed": 0, "value": 1.0}
     append(tmp_path / "cells-0.csv", row, row)
     append(tmp_path / "cells-1.csv", row, row | {"seed": 1})

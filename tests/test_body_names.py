@@ -72,7 +72,7 @@ def test_options_and_names_describe_the_same():
         ("HalfCheeta:limbs=2", "did you mean HalfCheetah?"),
     ],
 )
-def test_what_is_no_body_is_one_line(name, says):
+def test_a_name_that_is_no_body_is_refused_in_one_line(name, says):
     assert says in refusal(env_entry, name)
 
 

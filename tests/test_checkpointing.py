@@ -70,7 +70,7 @@ def test_checkpointing_around_gives_the_same_gradients(reentrant):
     torch.testing.assert_close(found, wanted)
 
 
-def test_what_the_operators_save_is_read_once():
+def test_tensors_saved_by_the_operators_are_read_once():
     """Check that saved tensors are read once: under checkpointing a second reading would fail."""
     net = composed(Blocks())
     run = lambda x: sum(p.square().sum() for p in net.compose().values()) * x  # noqa: E731
@@ -122,7 +122,7 @@ def test_flags_alone_change_nothing_without_gradients():
         assert torch.equal(net.eval()(X), plain.eval()(X))
 
 
-def test_a_skeleton_whose_weights_are_gone_says_so():
+def test_a_skeleton_without_weights_is_refused_clearly():
     plain = Blocks(False)
     plan = Plan.infer(plain, tile=8)
     weights = {key: x.requires_grad_() for key, x in stack_weights(plain, plan).items()}

@@ -6,7 +6,7 @@ import shutil
 import minari
 import numpy as np
 import pytest
-from short_episodes import SHORT, TINY, WORDS, add_short, refused
+from short_episodes import SHORT, TINY, WORDS, refused, short  # noqa: F401
 
 from weit_rl.agents.behaviour import BehaviourConfig, make_behaviour
 from weit_rl.agents.minari_writing import write_minari
@@ -15,20 +15,17 @@ from weit_rl.agents.snapshots import load_snapshot, load_training_state
 from weit_rl.collect import main
 from weit_rl.common.errors import UserError
 from weit_rl.data import load_trajectories
+from weit_rl.envs.registry import ENVS
 from weit_rl.options.command import compose
 from weit_rl.storage.tensor_file import read_card, write_tensors
 
-
-@pytest.fixture(autouse=True)
-def short_env(monkeypatch):
-    add_short(monkeypatch)
+pytestmark = pytest.mark.usefixtures("short")
 
 
 @pytest.fixture(scope="module")
 def collected(tmp_path_factory):
     run_dir = tmp_path_factory.mktemp("collect") / "run"
-    with pytest.MonkeyPatch.context() as patch:
-        add_short(patch)
+    with ENVS.temporarily({"Short": SHORT}):
         return run_dir, main(compose("collect", [*WORDS, f"run_dir={run_dir}"]))
 
 
@@ -92,7 +89,7 @@ def test_the_same_seeds_give_the_same_recordings(collected, tmp_path):
             assert np.array_equal(one, two)
 
 
-def test_a_stopped_run_goes_on_and_keeps_what_is_finished(collected, tmp_path):
+def test_a_stopped_run_resumes_and_keeps_finished_levels(collected, tmp_path):
     run_dir = shutil.copytree(collected[0], tmp_path / "run")
     before = (run_dir / "data" / "expert" / "data" / "main_data.hdf5").stat().st_mtime_ns
     shutil.rmtree(run_dir / "data" / "random")
@@ -121,7 +118,7 @@ def test_damaged_json_is_one_line(collected, tmp_path, name, text):
 
 
 def damages(path):
-    """Each way to damage a tensor file."""
+    """Yield each way to damage a tensor file."""
     whole = path.read_bytes()
     yield whole[: len(whole) // 2]
     yield whole[:5]

@@ -1,11 +1,12 @@
-"""What collect refuses before it writes anything: bad words, other folders, too little disk space."""
+"""Refusals of collect before it writes anything: bad words, other folders, too little disk space."""
 
 import json
 import re
 import shutil
+from collections import namedtuple
 
 import pytest
-from short_episodes import SHORT, TINY, WORDS, add_short, refused
+from short_episodes import SHORT, TINY, WORDS, refused, short  # noqa: F401
 
 from weit_rl.agents.pictures import write_episodes
 from weit_rl.agents.recording import play, random_actor
@@ -15,10 +16,8 @@ from weit_rl.options.command import command, compose
 from weit_rl.options.option_table import options
 from weit_rl.workflows.collect_modes import MODES, ONLY, check_options
 
-
-@pytest.fixture(autouse=True)
-def short_env(monkeypatch):
-    add_short(monkeypatch)
+Space = namedtuple("Space", "total used free")  # as shutil.disk_usage gives it
+pytestmark = pytest.mark.usefixtures("short")
 
 
 @pytest.mark.parametrize(
@@ -94,7 +93,7 @@ def test_a_run_dir_of_another_kind_is_refused(tmp_path):
 
 
 def test_too_little_disk_space_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(100, 60, 50_000_000))
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: Space(100, 60, 50_000_000))
     assert "needs 50 MB of disk space and 50 MB are free" in refused(tmp_path / "run")
     words = ["steps=20000", f"hyperparameters={json.dumps(TINY | {'buffer_size': 9000})}"]
     assert "needs 68 MB" in refused(tmp_path / "run", *words)
@@ -103,7 +102,7 @@ def test_too_little_disk_space_is_refused(tmp_path, monkeypatch):
 def test_a_level_is_not_begun_where_the_disk_is_too_small(tmp_path, monkeypatch):
     space = SHORT.make().action_space
     episodes = play(random_actor(space.low, space.high), SHORT, range(100))  # 1300 rows of 23 numbers and 32 bytes
-    monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(10**9, 10**9, 1_000_000))
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: Space(10**9, 10**9, 1_000_000))
     with pytest.raises(CannotWrite, match=r"set: needs \d+ MB of disk space and 1 MB are free"):
         write_episodes(tmp_path / "set", SHORT, episodes, {"dataset_id": "x-v0"})
     assert not list(tmp_path.iterdir())

@@ -162,7 +162,7 @@ EARLY = [
 
 
 def test_wrong_words_are_answered_without_torch(tmp_path):
-    """In one process: nothing heavy is loaded by any of them."""
+    """Check in one process that none of them loads anything heavy."""
     code = f"""
 import sys
 from weit_rl.options.command import command
@@ -197,7 +197,7 @@ def test_wrong_names_of_plug_ins_are_answered_in_a_line(words, says, refused):
     "words", [["train", "--help"], ["collect", "mode=inspect", "env=HalfCheetah"], ["vision", "mode=describe"]]
 )
 @pytest.mark.slow
-def test_nobody_need_read_what_is_printed(words):
+def test_a_closed_pipe_ends_a_command_without_a_word(words):
     reader, writer = os.pipe()
     os.close(reader)  # as behind "| head", once it has what it wants
     command = [sys.executable, "-m", f"weit_rl.{words[0]}", *words[1:]]
@@ -225,7 +225,7 @@ def _raise(error):
         (KeyboardInterrupt(), 130, "weit_rl train: interrupted\n"),
     ],
 )
-def test_what_main_raises_becomes_a_line_and_an_exit_code(error, code, line, exit_of):
+def test_errors_of_main_become_a_line_and_an_exit_code(error, code, line, exit_of):
     assert exit_of(lambda config: _raise(error)) == (code, line)
 
 

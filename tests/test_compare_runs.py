@@ -28,7 +28,7 @@ from weit_rl.training.run_folder import RunFolder
 
 @pytest.fixture
 def copy(tiny_run, tmp_path):
-    """A copy of the tiny run with options of its own, as if it had been made with them."""
+    """Copy the tiny run and change its options, as if it had been made with them."""
 
     def make(name, **options):
         folder = tmp_path / name
@@ -128,7 +128,7 @@ def test_runs_that_differ_only_by_their_seed_are_grouped(copy):
 
 
 def test_runs_of_one_seed_are_not_seeds(tiny_run, copy, tmp_path, capsys):
-    """A copy of a run says nothing new: two of them have no interval, and count as one beside a second seed."""
+    """Check that a copy of a run adds nothing: two have no interval, and count as one beside a second seed."""
     again, other = copy("again"), copy("other", seed=1)
     report = json.loads((other / "evaluation.json").read_text())
     report["best"]["return_mean"] += 300
@@ -217,7 +217,7 @@ def test_a_floor_without_an_end_changes_nothing_but_the_picture():
         pass
 
 
-def test_a_pattern_that_is_laid_by_the_metre_stays_so():
+def test_a_floor_pattern_keeps_its_size_in_metres():
     model = SimpleNamespace(
         geom_type=np.zeros(2), geom_size=np.full((2, 3), 4.0), geom_matid=np.arange(2),
         mat_texuniform=np.array([True, False]), mat_texrepeat=np.full((2, 2), 8.0),
@@ -264,7 +264,7 @@ def test_steps_are_told_apart_in_short_runs():
     assert len(labels) == len(set(labels)) > 2
 
 
-def test_failed_episodes_have_a_column_where_there_are_some(tiny_run, copy, tmp_path, capsys):
+def test_failed_episodes_have_a_column_if_there_are_some(tiny_run, copy, tmp_path, capsys):
     other, old = copy("other", seed=1), copy("old", seed=2)
     report = json.loads((other / "evaluation.json").read_text())
     report["best"]["failed_episodes"] = 3

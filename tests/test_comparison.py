@@ -9,7 +9,7 @@ from conftest import contents
 from weit_rl.benchmark import main as benchmark
 from weit_rl.common.errors import Interrupted, UserError
 from weit_rl.comparison import rates, runs
-from weit_rl.comparison.cell import cell_words, fields_of
+from weit_rl.comparison.cell import cell_options, fields_of
 from weit_rl.comparison.grid import PROFILES, Cell, Grid
 from weit_rl.comparison.launchers import JobSettings
 from weit_rl.comparison.launchers.local import run_in_processes
@@ -76,17 +76,16 @@ def test_a_method_is_for_its_task_and_svd_bank_gets_as_many_templates_as_weit(tm
     with pytest.raises(UserError, match="methods: bc is for task=control"):
         grid("task=classification", "data=digits", "model=vit", "methods=[bc]")
     for name, has in (("svd_bank", True), ("bot", False)):
-        words = cell_words(Cell(name, "32x1", 0, 0), Sources(grid(), tmp_path, 1, ("rank=48",)), None)
-        assert ("init_options={rank: 48}" in words) is has
+        options = cell_options(Cell(name, "32x1", 0, 0), Sources(grid(), tmp_path, 1, {"rank": 48}), None)
+        assert (options.init_options == {"rank": 48}) is has
 
 
 def test_an_environment_that_imports_a_module_is_trusted_again(monkeypatch, tmp_path):
     seen = []
-    monkeypatch.setattr(runs, "compose", lambda verb, words: words)
     monkeypatch.setitem(runs.VERBS, "train", (seen.append, "evaluation.json"))
     (tmp_path / "config.yaml").touch()
-    runs.finish_run("train", tmp_path, ["task=control", "env=gym:mine:My-v0", "size=32x1"])
-    assert seen == [["task=control", "env=gym:mine:My-v0", f"resume={tmp_path}"]]
+    runs.finish_run("train", tmp_path, compose("train", ["env=gym:mine:My-v0", "size=32x1"]))
+    assert seen == [compose("train", ["env=gym:mine:My-v0", f"resume={tmp_path}"])]
 
 
 def test_a_small_comparison(tiny_data, tmp_path, capsys):
@@ -129,11 +128,10 @@ def test_sources_cost_what_a_bank_costs(tiny_data, tmp_path):
     chosen = grid(*SMALL, f"data={tiny_data}", "pretrain_steps=40", own)
     sources = Sources(chosen, tmp_path, 1)
     assert sources.needed() == ["kronecker", "largest", "smallest"]
-    steps = {kind: int(dict(w.split("=", 1) for w in sources.network_words(kind, 0))["train_steps"])
-             for kind in ("largest", "smallest")}  # fmt: skip
+    steps = {kind: sources.network_options(kind, 0).train_steps for kind in ("largest", "smallest")}
     assert 20 < steps["largest"] < 80 and steps["smallest"] > 5 * steps["largest"]
-    assert "steps=40" in sources.bank_words("kronecker", 0)
-    dense = PretrainRun(compose("pretrain", sources.bank_words("identity", 0)))  # nothing to compose: more steps
+    assert sources.bank_options("kronecker", 0).steps == 40
+    dense = PretrainRun(sources.bank_options("identity", 0))  # nothing to compose: more steps
     assert dense.cfg.steps > 40 and dense.flops() == pytest.approx(sources.flops(0), rel=0.03)
     words = compose("pretrain")
     assert (str(sampled(words, "largest")), str(sampled(words, "smallest"))) == ("128x6", "64x2")
@@ -146,9 +144,10 @@ def test_options_of_banks_are_those_of_every_bank_and_give_networks_their_sizes(
     assert json.loads(json.dumps(asdict(chosen)))["bank_options"]["widths"] == [32, 64]
     sources = Sources(chosen, tmp_path, 1)
     for kind in ("kronecker", "identity"):
-        cfg = compose("pretrain", sources.bank_words(kind, 0))
+        cfg = sources.bank_options(kind, 0)
         assert (cfg.size, list(cfg.widths), list(cfg.depths), cfg.lr) == ("64x3", [32, 64], [1, 3], 0.01)
-    assert {"size=64x3", "size=32x1"} <= {*sources.network_words("largest", 0), *sources.network_words("smallest", 0)}
+    networks = [sources.network_options(kind, 0).size.name for kind in ("largest", "smallest")]
+    assert networks == ["64x3", "32x1"]
     assert tmp_path in Sources(grid("bank_options={lr: 0.01}"), tmp_path, 1).path("kronecker", 0).parents
 
 

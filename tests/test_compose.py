@@ -45,7 +45,7 @@ def test_forward_and_gradients_equal_torch_kron(grid, tile):
 
 
 @pytest.mark.parametrize(("grid", "tile"), SHAPES)
-def test_gradcheck(grid, tile):
+def test_derivatives_pass_gradcheck(grid, tile):
     assert torch.autograd.gradcheck(compose, factors(grid, tile))
 
 

@@ -51,7 +51,7 @@ def reason(request, monkeypatch):
     return rf"Broken: the simulation failed in step 4 of an episode \(.*{WAYS[request.param]}.*\); it ends there"
 
 
-def test_an_evaluation_counts_what_was_earned(reason):
+def test_an_evaluation_counts_rewards_before_the_failure(reason):
     envs = [ENTRY.make() for _ in range(3)]
     with pytest.warns(RuntimeWarning, match=reason):
         assert rollout(small_net("mlp", max_steps=6), envs, [0, 1, 2]).tolist() == [6, 3, 6]
@@ -75,7 +75,7 @@ def test_an_episode_without_a_single_step_is_not_recorded(monkeypatch):
 
 @pytest.mark.filterwarnings("ignore:MuJoCo. Nan, Inf or huge value in QVEL:RuntimeWarning")  # the crash that is made
 @pytest.mark.parametrize("name", ["HalfCheetah", "Hopper", "HalfCheetah:limbs=0.9", "gym:Ant-v5", "dmc/cheetah-run"])
-def test_mujoco_does_not_go_on_from_where_it_put_the_body_back(name):
+def test_an_episode_ends_if_mujoco_resets_the_body(name):
     if name.startswith("dmc"):
         pytest.importorskip("dm_control", reason="dm_control is not installed")
     env = env_entry(name).make()

@@ -31,7 +31,7 @@ def test_target_return_is_the_mean_of_the_best_tenth(episodes, best):
     assert made.target_return() == pytest.approx(np.sort(made.returns())[-best:].mean())
 
 
-def test_statistics_do_not_scale_what_never_moves():
+def test_statistics_do_not_scale_constant_columns():
     made = made_up([50])
     made.observations[:, 3] = 7
     mean, std = made.statistics()
@@ -136,7 +136,7 @@ def test_the_best_episodes_in_their_order():
     assert data.best(0.01).episodes == 1 and data.best(1.0).episodes == 4
 
 
-def test_a_few_episodes_are_the_same_ones_everywhere_and_all_that_is_known():
+def test_a_limited_number_of_episodes_is_the_same_everywhere():
     data = made_up([6] * 10, seed=1)
     few, more = (data.drawn(count, seed=0) for count in (2, 5))
     assert (few.episodes, more.episodes) == (2, 5) and set(few.returns()) < set(more.returns())
@@ -149,7 +149,7 @@ def test_a_few_episodes_are_the_same_ones_everywhere_and_all_that_is_known():
         Control(HALFCHEETAH, data, ControlConfig(context=3, data_episodes=10))
 
 
-def test_the_task_trains_on_the_best_of_what_is_not_held_out_and_knows_its_domains():
+def test_the_task_trains_on_the_best_episodes_that_are_not_held_out():
     data = Trajectories.mix([made_up([6] * 10, seed=1), made_up([6] * 10, seed=2)])
     task = Control(HALFCHEETAH, data, ControlConfig(context=3, best_fraction=0.25))
     assert task.held_windows.steps == 12 and task.windows.steps == 24  # 2 of 20 held out; a quarter of 18, rounded

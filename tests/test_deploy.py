@@ -37,7 +37,7 @@ policies = pytest.mark.parametrize(("model", "options"), POLICIES, ids=named)
 
 @pytest.fixture
 def graph_of(monkeypatch):
-    """The graph of a small policy, as if there were an environment for it."""
+    """Build the graph of a small policy, as if there were an environment for it."""
     entry = SimpleNamespace(name="Toy", gym_id="Toy-v0", action_box=BOX)
     monkeypatch.setattr(policy_step, "env_entry", lambda name: entry)
 
@@ -55,7 +55,7 @@ def graph_of(monkeypatch):
 
 
 def in_torch(graph):
-    """The graph's own module, as a step."""
+    """Run the graph's own module as a step."""
 
     @torch.no_grad()
     def step(inputs):
@@ -68,7 +68,7 @@ def in_torch(graph):
 
 @torch.no_grad()
 def largest_error(policy, net, graph, rows=2, steps=9):
-    """Of a file's actions in an episode of random observations and rewards, as a share of the bounds."""
+    """Return the largest error of a file's actions in a random episode, as a share of the bounds."""
     draw, rng, worst = lambda t: graph.draw(t)["observation"][:rows], np.random.default_rng(0), 0.0
     history, everyone = WindowMemory(net, draw(0).numpy(), net.max_steps), torch.arange(rows)
     rewards = None
@@ -83,7 +83,7 @@ def largest_error(policy, net, graph, rows=2, steps=9):
 
 
 def refuses_what_does_not_go_together(policy, graph):
-    """Whatever runs it: nothing is broadcast, and no row gets another one's memory."""
+    """Check of any runtime that nothing is broadcast, and that no row gets another one's memory."""
     seen, rows = graph.draw(0)["observation"].numpy(), graph.batch or 2
     seen, told = seen[:rows], np.ones(rows, np.float32)
     policy.reset()
@@ -111,7 +111,7 @@ def refuses_what_does_not_go_together(policy, graph):
 
 
 @policies
-def test_what_does_not_go_together_is_refused(graph_of, model, options):
+def test_inputs_that_do_not_fit_each_other_are_refused(graph_of, model, options):
     _, graph = graph_of(model, **options)
     refuses_what_does_not_go_together(exported_policy(in_torch(graph), graph), graph)
 
@@ -141,7 +141,7 @@ def test_a_step_with_its_memory_acts_as_the_policy_does(graph_of, model, options
     assert largest_error(policy, net, graph) < 1e-6  # again, after a reset
 
 
-def test_a_step_takes_what_the_policy_looks_at_and_nothing_else(graph_of):
+def test_a_step_takes_only_the_inputs_that_the_policy_reads(graph_of):
     inputs = {(model, *options.values()): set(graph_of(model, **options)[1].inputs) for model, options in POLICIES}
     past = {"observation", "return_to_go", "time", "past_observations"}
     assert inputs["mlp",] == inputs["conv",] == {"observation", "return_to_go"}
@@ -216,7 +216,7 @@ def test_a_classifier_takes_bytes_and_gives_logits(model, tmp_path):
 
 
 def counting(shape=(3,), batch=None, **card):
-    """A policy that remembers what it was told of the return."""
+    """Make a policy that remembers the returns that it was given."""
     told = []
 
     def run(inputs):
@@ -241,7 +241,7 @@ def test_the_return_is_counted_down_by_rewards_or_in_equal_parts():
     assert told[4:] == [[40, 40], [39, 38]]
 
 
-def test_memory_is_fed_back_until_a_reset_and_single_rows_come_out_as_they_went_in():
+def test_memory_lasts_until_a_reset_and_single_rows_stay_single():
     policy, _ = counting()
     assert [policy.act(np.zeros(3)).tolist() for _ in range(3)] == [[0], [1], [2]]
     policy.reset()

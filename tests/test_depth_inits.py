@@ -11,22 +11,22 @@ from weit_rl.core.network_from_bank import network_of_size
 from weit_rl.core.resize import resize
 from weit_rl.core.stacked_weights import stack_weights
 from weit_rl.initializers import INITIALIZERS, Context, TrainedSource, supernet, sws, tleg
-from weit_rl.initializers._shared.stage_rates import FREE_LR, scaler_groups
 from weit_rl.kernels.reference import kronecker_sum as compose
 from weit_rl.models import MODELS
 from weit_rl.training.loop import OptimizerRecipe, fit
 
 PLAN = MODELS.get("dt").plan(8)
+PLAIN_LR = 3e-3  # the highest rate of plain weights and free parameters
 CONTEXT = Context(PLAN, lambda net, step: net(*small_inputs()).square().mean(), fit, OptimizerRecipe(0, 1e-3))
 
 
 def lines(depth):
-    """(1, l / L), written out."""
+    """Write (1, l / L) out."""
     return torch.tensor([[1.0, place / depth] for place in range(depth)], dtype=torch.float64)
 
 
 def one_hot(depth, number=3):
-    """Which stage the middle of each block lies in."""
+    """Mark the stage in which the middle of each block lies."""
     return torch.tensor(
         [[float(int((place + 0.5) / depth * number) == stage) for stage in range(number)] for place in range(depth)],
         dtype=torch.float64,
@@ -129,10 +129,22 @@ def test_its_stage_trains_every_weight_at_the_rate_of_plain_ones():
     for name, _ in target.named_parameters():
         if "modulate.weight" not in name:  # times a return-to-go that is hardly above 0
             assert (start[name] != trained[name]).any(), name
-        assert (start[name] - trained[name]).abs().max() < 3.5 * FREE_LR, name
-    for constraint, lr in (("identity", FREE_LR), ("kronecker", 1e-2)):
-        net = WeiT(source.net, TemplateBank.from_plan(PLAN, 4, constraint), PLAN)
-        assert [group["lr"] for group in scaler_groups(net, 1e-2)] == [lr, FREE_LR]
+        assert (start[name] - trained[name]).abs().max() < 3.5 * PLAIN_LR, name
+
+
+@pytest.mark.parametrize(
+    ("init", "constraint", "rate_of_scalers"), [("supernet", "identity", PLAIN_LR), ("weit", "kronecker", 1e-2)]
+)
+def test_scalers_alone_are_trained_at_a_higher_rate(init, constraint, rate_of_scalers):
+    rates = []
+
+    def fit(module, loss, recipe, groups):
+        rates.extend((group["lr"], group["weight_decay"]) for group in groups)
+        return module
+
+    context = Context(PLAN, CONTEXT.loss, fit, OptimizerRecipe(3, 1e-2), head_dim=8)
+    INITIALIZERS.get(init).make(pretrained(constraint), small_net(width=16, seed=5), context, stage="scalers")
+    assert rates == [(rate_of_scalers, 0.0), (PLAIN_LR, 0.0)]
 
 
 @pytest.mark.parametrize(

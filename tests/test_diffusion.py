@@ -30,7 +30,7 @@ OPTIONS = {"image_size": 8, "channels": 3, "classes": 2}
 
 
 def squares(count=64, seed=0):
-    """Dark images with a bright half, left or right by the label."""
+    """Draw dark images with a bright half, left or right by the label."""
     rng = np.random.default_rng(seed)
 
     def part(n):
@@ -52,7 +52,7 @@ def fresh(width=16, depth=2):
     return MODELS.get("dit").build(Size(width, depth, 8), **OPTIONS)
 
 
-def test_it_starts_at_zero_and_without_a_block_having_a_say():
+def test_the_fresh_output_is_zero_and_blocks_change_nothing():
     net, inputs = fresh(), small_inputs("dit")
     assert not net(*inputs).any()
     for block in net.transformer_blocks:
@@ -61,7 +61,7 @@ def test_it_starts_at_zero_and_without_a_block_having_a_say():
         assert torch.equal(block(x, timestep=inputs[1], class_labels=inputs[2]), x)
 
 
-def test_a_composed_one_starts_at_zero_with_templates_that_are_not():
+def test_a_composed_network_starts_at_zero_with_nonzero_templates():
     plan, net = MODELS.get("dit").plan(8), fresh()
     bank = TemplateBank.from_plan(plan, 4)
     composed = WeiT(net, bank, plan)
@@ -91,7 +91,7 @@ def test_diffusers_own_class_reads_it_given_its_positions(tmp_path):
     torch.testing.assert_close(stock(x, times, labels).sample, ours(*inputs))
 
 
-def test_roles_and_what_is_free():
+def test_roles_and_free_parameters():
     layout = MODELS.get("dit").plan(8).layout(fresh())
     roles = {slot.rule.role for slot in layout.values() if slot.rule.tile}
     assert roles == {"qkv", "out", "fc1", "fc2", "adaln", "adaln_out", "time1", "time2"}
@@ -99,7 +99,7 @@ def test_roles_and_what_is_free():
 
 
 @pytest.mark.parametrize("options", [{}, {"flip": True}])
-def test_a_step_has_its_batch_whatever_ran_before(options):
+def test_a_step_always_has_the_same_batch(options):
     task, state = task_of(**options), torch.random.get_rng_state()
     batches = [task.batch(step) for step in range(5)]
     assert torch.equal(torch.random.get_rng_state(), state)
@@ -203,7 +203,7 @@ def test_patches_must_tile_the_image():
         task_of().evaluate(torch.nn.Identity(), part="val")
 
 
-def test_images_are_drawn_in_parts_as_they_are_at_once(monkeypatch):
+def test_images_drawn_in_parts_equal_those_drawn_at_once(monkeypatch):
     task, net, labels = task_of(), fresh_of(task_of()), torch.arange(7) % 2
     whole = task.sample(net, labels, steps=3)
     monkeypatch.setattr(diffusion, "AT_ONCE", 3)

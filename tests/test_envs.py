@@ -48,9 +48,10 @@ def test_a_new_environment_is_one_new_file(monkeypatch, tmp_path):
     row = "ENVS.add('Mine', EnvEntry('Mine', 'Mine-v0', 'a:b', 0.0, 1.0))"
     (tmp_path / "a_new_family.py").write_text(f"from weit_rl.envs.registry import ENVS, EnvEntry\n{row}\n")
     monkeypatch.setattr(weit_rl.envs, "__path__", [*weit_rl.envs.__path__, str(tmp_path)])
-    monkeypatch.setattr(ENVS, "members", dict(ENVS.members))
-    monkeypatch.setattr(ENVS, "_loaded", False)  # as in a process that looks a name up for the first time
-    assert env_entry("Mine").gym_id == "Mine-v0"
+    with ENVS.temporarily():
+        ENVS.load(again=True)
+        assert env_entry("Mine").gym_id == "Mine-v0"
+    assert "Mine" not in ENVS.names()
     sys.modules.pop("weit_rl.envs.a_new_family")
 
 

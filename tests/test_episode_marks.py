@@ -74,7 +74,7 @@ def test_a_file_is_cut_at_its_marks(marks, tmp_path):
      {"traj_ids": np.array([b"a", b"b", b"c"])[WHICH]}, {"terminals": ENDED[:, None], "timeouts": ENDED[:, None]}],
     ids=lambda marks: "-".join(marks),
 )  # fmt: skip
-def test_so_are_hdf5_files_in_which_others_stand_for_terminals_and_timeouts(marks, tmp_path):
+def test_hdf5_files_with_other_names_of_marks_are_cut(marks, tmp_path):
     content = arrays(**marks) | {"rewards": MADE.rewards[:, None]}
     assert same(load_trajectories(hdf5(tmp_path, content), HALFCHEETAH))
 
@@ -142,7 +142,7 @@ def test_without_a_mark_of_a_step_a_file_is_one_episode(marks, tmp_path):
 
 
 @pytest.mark.parametrize("write", [npz, hdf5])
-def test_steps_behind_the_last_end_are_named(write, tmp_path):
+def test_steps_after_the_last_end_are_named(write, tmp_path):
     content = arrays(terminals=ENDED & (np.arange(17) < 16), timeouts=np.zeros(17, bool))
     with pytest.warns(
         UserWarning, match="the last 3 steps are after the last marked end, and taken as an episode that was"

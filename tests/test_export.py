@@ -39,13 +39,13 @@ assert loaded == ["torch"] and sys.modules["torch"] is None, loaded
 
 @pytest.fixture(scope="module")
 def exported(tiny_run, tmp_path_factory):
-    """The tiny run in 8 bits, at a path that is hard to pass on, and its report."""
+    """Export the tiny run in 8 bits, to a path that needs quoting; return it and its report."""
     path = tmp_path_factory.mktemp("out, [1]") / "x=1 2.onnx"
     words = [f"run={tiny_run}", "quantize=int8", "episodes=1", f"out={path}", "target_return=1234.5"]
     return path, export(compose("export", words))
 
 
-def test_a_run_is_exported_and_what_is_known_of_it_lies_beside_it(exported, tiny_run):
+def test_a_run_is_exported_with_a_card_beside_it(exported, tiny_run):
     path, report = exported
     assert json.loads(path.with_name(f"{path.name}.json").read_text()) | {"path": str(path)} == report
     told = report["file"]
@@ -93,7 +93,7 @@ def test_the_same_seed_gives_the_same_episode(exported):
     assert again == report["int8"]["return_mean"]
 
 
-def test_nothing_is_overwritten_unless_it_is_told(exported, tiny_run):
+def test_a_file_is_overwritten_on_request_only(exported, tiny_run):
     path, _ = exported
     with pytest.raises(UserError, match=r"x=1 2\.onnx exists already; choose another name, or add overwrite=true"):
         export(compose("export", [f"run={tiny_run}", f"out={path}"]))
@@ -108,7 +108,7 @@ def test_nothing_is_overwritten_unless_it_is_told(exported, tiny_run):
 
 @pytest.fixture
 def fitting(tiny_data, tiny_bank):
-    """The size that is chosen where a call of n parameters takes n nanoseconds, and the ladder."""
+    """Choose a size if a call of n parameters takes n nanoseconds; return the choice and the ladder."""
 
     def choose(*words):
         measured = []
@@ -135,7 +135,7 @@ def test_the_largest_size_that_keeps_the_limit_is_chosen(fitting):
         assert str(size) == "64x1" and [rung["keeps"] for rung in ladder] == [True, True, False]
 
 
-def test_what_cannot_keep_a_limit_by_its_weights_alone_is_not_tried(fitting):
+def test_a_size_whose_weights_exceed_the_limit_is_not_tried(fitting):
     _, ladder, counts = fitting("limit=1s")
     kilobytes = 5 * counts[0] / 1e3 + 0.1
     size, ladder, measured = fitting(f"limit={kilobytes}kB")
@@ -207,7 +207,7 @@ BAD = [
 
 
 @pytest.mark.parametrize(("words", "says"), BAD, ids=[" ".join(words) for words, _ in BAD])
-def test_bad_input(refused, tiny_run, words, says):
+def test_bad_input_is_one_line(refused, tiny_run, words, says):
     assert says in refused("export", *(word.replace("{run}", str(tiny_run)) for word in words))
 
 
@@ -261,5 +261,5 @@ def test_a_classifier_is_exported_with_its_accuracy(tmp_path):
         ([RUN, "task=nonsense", "out={run}/new"], "unknown task 'nonsense'"),
     ],
 )
-def test_the_word_for_the_task_must_be_the_runs(refused, tiny_run, words, says):
+def test_the_task_must_be_the_task_of_the_run(refused, tiny_run, words, says):
     assert says in refused("export", *(word.replace("{run}", str(tiny_run)) for word in words))

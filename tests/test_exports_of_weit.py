@@ -71,7 +71,7 @@ def test_onnx(dynamo, tmp_path):
 
 
 class Exportable(nn.Module):
-    """What Stable-Baselines3's page on export wraps a policy, or its actor, in."""
+    """The module in which Stable-Baselines3's page on export wraps a policy, or its actor."""
 
     def __init__(self, policy):
         super().__init__()

@@ -13,7 +13,7 @@ from stable_baselines3 import PPO
 
 from weit_rl.agents.crash_watch import FEW, CrashWatch
 from weit_rl.agents.evaluation import evaluate
-from weit_rl.agents.levels import LevelRecorder
+from weit_rl.agents.levels import selection_return
 from weit_rl.agents.online import environments
 from weit_rl.common.errors import UserError
 from weit_rl.comparison.cell import fields_of
@@ -49,7 +49,7 @@ def test_most_episodes_must_live():
 
 
 @pytest.mark.filterwarnings("ignore:Faulty")
-def test_a_run_counts_them_and_one_that_fails_mostly_is_an_error(faulty, data, tmp_path, capsys):
+def test_a_run_counts_failed_episodes_and_too_many_are_an_error(faulty, data, tmp_path, capsys):
     faulty.error = RuntimeError("x")
     words = [*WORDS, f"data={data}", f"run_dir={tmp_path / 'run'}"]
     train(compose("train", words))
@@ -64,7 +64,7 @@ def test_a_run_counts_them_and_one_that_fails_mostly_is_an_error(faulty, data, t
 
 
 @pytest.mark.filterwarnings("ignore:Faulty")
-def test_a_run_that_fails_at_its_end_keeps_its_network_and_goes_on(faulty, data, tmp_path):
+def test_a_run_that_fails_at_its_end_keeps_its_network_and_resumes(faulty, data, tmp_path):
     folder, words = tmp_path / "run", [*WORDS, f"data={data}", f"run_dir={tmp_path / 'run'}"]
     faulty.error, faulty.every = RuntimeError("x"), True
     assert "failed in 2 of 2 episodes" in refusal(train, compose("train", words))  # before it trains for nothing
@@ -89,7 +89,7 @@ def test_failed_episodes_never_make_a_checkpoint_the_best(task, tmp_path, monkey
     assert best == [50, 40, -6, -6, -5, -5, -5]
 
 
-def test_a_comparison_shows_them():
+def test_a_comparison_shows_failed_episodes():
     rows = [
         {"method": "weit", "size": "32x1", "seed": s, "budget": 0, "failed_episodes": n}
         for s, n in [(0, 2.0), (1, ""), (2, 0)]
@@ -97,7 +97,7 @@ def test_a_comparison_shows_them():
     assert failed(rows).rows == [["weit", "32x1", "0", "0", "2"]]
 
 
-def test_a_table_of_cells_that_does_not_count_them_is_gone_on_with(tmp_path):
+def test_a_table_without_counts_of_failures_is_continued(tmp_path):
     words = ["env=Reacher", "methods=[weit]", "sizes=[32x1]", "seeds=[0]", "budgets=[0]"]
     grid = Grid.of(compose("benchmark", words))
     fields = fields_of(grid.kind)
@@ -137,9 +137,8 @@ def test_a_training_that_mostly_fails_stops(faulty):
 
 
 @pytest.mark.filterwarnings("ignore:Faulty")
-def test_a_snapshot_with_failed_episodes_is_no_level(faulty, tmp_path):
-    recorder = LevelRecorder.__new__(LevelRecorder)
-    recorder.acting, recorder.selection_seeds = ENTRY, range(4)
-    assert recorder._selection_return(zeros) == (STEPS, f"selection return {STEPS}")
+def test_a_snapshot_with_failed_episodes_is_not_chosen(faulty):
+    assert selection_return(zeros, ENTRY, range(4)) == (STEPS, f"selection return {STEPS}")
     faulty.error = RuntimeError("x")
-    assert recorder._selection_return(zeros) == (None, "2 of 4 selection episodes failed, so it is not chosen")
+    why = "2 of 4 selection episodes failed, so it is not chosen"
+    assert selection_return(zeros, ENTRY, range(4)) == (None, why)

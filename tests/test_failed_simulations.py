@@ -29,7 +29,7 @@ from weit_rl.train import main as train
 
 
 class SolverError(Exception):
-    """As a simulator defines one."""
+    """An error class that a simulator defines."""
 
 
 FAILURES = [FloatingPointError("x"), np.linalg.LinAlgError("x"), ValueError("math domain error"), RuntimeError("x")]
@@ -69,7 +69,7 @@ def test_an_agent_learns_nothing_from_a_typo(faulty):
 
 @pytest.mark.parametrize("name", ["Faulty", "Hopper", "gym:Pendulum-v1"])
 @pytest.mark.parametrize(("action", "says"), [("shape", "an action of shape"), (np.nan, "NaN"), (-np.inf, "NaN")])
-def test_an_action_that_means_nothing_is_refused(name, action, says, faulty):
+def test_an_action_of_another_shape_or_nan_is_refused(name, action, says, faulty):
     env = env_entry(name).make()
     env.reset(seed=0)
     shape = env.action_space.shape

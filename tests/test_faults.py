@@ -35,7 +35,7 @@ def whole(tiny_data, tmp_path_factory):
 
 
 def is_as(run, whole):
-    """Whether two runs ended alike, but for the clock."""
+    """Return True if two runs ended alike, but for the clock."""
     rows = [[row for row in (one / "metrics.csv").read_text().split() if "time/" not in row] for one in (run, whole)]
     last = [(one / "checkpoints" / "last.safetensors").read_bytes() for one in (run, whole)]
     return rows[0] == rows[1] and last[0] == last[1]
@@ -45,7 +45,7 @@ def is_as(run, whole):
 
 
 def failing(number, code):
-    """An ``os.fsync`` that fails from its call of that number on."""
+    """Make an ``os.fsync`` that fails from its call of that number on."""
     real, calls = os.fsync, iter(range(10**6))
 
     def fsync(descriptor):
@@ -57,7 +57,7 @@ def failing(number, code):
 
 
 @pytest.mark.parametrize(("number", "code"), [(4, errno.ENOSPC), (6, errno.EROFS), (9, errno.EDQUOT)])
-def test_a_disk_that_takes_no_more(number, code, whole, tiny_data, tmp_path, monkeypatch):
+def test_a_full_disk_is_one_line_and_loses_nothing(number, code, whole, tiny_data, tmp_path, monkeypatch):
     run = tmp_path / "run"
     with monkeypatch.context() as patch:
         patch.setattr(os, "fsync", failing(number, code))
@@ -87,7 +87,7 @@ def test_a_disk_that_is_full_when_metrics_are_written(whole, tiny_data, tmp_path
 
 
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EACCES])
-def test_what_is_written_elsewhere_is_one_line_too(code, capsys):
+def test_errors_of_the_disk_are_one_line(code, capsys):
     def main(cfg):
         raise OSError(code, os.strerror(code), "/data/x")
 

@@ -17,7 +17,7 @@ PLACES = {"D4RL's HDF5": "x.hdf5", "Minari": "set", "Minari, Arrow": "set"}
 
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("name", samples.READERS)
-def test_spoiled_files_are_read_or_refused(name, tmp_path):
+def test_damaged_files_are_read_or_refused(name, tmp_path):
     if name.startswith("timm"):
         pytest.importorskip("timm", reason="pip install 'weit_rl[vision]'")
     if name.endswith("Arrow"):

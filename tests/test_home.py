@@ -10,7 +10,7 @@ import pytest
 
 from weit_rl.common.errors import UserError
 from weit_rl.common.home import expand_home, home
-from weit_rl.data.images.loading import _cache
+from weit_rl.data.images.loading import image_cache
 from weit_rl.data.readers import find_data
 from weit_rl.envs.registry import env_entry
 from weit_rl.options.command import compose
@@ -39,8 +39,8 @@ def homeless(monkeypatch, tmp_path):
 
 
 @pytest.mark.usefixtures("homeless")
-def test_the_working_directory_stands_in_for_a_home_that_nobody_knows(tiny_data):
-    assert home() == Path() and _cache() == Path(".cache/weit_rl/images")
+def test_the_working_directory_replaces_an_unknown_home(tiny_data):
+    assert home() == Path() and image_cache() == Path(".cache/weit_rl/images")
     assert find_data(str(tiny_data), env_entry("HalfCheetah")) == tiny_data
     assert expand_home("a/~b") == Path("a/~b")
 
@@ -99,7 +99,7 @@ def test_a_removed_working_directory_is_one_line(words, tmp_path):
     )
 
 
-def test_nowhere_to_put_temporary_files_is_one_line(tmp_path):
+def test_no_folder_for_temporary_files_is_one_line(tmp_path):
     nowhere = "import tempfile; tempfile._candidate_tempdir_list = lambda: ['/nowhere', '/proc/nowhere']"
     fails = "import weit_rl.workflows.inspect_data as i; i.inspect_data = lambda cfg: tempfile.mkdtemp()"
     code, said, _ = run(["collect", "mode=inspect"], tmp_path, f"{nowhere}\n{fails}")

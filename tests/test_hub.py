@@ -99,7 +99,7 @@ def test_a_folder_is_read_as_the_hub_is_and_nothing_in_it_is_overwritten(tiny_ba
 
 
 @pytest.mark.parametrize("name", ["someone/nothing", "not a name/at all/x", "nowhere"])
-def test_what_is_not_there_is_one_line(cache, name, refused, words, tmp_path):
+def test_a_missing_repository_is_one_line(cache, name, refused, words, tmp_path):
     with pytest.raises(UserError, match=f"{name}: no such folder here, and no such repository on the hub") as error:
         TemplateBank.from_hub(name)
     assert "\n" not in str(error.value)
@@ -122,7 +122,7 @@ OF_MODEL = {  # the hub's task, what the scores are, how a table shows them
 
 
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
-def test_the_card_says_what_the_bank_says(path):
+def test_the_model_card_shows_the_card_of_the_bank(path):
     card = TemplateBank.load(path).card
     data, text = header(bank_card(card, "someone/bank"))
     model, several = card.get("model", "dt"), path.stem.partition("-")[0] == "bodies"

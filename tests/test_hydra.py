@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from short_episodes import add_short
+from short_episodes import short  # noqa: F401
 from test_command import TEXTS
 
 from weit_rl.__main__ import COMMANDS, listing
@@ -26,7 +26,7 @@ PAGE = (Path(__file__).parents[1] / "docs" / "options.md").read_text()
 
 @pytest.fixture
 def here(tmp_path, monkeypatch):
-    """An empty working directory."""
+    """Change to an empty working directory."""
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
     return tmp_path / "here"
@@ -50,7 +50,7 @@ def run(here, capsys):
 
 @pytest.fixture
 def conf(here):
-    """A folder of options."""
+    """Make a folder of options; return a function that writes into it."""
     (here / "conf" / "experiment").mkdir(parents=True)
 
     def write(name, text):
@@ -59,8 +59,8 @@ def conf(here):
     return write
 
 
-def test_two_runs_are_two_folders_and_a_table(words, run, here, tmp_path, monkeypatch):
-    add_short(monkeypatch)
+@pytest.mark.usefixtures("short")
+def test_two_runs_are_two_folders_and_a_table(words, run, here, tmp_path):
     steps = ["env=Short", "scaler_steps=1", "train_steps=1"]
     code, out, err, _ = run("-m", *words["train"], *steps, "seed=0,1", main=train)
     assert (code, err) == (0, "")
@@ -106,7 +106,7 @@ def test_a_run_that_fails_does_not_stop_the_others(run):
     assert out.splitlines()[-1].split() == ["1", "1", "1"] and out.splitlines()[-2].split() == ["0", "0", "-"]
 
 
-def test_a_stop_begins_no_further_run(run):
+def test_a_stopped_sweep_starts_no_further_run(run):
     seeds = []
 
     def main(cfg):
@@ -117,7 +117,7 @@ def test_a_stop_begins_no_further_run(run):
     assert (code, err, seeds) == (143, "weit_rl train: resume=R goes on\n", [0])
 
 
-def test_a_file_that_is_there_is_no_sweep(run, here):
+def test_the_path_of_an_existing_file_is_no_sweep(run, here):
     (here / "a,b.hdf5").touch()
     _, _, _, given = run("-m", "data=a,b.hdf5", "bank='x,y',z")
     assert [(cfg.data, cfg.bank) for cfg in given] == [("a,b.hdf5", "x,y"), ("a,b.hdf5", "z")]
@@ -174,7 +174,7 @@ def test_a_config_by_its_name(head, run, conf):
         ("seed: 1", ["--sede"], "unrecognized arguments: --sede"),
     ],
 )
-def test_what_hydra_refuses_is_one_line(text, words, says, run, conf):
+def test_errors_of_hydra_are_one_line(text, words, says, run, conf):
     conf("experiment/mine", text)
     code, _, err, given = run("--config-dir", "conf", *words)
     assert code == 2 and says in err and given == []

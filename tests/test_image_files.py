@@ -20,7 +20,7 @@ SHAPE = [[0, 0, 0, 0], [0, 1, 1, 0], [0, 1, 0, 0], [0, 0, 0, 0]]  # what is draw
 
 
 def saved(image, kind="PNG", **options):
-    """The bytes of a picture as a file."""
+    """Return the bytes of a picture as a file."""
     file = io.BytesIO()
     image.save(file, kind, **options)
     return file.getvalue()
@@ -31,7 +31,7 @@ def opened(image, kind="PNG", **options):
 
 
 def drawn(colour, mode="RGBA"):
-    """The shape in one colour, all of it in the alpha channel."""
+    """Draw the shape in one colour, all of it in the alpha channel."""
     pixels = np.full((4, 4, 4), colour, np.uint8)
     pixels[..., 3] = np.array(SHAPE) * 255
     return Image.fromarray(pixels).convert(mode)
@@ -43,7 +43,7 @@ def place(request, tmp_path):
 
 
 def told(data, **options):
-    """The set, and the lines that are said of it."""
+    """Load the set; return it and the lines that are printed about it."""
     with warnings.catch_warnings(record=True) as found:
         warnings.simplefilter("always")
         images = load_images(data, **options)
@@ -52,7 +52,7 @@ def told(data, **options):
 
 @pytest.mark.parametrize(("colour", "ground"), [(0, 255), (100, 255), (255, 0)])
 @pytest.mark.parametrize("mode", ["RGBA", "LA", "La", "RGBa"])
-def test_what_lies_in_the_alpha_channel_is_seen(colour, ground, mode):
+def test_shapes_in_the_alpha_channel_are_seen(colour, ground, mode):
     image = drawn(colour, "LA" if mode == "La" else "RGBA").convert(mode)
     seen = ImageReader().array(image)
     assert len(seen) == (1 if mode[0] == "L" else 3)
@@ -66,7 +66,7 @@ def test_transparency_of_files_is_seen(kind):
 
 
 @pytest.mark.parametrize("levels", [np.uint8, np.uint16])
-def test_a_value_that_a_file_calls_transparent_is(levels):
+def test_a_value_declared_transparent_is_transparent(levels):
     values = np.where(SHAPE, 0, 50 if levels is np.uint8 else 5000).astype(levels)
     for image in (
         Image.fromarray(values),
@@ -83,7 +83,7 @@ def test_a_value_that_a_file_calls_transparent_is(levels):
 
 
 @pytest.mark.parametrize("mode", ["RGB", "L", "P", "RGBA", "LA", "CMYK", "1"])
-def test_pictures_without_transparency_are_as_ever(mode):
+def test_pictures_without_transparency_are_unchanged(mode):
     image = Image.open(io.BytesIO(picture(3))).convert(mode)
     for channels, wanted in ((1, "L"), (3, "RGB")):
         plain = np.asarray(image.convert(wanted)).reshape(10, 10, channels).transpose(2, 0, 1)
@@ -107,7 +107,7 @@ def test_pictures_stand_upright(kind, orientation):
     assert lit == {expected[orientation]}
 
 
-def test_a_damaged_exif_says_nothing():
+def test_a_damaged_exif_is_ignored():
     pixels = np.arange(64, dtype=np.uint8).reshape(8, 8)
     for damage in (b"Exif\x00\x00", b"Exif\x00\x00MM\x00*\xff\xff\xff\xff", b"Exif\x00\x00no TIFF at all"):
         image = opened(Image.fromarray(pixels), "PNG", exif=damage)
@@ -117,7 +117,7 @@ def test_a_damaged_exif_says_nothing():
 
 
 def tiff_of_12_bits(values):
-    """A TIFF as scanners write it, two numbers in three bytes, which Pillow reads and does not write."""
+    """Write a TIFF as scanners do, two numbers in three bytes, which Pillow reads and does not write."""
     packed = bytes.fromhex("".join(f"{value:03x}" for value in values.flat))
     short = {256: values.shape[1], 257: values.shape[0], 258: 12, 259: 1, 262: 1, 277: 1, 278: values.shape[0]}
     tags = [(tag, 3, value) for tag, value in short.items()] + [(273, 4, 8 + 2 + 12 * 9 + 4), (279, 4, len(packed))]
@@ -134,7 +134,7 @@ def test_numbers_of_12_bits_fill_8_and_small_ones_of_32_are_refused(place):
 
 
 @pytest.mark.parametrize("kind", ["GIF", "TIFF", "PNG", "WEBP"])
-def test_of_frames_the_first_is_taken_and_that_is_said(kind, tmp_path):
+def test_the_first_of_several_frames_is_taken_with_a_note(kind, tmp_path):
     frames = [Image.linear_gradient("L").resize((10, 10)).convert("RGB"), Image.new("RGB", (10, 10), "white")]
     file = saved(frames[0], kind, save_all=True, append_images=frames[1:])
     suffix = {"TIFF": "tif"}.get(kind, kind.lower())
@@ -150,7 +150,7 @@ def test_a_class_of_pictures_that_cannot_be_read_is_refused(place):
     refuse(says, write(place, tree() | lost))
 
 
-def test_a_class_beside_another_is_no_reason_to_look_deeper(place):
+def test_a_class_without_readable_images_beside_another_is_refused(place):
     refuse(
         "dog holds no image that can be read, but 1 .HEIC".lower(),
         write(place, tree(("",), ("cat",)) | {"dog/x.HEIC": b""}),
@@ -201,7 +201,7 @@ def test_a_folder_called_train_that_holds_files_is_a_class(place):
         (tree(("train/",)) | {"train/x.png": picture()} | tree(("",), ("bus",)), "has bus beside train"),
     ],
 )
-def test_what_may_be_part_or_class_is_refused(place, files, says):
+def test_a_folder_that_may_be_part_or_class_is_refused(place, files, says):
     refuse(says, write(place, files))
 
 
@@ -235,7 +235,7 @@ def test_pictures_to_classify_are_read_as_those_of_a_set(tmp_path):
         pixels_of([tmp_path / "none.png"], 1, 8)
 
 
-def test_what_is_left_of_a_set_of_the_hub_is_named(monkeypatch):
+def test_unused_splits_and_columns_of_a_hub_set_are_named(monkeypatch):
     kinds = {name: type(name, (), {"names": ["no", "yes"]})() for name in ("Image", "ClassLabel")}
     features = {"img": kinds["Image"], "fine": kinds["ClassLabel"], "coarse": kinds["ClassLabel"]}
     rows = Rows([0, 1] * 10, features)
@@ -252,13 +252,13 @@ def test_what_is_left_of_a_set_of_the_hub_is_named(monkeypatch):
     ]
 
 
-def test_images_that_are_as_good_as_black_are_named(place):
+def test_nearly_black_images_are_named(place):
     dark = saved(Image.fromarray((np.arange(64).reshape(8, 8) * 65).astype(np.uint16)))  # 12 bits in a file of 16
     _, lines = told(write(place, {f"{c}/{i}.png": dark for c in "ab" for i in range(5)}))
     assert lines == ["data SET: all pixels lie from 0 to 16 of 255; save the images with their full range"]
 
 
-def test_a_set_that_cannot_be_downloaded_says_where_it_was_to_go(tmp_path):
+def test_a_failed_download_names_its_target_folder(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match=r"cannot be put into .*file/sub .*; give data_root=FOLDER") as error:
         load_images("CIFAR10", root=tmp_path / "file" / "sub", download=True)

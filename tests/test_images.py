@@ -19,7 +19,7 @@ PLACES = ("train", "val", "test")  # folders of a set
 
 
 def picture(seed=0, size=(10, 10), mode="RGB", kind="PNG"):
-    """The bytes of an image of noise."""
+    """Return the bytes of an image of noise."""
     rng = np.random.default_rng(seed)
     pixels = rng.integers(0, 256, (*size[::-1], 3), dtype=np.uint8)
     file = io.BytesIO()
@@ -28,7 +28,7 @@ def picture(seed=0, size=(10, 10), mode="RGB", kind="PNG"):
 
 
 def tree(parts=("train/", "test/"), classes=("cat", "dog"), count=10):
-    """Files by their paths."""
+    """Return files by their paths."""
     return {
         f"{part}{name}/{i}.png": picture(zlib.crc32(f"{part}{name}{i}".encode()))
         for part in parts
@@ -122,7 +122,7 @@ def test_class_folders_are_read_in_any_of_the_usual_layouts(place):
     assert np.array_equal(images.test.pixels[0], first) and images.test.labels[0] == 0
 
 
-def test_what_is_not_divided_is_divided_alike_in_folder_and_archive(tmp_path):
+def test_a_set_without_parts_is_divided_alike_in_folder_and_archive(tmp_path):
     files = tree(("",), count=20)
     one, other = (load_images(write(tmp_path / name, files)) for name in ("set", "set.zip"))
     assert [len(part) for part in (one.train, one.held_out, one.test)] == [28, 4, 8]
@@ -150,7 +150,7 @@ def test_a_corrupt_image_is_named_and_left_out_only_on_request(place):
         ({"train/x.png": picture()}, "train/x.png lies in no class folder; lay them out as CLASS/IMAGE.jpg"),
     ],
 )
-def test_what_does_not_fit_is_refused(place, extra, says):
+def test_images_of_several_shapes_are_refused(place, extra, says):
     refuse(says, write(place, tree() | extra))
 
 
@@ -160,7 +160,7 @@ def test_shapes_can_be_made_to_fit(place):
     assert images.train.pixels.shape[1:] == images.test.pixels.shape[1:] == (1, 8, 8)
 
 
-def test_sets_that_are_none_are_refused(place, tmp_path):
+def test_paths_that_are_no_set_are_refused(place, tmp_path):
     refuse("has the only class cat", write(place, tree(("",), ("cat",))))
     refuse("holds no images", write(tmp_path / "b.zip", {"train/cat/x.txt": b"x"}))
     refuse("has no folder train", write(tmp_path / "c.zip", tree(("test/",)) | tree(("val/",))))
@@ -190,7 +190,7 @@ def test_damaged_archives_are_refused(tmp_path):
     refuse("image .*: cannot be read", str(path))
 
 
-def test_sizes_are_checked_before_anything_is_made(tmp_path, monkeypatch):
+def test_sizes_are_checked_before_decoding(tmp_path, monkeypatch):
     data = write(tmp_path / "set.zip", tree())
     monkeypatch.setattr(decode, "MOST_PIXELS", 50)
     refuse("10 x 10 pixels are more than 50", data)
@@ -223,7 +223,7 @@ def test_torchvision_sets_are_read_where_they_lie(tmp_path):
 
 
 class Rows:
-    """As much of a data set of the library ``datasets`` as is used."""
+    """A stand-in for a data set of the library ``datasets``, with what is used of it."""
 
     def __init__(self, labels, features):
         self.features, self.info = features, types.SimpleNamespace(license="MIT")
@@ -253,7 +253,7 @@ def test_the_hubs_sets_are_read_by_the_types_of_their_columns(monkeypatch):
     refuse("cannot be loaded .*check the name", "hf:org/mine")
 
 
-def test_the_shared_archive_is_what_it_says(shared):
+def test_the_shared_archive_has_the_expected_images(shared):
     images = load_images(shared / "images" / "cifar10-12k.zip")
     assert [len(part) for part in (images.train, images.held_out, images.test)] == [9000, 1000, 2000]
     assert images.train.pixels.shape[1:] == (3, 32, 32) and images.classes[:2] == ("airplane", "automobile")
@@ -278,7 +278,7 @@ def test_class_folders_may_be_links(tmp_path):
 
 
 @pytest.mark.filterwarnings("ignore:left out as corrupt. 20 of 20:UserWarning")
-def test_nothing_that_can_be_read_is_one_line(tmp_path):
+def test_a_set_without_readable_images_is_one_line(tmp_path):
     write(tmp_path / "set", dict.fromkeys(tree(), b"damaged"))
     refuse("no image is left for train", str(tmp_path / "set"), skip_corrupt=True)
 
@@ -291,7 +291,7 @@ def test_statistics_are_counted_in_pieces(monkeypatch):
     assert whole.statistics()[0] == pytest.approx(whole.train.sample().pixels.mean() / 255)
 
 
-def test_a_channel_of_one_value_is_not_blown_up_once_another_one_is_seen():
+def test_a_constant_channel_is_not_amplified():
     pixels = np.random.default_rng(0).integers(0, 256, (6, 3, 8, 8), dtype=np.uint8)
     pixels[:, 2] = 40
     part = ImagesInMemory(pixels, np.zeros(6, np.int64))

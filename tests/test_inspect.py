@@ -59,7 +59,7 @@ def test_several_sets_each_by_itself(minari_folder):
     assert inspected(f"data=[random,{minari_folder[0]}]")[str(minari_folder[0])]["episodes"] == 3
 
 
-def test_real_data(shared):
+def test_the_shared_data_are_inspected(shared):
     path = shared / "control" / "hopper-tqc.hdf5"
     facts = inspected("env=Hopper", f"data={path}")[str(path)]
     assert (facts["format"], facts["episodes"], facts["steps"]) == ("d4rl", 40, 36801)
@@ -68,7 +68,7 @@ def test_real_data(shared):
 
 @pytest.mark.parametrize("low", [-1e6, -1e-4, 0, 9000.0, 1e17])
 @pytest.mark.parametrize("width", [0, 1e-13, 1e-6, 0.3, 5e5])
-def test_bins_are_told_apart(low, width):
+def test_bins_have_distinct_labels(low, width):
     counts, edges = histogram(np.array([low, low + width / 3, low + width]))
     rows = bars(counts.tolist(), edges.tolist())
     assert sum(counts) == 3 and max(row.count("#") for row in rows) == 40
@@ -90,7 +90,7 @@ def test_bad_words_are_one_line(refused, minari_folder, words, says):
     assert says in refused("collect", "mode=inspect", *(word.format(folder=minari_folder[0]) for word in words))
 
 
-def test_columns_that_never_move_are_named(tmp_path, capsys):
+def test_constant_columns_are_named(tmp_path, capsys):
     files = {f"ep{i}": arrays(i) | {"env_id": "HalfCheetah-v5"} for i in range(3)}
     folder = write(tmp_path / "moving", files)
     assert inspected(f"data={folder}")[str(folder)]["constant_columns"] == []

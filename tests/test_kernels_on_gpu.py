@@ -1,10 +1,10 @@
-"""The composition operator on a GPU; test_kernels.py checks the same kernels interpreted and compiled ahead of time."""
+"""The composition operator on a GPU; test_gpu_backend.py checks the same kernels without one."""
 
 import warnings
 
 import pytest
 import torch
-from test_kernels import DRAWN, FIXED, ROLES, assert_alike, expected, factors
+from shared_kernels import DRAWN, FIXED, ROLES, assert_alike, expected, factors
 
 from weit_rl.kernels.gpu_backend import gpu_backend
 from weit_rl.kernels.operator import compose

@@ -8,7 +8,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 
 
-def test_a_killed_and_resumed_command_ends_as_one_that_nobody_killed(tmp_path):
+def test_a_killed_and_resumed_command_ends_as_an_undisturbed_one(tmp_path):
     words = [sys.executable, str(ROOT / "tests" / "stress" / "kills.py"), "--kills", "5", "--only", "pretrain", "train"]
     environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), "TMPDIR": str(tmp_path)}
     done = subprocess.run(words, capture_output=True, text=True, env=environment, cwd=tmp_path)

@@ -33,7 +33,7 @@ def small_autoencoder(channels=1, **options):
 
 @pytest.fixture(scope="module")
 def autoencoder(tmp_path_factory):
-    """The folder of a small one, and it."""
+    """Make a small autoencoder; return its folder and it."""
     net = small_autoencoder(shift_factor=0.1, scaling_factor=3.0)
     folder = tmp_path_factory.mktemp("autoencoder") / "a b"
     net.save_pretrained(folder)
@@ -99,7 +99,7 @@ def test_a_run_in_latents_is_trained_scored_and_drawn_from(autoencoder, tmp_path
 
 
 @pytest.mark.slow
-def test_a_stopped_run_in_latents_goes_on(autoencoder, tmp_path, monkeypatch):
+def test_a_stopped_run_in_latents_resumes(autoencoder, tmp_path, monkeypatch):
     options = {**RUN, "autoencoder": autoencoder[0], "train_steps": 3, "flip": True}
     vision.train(run_dir=tmp_path / "whole", **options)
 

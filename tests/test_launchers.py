@@ -37,7 +37,7 @@ ELSEWHERE = [where("ray", "ray"), where("submitit", "slurm")]
 
 @pytest.fixture(scope="module")
 def python_path():
-    """What the processes of other machines import."""
+    """Set what the processes of other machines import."""
     with pytest.MonkeyPatch.context() as patch:
         folders = [str(Path(__file__).parents[1]), str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")]
         patch.setenv("PYTHONPATH", os.pathsep.join(filter(None, folders)))
@@ -46,7 +46,7 @@ def python_path():
 
 @pytest.fixture(scope="module")
 def cluster(python_path):
-    """Two nodes of a Ray cluster on this machine, one CPU each, and the connection to the first."""
+    """Start two nodes of a Ray cluster on this machine, one CPU each; return them and the connection to the first."""
     import ray
     from ray.cluster_utils import Cluster
 
@@ -64,7 +64,7 @@ def cluster(python_path):
 
 @pytest.fixture
 def launched(request, python_path, monkeypatch, tmp_path):
-    """Results by name of jobs that a launcher worked on."""
+    """Return a function that gives jobs to a launcher and returns their results by name."""
 
     def launch(name, jobs, **options):
         if name == "ray":
@@ -89,7 +89,7 @@ def test_jobs_keep_what_they_print_and_stop_at_an_error(name, launched, tmp_path
 
 
 @pytest.mark.parametrize("name", ELSEWHERE)
-def test_a_job_whose_worker_dies_is_given_to_another_until_that_is_too_often(name, launched, tmp_path):
+def test_a_job_is_retried_a_few_times_if_its_worker_dies(name, launched, tmp_path):
     jobs = {f"job{x}": (faulty_jobs.dies_once, (str(tmp_path / f"mark{x}"), x)) for x in (1, 2)}
     assert dict(launched(name, jobs)) == {"job1": 1, "job2": 2}
     with pytest.raises(UserError, match=r"^job: was given up after 1 retries .* go on with the same command$"):
@@ -97,7 +97,7 @@ def test_a_job_whose_worker_dies_is_given_to_another_until_that_is_too_often(nam
 
 
 @pytest.mark.parametrize("name", ELSEWHERE[1:])
-def test_a_job_that_slurm_takes_away_goes_on(name, launched, tmp_path):
+def test_a_job_that_slurm_preempts_resumes(name, launched, tmp_path):
     job = (faulty_jobs.preempted_once, (str(tmp_path / "mark"), 5))
     assert dict(launched(name, {"job": job}, retries=0)) == {"job": 5}
     assert not list(tmp_path.glob("logs/submitit*"))  # pickles
@@ -106,7 +106,7 @@ def test_a_job_that_slurm_takes_away_goes_on(name, launched, tmp_path):
 @PROC
 @pytest.mark.parametrize("name", ["local", *ELSEWHERE])
 @pytest.mark.parametrize("ctrl_c", [signal.SIG_IGN, signal.default_int_handler], ids=["ignored", "heard"])
-def test_who_stops_listening_stops_the_jobs(name, ctrl_c, launched, tmp_path, request):
+def test_jobs_stop_if_the_caller_stops_iterating(name, ctrl_c, launched, tmp_path, request):
     before = signal.signal(signal.SIGINT, ctrl_c)
     request.addfinalizer(lambda: signal.signal(signal.SIGINT, before))
     mark = str(tmp_path / "mark")
@@ -121,7 +121,7 @@ def test_who_stops_listening_stops_the_jobs(name, ctrl_c, launched, tmp_path, re
 
 
 def alive(number):
-    """Whether there is a process of this number that is no zombie."""
+    """Return True if there is a process of this number that is no zombie."""
     try:
         return ") Z " not in Path(f"/proc/{number}/stat").read_text()
     except (FileNotFoundError, ProcessLookupError):  # gone before it was opened, or before it was read
@@ -155,7 +155,7 @@ def test_a_package_that_is_missing_is_one_line(refused, monkeypatch, name):
     assert f"launcher={name} needs {name}: pip install 'weit_rl[{extra}]'" in refused("benchmark", f"launcher={name}")
 
 
-def test_the_run_folder_of_one_that_was_given_up_as_dead_is_waited_for(tmp_path, monkeypatch):
+def test_a_retry_waits_for_the_run_folder_of_a_worker_thought_dead(tmp_path, monkeypatch):
     lock = lock_folder(tmp_path)
     threading.Timer(0.5, lock.release).start()
     assert work.wait_for_lock((lambda: bool(lock_folder(tmp_path)), ())) is True
@@ -163,12 +163,12 @@ def test_the_run_folder_of_one_that_was_given_up_as_dead_is_waited_for(tmp_path,
     (tmp_path / "again").mkdir()
     lock = lock_folder(tmp_path / "again")
     with pytest.raises(FolderLocked):  # and it is not removed, though there is no run in it yet
-        work.wait_for_lock((runs.finish_run, ("train", tmp_path / "again", ())))
+        work.wait_for_lock((runs.finish_run, ("train", tmp_path / "again", compose("train"))))
     lock.release()
 
 
 def rows(folder):
-    """The table, but for what a clock says."""
+    """Read the table, without the columns of time."""
     return [{**row, "seconds": 0} for row in read(folder / "results.csv", task_entry("control"))]
 
 
@@ -181,7 +181,7 @@ def local_rows(tiny_data, tmp_path_factory):
 
 
 def at_work(node, cells):
-    """The cell that a worker of a node has trained for a while, if there is one."""
+    """Return the cell that a worker of a node has trained for a while, if there is one."""
     raylet = node.all_processes["raylet"][0].process.pid
     for status in Path("/proc").glob("[0-9]*/status"):
         try:
@@ -198,7 +198,7 @@ def at_work(node, cells):
 
 @PROC
 @pytest.mark.parametrize("name", ELSEWHERE[:1])
-def test_a_node_dies_and_every_cell_is_there_once(name, cluster, local_rows, tiny_data, tmp_path):
+def test_every_cell_is_there_once_after_a_node_dies(name, cluster, local_rows, tiny_data, tmp_path):
     (nodes, second), killed = cluster, []
 
     def kill():

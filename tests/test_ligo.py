@@ -6,10 +6,10 @@ from conftest import small_inputs, small_net
 
 from weit_rl.common.errors import UserError
 from weit_rl.common.sizes import Size
+from weit_rl.core.shared_axes import axes_of
 from weit_rl.core.stacked_weights import stack_weights, state_dict_of
+from weit_rl.fitting.growth_maps import Growth
 from weit_rl.initializers import INITIALIZERS, Context, TrainedSource
-from weit_rl.initializers._shared.axes import axes_of
-from weit_rl.initializers._shared.ligo_maps import Growth
 from weit_rl.initializers.ligo import ligo
 from weit_rl.models import MODELS
 from weit_rl.training.loop import OptimizerRecipe, fit
@@ -18,7 +18,7 @@ PLAN = MODELS.get("dt").plan(8)
 
 
 def random_net(**options):
-    """Biases and norms away from 0 and 1, or a forgotten one would not show."""
+    """Draw all parameters anew: a forgotten bias or norm would not show if it were 0 or 1."""
     net = small_net(**options).double()
     for p in net.parameters():
         torch.nn.init.normal_(p, std=0.3)
@@ -69,7 +69,7 @@ def test_it_contains_stacking():
 
 
 def test_it_contains_copying_of_any_neurons_and_heads():
-    """Net2Net: hidden neurons and heads copied unevenly, other ones in every block; the stream in another order."""
+    """Check Net2Net: neurons and heads copied unevenly, others in every block, the stream in another order."""
     source, generator = random_net(width=16), torch.Generator().manual_seed(3)
     growth, target = grow(source, width=32)
     neurons = torch.randint(64, (2, 1, 64), generator=generator)
@@ -92,7 +92,7 @@ def test_rows_of_the_depth_mix_sum_to_one_and_one_block_leads():
 
 
 def test_only_new_entries_are_combinations():
-    """Without combinations the old block of every weight is the depth-mixed source, and the rest is zero."""
+    """Check that without combinations the old block of a weight is the depth-mixed source, and the rest zero."""
     source = random_net()
     growth, _ = grow(source, width=40, depth=3)
     for combinations in growth.combinations.values():
@@ -106,13 +106,13 @@ def test_only_new_entries_are_combinations():
 
 
 def mixed(mix, x):
-    """The depth mix by its definition: part s of block i is ``sum_j mix[s, i, j] x[j, s]``."""
+    """Mix the depth by its definition: part s of block i is ``sum_j mix[s, i, j] x[j, s]``."""
     rows = [[sum(w * x[j, s] for j, w in enumerate(row)) for s, row in enumerate(rows)] for rows in mix.transpose(0, 1)]
     return torch.stack([torch.stack(row) for row in rows])
 
 
 def changed(growth, name, part=None):
-    """The slots that another map changes, and how much of each fused part (layers, split)."""
+    """Return the slots that another map changes, and how much of each fused part (layers, split)."""
     before = growth()
     with torch.no_grad():
         growth.combinations[name][:, part if part is not None else slice(None)] += 0.1
@@ -148,7 +148,7 @@ def test_gradients_reach_every_map_and_nothing_else():
 
 
 def test_copies_have_unequal_shares():
-    """Equal ones would stay equal for ever, with a stage of 0 steps above all."""
+    """Check the shares, since equal ones would stay equal for ever, above all after a stage of 0 steps."""
     growth, _ = grow(random_net(), width=32)
     for name in ("qkv", "out", "fc1", "fc2"):
         first, second = growth()[f"blocks.*.{name}.weight"].chunk(2, dim=-1)
@@ -175,7 +175,7 @@ def test_equal_sizes_are_the_source():
 
 
 @pytest.mark.parametrize(("size", "way"), [({"width": 8}, "narrower"), ({"depth": 1}, "shallower")])
-def test_it_only_grows(size, way):
+def test_smaller_targets_are_refused(size, way):
     with pytest.raises(UserError, match=f"init=ligo: .*{way}"):
         INITIALIZERS.get("ligo").check(TrainedSource(small_net()), small_net(**size), PLAN)
     INITIALIZERS.get("ligo").check(TrainedSource(small_net()), small_net(width=24, depth=3), PLAN)

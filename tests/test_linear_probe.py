@@ -36,14 +36,14 @@ def drawn(step, rows=64):
     return torch.randn(rows, 6, generator=torch.Generator().manual_seed(step))
 
 
-def test_squares_are_fitted_to_the_bottom():
+def test_squared_losses_are_fitted_exactly():
     net, true = Linear(), torch.randn(3, 6, generator=torch.Generator().manual_seed(9))
     fit_head(net, LINEAR.layout(net), lambda net, step: ((net(drawn(step)) - drawn(step) @ true.T - 1) ** 2).mean(), 5)
     torch.testing.assert_close(net.head.weight, true, rtol=0, atol=0.01)
     torch.testing.assert_close(net.head.bias, torch.ones(3), rtol=0, atol=0.01)
 
 
-def test_classes_are_told_on_batches_that_were_not_looked_at():
+def test_classes_of_unseen_batches_are_predicted():
     net = Linear(4)
 
     def loss(net, step):
@@ -55,8 +55,8 @@ def test_classes_are_told_on_batches_that_were_not_looked_at():
     assert (net(drawn(100)).argmax(1) == drawn(100)[:, :4].argmax(1)).float().mean() > 0.9
 
 
-def test_rows_that_the_loss_leaves_out_do_not_count():
-    """A tenth of every batch counts; the others hold inputs as large as they like."""
+def test_rows_outside_the_loss_do_not_count():
+    """Check batches of which a tenth counts, and the other rows hold very large inputs."""
     true = torch.ones(3, 6)
 
     def loss(net, step, scale):
@@ -73,7 +73,7 @@ def test_rows_that_the_loss_leaves_out_do_not_count():
 
 
 def test_noise_is_not_learned():
-    """What fits the batches that were seen, and no others, is not gone after."""
+    """Check that a fit to the batches that were seen, which fits no others, is not taken."""
     net = Linear()
 
     def loss(net, step):
@@ -90,7 +90,7 @@ def test_noise_is_not_learned():
 
 @pytest.mark.parametrize(("scale", "stays"), [(50.0, False), (1.0, True)])
 def test_a_saturated_head_is_left_and_a_good_one_kept(scale, stays):
-    """The gradient of the first is near zero, since ``tanh`` is flat there: it begins again."""
+    """Check that a head without gradient, since ``tanh`` is flat there, begins again."""
     net, true = Linear(), torch.randn(3, 6, generator=torch.Generator().manual_seed(9)) / 3
     net.head.load_state_dict({"weight": true * scale, "bias": torch.zeros(3)})
 
@@ -124,8 +124,8 @@ def test_every_model_has_a_head_and_nothing_else_is_touched(model):
 
 
 @pytest.mark.parametrize("steps", [0, 10, 100])
-def test_a_body_that_the_bank_does_not_know_begins_with_a_fitted_head(steps):
-    """From 32 x 2 to a wider, deeper network; in few steps the rate is lower, what was fitted would be undone."""
+def test_a_new_body_starts_with_a_fitted_head(steps):
+    """Check a wider, deeper target: in few steps the rate is lower, since larger steps would undo the fit."""
     plan, net = MODELS.get("dt").plan(8), small_net(width=32)
     bank, inputs, rates = factorise(net, plan, 8), small_inputs(), []
     wanted = torch.rand(3, 4, 2, generator=torch.Generator().manual_seed(5)) - 0.5
@@ -151,7 +151,7 @@ def test_a_body_that_the_bank_does_not_know_begins_with_a_fitted_head(steps):
 
 @pytest.mark.parametrize("model", ["vit", "convnext", "dit"])
 def test_other_images_keep_the_patches_and_get_other_classes(model):
-    """What sees pixels goes with them; what fits no longer, for there are more channels, is fresh."""
+    """Check that the patch embedding is kept, and drawn anew if the number of channels differs."""
     family, net = MODELS.get(model), small_net(model)
     plan = family.plan(8)
     bank = factorise(net, plan, 8)

@@ -21,7 +21,7 @@ def network(seed=0):
 
 
 def loss_of(net, at=None, do=lambda: None):
-    """Regression on a batch that only the step decides; calls ``do`` in step ``at``."""
+    """Return a regression on a batch that only the step decides; it calls ``do`` in step ``at``."""
 
     def loss(step):
         if step == at:
@@ -70,14 +70,14 @@ def test_frozen_parameters_stay():
     assert same(net[0], start[0]) and not same(net[3], start[3])
 
 
-def test_no_steps_is_nothing_at_all(tmp_path):
+def test_zero_steps_change_nothing(tmp_path):
     net = network()
     fit(net, lambda step: pytest.fail("no step was asked for"), OptimizerRecipe(steps=0), checkpoint=tmp_path / "x")
     assert same(net, network()) and not list(tmp_path.iterdir())
 
 
 def endless_gradient(net):
-    """A finite loss whose gradient is not: the root of 0."""
+    """Return a finite loss whose gradient is not finite: the root of 0."""
     return (net[0].weight - net[0].weight.detach()).abs().sum().sqrt()
 
 
@@ -102,7 +102,7 @@ def test_a_loss_that_is_no_number_is_refused_and_the_last_checkpoint_stays(bad, 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 @pytest.mark.parametrize("at", [0, 4, 7])
-def test_a_stage_stopped_and_resumed_is_one_never_stopped(number, at, tmp_path):
+def test_a_resumed_stage_ends_as_an_uninterrupted_one(number, at, tmp_path):
     recipe, reported = OptimizerRecipe(steps=12, lr=1e-2, save_every=100), []
     handlers = [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)]
     stopped = network()
@@ -119,7 +119,7 @@ def test_a_stage_stopped_and_resumed_is_one_never_stopped(number, at, tmp_path):
     assert same(resumed, whole) and reported == expected
 
 
-def test_a_stage_that_crashed_goes_on_from_its_last_checkpoint(tmp_path):
+def test_a_crashed_stage_resumes_from_its_last_checkpoint(tmp_path):
     recipe, crashed = OptimizerRecipe(steps=9, save_every=3), network()
 
     def crash():
@@ -156,7 +156,7 @@ def test_outside_the_main_thread_it_trains_without_touching_signals():
     assert same(net, fit(whole, loss_of(whole), OptimizerRecipe(steps=3)))
 
 
-def test_flops_hold_those_of_attention():
+def test_flops_include_attention():
     query = torch.randn(2, 3, 20, 8)
     flops = Flops()
     with flops.counted():

@@ -1,4 +1,4 @@
-"""One bank for several bodies: what they share, what each keeps, and what a new one gets."""
+"""A bank for several bodies: what they share, what each keeps, and what a new one gets."""
 
 import numpy as np
 import pytest
@@ -58,13 +58,13 @@ def task_of(bank, name, data):
     return control_task(compose("train", [*TINY, f"env={name}", f"data={data[name]}", f"model={model}"]), 16)
 
 
-def test_a_bank_says_its_bodies(bank):
+def test_a_bank_names_its_bodies(bank):
     read = TemplateBank.load(bank)
     assert body_names(read) == list(BODIES) and body_sizes(read) == BODIES
     assert set(read.card["data"]) == set(read.card["scores"]) == set(BODIES)
 
 
-def test_bodies_share_what_is_not_bound_to_them(bank, data):
+def test_bodies_share_all_unbound_tensors(bank, data):
     read = TemplateBank.load(bank)
     bound = MODELS.get(read.card["model"]).bound
     own = {name: bank_of(read, task_of(bank, name, data)).source for name in BODIES}
@@ -83,7 +83,7 @@ def test_each_body_has_its_own_network_back(bank, data):
 
 
 @pytest.mark.parametrize("name", ["Hopper", "Swimmer"])
-def test_known_and_new_bodies_are_trained_from_it(bank, data, name, tmp_path):
+def test_known_and_new_bodies_are_trained_from_a_shared_bank(bank, data, name, tmp_path):
     model = TemplateBank.load(bank).card["model"]
     more = ["size=96x3", "scaler_steps=6", "train_steps=3", "validation_episodes=0", f"run_dir={tmp_path / 'run'}"]
     asked = [*TINY, f"env={name}", f"data={data[name]}", f"model={model}", f"bank={bank}", *more]
@@ -107,7 +107,7 @@ def net_size(bank):
     return bank.network_size()
 
 
-def test_a_body_of_other_proportions_is_kin(tiny_bank):
+def test_a_body_of_other_proportions_keeps_the_parts_of_its_kind(tiny_bank):
     bank, model = TemplateBank.load(tiny_bank), MODELS.get("dt")
     net = model.build(net_size(bank), 17, 6, context=5)
     plan = model.plan(16)
@@ -155,7 +155,7 @@ def test_bodies_are_trained_in_turn(data):
         ("env=[HalfCheetah,Hoper]", "Hoper"),
     ],
 )
-def test_bad_bodies(refused, data, tmp_path, word, message):
+def test_wrong_bodies_are_refused(refused, data, tmp_path, word, message):
     asked = [w for w in words(data) if w.partition("=")[0] != word.partition("=")[0]]
     assert message in refused("pretrain", *asked, f"run_dir={tmp_path / 'run'}", word)
 
@@ -164,7 +164,7 @@ def test_the_registry_has_the_bodies():
     assert {name: env_entry(name).sizes for name in BODIES} == BODIES
 
 
-def test_of_two_bodies_that_are_as_large_the_named_one_is_meant():
+def test_the_name_decides_between_bodies_of_one_size():
     bank = TemplateBank.load(shipped_bank("Walker2d", "dt"))
     assert known_body(bank, "auto", (17, 6), "Walker2d") == "Walker2d"
     assert known_body(bank, "auto", (11, 3), "Walker2d") == "Hopper"

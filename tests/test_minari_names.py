@@ -1,4 +1,4 @@
-"""What is recorded is a set that Minari lists and shows, under a name of the user's choice."""
+"""Recorded sets: Minari lists and shows them under a name of the user's choice."""
 
 import warnings
 
@@ -9,7 +9,7 @@ import pytest
 from gymnasium.envs.classic_control import PendulumEnv
 from minari.cli import app
 from minari.dataset.minari_dataset import parse_dataset_id
-from short_episodes import SHORT, WORDS, add_short
+from short_episodes import SHORT, WORDS, short  # noqa: F401
 from stable_baselines3 import PPO
 from typer.testing import CliRunner
 
@@ -25,10 +25,7 @@ from weit_rl.options.command import compose
 
 NAME = "mine/short-runs/trial_1-v2"
 
-
-@pytest.fixture(autouse=True)
-def short_env(monkeypatch):
-    add_short(monkeypatch)
+pytestmark = pytest.mark.usefixtures("short")
 
 
 @pytest.fixture
@@ -38,7 +35,7 @@ def agent(tmp_path):
 
 
 def listed(root, monkeypatch):
-    """The names that Minari lists, without a warning, and what its commands print."""
+    """Return the names that Minari lists, without a warning, and what its commands print."""
     monkeypatch.setenv("MINARI_DATASETS_PATH", str(root))
     monkeypatch.setenv("COLUMNS", "200")
     with warnings.catch_warnings():

@@ -56,7 +56,7 @@ def toys(tmp_path, monkeypatch):
 
 
 def stacked(samples):
-    """As Minari collects them: the arrays of a Dict, not Dicts."""
+    """Stack samples as Minari collects them: the arrays of a Dict, not Dicts."""
     if isinstance(samples[0], dict):
         return {key: stacked([one[key] for one in samples]) for key in samples[0]}
     if isinstance(samples[0], tuple):
@@ -65,7 +65,7 @@ def stacked(samples):
 
 
 def written(name, root, lengths=(6, 4), ends=None, **options):
-    """A set of samples, and what a policy sees of them."""
+    """Write a set of samples; return it and what a policy sees of them."""
     env = gymnasium.make(name, disable_env_checker=True)
     space, buffers, seen = env.observation_space, [], []
     ACTIONS.seed(0)
@@ -113,7 +113,7 @@ def test_ends_of_a_set_longer_than_others_stay_in_order(form, tmp_path):
     assert read.lengths.tolist() == list(range(2, 14)) and np.array_equal(read.observations, seen)
 
 
-def test_an_episode_that_goes_on_behind_its_end_is_cut(form, tmp_path):
+def test_an_episode_with_steps_after_its_end_is_cut(form, tmp_path):
     folder, seen = written("Rows-v0", tmp_path, lengths=[8], ends=[3], data_format=form)
     with pytest.warns(UserWarning, match="episode 0 continues after its end at step 4, and is cut there"):
         read = load_trajectories(folder, env_entry("gym:Rows-v0"))
@@ -129,7 +129,7 @@ def test_a_dict_of_other_keys_or_sizes_is_refused(tmp_path, monkeypatch):
 
 
 def fresh(name):
-    """An entry that has not made its environment yet."""
+    """Return an entry that has not made its environment yet."""
     return entry_of.__wrapped__(name)
 
 
@@ -139,16 +139,23 @@ def test_a_box_of_another_shape_is_refused(tmp_path, monkeypatch):
     assert "observation size 2x3" in refusal(load_trajectories, folder, fresh("gym:Rows-v0"))
 
 
-def test_rewards_of_one_column_are_read_and_others_refused(tmp_path):
-    folder, _ = written("Rows-v0", tmp_path)
-    for shape in ((6, 1), (6, 2), (1, 6)):
-        with h5py.File(folder / "data" / "main_data.hdf5", "a") as file:
-            del file["episode_0/rewards"]
-            file["episode_0/rewards"] = np.ones(shape)
-        if shape == (6, 1):
-            assert load_trajectories(folder, env_entry("gym:Rows-v0")).returns()[0] == 6
-        else:
-            assert f"rewards is float64 {shape}" in refusal(load_trajectories, folder, env_entry("gym:Rows-v0"))
+def with_rewards(shape, place):
+    """Write a set whose first episode has rewards of this shape, all 1."""
+    folder, _ = written("Rows-v0", place)
+    with h5py.File(folder / "data" / "main_data.hdf5", "a") as file:
+        del file["episode_0/rewards"]
+        file["episode_0/rewards"] = np.ones(shape)
+    return folder
+
+
+def test_rewards_of_one_column_are_read(tmp_path):
+    assert load_trajectories(with_rewards((6, 1), tmp_path), env_entry("gym:Rows-v0")).returns()[0] == 6
+
+
+@pytest.mark.parametrize("shape", [(6, 2), (1, 6)])
+def test_rewards_of_other_shapes_are_refused(shape, tmp_path):
+    folder = with_rewards(shape, tmp_path)
+    assert f"rewards is float64 {shape}" in refusal(load_trajectories, folder, env_entry("gym:Rows-v0"))
 
 
 def test_arrow_without_pyarrow_names_the_extra(tmp_path, monkeypatch):

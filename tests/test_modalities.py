@@ -43,7 +43,7 @@ def test_importing_the_core_loads_no_library_of_a_modality():
 
 
 @pytest.mark.parametrize("name", ADDED)
-def test_each_is_one_file(name):
+def test_each_modality_is_one_file(name):
     assert name in ADDED[name].names()
     adding = [path for path in SOURCES if path.suffix == ".py" and f'.add("{name}"' in path.read_text()]
     assert [path.stem for path in adding] == [name]

@@ -1,4 +1,4 @@
-"""Nothing that is read here may run code: what the sources call, and the few places that are excepted, with reasons."""
+"""The sources read no file in a way that runs code, but for the few places listed here with reasons."""
 
 import ast
 from pathlib import Path
@@ -32,7 +32,7 @@ LOADERS = ("json", "tl", "suite", "TemplateBank", "SequenceAgent")  # whose load
 
 
 def findings(source):
-    """What of a source can run code that is not its own."""
+    """Yield what in a source can run code that is not its own."""
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import | ast.ImportFrom):
             names = [node.module or ""] if isinstance(node, ast.ImportFrom) else [alias.name for alias in node.names]
@@ -44,7 +44,7 @@ def findings(source):
 
 
 def call(node, name):
-    """What a call does, or None."""
+    """Return the kind of a call that can run code, or None."""
     owner, _, last = name.rpartition(".")
     words = {word.arg: ast.unparse(word.value) for word in node.keywords}
     if name in ("eval", "exec", "compile", "__import__", "os.system", "os.popen", "torch.hub.load", "torch.jit.load"):

@@ -53,7 +53,7 @@ def table(columns):
 
 @pytest.mark.parametrize("name", COLUMNS)
 @pytest.mark.parametrize("weights", [None, [1.0]])
-def test_every_column_is_of_size_one_once_normalised(name, weights):
+def test_every_column_has_size_one_after_normalising(name, weights):
     made, (_, still, reach) = table([COLUMNS[name]]), COLUMNS[name]
     made.weights = weights and np.array(weights)
     mean, std = made.statistics()
@@ -64,7 +64,7 @@ def test_every_column_is_of_size_one_once_normalised(name, weights):
     assert still == (abs(float(std[16]) - 1) < 1e-12) or "rounding" in name
 
 
-def test_a_deviation_of_one_is_not_that_of_a_constant():
+def test_a_deviation_of_one_is_not_taken_for_a_constant():
     made = table([(np.tile([-1.0, 1.0], 2000), False, 1)])
     assert made.statistics().std[16] == np.nextafter(np.float32(1), np.float32(2))
 
@@ -83,7 +83,7 @@ def test_spans_of_columns_are_short():
 
 
 def task_of(data, model="mlp", **options):
-    return Control(HALFCHEETAH, data, ControlConfig(model=model, context=4, **options))
+    return Control(HALFCHEETAH, data, ControlConfig(model=model, context=4, model_options=options))
 
 
 def one_hot(*columns):
@@ -108,7 +108,7 @@ def bank_made_of(task, old=False):
 
 @pytest.mark.parametrize("old", [False, True])
 @pytest.mark.parametrize("model", MODELS)
-def test_a_column_that_was_constant_in_pre_training_stays_small_once_it_moves(tmp_path, capsys, model, old):
+def test_a_column_constant_in_pre_training_stays_small_when_it_varies(tmp_path, capsys, model, old):
     bank = TemplateBank.load(bank_made_of(task_of(one_hot(12, 13), model), old).save(tmp_path / "bank.safetensors"))
     task = task_of(one_hot(14, 15), model)
     own = bank_of(bank, task)
@@ -215,7 +215,7 @@ def _acted(net, model, size):
     return net(observations, *rest)
 
 
-def test_what_was_made_before_there_were_limits_has_none(tmp_path):
+def test_older_networks_have_no_limits(tmp_path):
     net = small_net("mlp").eval()
     state = {name: tensor for name, tensor in net.state_dict().items() if name != CLIP}
     card = {"format": NETWORK, "model": "mlp", "size": [16, 2, 8], "options": _options("mlp")}
@@ -271,7 +271,7 @@ def test_a_fresh_network_is_limited_and_one_of_pictures_has_no_limit():
 # --- running statistics
 
 
-def test_running_statistics_do_not_blow_up_what_never_moved():
+def test_running_statistics_do_not_amplify_constant_columns():
     from gymnasium import spaces
 
     scaled = ScaledObservations(spaces.Box(-np.inf, np.inf, (4,)))

@@ -40,7 +40,7 @@ def test_a_folder_is_read_in_the_natural_order_of_names(tmp_path, names):
     assert same(read) and read.info["format"] == "npz"
 
 
-def test_the_observation_behind_the_last_action_is_left_out(tmp_path):
+def test_the_observation_after_the_last_action_is_left_out(tmp_path):
     files = {str(i): arrays(i) for i in range(3)}
     for content in files.values():
         content["observations"] = np.concatenate([content["observations"], np.ones((1, 17), np.float32)])
@@ -108,7 +108,7 @@ def test_a_bad_array_is_one_line_that_names_the_file(tmp_path, change, words):
     refuse(folder, *words)
 
 
-def test_bad_files(tmp_path):
+def test_bad_files_are_refused(tmp_path):
     folder = write(tmp_path / "set", {"ep1": arrays(0)})
     whole = (folder / "ep1.npz").read_bytes()
     np.save(tmp_path / "plain.npy", np.zeros(3))
@@ -118,7 +118,7 @@ def test_bad_files(tmp_path):
         refuse(folder, "ep2.npz: not a complete .npz file")
 
 
-def test_what_is_in_no_format_is_told_which_there_are(tmp_path):
+def test_a_path_of_no_format_gets_the_list_of_formats(tmp_path):
     (tmp_path / "notes").mkdir()
     (tmp_path / "notes" / "a.txt").write_text("hello")
     for path in (tmp_path / "notes", tmp_path / "notes" / "a.txt"):

@@ -7,10 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import yaml
 from stable_baselines3 import PPO
 
 import weit_rl.agents  # noqa: F401  registers WeiTPolicy, which the agent's file names
 from weit_rl import TemplateBank
+from weit_rl.common.errors import UserError
+from weit_rl.comparison.run_records import RecordedRun
 from weit_rl.data import load_trajectories
 from weit_rl.deploy.onnx_policy import OnnxPolicy
 from weit_rl.envs.registry import env_entry
@@ -18,6 +21,8 @@ from weit_rl.evaluate import main as evaluate
 from weit_rl.options.command import compose
 from weit_rl.train import main as train
 from weit_rl.training.checkpoint import load_network
+from weit_rl.training.run_folder import RunFolder
+from weit_rl.workflows.run_launch import resumed_config
 
 FILES = Path(__file__).parent / "fixtures" / "version_0_1"
 EXPECTED = json.loads((FILES / "outputs.json").read_text())
@@ -71,7 +76,20 @@ def test_a_finished_run_is_evaluated(tmp_path):
     assert report["episodes"] == 1
 
 
-def test_a_stopped_run_goes_on_as_one_that_was_never_stopped(tmp_path):
+def test_options_that_came_later_are_at_their_defaults_in_a_run(tmp_path):
+    run = shutil.copytree(FILES / "stopped", tmp_path / "run")
+    resume = compose("train", [f"resume={run}"])
+    assert "model_options" not in RunFolder.open(run).config and RecordedRun(str(run)).config["model_options"] == {}
+    assert resumed_config("train", resume).model_options == {}
+    for changes, lacks in (({}, "band"), ({"other": 1}, None)):
+        config = yaml.safe_load((FILES / "stopped" / "config.yaml").read_text()) | changes
+        config.pop(lacks, None)
+        (run / "config.yaml").write_text(yaml.safe_dump(config))
+        with pytest.raises(UserError, match=r"was not made by weit_rl\.train, or by another"):
+            resumed_config("train", resume)
+
+
+def test_a_stopped_run_resumes_and_ends_as_an_uninterrupted_one(tmp_path):
     run = shutil.copytree(FILES / "stopped", tmp_path / "run")
     train(compose("train", [f"resume={run}"]))
     resumed, never_stopped = (

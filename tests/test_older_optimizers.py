@@ -8,7 +8,7 @@ from weit_rl.training.checkpoint import fill_optimizer
 
 
 def older(optimizer, net):
-    """The state as those versions saved it: the numbers behind the bank's templates are higher by the placeholders."""
+    """Return the state as those versions saved it, with numbers higher by the placeholders after the templates."""
     state, own = optimizer.state_dict(), {id(p) for p in net.own().values()}
     first = next(k for k, p in enumerate(optimizer.param_groups[0]["params"]) if id(p) in own)
     count = len(list(net.materialize().parameters()))

@@ -39,7 +39,7 @@ def options(name):
 
 @pytest.fixture(scope="module")
 def start(tmp_path_factory):
-    """The checkpoint of an untrained policy for HalfCheetah."""
+    """Save the checkpoint of an untrained policy for HalfCheetah."""
     torch.manual_seed(0)
     kwargs = {"observation_dim": 17, "action_dim": 6, "rtg": "none"}
     net = MODELS.get("mlp").build(Size(32, 2), **kwargs)
@@ -53,7 +53,7 @@ def weights(agent):
 
 
 @pytest.mark.parametrize("name", ALGORITHMS)
-def test_critics_learn_alone_at_first(name, start):
+def test_only_critics_learn_at_first(name, start):
     agent = make_online(name, env_entry("HalfCheetah"), 1, 0, options(name), checkpoint=str(start))
     critic = agent.critic if hasattr(agent, "critic") else agent.policy.value_net
     before, judged = weights(agent), [p.clone() for p in critic.parameters()]
@@ -91,7 +91,7 @@ def test_imitation_holds_an_actor_near_its_data(name, start):
     assert errors[1] < 0.8 * errors[0]
 
 
-def test_imitation_takes_its_data_to_the_actor(start):
+def test_imitation_moves_the_actor_to_its_data(start):
     agent = make_online("ppo", env_entry("HalfCheetah"), 1, 0, ON["ppo"], checkpoint=str(start))
     agent.policy.to("meta")
     Imitation(agent, lambda step: (torch.ones(8, 17), torch.zeros(8, 6)), 1)()
@@ -138,7 +138,7 @@ def words(data, name="sac", *more):
 
 
 @pytest.mark.parametrize("name", ["sac", "ppo"])
-def test_a_run_goes_on_online_and_is_evaluated_like_any_other(name, tiny_data, tmp_path):
+def test_a_run_with_an_online_stage_is_evaluated_like_any_other(name, tiny_data, tmp_path):
     report = train(compose("train", words(tiny_data, name, f"run_dir={tmp_path / 'run'}")))
     assert report["agent"] == name and report["agent_steps"] == 60 and np.isfinite(report["return_mean"])
     series = RunFolder.open(tmp_path / "run").metrics()
@@ -151,15 +151,15 @@ def test_a_run_goes_on_online_and_is_evaluated_like_any_other(name, tiny_data, t
 
 
 @pytest.mark.slow
-def test_a_stopped_run_keeps_what_it_did_and_goes_on(tiny_data, tmp_path, monkeypatch):
-    on_step, seeds, seed = WarmUp._on_step, [], ALGORITHMS["sac"].set_random_seed
+def test_a_stopped_run_resumes_where_it_was(tiny_data, tmp_path, monkeypatch):
+    on_step, seeds, seed = WarmUp.on_step, [], ALGORITHMS["sac"].set_random_seed
 
     def stopping(self):
-        if self.num_timesteps == 37:
+        if self.model.num_timesteps == 37:
             os.kill(os.getpid(), signal.SIGTERM)
         return on_step(self)
 
-    monkeypatch.setattr(WarmUp, "_on_step", stopping)
+    monkeypatch.setattr(WarmUp, "on_step", stopping)
     with pytest.raises(Interrupted, match=r"stopped by SIGTERM after environment step 37 of 60; go on with.* resume="):
         train(compose("train", words(tiny_data, "sac", f"run_dir={tmp_path / 'run'}")))
     assert read_card(tmp_path / "run" / "checkpoints" / "online_state.safetensors")["step"] == 37
@@ -198,12 +198,12 @@ BAD = {  # what Stable-Baselines3 itself would stumble over only in the middle o
         ("n_envs=0", "n_envs=0: must be 1 or more"),
     ],
 )
-def test_bad_options(refused, tiny_data, tmp_path, word, message):
+def test_bad_options_are_refused(refused, tiny_data, tmp_path, word, message):
     asked = [w for w in words(tiny_data) if w.partition("=")[0] != word.partition("=")[0]]
     assert message in refused("train", *asked, f"run_dir={tmp_path / 'run'}", word)
 
 
-def test_bad_options_of_ppo(refused, tiny_data, tmp_path):
+def test_bad_options_of_ppo_are_refused(refused, tiny_data, tmp_path):
     asked = [w for w in words(tiny_data, "ppo", "train_steps=0") if not w.startswith("agent_options=")]
     for options, name in (("gamma: x", "gamma"), ("action_noise: 0.1", "action_noise"), ("target_kl: x", "target_kl")):
         assert name in refused("train", *asked, f"run_dir={tmp_path / 'run'}", f"agent_options={{{options}}}")

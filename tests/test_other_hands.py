@@ -1,4 +1,4 @@
-"""What is written for other people's programs: timm reads our checkpoints and folders, and answers as we do."""
+"""Files for timm: it reads our checkpoints and folders, and answers as we do."""
 
 import json
 
@@ -24,7 +24,7 @@ CARD = {"size": [16, 2, 8], "options": IMAGES, "classes": ["cat", "dog"]}
 
 @pytest.fixture(params=["vit", "convnext"])
 def mine(request):
-    """A network with a normaliser of its own, its card, images, and timm's words for it."""
+    """Return a network with a normaliser of its own, its card, images, and timm's words for it."""
     net, (pixels,) = randomised(small_net(request.param)).eval(), small_inputs(request.param)
     net.image_mean.copy_(torch.tensor([0.1, 0.2, 0.3]).view(-1, 1, 1))
     net.image_std.copy_(torch.tensor([0.4, 0.5, 0.6]).view(-1, 1, 1))
@@ -55,7 +55,7 @@ def test_a_checkpoint_keeps_its_normaliser(mine, tmp_path):
 
 
 @pytest.mark.parametrize("numbers", [5, {"image_mean": "x"}, {"image_mean": [0.5] * 4}, {"other": [0.5]}])
-def test_a_normaliser_that_is_none_is_one_line(mine, numbers, tmp_path):
+def test_a_wrong_normaliser_is_one_line(mine, numbers, tmp_path):
     net, card, _ = mine
     weights = {name: tensor for name, tensor in net.state_dict().items() if not name.startswith("image_")}
     write_tensors(tmp_path / "n.safetensors", weights, {"format": NETWORK, **card, "normaliser": numbers})

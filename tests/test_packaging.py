@@ -31,7 +31,7 @@ MODULES = {path: name for path, name in SOURCES.items() if path.suffix == ".py"}
 
 
 def imports(node):
-    """Every absolute module name that a piece of source imports, at the top or anywhere inside."""
+    """Yield every absolute module name that a piece of source imports, at the top or anywhere inside."""
     for part in ast.walk(node):
         if isinstance(part, ast.Import):
             yield from (alias.name for alias in part.names)
@@ -44,13 +44,13 @@ def imports(node):
 
 
 def at_import_time(path):
-    """The statements that run when the module is imported (not the bodies of functions, nor what only mypy reads)."""
+    """Return the imports that run with the module, not those in functions or for mypy alone."""
     body = ast.parse(path.read_text()).body
     return ast.Module([part for part in body if isinstance(part, ast.Import | ast.ImportFrom)], [])
 
 
 def inside(name):
-    """ "weit_rl/envs/registry.py" as "envs.registry"."""
+    """Write "weit_rl/envs/registry.py" as "envs.registry"."""
     name = f"{name.removeprefix('weit_rl/').removesuffix('.py')}"
     return "" if name == "__init__" else name.removesuffix("/__init__").replace("/", ".")
 
@@ -59,7 +59,7 @@ NAMES = {inside(name): path for path, name in MODULES.items()}  # "envs.registry
 
 
 def modules_imported(path):
-    """Every module of weit_rl that a file imports, at the top or anywhere inside, as "envs.registry"."""
+    """Return every module of weit_rl that a file imports, at the top or anywhere inside, as "envs.registry"."""
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
@@ -136,7 +136,7 @@ def test_public_names_resolve():
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory):
-    """The wheel, built from a copy, since building leaves build/ and an egg-info behind."""
+    """Build the wheel from a copy, since building leaves build/ and an egg-info behind."""
     copy = tmp_path_factory.mktemp("source")
     for folder in FOLDERS:
         shutil.copytree(ROOT / folder, copy / folder, ignore=shutil.ignore_patterns("__pycache__"))
@@ -165,7 +165,7 @@ def test_the_wheel_holds_the_package_and_nothing_else(wheel):
 
 @pytest.mark.slow
 def test_the_wheel_works_from_another_folder(wheel, tmp_path):
-    """In an environment of its own that sees the libraries of this one, but not its weit_rl."""
+    """Check it in an environment of its own that sees the libraries of this one, but not its weit_rl."""
     venv.create(tmp_path / "env", symlinks=True)
     executable = str(tmp_path / "env" / "bin" / "python")
     site = Path(python("import sysconfig; print(sysconfig.get_path('purelib'))", tmp_path, executable))

@@ -133,7 +133,7 @@ def test_every_scheduler_ends_at_the_image_that_was_asked_for(name):
     assert scheduler_of(name, task.scheduler).config.num_train_timesteps == 1000
 
 
-def test_schedulers_are_of_one_seed_alike_and_differ():
+def test_a_scheduler_repeats_by_seed_and_differs_from_others():
     task = task_of(batch_size=32)
     net, labels = task.build(SMALL), torch.arange(4) % 2
     fit(net, lambda step: task.loss(net, task.batch(step)), OptimizerRecipe(20, 1e-2, clip=1.0))
@@ -156,8 +156,13 @@ def test_diffusers_reads_it_by_its_own_name_once_the_module_is_imported(saved, p
 
 def test_the_readme_beside_it_says_how_it_is_read(saved):
     text = (saved / "README.md").read_text()
-    code = "\n".join(line[4:] for line in text.splitlines() if line.startswith("    ") and "pip" not in line)
-    exec(code.replace("FOLDER", str(saved)).replace("num_inference_steps=20", "num_inference_steps=2"), {})
+    lines = [line[4:] for line in text.splitlines() if line.startswith("    ") and "pip install" not in line]
+    code, names = (
+        "\n".join(lines).replace("FOLDER", str(saved)).replace("num_inference_steps=20", "num_inference_steps=2"),
+        {},
+    )
+    exec(code, names)
+    assert type(names["pipeline"]) is vision.PixelDiTPipeline and lines[-1].startswith("pipeline([0, 1]")
 
 
 class Smooth(Denoiser):

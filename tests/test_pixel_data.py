@@ -22,7 +22,7 @@ SMALL = "Reacher:pixels=16"
 
 @pytest.fixture(scope="module")
 def drawn(screen, tmp_path_factory):
-    """Three recorded episodes of Reacher, drawn; and the folder of their states."""
+    """Record and draw three episodes of Reacher; return them and the folder of their states."""
     folder = tmp_path_factory.mktemp("drawn")
     entry = env_entry("Reacher")
     episodes = play(random_actor(-np.ones(2, np.float32), np.ones(2, np.float32)), entry, [3, 4, 5])
@@ -67,7 +67,7 @@ def test_a_drawn_set_keeps_the_states_for_models_that_see_both(drawn):
 
 
 @draws
-def test_a_set_without_states_is_refused_where_they_are_wanted(drawn, tmp_path, refused):
+def test_a_set_without_states_is_refused_for_models_that_need_them(drawn, tmp_path, refused):
     entry = env_entry(SMALL)
     bare = Trajectories.join([(np.zeros((5, 3, 16, 16), np.uint8), np.zeros((5, 2)), np.zeros(5))] * 2, {})
     for i in range(bare.episodes):
@@ -120,7 +120,7 @@ def test_data_of_the_other_kind_are_refused(drawn, refused):
 
 
 @draws
-def test_what_cannot_be_played_again_is_refused(drawn, refused, tiny_data, tmp_path):
+def test_episodes_that_cannot_be_played_again_are_refused(drawn, refused, tiny_data, tmp_path):
     assert "holds no reset seeds" in refused("collect", "mode=render", f"data={tiny_data}", f"run_dir={tmp_path / 'x'}")
     assert "must be given with mode=render" in refused("collect", "mode=render")
     assert "episodes=0: must be 1 to 100000" in refused("collect", "mode=render", "data=expert", "episodes=0")

@@ -62,7 +62,7 @@ class Buttons(Screen):
 
 @pytest.fixture(scope="module")
 def bank(tmp_path_factory):
-    """A bank of pictures, untrained, and its network at 64x2."""
+    """Make an untrained bank of pictures, and its network at 64x2."""
     family, path = MODELS.get("conv"), tmp_path_factory.mktemp("bank") / "bank.safetensors"
     options = {"observation_dim": [9, 64, 64], "action_dim": 2, "rtg": "none"}
     plan, net = family.plan(16), family.build(Size(32, 2), **options)
@@ -96,7 +96,7 @@ def test_dqn_chooses_by_pictures(bank):
     assert agent.predict(Screen().reset(seed=0)[0])[0] in (0, 1)
 
 
-def test_a_bank_of_states_is_none_for_pictures():
+def test_a_bank_of_states_is_refused_for_pictures():
     with pytest.raises(UserError, match="is of model=mlp; WeiTPolicy takes model=conv or convnext_policy here"):
         PPO("WeiTPolicy", Screen(), policy_kwargs={"bank": "weit_rl/assets/banks/HalfCheetah-mlp.safetensors"})
 
@@ -122,10 +122,10 @@ def test_a_bank_of_states_is_none_for_pictures():
         (["pixels=yes"], "pixels=yes: must be true, false or a number of pixels such as 84"),
     ],
 )
-def test_what_a_policy_cannot_see_is_refused(refused, words, says):
+def test_observations_that_a_policy_cannot_see_are_refused(refused, words, says):
     assert says in refused("train", *TINY, *words, "init=scratch")
 
 
 @draws
-def test_that_no_bank_ships_is_not_said_of_a_policy_that_could_not_see(refused):
+def test_a_policy_that_cannot_see_is_refused_before_a_missing_bank(refused):
     assert "model=conv: sees pictures" in refused("train", "env=Hopper", "model=conv")

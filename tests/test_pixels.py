@@ -57,7 +57,7 @@ def test_an_environment_gives_the_last_three_frames(name):
 
 @draws
 @pytest.mark.parametrize("name", ["Reacher", "gym:InvertedPendulum-v5"])
-def test_an_environment_gives_its_state_and_behind_it_the_pictures(name):
+def test_an_environment_gives_its_state_and_then_the_pictures(name):
     both, pictures, states = (env_entry(f"{name}{end}").make() for end in (":pixels=16+state", ":pixels=16", ""))
     assert both.observation_space.shape == (states.observation_space.shape[0] + 9 * 16 * 16,)
     seen = [env.reset(seed=3)[0] for env in (both, states, pictures)]
@@ -96,7 +96,7 @@ def test_stable_baselines3_takes_it_as_pictures():
 
 
 @draws
-def test_what_mujoco_does_not_simulate_has_no_pictures():
+def test_only_environments_of_mujoco_have_pictures():
     entry = env_entry("gym:Pendulum-v1:pixels=64")
     for ask in (entry.make, lambda: entry.shapes):
         with pytest.raises(UserError, match="env gym:Pendulum-v1:pixels=64: pictures are drawn by MuJoCo"):

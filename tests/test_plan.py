@@ -103,7 +103,7 @@ def test_every_model_is_covered_and_stacking_is_undone(model):
         ((Rule("bias", "b", None, 1, ("a",)), Rule("weight", "w", (4, 4), 3, ("a", "b"))), "weight.*8.*3"),
     ],
 )
-def test_what_does_not_fit_is_refused_with_the_parameters_name(rules, names):
+def test_a_parameter_that_does_not_fit_is_refused_by_name(rules, names):
     with pytest.raises(UserError, match=names):
         Plan(rules).layout(nn.Linear(8, 8))
 
@@ -147,7 +147,7 @@ def test_any_name_of_a_parameter_will_do(name):
             self.layer = nn.Linear(64, 64)
 
         def forward(self, x):
-            return self.layer(x @ self._parameters[name])
+            return self.layer(x @ getattr(self, name))
 
     mine = Rule(name, name, (16, 16), 1, ("a", "b"))
     plan = Plan.infer(Named(), tile=16, rules=(mine,))
@@ -168,7 +168,7 @@ def test_any_name_of_a_parameter_will_do(name):
         ("w12", nn.Linear(64, 256)),
     ],
 )
-def test_what_may_be_fused_is_refused_by_name(name, module):
+def test_a_possibly_fused_parameter_is_refused_by_name(name, module):
     with pytest.raises(UserError, match=name):
         Plan.infer(nn.ModuleDict({name: module}))
 

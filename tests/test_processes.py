@@ -25,7 +25,7 @@ def test_two_processes_never_work_in_one_run_folder(refused, tiny_run, tmp_path)
 
 
 @pytest.mark.parametrize("verb", ["benchmark", "collect"])
-def test_nor_in_the_folder_of_a_comparison_or_of_data(verb, refused, tiny_data, tmp_path):
+def test_two_processes_never_work_in_one_folder_of_a_comparison_or_data(verb, refused, tiny_data, tmp_path):
     words = {"benchmark": [f"data={tiny_data}"], "collect": ["env=Reacher", "steps=10"]}[verb]
     (tmp_path / "run").mkdir()
     lock = lock_folder(tmp_path / "run")
@@ -33,7 +33,7 @@ def test_nor_in_the_folder_of_a_comparison_or_of_data(verb, refused, tiny_data, 
     lock.release()
 
 
-def test_the_lock_of_a_process_that_is_killed_is_free(tmp_path):
+def test_the_lock_of_a_killed_process_is_free(tmp_path):
     code = "from weit_rl.storage.folder_lock import lock_folder; from pathlib import Path"
     code += f"; lock = lock_folder(Path({str(tmp_path)!r}))"
     code += "; print('held', flush=True); import time; time.sleep(60)"
@@ -122,7 +122,7 @@ command("train", main, sys.argv[1:])
 
 @pytest.mark.parametrize(("count", "said"), [("1", ["done", "closed", "taken apart"]), ("2", ["done", "closed"])])
 @pytest.mark.parametrize(("word", "code"), [("seed=1", 0), ("seed=3", 1), ("sed=1", 2)])
-def test_one_of_several_processes_ends_before_python_is_taken_apart(count, said, word, code):
+def test_a_process_of_several_ends_without_teardown(count, said, word, code):
     environment = {**os.environ, "RANK": "0", "WORLD_SIZE": count}
     words = [sys.executable, "-c", ENDING, word, "env=HalfCheetah"]
     done = subprocess.run(words, env=environment, capture_output=True, text=True)

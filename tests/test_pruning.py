@@ -13,11 +13,11 @@ from weit_rl.common.sizes import Size
 from weit_rl.core.plan import FIXED, Plan, Rule
 from weit_rl.core.stacked_weights import stack_weights, state_dict_of
 from weit_rl.initializers import INITIALIZERS, Context, TrainedSource
-from weit_rl.initializers._shared.domains import domain_weights
-from weit_rl.initializers._shared.hard_concrete import probability_kept, sample, typical
-from weit_rl.initializers._shared.masked_network import MaskedNetwork
-from weit_rl.initializers._shared.pruner import Pruner
 from weit_rl.initializers.pruning import groups, pruning
+from weit_rl.initializers.structured_pruning.domain_weights import domain_weights
+from weit_rl.initializers.structured_pruning.hard_concrete import probability_kept, sample, typical
+from weit_rl.initializers.structured_pruning.masked_network import MaskedNetwork
+from weit_rl.initializers.structured_pruning.pruner import Pruner
 from weit_rl.models import MODELS
 from weit_rl.training.loop import OptimizerRecipe, fit
 
@@ -27,7 +27,7 @@ SHAPES = [(16, 2), (24, 3), (8, 1), (32, 2), (24, 4), (32, 4)]
 
 
 def random_net(**options):
-    """Biases and norms away from 0 and 1, or a forgotten one would not show."""
+    """Draw all parameters anew: a forgotten bias or norm would not show if it were 0 or 1."""
     net = small_net(**options)
     for p in net.parameters():
         torch.nn.init.normal_(p, std=0.3)
@@ -52,7 +52,7 @@ def pruner_to(width, depth, source=None, seed=0, model="dt"):
     return Pruner(source, target, MODELS.get(model).plan(8), 8, domains, seed), source, target
 
 
-def test_the_expected_norm_is_what_draws_give():
+def test_the_expected_norm_matches_draws():
     scores = torch.linspace(-4, 4, 9)
     draws = sample(scores.expand(20_000, -1), torch.Generator().manual_seed(0))
     torch.testing.assert_close((draws > 0).float().mean(0), probability_kept(scores), rtol=0, atol=0.01)
@@ -63,15 +63,15 @@ def test_the_expected_norm_is_what_draws_give():
 
 
 def masking_cases():
-    """Every model, folding and shape; quick is one shape of each model and folding, another from pair to pair."""
+    """Yield every model, folding and shape; one shape of each pair is quick, another from pair to pair."""
     for (i, model), fold, (j, shape) in itertools.product(enumerate(MODELS.names()), (False, True), enumerate(SHAPES)):
         quick = j == (i + 3 * fold) % len(SHAPES)
         yield pytest.param(model, fold, *shape, marks=[] if quick else pytest.mark.slow)
 
 
 @pytest.mark.parametrize(("model", "fold", "width", "depth"), list(masking_cases()))
-def test_masking_is_slicing(model, fold, width, depth):
-    """Random masks of 0 and 1, as many as the target has units, other ones in every block."""
+def test_a_masked_network_computes_as_the_sliced_one(model, fold, width, depth):
+    """Check random masks of 0 and 1, as many as the target has units, other ones in every block."""
     pruner, source, target = pruner_to(width, depth, model=model)
     generator = torch.Generator().manual_seed(3)
     for key, scores in pruner.scores.items():
@@ -156,8 +156,8 @@ def test_multipliers_go_uphill_and_weights_downhill():
     assert pruner.loss(0, 9).item() < before
 
 
-def test_a_stage_can_go_on_elsewhere():
-    """All that matters is in the state, and no more; draws come from the step's number and the seed."""
+def test_a_stage_resumes_from_its_state_alone():
+    """Check that the state holds all that matters and no more; draws come from the step's number and the seed."""
     pruner, source, _ = pruner_to(16, 2)
     fit(pruner, lambda step: pruner.loss(step, 12), OptimizerRecipe(12, 1e-3), groups(pruner))
     fresh, seeded = pruner_to(16, 2, source)[0], pruner_to(16, 2, source, seed=1)[0]
@@ -176,8 +176,8 @@ def test_domain_weights_by_hand():
 
 
 @pytest.mark.parametrize(("steps", "share"), [(9, 0.5), (10, math.e / (1 + math.e))])
-def test_the_domain_that_lags_gets_more(steps, share):
-    """One domain loses 1 by pruning, the other nothing."""
+def test_a_lagging_domain_gets_more_weight(steps, share):
+    """Check two domains, of which one loses 1 by pruning and the other nothing."""
     lags = lambda net, step: 0 * loss(net, step) + (1.0 if isinstance(net, torch.nn.Module) else 2.0)  # noqa: E731
     did, seen = context(steps), []
     did.domains = [lambda net, step: 0 * loss(net, step) + 3.0, lags]
@@ -187,7 +187,7 @@ def test_the_domain_that_lags_gets_more(steps, share):
 
 
 @pytest.mark.parametrize(("size", "way"), [((40, 4), "wider"), ((16, 5), "deeper")])
-def test_it_only_shrinks(size, way):
+def test_larger_targets_are_refused(size, way):
     check = INITIALIZERS.get("pruning").check
     with pytest.raises(UserError, match=f"init=pruning: .*{way}"):
         check(TrainedSource(small_net(**FULL)), small_net(width=size[0], depth=size[1]), PLAN)

@@ -21,7 +21,7 @@ from weit_rl.training.run_folder import RunFolder
 PLAN = MODELS.get("dt").plan(8)
 
 
-def test_roles_have_the_rank_that_their_change_asks_for():
+def test_roles_have_the_rank_of_their_spectrum():
     net = small_net().double()
     before, layout = stack_weights(net, PLAN), PLAN.layout(net)
     templates = torch.linalg.qr(torch.randn(64, 40, dtype=torch.float64)).Q.T.view(40, 8, 8)

@@ -15,7 +15,6 @@ from weit_rl.data.formats.d4rl import ARRAYS
 from weit_rl.envs.registry import env_entry
 
 HALFCHEETAH = env_entry("HalfCheetah")
-SHARED = Path(__file__).parents[2] / "shared" / "data" / "control"
 
 
 def d4rl_arrays(lengths, **sizes):
@@ -110,11 +109,8 @@ def test_d4rl_layout_drops_a_last_single_step(tmp_path):
     ("name", "env", "episodes", "steps", "mean"),
     [("halfcheetah-sac", "HalfCheetah", 40, 40000, 9132), ("hopper-tqc", "Hopper", 40, 36801, 3371)],
 )
-def test_shared_data(name, env, episodes, steps, mean):
-    path = SHARED / f"{name}.hdf5"
-    if not path.exists():
-        pytest.skip(f"{path} is not on this machine")
-    read = load_trajectories(str(path), env_entry(env))
+def test_the_shared_data_are_read(shared, name, env, episodes, steps, mean):
+    read = load_trajectories(shared / "control" / f"{name}.hdf5", env_entry(env))
     assert (read.episodes, read.steps) == (episodes, steps)
     assert read.returns().mean() == pytest.approx(mean, abs=1)
     assert read.returns_to_go()[read.starts[:-1]] == pytest.approx(read.returns(), rel=1e-4)
@@ -128,7 +124,7 @@ def test_missing_data_lists_what_there_is(tmp_path):
     refuse("x" * 5000, "neither a file")
 
 
-def test_not_hdf5_and_truncated(tmp_path):
+def test_truncated_and_foreign_files_are_refused(tmp_path):
     (tmp_path / "text.hdf5").write_text("hello\n")
     refuse(tmp_path / "text.hdf5", "not a complete HDF5 file", "again")
     whole = Path(write_d4rl(tmp_path / "whole.hdf5", d4rl_arrays([500])))
@@ -137,7 +133,7 @@ def test_not_hdf5_and_truncated(tmp_path):
 
 
 @pytest.mark.parametrize("name", ARRAYS)
-def test_missing_array(tmp_path, name):
+def test_a_missing_array_is_named(tmp_path, name):
     arrays = d4rl_arrays([4])
     del arrays[name]
     refuse(write_d4rl(tmp_path / "x.hdf5", arrays), f"no array {name};")
@@ -145,21 +141,21 @@ def test_missing_array(tmp_path, name):
 
 @pytest.mark.parametrize("name", ["observations", "actions", "rewards"])
 @pytest.mark.parametrize("bad", [np.nan, np.inf, 1e300])
-def test_values_that_are_no_numbers(tmp_path, name, bad):
+def test_values_that_are_no_numbers_are_refused(tmp_path, name, bad):
     arrays = d4rl_arrays([4, 4])
     arrays[name] = arrays[name].astype(np.float64)
     arrays[name][5] = bad
     refuse(write_d4rl(tmp_path / "x.hdf5", arrays), name, "NaN or infinite", "step 5")
 
 
-def test_wrong_shapes(tmp_path):
+def test_wrong_shapes_are_refused(tmp_path):
     arrays = d4rl_arrays([4, 4])
     refuse(write_d4rl(tmp_path / "a.hdf5", arrays | {"rewards": arrays["rewards"][:-1]}), "lengths differ", "rewards 7")
     refuse(write_d4rl(tmp_path / "b.hdf5", arrays | {"actions": arrays["rewards"]}), "actions", "(8,)", "(steps, size)")
     refuse(write_d4rl(tmp_path / "c.hdf5", arrays | {"rewards": arrays["actions"]}), "rewards", "(8, 6)", "(steps,)")
 
 
-def test_sizes_of_another_environment(tmp_path):
+def test_sizes_of_another_environment_are_refused(tmp_path):
     arrays = d4rl_arrays([4], observation=11, action=6)
     refuse(write_d4rl(tmp_path / "o.hdf5", arrays), "observation size 11", "HalfCheetah has 17")
     arrays = d4rl_arrays([4], observation=17, action=3)
@@ -173,16 +169,16 @@ def test_another_environment_of_the_same_sizes_is_a_warning(tmp_path):
 
 
 @pytest.mark.parametrize("lengths", [[1, 1, 1], [1]])
-def test_no_complete_window(tmp_path, lengths):
+def test_data_without_a_complete_window_are_refused(tmp_path, lengths):
     refuse(write_d4rl(tmp_path / "x.hdf5", d4rl_arrays(lengths)), "no complete window")
 
 
-def test_no_step_at_all(tmp_path):
+def test_data_without_steps_are_refused(tmp_path):
     empty = {name: array[:0] for name, array in d4rl_arrays([2]).items()}
     refuse(write_d4rl(tmp_path / "x.hdf5", empty), "no complete window")
 
 
-def test_damaged_minari_folders(minari_folder, tmp_path):
+def test_damaged_minari_folders_are_refused(minari_folder, tmp_path):
     def damaged(name):
         shutil.copytree(minari_folder[0], tmp_path / name)
         return tmp_path / name / "data"

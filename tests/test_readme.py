@@ -1,4 +1,4 @@
-"""What README.md, and the pages that it leads to, tell users to type works."""
+"""README.md and the pages that it leads to: every command and snippet in them works."""
 
 import re
 import shlex
@@ -58,13 +58,13 @@ def test_every_verb_is_shown():
 
 
 def rows(page, title):
-    """The cells of the table below a header row that begins with ``title``."""
+    """Return the cells of the table below a header row that begins with ``title``."""
     table = PAGES[page].split(f"| {title} |", 1)[1].split("\n\n", 1)[0]
     return [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines()[2:]]
 
 
 def words(cells):
-    """What stands as code in the first cells."""
+    """Return the code in the first cells."""
     return {name for row in cells for name in re.findall(r"`([\w.]+)`", row[0])}
 
 

@@ -24,7 +24,7 @@ TASKS = ["classification", "diffusion"]
 @pytest.mark.parametrize("task", TASKS)
 @pytest.mark.parametrize("mode", ["train", "pretrain", "describe"])
 @pytest.mark.parametrize("name", recipes())
-def test_a_recipe_goes_before_a_users_words(name, mode, task):
+def test_a_recipe_comes_before_the_users_words(name, mode, task):
     words = [f"mode={mode}", f"task={task}", *(["autoencoder=mine"] if mode != "describe" else [])]
     plain = compose("vision", words)
     asked = compose("vision", [*words, f"recipe={name}", "batch_size=7"])
@@ -78,8 +78,8 @@ def test_the_full_scale_is_built_and_counted(capsys):
     assert drawn["flops"] == pytest.approx(2 * 23e9, rel=0.02)
 
 
-def test_what_it_says_is_what_a_real_step_takes():
-    """ConvNeXt, since the attention of a CPU is fused, which counts and keeps less."""
+def test_the_described_cost_is_that_of_a_real_step():
+    """Check with ConvNeXt, since attention on a CPU is fused, which counts and keeps less."""
     cfg = compose("vision", ["mode=describe", "model=convnext", "image_size=16"])
     facts, task = facts_of(task_on_meta(cfg), Size(32, 2), 32, 1), task_on_meta(cfg)
     torch.manual_seed(0)
@@ -107,7 +107,7 @@ def test_every_model_can_be_described(model):
         (["rank=0"], "rank=0: must be 1 or more"),
     ],
 )
-def test_what_cannot_be_described_is_one_line(refused, words, says):
+def test_a_size_that_cannot_be_described_is_one_line(refused, words, says):
     assert says in refused("vision", "mode=describe", *words)
 
 

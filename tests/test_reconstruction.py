@@ -30,7 +30,7 @@ def run(net):
 
 
 def lively(width, **options):
-    """A network whose every layer matters (fresh ones hardly change the stream)."""
+    """Make a network whose every layer matters; fresh ones hardly change the stream."""
     net = small_net(width=width, **options)
     generator = torch.Generator().manual_seed(4)
     with torch.no_grad():
@@ -41,7 +41,7 @@ def lively(width, **options):
 
 
 def widened(net, width):
-    """The same function at another width."""
+    """Return the same function at another width."""
     target = small_net(width=width, rtg="none")
     weights = resize(stack_weights(net, PLAN), PLAN.layout(net), PLAN.layout(target))
     target.load_state_dict(state_dict_of(target, weights, net, PLAN))
@@ -49,12 +49,12 @@ def widened(net, width):
 
 
 def apart(net, other):
-    """Squared difference of what two networks say, in units of its own spread."""
+    """Return the squared difference between the outputs of two networks, in units of its own spread."""
     a, b = net(*INPUTS).detach(), other(*INPUTS).detach()
     return float((a - b).square().mean() / b.var(dim=(0, 1)).mean())
 
 
-def test_what_was_widened_becomes_narrow_again_without_loss():
+def test_a_widened_network_becomes_narrow_again_without_loss():
     narrow = lively(16, rtg="none")
     wide, found = widened(narrow, 48), small_net(width=16, rtg="none", seed=9)
     found.observation_mean.fill_(7.0)  # a buffer comes with the weights
@@ -65,7 +65,7 @@ def test_what_was_widened_becomes_narrow_again_without_loss():
 
 
 @pytest.mark.parametrize("rtg", ["latest", "every", "none"])
-def test_it_comes_nearer_than_a_cut(rtg):
+def test_a_fit_is_nearer_than_a_cut(rtg):
     wide, target = lively(48, rtg=rtg), small_net(width=24, rtg=rtg, seed=9)
     cut = copy.deepcopy(target)
     weights = resize(stack_weights(wide, PLAN), PLAN.layout(wide), PLAN.layout(target))
@@ -100,7 +100,7 @@ def test_a_network_whose_stream_nothing_normalises_is_left_alone():
     assert all(torch.equal(p, before[name]) for name, p in target.state_dict().items())
 
 
-def test_layers_are_fitted_as_they_compute_each_from_what_was_fitted_before():
+def test_each_layer_is_fitted_to_the_output_of_the_fitted_ones():
     net, seen = nn.Sequential(nn.Linear(2, 2), nn.ReLU(), nn.Linear(2, 2)), []
 
     def as_identity(module, x, error):
@@ -126,7 +126,7 @@ def test_a_basis_is_orthonormal_and_unseen_by_a_layer_norm():
     torch.testing.assert_close((centred @ down.T).square().sum(), centred.square().sum(), rtol=1e-4, atol=0)
 
 
-def test_pivots_pass_over_what_is_known_already():
+def test_pivots_skip_dependent_columns():
     x = torch.randn(200, 6, dtype=torch.float64) * torch.tensor([5.0, 1, 1, 1, 0.1, 1])
     x[:, 1] = 0.9 * x[:, 0]  # large, but a copy
     assert pivots(x.T @ x, 1, 2).tolist() != [0, 1] and 0 in pivots(x.T @ x, 1, 2)
@@ -134,7 +134,7 @@ def test_pivots_pass_over_what_is_known_already():
     assert pivots(x.T @ x, 2, 1).tolist() == [0]  # by units
 
 
-def test_what_does_not_move_says_nothing():
+def test_constant_channels_do_not_count():
     still, moving = torch.full((50, 4), 3.0), torch.randn(50, 2)
     weight, bias = ridge(still, moving)
     assert not weight.any() and torch.allclose(bias, moving.mean(0), atol=1e-6)
@@ -153,7 +153,7 @@ def test_ridge_finds_a_linear_map(intercept):
 
 @pytest.fixture
 def source():
-    """A bank that sampled the widths 16 and 32."""
+    """Make a bank that sampled the widths 16 and 32."""
     net = lively(32, rtg="none")
     bank = TemplateBank.from_plan(PLAN, 4, "identity")
     bank.source = {f"own.{k}": v.detach() for k, v in WeiT(net, bank, PLAN).own().items()}

@@ -10,7 +10,7 @@ import pytest
 import sb3_contrib
 import stable_baselines3
 from conftest import contents
-from short_episodes import SHORT, add_short
+from short_episodes import SHORT, short  # noqa: F401
 from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 
 from weit_rl.agents.sb3_agent import load_agent
@@ -25,7 +25,7 @@ PENDULUM = "gym:Pendulum-v1"  # acts in [-2, 2], 200 steps
 
 
 def made(algorithm, env, path, policy="MlpPolicy", **options):
-    """A fresh agent, saved."""
+    """Save a fresh agent."""
     kind = getattr(stable_baselines3, algorithm, None) or getattr(sb3_contrib, algorithm)
     buffer = {} if algorithm in ("PPO", "A2C", "TRPO") else {"buffer_size": 10}
     agent = kind(policy, env, policy_kwargs=options or {"net_arch": [8]}, device="cpu", seed=0, **buffer)
@@ -33,14 +33,12 @@ def made(algorithm, env, path, policy="MlpPolicy", **options):
     return agent
 
 
-@pytest.fixture(autouse=True)
-def short_env(monkeypatch):
-    add_short(monkeypatch)
+pytestmark = pytest.mark.usefixtures("short")
 
 
 @pytest.fixture(scope="module")
 def zips(tmp_path_factory):
-    """One agent of each algorithm on Pendulum, by name."""
+    """Save one agent of each algorithm on Pendulum; return their paths by name."""
     folder = tmp_path_factory.mktemp("agents")
     agents = {name: made(name, "Pendulum-v1", folder / f"{name}.zip") for name in (*ALGORITHMS, "TRPO")}
     return folder, agents
@@ -75,13 +73,13 @@ def test_agents_of_this_projects_policy_are_recognised(algorithm, tmp_path):
     assert np.array_equal(*(one.predict(seen, deterministic=True)[0] for one in (loaded, agent)))
 
 
-def test_one_that_chooses_is_not(tmp_path):
+def test_agents_with_discrete_actions_are_refused(tmp_path):
     made("DQN", "CartPole-v1", tmp_path / "dqn.zip", "WeiTPolicy", size="32x1")
     with pytest.raises(UserError, match=r"is of none of SAC, TQC.*use an agent of these$"):
         algorithm_of(read_settings(tmp_path / "dqn.zip"), tmp_path / "dqn.zip", None)
 
 
-def test_what_is_recorded_is_what_the_agent_did(zips, tmp_path, capsys):
+def test_recorded_actions_are_those_of_the_agent(zips, tmp_path, capsys):
     folder, agents = zips
     result = record(folder / "SAC.zip", tmp_path, f"env={PENDULUM}", "seed=3")
     assert f"return {result['returns']['return_mean']:.1f}" in capsys.readouterr().out
@@ -137,7 +135,7 @@ def test_observations_are_normalised_as_in_training(tmp_path):
 
 
 def rewritten(path, target, change):
-    """A copy of an agent's zip with other JSON in it."""
+    """Copy an agent's zip with other JSON in it."""
     with zipfile.ZipFile(path) as source, zipfile.ZipFile(target, "w") as copy:
         for name in source.namelist():
             data = source.read(name)

@@ -25,7 +25,7 @@ OWN = gymnasium.make("Pendulum-v1").action_space
 
 
 def record(env, root, monkeypatch, **options):
-    """A Minari set of two episodes of random actions of a wrapped environment, as Minari writes it."""
+    """Record a Minari set of two episodes of random actions in a wrapped environment, as Minari writes it."""
     monkeypatch.setenv("MINARI_DATASETS_PATH", str(root))
     env.action_space.seed(0)
     buffers = [episode(env, seed) for seed in range(2)]
@@ -59,7 +59,7 @@ def pendulum(**options):
 
 
 def torques(folder):
-    """What the motor did: the square of it is part of the reward."""
+    """Return the torques of the motor; the square of a torque is part of the reward."""
     stored = list(minari.MinariDataset(folder / "data").iterate_episodes())
     seen = np.concatenate([episode.observations[:-1] for episode in stored])
     angle = np.arctan2(seen[:, 1], seen[:, 0])
@@ -78,7 +78,7 @@ def torques(folder):
         (lambda env: wrappers.RescaleAction(wrappers.FlattenObservation(env), -1, 1), True),
     ],
 )
-def test_actions_are_what_the_motor_did(wrap, scaled, tmp_path, monkeypatch):
+def test_actions_are_read_as_the_torques_of_the_motor(wrap, scaled, tmp_path, monkeypatch):
     folder = record(wrap(pendulum()), tmp_path, monkeypatch)
     read = load_trajectories(folder, PENDULUM)
     assert np.allclose(np.abs(2 * read.actions[:, 0]), torques(folder), atol=0.05)
@@ -100,7 +100,7 @@ def test_inspect_says_that_actions_were_scaled_and_render_plays_them(tmp_path, m
 
 
 @pytest.mark.filterwarnings("ignore:.*WARN")
-def test_clipped_actions_are_what_was_done(tmp_path, monkeypatch):
+def test_clipped_actions_are_read_as_applied(tmp_path, monkeypatch):
     folder = record(wrappers.ClipAction(pendulum()), tmp_path, monkeypatch)
     read = load_trajectories(folder, PENDULUM)
     assert np.allclose(np.abs(2 * read.actions[:, 0]), torques(folder), atol=0.05) and abs(read.actions).max() <= 1
@@ -119,7 +119,7 @@ def test_clipped_actions_are_what_was_done(tmp_path, monkeypatch):
     ],
 )  # fmt: skip
 @pytest.mark.filterwarnings("ignore:.*WARN", "ignore:.*not serializable")
-def test_what_means_something_else_is_refused(wrap, words, tmp_path, monkeypatch):
+def test_wrappers_that_change_the_meaning_are_refused(wrap, words, tmp_path, monkeypatch):
     said = refusal(load_trajectories, record(wrap(pendulum()), tmp_path, monkeypatch), PENDULUM)
     assert all(word in said for word in words) and "wrapped-v0" in said, said
 
@@ -145,7 +145,7 @@ def test_wrappers_that_the_environment_has_too_are_no_difference(tmp_path, monke
         del gymnasium.registry["Normalised-v0"]
 
 
-def test_wrappers_and_settings_nobody_knows_are_a_warning(tmp_path, monkeypatch):
+def test_unknown_wrappers_and_settings_are_a_warning(tmp_path, monkeypatch):
     folder = record(Mine(pendulum(g=5.0, render_mode="rgb_array")), tmp_path, monkeypatch)
     with pytest.warns(UserWarning) as told:
         load_trajectories(folder, PENDULUM)
@@ -207,14 +207,14 @@ def test_other_formats_say_their_action_space_too(kind, said, tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["npz", "attributes"])
-def test_sets_that_say_nothing_are_in_the_environments_units(kind, tmp_path):
+def test_sets_without_spaces_are_in_the_environments_units(kind, tmp_path):
     content = arrays(2)
     read = load_trajectories(write(kind, tmp_path, content, {}), PENDULUM)
     assert np.allclose(read.actions, content["actions"] / 2) and not read.info["scaled"]
 
 
 @pytest.mark.parametrize("kind", ["npz", "attributes"])
-def test_a_set_that_says_nothing_and_stops_at_1_is_a_warning(kind, tmp_path):
+def test_a_set_without_spaces_whose_actions_stop_at_1_is_a_warning(kind, tmp_path):
     there = arrays(2)
     there["actions"] = np.clip(there["actions"], -1, 1)
     with pytest.warns(UserWarning, match="does not state its action space; .*action_low") as told:

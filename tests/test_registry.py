@@ -53,6 +53,16 @@ def test_a_name_can_be_taken_once(registry):
     assert registry.get("Hopper") == 2
 
 
+def test_a_temporary_member_is_gone_afterwards(registry):
+    with registry.temporarily({"Ant": 3}):
+        registry.add("Swimmer", 4)
+        assert registry.names() == ["HalfCheetah", "Hopper", "Ant", "Swimmer"] and registry.get("Ant") == 3
+    assert registry.names() == ["HalfCheetah", "Hopper"]
+    with pytest.raises(ValueError, match="'Hopper' is registered twice"), registry.temporarily({"Ant": 3, "Hopper": 4}):
+        pytest.fail("this name is taken")
+    assert registry.names() == ["HalfCheetah", "Hopper"] and registry.get("Hopper") == 2
+
+
 def test_an_unknown_name_gets_the_nearest_and_all(registry):
     with pytest.raises(UserError) as error:
         registry.get("HalfCheeta")

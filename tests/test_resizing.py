@@ -61,7 +61,7 @@ def test_a_resized_agent_keeps_its_critics_learns_and_saves(name, tmp_path):
     assert np.array_equal(act(KINDS[name].load(tmp_path / "wide", device="cpu")), act(wide))
 
 
-def test_training_comes_nearer():
+def test_training_reduces_the_error():
     agent = make("SAC")
     teacher, states = ActorLayers.of(agent), torch.from_numpy(STATES)
     students = [ActorLayers.of(resized(agent, 0.5, STATES, steps=steps)) for steps in (0, 50, 300)]
@@ -69,13 +69,13 @@ def test_training_comes_nearer():
     assert errors[2] < errors[1] < errors[0]
 
 
-def test_what_an_agent_sees():
+def test_the_observations_of_an_agent_are_recorded():
     agent = make("PPO")
     seen = collect_observations(agent, agent.get_env(), 40)
     assert seen.shape == (40, 17) and seen.dtype == np.float32 and len(np.unique(seen, axis=0)) == 40
 
 
-def test_refusals():
+def test_agents_that_cannot_be_resized_are_refused():
     with pytest.raises(UserError, match=r"makes 64 channels 19.2; give one that .* 1/16, such as 0.25 or 0.3125"):
         resized(make("SAC", net_arch={"pi": [64, 48], "qf": [8]}), 0.3, STATES)
     with pytest.raises(UserError, match="no actor of its own"):

@@ -29,7 +29,7 @@ class Rates(BaseCallback):
 
 @pytest.mark.parametrize("factor", [0.5, 2])
 @pytest.mark.parametrize("name", KINDS)
-def test_steps_and_schedules_go_on(name, factor):
+def test_steps_and_schedules_continue(name, factor):
     agent = make(name)
     new = resized(agent, factor, STATES, steps=0)
     assert new.num_timesteps == agent.num_timesteps == 24 and new._n_updates == agent._n_updates > 0
@@ -64,7 +64,7 @@ def test_critics_keep_the_moments_of_their_optimizer(name):
         assert all(before[n] is not after[n] for n in before if torch.is_tensor(before[n]))
 
 
-def test_a_logger_of_ones_own_stays(tmp_path):
+def test_the_users_logger_stays(tmp_path):
     agent = make("PPO")
     agent.set_logger(configure(str(tmp_path), ["csv"]))
     assert resized(agent, 2, STATES, steps=0).logger is agent.logger
@@ -76,8 +76,7 @@ def test_the_usual_widths_can_be_doubled_and_halved(kind, factor, widths):
     agent = kind("MlpPolicy", Cheetah(), seed=0, device="cpu", buffer_size=100)
     new = resized(agent, factor, STATES, steps=0)
     assert [layer.out_features for layer in ActorLayers.of(new).hidden] == widths
-    if factor == 2:
-        np.testing.assert_allclose(act(new), act(agent), atol=1e-5)
+    assert np.allclose(act(new), act(agent), atol=1e-5) == (factor == 2)
 
 
 @pytest.mark.parametrize(("old", "new", "edge"), [(300, 600, 15), (400, 800, 16), (17, 34, 1), (24, 12, 12)])
@@ -85,7 +84,7 @@ def test_a_tile_divides_both_widths(old, new, edge):
     assert tile_edge(old, new) == edge
 
 
-def test_a_factor_that_makes_parts_of_channels_is_refused_with_the_nearest_that_do_not():
+def test_a_factor_without_whole_channels_is_refused_with_the_nearest_good_one():
     with pytest.raises(
         UserError, match=r"factor=0.333: makes 400 channels 133.2; .* 1/100, such as 0.33 or 0.34"
     ) as no:

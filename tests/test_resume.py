@@ -26,7 +26,7 @@ def checkpoint(run, name):
 
 
 def metrics(run):
-    """All rows but the clock's."""
+    """Return all rows but the clock's."""
     return [row for row in csv.reader((run / "metrics.csv").open()) if row[1] != "time/seconds"]
 
 
@@ -65,7 +65,7 @@ def uninterrupted(tiny_data, tiny_bank, tmp_path_factory):
     ],
     ids=["scaler stage", "its end", "training", "ctrl-c in the scaler stage's end", "ctrl-c in the last validation"],
 )
-def test_a_run_stopped_and_resumed_is_one_never_stopped(
+def test_a_resumed_run_ends_as_an_uninterrupted_one(
     step, how, uninterrupted, tiny_data, tiny_bank, tmp_path, monkeypatch
 ):
     run = tmp_path / "r [1] x=2"
@@ -94,7 +94,7 @@ def test_a_pretraining_stopped_and_resumed_makes_the_same_bank(tiny_bank, tiny_d
 
 
 @pytest.mark.slow
-def test_a_process_stopped_by_sigterm_goes_on_with_the_command_it_printed(tiny_data, tiny_bank, tmp_path):
+def test_a_process_stopped_by_sigterm_resumes_by_the_command_it_printed(tiny_data, tiny_bank, tmp_path):
     words = [*RUNS, f"data={tiny_data}", f"bank={tiny_bank}", "scaler_steps=0", "train_steps=300"]
     words += ["validation_episodes=0"]
     module = [sys.executable, "-m", "weit_rl.train"]

@@ -44,7 +44,7 @@ def test_kid_of_two_draws_of_one_distribution_is_about_zero_whatever_their_numbe
     assert far["kid"] > 100 * abs(near["kid"]) and far["kid"] > 1
 
 
-def test_precision_and_recall_of_what_is_far_apart_or_a_part():
+def test_precision_and_recall_of_distant_sets_and_of_a_subset():
     far = compare_features(normal(100, 0), normal(100, 1, mean=50))
     assert far["precision"] == far["recall"] == 0
     modes = torch.cat([normal(200, 0), normal(200, 1, mean=50)])
@@ -58,7 +58,7 @@ def test_reach_is_the_distance_of_the_third_neighbour():
     assert coverage(torch.tensor([[8.9], [9.1]], dtype=torch.float64), line, nearest=2) == 0.5
 
 
-def test_numbers_are_the_same_whatever_ran_before(monkeypatch):
+def test_numbers_do_not_depend_on_earlier_work(monkeypatch):
     monkeypatch.setattr("weit_rl.tasks.sample_quality.SUBSET", 50)
     numbers = compare_features(normal(100, 0), normal(100, 1))
     state = torch.random.get_rng_state()
@@ -112,7 +112,7 @@ def test_a_classifier_of_other_images_does_not_fit(runs, tmp_path):
 
 
 @pytest.mark.parametrize("model", ["vit", "convnext"])
-def test_features_are_what_the_last_layer_sees(model):
+def test_features_are_the_inputs_of_the_last_layer(model):
     from weit_rl.common.sizes import Size
     from weit_rl.models import MODELS
     from weit_rl.tasks.sample_quality import ClassifierFeatures
@@ -128,7 +128,7 @@ def test_features_are_what_the_last_layer_sees(model):
 
 @pytest.fixture
 def published(monkeypatch, tmp_path):
-    """A file of Inception's weights, drawn at random, under the name that its checksum gives it."""
+    """Write a file of random weights for Inception, under the name that its checksum gives it."""
     extractor = pytest.importorskip("torch_fidelity.feature_extractor_inceptionv3", reason="needs the extra vision")
     network = extractor.FeatureExtractorInceptionV3
     with monkeypatch.context() as without:

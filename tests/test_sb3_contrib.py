@@ -21,7 +21,7 @@ class Allowed(Sides):
 
 
 def make(algorithm, **policy):
-    """An agent before its first step."""
+    """Make an agent before its first step."""
     own = {"n_steps": 16, "batch_size": 8} if algorithm in ROLLOUTS else {"learning_starts": 8, "batch_size": 8}
     own |= {"buffer_size": 100} if algorithm not in ROLLOUTS else {}
     env = Cheetah() if algorithm in CONTINUOUS else Allowed()
@@ -30,7 +30,7 @@ def make(algorithm, **policy):
 
 
 def trunk_of(agent):
-    """The actor's layers, or those of the network that chooses."""
+    """Return the actor's layers, or those of the network that chooses."""
     place = getattr(agent.policy, "actor", None) or getattr(agent.policy, "quantile_net", agent.policy)
     return getattr(place, "pi_features_extractor", place.features_extractor)
 

@@ -12,7 +12,7 @@ SDE = {name: NAMES[name] for name in ("PPO", "A2C", "SAC", "TQC")}
 
 
 def drawn(agent, times=300):
-    """Actions in five states, by noise drawn anew each time; what is behind tanh where whole actions are squashed."""
+    """Draw actions in five states, with fresh noise each time; before tanh if whole actions are squashed."""
     place, actions = getattr(agent, "actor", agent.policy), []
     for _ in range(times):
         place.reset_noise()
@@ -21,7 +21,7 @@ def drawn(agent, times=300):
 
 
 def mean_of(size):
-    """What the bank's own policy does."""
+    """Return the action of the bank's own policy."""
     net, states = bank_policy(size), torch.from_numpy(STATES)[:, None]
     asked = net.target_return.expand(len(states), 1)
     return net(states, states, asked, asked)[:, 0].detach().numpy()
@@ -45,7 +45,7 @@ def test_it_is_as_wide_as_asked(name):
 
 
 @pytest.mark.parametrize("more", [{}, {"full_std": False}, {"squash_output": True}, {"use_expln": True}])
-def test_options_of_ppo_act_as_the_bank_too(more, tmp_path):
+def test_agents_with_options_of_ppo_act_as_the_bank(more, tmp_path):
     agent = make("PPO", bank=BODY, size="64x2", kwargs={"use_sde": True}, **more).learn(8)
     agent.save(tmp_path / "agent")
     loaded = NAMES["PPO"].load(tmp_path / "agent", device="cpu")
@@ -64,7 +64,7 @@ def test_it_learns_saves_and_loads(name, mode, tmp_path):
     assert np.isfinite(agent.predict(states)[0]).all() and loaded.set_env(agent.get_env()) is None and loaded.learn(8)
 
 
-def test_means_are_cut_where_that_is_asked():
+def test_means_are_clipped_on_request():
     agent = make("SAC", bank=BODY, size="64x2", clip_mean=0.01, kwargs={"use_sde": True})
     assert np.abs(agent.predict(STATES, deterministic=True)[0]).max() <= np.tanh(0.01) + 1e-6
 

@@ -14,7 +14,7 @@ from weit_rl.common.errors import UserError
 
 
 def inside(kind=Cheetah):
-    """An environment that Gymnasium's own wrapper normalises."""
+    """Make an environment that Gymnasium's own wrapper normalises."""
     return gym.wrappers.NormalizeObservation(kind())
 
 
@@ -35,7 +35,7 @@ def test_a_bank_of_the_same_body_is_refused(name, env):
 
 
 @pytest.mark.parametrize("name", CONTINUOUS)
-def test_what_normalises_nothing_is_taken(name):
+def test_environments_that_do_not_normalise_twice_are_accepted(name):
     make(name, VecNormalize(make_vec_env(Cheetah), norm_obs=False), bank=BODY)
     make(name, VecNormalize(make_vec_env(Cheetah)), bank=BODY, body="new")
     make(name, VecNormalize(make_vec_env(Hopper)), bank=BODY)
@@ -53,7 +53,7 @@ def test_a_checkpoint_is_refused_too(tmp_path):
         make("SAC", ENVIRONMENTS["VecNormalize"](), checkpoint=tmp_path / "net.safetensors")
 
 
-def test_an_agent_that_learned_so_still_loads_and_is_warned_of(tmp_path):
+def test_an_agent_loaded_into_a_normalising_environment_warns(tmp_path):
     agent = make("PPO", bank=BODY).learn(8)
     agent.save(tmp_path / "agent")
     assert NAMES["PPO"].load(tmp_path / "agent", env=Cheetah()).learn(8)
@@ -63,7 +63,7 @@ def test_an_agent_that_learned_so_still_loads_and_is_warned_of(tmp_path):
 
 
 @pytest.mark.parametrize("name", CONTINUOUS)
-def test_an_environment_given_later_is_looked_at_before_training_in_it(name):
+def test_an_environment_set_later_is_checked_before_training(name):
     agent = make(name, bank=BODY).learn(8)
     agent.set_env(ENVIRONMENTS["VecNormalize"]())
     with pytest.warns(UserWarning, match="normalised twice") as told:
@@ -79,7 +79,7 @@ def test_which_environment_normalises():
     assert outside_normaliser(DummyVecEnv([inside])) == "NormalizeObservation"
 
 
-def test_a_sequence_agent_watches_none_that_normalises():
+def test_a_sequence_agent_refuses_normalising_environments():
     agent = SequenceAgent(policy("dt", {}))
     for env in (VecNormalize(DummyVecEnv([Walk])), DummyVecEnv([lambda: inside(Walk)])):
         with pytest.raises(UserError, match="the policy normalises observations itself"):

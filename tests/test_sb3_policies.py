@@ -72,7 +72,7 @@ class Sides(gym.Env):
 
 
 def make(name, env=None, seed=0, kwargs=None, **policy):
-    """An untrained agent."""
+    """Make an untrained agent."""
     own = {"n_steps": 8} if name in ON else {"learning_starts": 8, "batch_size": 8}
     own |= {"batch_size": 8} if name == "PPO" else {}
     env = env or (Sides() if name == DQN else Cheetah())
@@ -81,7 +81,7 @@ def make(name, env=None, seed=0, kwargs=None, **policy):
 
 
 def bank_policy(size):
-    """The network that the bank gives at a size."""
+    """Return the network that the bank gives at a size."""
     bank, model = load(BODY), MODELS.get("mlp")
     source, target = (model.build(Size.parse(text), 17, 6) for text in ("128x6", size))
     return network_of_size(bank, source, target, model.plan(16).with_tiles(bank.tiles)).materialize()
@@ -99,7 +99,7 @@ def test_it_acts_as_the_bank_does(name, mode, size):
     assert np.abs(wanted).max() > 0.1
 
 
-def test_the_way_without_modules_is_the_networks_own():
+def test_acting_without_modules_equals_the_network():
     trunk = make("PPO", bank=BODY, size="64x2").policy.pi_features_extractor
     states, nothing = torch.from_numpy(STATES), torch.zeros(len(STATES), 1)
     found = []
@@ -112,7 +112,7 @@ def test_the_way_without_modules_is_the_networks_own():
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if name != "A2C"])  # A2C has RMSprop
-def test_adam_is_stable_baselines3s_but_for_its_speed(name):
+def test_the_faster_adam_equals_that_of_stable_baselines3(name):
     env, settings = Sides() if name == DQN else Cheetah(), []
     for agent in (make(name, env), NAMES[name]("MlpPolicy", env)):
         optimizer = getattr(agent, "actor", agent.policy).optimizer
@@ -122,7 +122,7 @@ def test_adam_is_stable_baselines3s_but_for_its_speed(name):
 
 
 @pytest.mark.parametrize(("name", "noise_behind"), [("PPO", lambda x: x), ("SAC", np.arctanh)])
-def test_a_trained_actor_explores_with_care(name, noise_behind):
+def test_a_trained_actor_explores_with_small_noise(name, noise_behind):
     agents = [make(name, bank=BODY, size="64x2", **more) for more in ({}, {"log_std_init": 0.0})]
     inside = np.abs(agents[0].predict(STATES, deterministic=True)[0]) < 0.5  # where the bounds do not cut
     drawn = [np.stack([agent.predict(STATES)[0][inside] for _ in range(400)]) for agent in agents]
@@ -165,7 +165,7 @@ def test_saving_and_loading(name, mode, tmp_path):
 
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("mode", ["dense", "scalers"])
-def test_what_learns(name, mode):
+def test_each_mode_trains_its_own_parameters(name, mode):
     agent = make(name, bank=BODY, mode=mode)
     trunk = agent.policy.q_net.features_extractor if name == DQN else None
     trunk = trunk or getattr(agent.policy, "actor", agent.policy)
@@ -187,7 +187,7 @@ class Episodes(BaseCallback):
 
 
 @pytest.mark.parametrize("name", SOME_QUICK)
-def test_it_learns_to_say_what_it_sees(name):
+def test_it_learns_to_repeat_its_observation(name):
     env = DummyVecEnv([Sides if name == DQN else lambda: IdentityEnvBox(eps=0.5)])
     kwargs = {"learning_rate": 3e-3, "gamma": 0.4}
     kwargs |= {"n_steps": 32} if name in ON else {"batch_size": 64, "learning_starts": 64, "buffer_size": 2000}
@@ -207,7 +207,7 @@ def test_observations_may_be_normalised_outside(name, tmp_path):
 
 
 @pytest.mark.parametrize("name", CONTINUOUS)
-def test_another_body_takes_the_blocks_alone(name):
+def test_a_new_body_takes_the_blocks_alone(name):
     agent = make(name, Hopper(), bank=BODY, size="64x2")
     actor = getattr(agent.policy, "actor", agent.policy)
     trunk = getattr(actor, "pi_features_extractor", None) or actor.features_extractor
@@ -264,7 +264,7 @@ def test_a_checkpoint_is_a_start_too(tiny_data, tmp_path):
         ({"bank": BODY, "body": BODY, "env": Hopper}, "has 17 observations and 6 actions, the environment 11"),
     ],
 )
-def test_refusals(policy, message):
+def test_wrong_options_are_refused(policy, message):
     env = policy.pop("env", Cheetah)()
     with pytest.raises(UserError, match=message) as refusal:
         make("SAC", env, **policy)

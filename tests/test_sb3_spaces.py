@@ -53,7 +53,7 @@ class Anything(gym.Env):
 
 
 def learned(name, env, **more):
-    """An agent after a few steps."""
+    """Return an agent after a few steps."""
     own = {"n_steps": 8} if name in ("PPO", "A2C") else {"learning_starts": 4, "batch_size": 4, "buffer_size": 50}
     agent = make(name, env, kwargs=own, **more).learn(16)
     assert all(torch.isfinite(parameter).all() for parameter in agent.policy.parameters())
@@ -77,7 +77,9 @@ def test_it_learns_in_what_the_usual_policies_learn_in(name, space, tmp_path):
 
 @pytest.mark.parametrize("name", ["PPO", "A2C"])
 def test_bounds_at_the_ends_of_float32_give_numbers(name):
-    learned(name, Anything(SPACES["the ends of float32"], spaces.Box(-1, 1, (2,), np.float32)))
+    env = Anything(SPACES["the ends of float32"], spaces.Box(-1, 1, (2,), np.float32))
+    agent = learned(name, env)
+    assert np.isfinite(agent.predict(env.observation_space.sample(), deterministic=True)[0]).all()
 
 
 @pytest.mark.parametrize("name", ["PPO", "A2C"])
@@ -194,7 +196,7 @@ def test_a_features_extractor_of_ones_own_stands_before_the_actor(name):
         (spaces.Box(0, 1, (36, 36, 3), np.float32), {"normalize_images": False}, "have their channels first"),
     ],
 )
-def test_refusals(space, policy, message):
+def test_spaces_that_do_not_fit_are_refused(space, policy, message):
     with pytest.raises(UserError, match=message) as refusal:
         POLICIES[PPO](space, Cheetah.action_space, lambda _: 1e-3, size="32x1", **policy)
     assert "\n" not in str(refusal.value)

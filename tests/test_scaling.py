@@ -29,7 +29,7 @@ def loss_of(net, name):
 
 @functools.cache
 def trained(name):
-    """A small network after a few steps, the same for all growths."""
+    """Train a small network for a few steps, the same for all growths."""
     net = small_net(name, 16, 2)
     fit(net, loss_of(net, name), OptimizerRecipe(20, 1e-2))
     return net
@@ -58,7 +58,7 @@ def test_blocks_made_from_one_are_copies_but_for_the_first():
     assert copied_blocks(2, 4) == [1, 3] and copied_blocks(2, 5) == [1, 3, 4]
 
 
-def test_moments_go_with_what_they_belong_to():
+def test_moments_follow_their_weights():
     net, target = small_net(width=16, depth=2), small_net(width=32, depth=3, seed=1)
     optimizer = torch.optim.AdamW(net.parameters())
     loss_of(net, "dt")(0).backward()
@@ -83,7 +83,7 @@ def test_moments_go_with_what_they_belong_to():
      ([[0, "64x2"], [5, "128x2x64"]], "same head_dim"),
      (["64x2"], "a list such as"), ([[0]], "a list such as")],
 )  # fmt: skip
-def test_bad_schedules(schedule, says):
+def test_bad_schedules_are_refused(schedule, says):
     with pytest.raises(UserError, match=says):
         segments(schedule, 10)
 
@@ -94,7 +94,7 @@ def test_a_schedule_covers_the_training():
     assert [segment.name for segment in found] == ["train", "train-4-128x3"]
 
 
-def test_a_size_that_comes_back_goes_on_from_the_one_before_it(tiny_data, tmp_path):
+def test_a_repeated_size_continues_from_the_size_before_it(tiny_data, tmp_path):
     found = []
     for third in ("32x1", "96x2"):
         words = [*TINY, "init=scratch", f"grow=[[0, 32x1], [2, 64x1], [4, {third}], [6, 64x1]]", "train_steps=8"]

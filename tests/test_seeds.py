@@ -17,7 +17,7 @@ LEVELS_OF_DATA += [(RECORDING_SEED, RECORDING_SEED + LEVEL_SEEDS * len(LEVELS))]
 WORKERS = 1000  # environments that a policy is trained in: each has the seed after the one before it
 
 
-def test_no_use_of_episodes_meets_another_one():
+def test_uses_of_episodes_have_disjoint_seeds():
     spans = [{(use.of(seed), use.of(seed) + use.apart) for seed in RUNS} for use in USES]
     spans += [set(LEVELS_OF_DATA), {(training_seed(seed), training_seed(seed) + WORKERS) for seed in RUNS}]
     edges = sorted((*span, number) for number, part in enumerate(spans) for span in part)
@@ -29,7 +29,7 @@ def test_no_use_of_episodes_meets_another_one():
 
 
 @pytest.mark.parametrize("use", USES)
-def test_no_run_meets_another_one(use):
+def test_runs_have_disjoint_seeds(use):
     firsts = [use.of(seed) for seed in RUNS]
     assert len(set(firsts)) == len(RUNS) and min(np.diff(sorted(firsts))) >= use.apart
 

@@ -66,7 +66,7 @@ def policy(model, options):
 
 
 @pytest.mark.parametrize(("model", "options"), MODELS_AND_OPTIONS)
-def test_it_earns_what_our_evaluation_says(model, options):
+def test_its_return_equals_that_of_evaluate(model, options):
     wrap = {"states": lambda env: env, "pictures": Watch, BOTH: WatchAndFeel}[MODELS.get(model).sees]
     net, make = policy(model, options), lambda: wrap(Walk())
     wanted = rollout(net, [make() for _ in range(4)], list(range(7, 11)))
@@ -137,7 +137,7 @@ def test_another_bodys_observations_are_refused(model):
 
 
 def told(agent, **given):
-    """The line with which a second call is refused."""
+    """Return the line with which a second call is refused."""
     seen = np.ones((4, 5), np.float32)
     _, state = agent.predict(seen)
     with pytest.raises(UserError) as error:
@@ -157,7 +157,7 @@ def test_a_memory_of_other_environments_is_refused(options):
         assert "state: not a memory" in told(agent, state=other)
 
 
-def test_observations_that_are_none_are_refused():
+def test_wrong_observations_are_refused():
     agent, wrong = SequenceAgent(policy("dt", {})), np.ones((4, 5))
     wrong[2, 1] = np.nan
     assert "nan at (2, 1) is not finite; mend the environment" in told(agent, observation=wrong)

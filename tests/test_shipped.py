@@ -48,7 +48,7 @@ def test_all_data_together_are_small():
 
 
 @pytest.mark.parametrize(("env", "level"), EVERY)
-def test_a_level_says_where_it_comes_from(env, level):
+def test_a_level_names_its_origin(env, level):
     info, entry = json.loads((SHIPPED / env / level / "data" / "metadata.json").read_text()), env_entry(env)
     assert (info["level"], info["env_id"]) == (level, entry.gym_id) and "Apache-2.0" in info["license"]
     assert info["algorithm"] and info["environment_steps"] >= 0 and info["versions"]["mujoco"]
@@ -60,7 +60,7 @@ def test_a_level_says_where_it_comes_from(env, level):
 
 
 @pytest.mark.parametrize(("env", "level"), EVERY)
-def test_a_level_holds_the_returns_it_says_in_float32(env, level):
+def test_a_level_has_the_returns_of_its_metadata_in_float32(env, level):
     read = load_trajectories(level, env_entry(env))
     said = read.info["returns"]["recorded"]
     assert read.returns().mean() == pytest.approx(said["return_mean"], rel=1e-3)
@@ -69,7 +69,7 @@ def test_a_level_holds_the_returns_it_says_in_float32(env, level):
         assert {file["episode_0"][name].dtype for name in ("observations", "actions", "rewards")} == {np.dtype("f4")}
 
 
-def test_the_bank_is_small_and_says_what_it_is():
+def test_the_bank_is_small_and_has_a_card():
     card = TemplateBank.load(BANK).card
     assert megabytes(BANKS) <= 9
     assert json.loads(BANK.with_suffix(".json").read_text()) == card
@@ -87,7 +87,7 @@ def test_a_body_has_the_shared_bank_unless_its_own_is_better():
 
 
 @pytest.mark.parametrize("name", ["bodies", "bodies-mlp"])
-def test_the_bank_of_several_bodies_is_theirs(name):
+def test_the_bank_of_several_bodies_names_them(name):
     shared = BANKS / f"{name}.safetensors"
     card = TemplateBank.load(shared).card
     assert json.loads(shared.with_suffix(".json").read_text()) == card and card["licence"] == "Apache-2.0"
@@ -140,7 +140,7 @@ def test_the_bank_starts_every_size_of_the_ladder(size, task):
 
 
 @pytest.mark.slow
-def test_the_full_size_returns_about_what_the_card_says(full_episodes, task):
+def test_the_full_size_earns_about_the_return_of_the_card(full_episodes, task):
     bank = TemplateBank.load(BANK)
     size = Size(*bank.card["size"])
     net = network_of_size(bank, bank_network(bank, task), task.build(size), task.plan).materialize()

@@ -66,14 +66,14 @@ def test_missing_meta_world_says_what_to_install(monkeypatch):
 # --- pictures
 
 
-def test_a_renderer_that_is_not_there_is_one_line(tmp_path):
+def test_a_missing_renderer_is_one_line(tmp_path):
     code = "from weit_rl.envs.registry import env_entry\nenv_entry('Hopper').make()"
     done = run(code, tmp_path, MUJOCO_GL="nothing")
     assert "UserError: env Hopper-v5: MUJOCO_GL=nothing does not work here; unset it" in done.stderr
 
 
 @pytest.mark.parametrize("name", MUJOCO)
-def test_pictures_follow_the_body_where_a_camera_does(name):
+def test_pictures_follow_the_body_if_the_camera_does(name):
     env = env_entry(name).make(render_mode="rgb_array")
     model, camera = env.unwrapped.model, env.unwrapped.mujoco_renderer.camera_id
     cameras = [model.camera(i).name for i in range(model.ncam)]
@@ -97,7 +97,7 @@ print("done")
 @pytest.mark.parametrize("name", ["Reacher", pytest.param("dmc/walker-walk", marks=SUITE)])
 @pytest.mark.slow
 def test_pictures_without_a_screen(name, tmp_path):
-    """In a process of its own: a renderer may fail in C."""
+    """Check it in a process of its own, since a renderer may fail in C."""
     code = f"import sys; sys.argv = ['', {name!r}]\n{PICTURE}"
     done = run(code, tmp_path, MUJOCO_GL=renderer())
     assert done.stdout.split("\n") == ["(480, 480, 3) uint8 True", "done", ""], done.stderr
@@ -112,7 +112,7 @@ OURS = "from weit_rl.envs.registry import env_entry; env_entry({!r}).make().rese
 )
 @pytest.mark.slow
 def test_a_software_renderer_and_triton_do_not_meet(first, tmp_path):
-    """Drawn or not: MuJoCo loads the renderer that MUJOCO_GL names as soon as it is imported, perhaps before us."""
+    """Check both orders: MuJoCo loads the renderer that MUJOCO_GL names at its import, perhaps before weit_rl's."""
     code = f"""
 {first}
 import torch

@@ -109,8 +109,10 @@ def test_a_saved_one_starts_any_size(tmp_path):
     torch.testing.assert_close(wide(*small_inputs()), net(*small_inputs()), rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize(("rank", "steps", "same"), [(64, 0, True), (4, 0, False), (64, 5, False)])
-def test_the_initialiser_gives_the_source_back_or_trains_what_is_its_own(rank, steps, same):
+@pytest.mark.parametrize(
+    ("rank", "steps", "same", "share_of_loss"), [(64, 0, True, 1.0), (4, 0, False, 1.1), (64, 5, False, 0.999)]
+)
+def test_the_initialiser_returns_the_source_or_trains_its_own_factors(rank, steps, same, share_of_loss):
     source, target, inputs = small_net(), small_net(seed=4), small_inputs()
     source.target_return.fill_(7)
     goal = torch.zeros_like(inputs[1])
@@ -121,5 +123,4 @@ def test_the_initialiser_gives_the_source_back_or_trains_what_is_its_own(rank, s
     state = target.state_dict()
     near = [torch.allclose(state[name], tensor, rtol=1e-5, atol=1e-5) for name, tensor in source.state_dict().items()]
     assert all(near) == same and state["target_return"] == 7 and context.spent == {"steps": steps}
-    if steps:
-        assert context.loss(target, 0) < context.loss(source, 0)
+    assert context.loss(target, 0) < (share_of_loss + 1e-5) * context.loss(source, 0)  # by training it falls

@@ -26,7 +26,7 @@ def tone(hertz=1000.0, seconds=0.5, rate=16_000, loudness=0.3):
 
 
 def wav(samples, rate=16_000, kind=np.int16):
-    """The bytes of a .wav file."""
+    """Return the bytes of a .wav file."""
     scale = {np.uint8: (127, 128), np.int16: (2**15 - 1, 0), np.int32: (2**31 - 1, 0)}.get(kind, (1, 0))
     file = io.BytesIO()
     wavfile.write(file, rate, (samples * scale[0] + scale[1]).astype(kind))
@@ -95,7 +95,7 @@ def test_every_band_of_the_usual_sizes_hears_something():
         assert (mel_bands(count).sum(1) > 0).all() and mel_bands(count).min() == 0
 
 
-def test_of_a_long_sound_the_middle_is_taken(tmp_path):
+def test_the_middle_of_a_long_sound_is_taken(tmp_path):
     parts = [tone(300, 1), tone(3000, 1.1), tone(300, 1)]
     with pytest.warns(UserWarning, match=r"sounds longer than 1\.02 s are cut to their middle; a larger image_size"):
         drawn = shown(tmp_path, wav(np.concatenate(parts)))
@@ -105,7 +105,7 @@ def test_of_a_long_sound_the_middle_is_taken(tmp_path):
     assert not shown(tmp_path, wav(np.zeros(100))).any()
 
 
-def test_a_sound_that_fits_is_whole_wherever_it_is_loud(tmp_path, recwarn):
+def test_a_sound_that_fits_is_kept_whole(tmp_path, recwarn):
     parts = np.concatenate([tone(300, 0.5, loudness=1), tone(3000, 0.4, loudness=0.3)])
     loud = shown(tmp_path, wav(parts)).argmax(0)
     rows, counts = np.unique(loud[2:-2], return_counts=True)
@@ -180,7 +180,7 @@ def test_folders_that_do_not_fit_are_refused(tmp_path, monkeypatch):
 
 @pytest.fixture(scope="module")
 def spoken(tmp_path_factory):
-    """Ten digits spoken by eight voices, and for the test by two others."""
+    """Have ten digits spoken by eight voices, and for the test by two others."""
     if not shutil.which("espeak-ng"):
         pytest.skip("nothing speaks the digits here: apt-get install espeak-ng")
     folder = tmp_path_factory.mktemp("spoken")
@@ -195,7 +195,7 @@ def spoken(tmp_path_factory):
     return folder
 
 
-def test_a_bank_learns_spoken_digits_and_another_size_tells_those_of_other_voices(spoken, tmp_path):
+def test_a_bank_learns_spoken_digits_and_another_size_classifies_other_voices(spoken, tmp_path):
     pytest.importorskip("timm", reason="the vision extra is not installed")
     own = {"data": spoken, "model": "vit", "patch_size": 16, "batch_size": 32, "threads": 1, "device": "cpu"}
     sampled = {"size": "64x1", "widths": [32, 64], "depths": [1], "rank": 16, "score_sizes": []}

@@ -9,7 +9,6 @@ from weit_rl.core.bank import TemplateBank
 from weit_rl.core.composed_network import WeiT
 from weit_rl.core.network_from_bank import candidate_starts, network_of_size
 from weit_rl.initializers import INITIALIZERS, Context, TrainedSource
-from weit_rl.initializers._shared.scaler_starts import STARTS, with_start
 from weit_rl.initializers.svd_bank import factorise
 from weit_rl.initializers.weit import is_far, narrower
 from weit_rl.models import MODELS
@@ -40,13 +39,13 @@ def test_a_sampled_width_is_a_way_to_anything_wider(bank, width, ways):
         torch.testing.assert_close(weight, of_width(bank, width, 3).compose()[key])
 
 
-def test_through_a_width_that_divides_keeps_that_width_s_function(bank):
+def test_widening_from_a_divisor_keeps_its_function(bank):
     _, through, _ = candidate_starts(bank, small_net(**FULL), small_net(width=48, seed=3), PLAN)
     inputs = small_inputs()
     torch.testing.assert_close(through(*inputs), of_width(bank, 16)(*inputs), rtol=1e-5, atol=1e-5)
 
 
-def test_a_bank_that_says_nothing_of_its_sizes_has_one_way(bank):
+def test_a_bank_without_sizes_on_its_card_has_one_way(bank):
     bank.card = {"constraint": "kronecker"}
     assert len(candidate_starts(bank, small_net(**FULL), small_net(width=48, seed=3), PLAN)) == 1
 
@@ -68,30 +67,48 @@ def test_weit_begins_at_the_start_of_lowest_loss(bank, best):
     torch.testing.assert_close(target(*inputs), wanted, rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize("kind", STARTS.names())
-def test_controls_keep_less_and_less_of_the_trained_scalers(kind):
+def started(net, bank, scalers):
+    """Return the composed network of the bank's own size that ``init=weit`` starts to train."""
+    trained = []
+    context = Context(PLAN, loss, lambda module, *_: trained.append(module), OptimizerRecipe(5, None), head_dim=8)
+    target = small_net(width=16, depth=4, seed=3)
+    INITIALIZERS.get("weit").make(TrainedSource(net, bank), target, context, scalers=scalers, stage="scalers")
+    return trained[0]
+
+
+def loss(net, step):
+    return net(*small_inputs()).square().mean()
+
+
+@pytest.mark.parametrize(
+    ("scalers", "kept", "on_a_line", "alike", "mean"),
+    [
+        ("trained", True, False, False, True),
+        ("linear", False, True, False, True),
+        ("identical", False, True, True, True),
+        ("random", False, False, False, False),
+    ],
+)
+def test_controls_keep_less_and_less_of_the_trained_scalers(scalers, kept, on_a_line, alike, mean):
     net = small_net(width=16, depth=4)
-    layout, bank = PLAN.layout(net), factorise(net, PLAN, 8)
-    changed = with_start(bank, layout, kind, 0)
-    for key, slot in layout.items():
-        before, after = bank.source[f"own.{key}"], changed.source[f"own.{key}"]
-        if slot.rule.tile is None or kind == "trained":
-            assert torch.equal(before, after)
-            continue
-        assert not torch.allclose(before, after) and after.shape == before.shape
+    bank = factorise(net, PLAN, 8)
+    begun = started(net, bank, scalers)
+    for key, parameter in begun.scalers.items():
+        before, after = bank.source[f"own.{key}"], parameter.detach()
+        assert after.shape == before.shape and torch.equal(before, after) == kept
         steps = after.diff(dim=0)
-        on_a_line = torch.allclose(steps[1:], steps[:-1], atol=1e-6)
-        assert on_a_line == (kind != "random") and (steps.abs().max() < 1e-6) == (kind == "identical")
-        if kind != "random":
-            torch.testing.assert_close(after.mean(0), before.mean(0), rtol=1e-4, atol=1e-5)
-    assert all(torch.equal(changed.templates[role], bank.templates[role]) for role in bank.roles())
+        assert torch.allclose(steps[1:], steps[:-1], atol=1e-6) == on_a_line
+        assert (steps.abs().max() < 1e-6) == alike
+        assert torch.allclose(after.mean(0), before.mean(0), rtol=1e-4, atol=1e-5) == mean
+    assert all(torch.equal(free, bank.source[f"own.{key}"]) for key, free in begun.free.items())
+    assert all(torch.equal(begun.bank.templates[role], bank.templates[role]) for role in bank.roles())
 
 
 @pytest.mark.parametrize(
     ("have", "fresh", "narrow", "far"),
     [(2.1, 9.0, False, True), (1.9, 2.0, False, False), (1.9, 2.0, True, True), (1.4, 2.0, True, False)],
 )
-def test_what_is_nearer_to_a_fresh_network_is_far_where_it_is_narrow(have, fresh, narrow, far):
+def test_a_narrow_start_nearer_to_a_fresh_network_is_far(have, fresh, narrow, far):
     losses = {"net": have, "best": 1.0, "fresh": fresh}
     assert is_far("net", "best", "fresh", losses.get, narrow) is far
 

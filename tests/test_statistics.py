@@ -31,7 +31,7 @@ def row(method, size, seed, budget, value, flops=1e9):
 
 
 def made_up():
-    """Ours is 10 ahead of scratch in every pair at 100 steps, and equal on average at 0; bot exists at one size."""
+    """Make up rows: ours is 10 ahead of scratch at 100 steps, equal on average at 0; bot has one size."""
     rows = []
     for size, base in (("32x3", 100.0), ("96x4", 300.0)):
         for seed in range(3):
@@ -106,7 +106,7 @@ def test_other_tasks_have_their_own_words_and_digits():
     assert "What scratch reaches is 20.50." in tables["Steps to a top-1"].note
 
 
-def test_a_measure_beside_the_one_that_decides_has_tables_of_results():
+def test_further_measures_have_tables_of_results():
     rows = [{**one, "kid": one["value"] and one["value"] / 4000} for one in made_up()]
     measure = Measure(("fid",), "FID", beside=(Measure(("kid",), "KID (x 1000)", 2, less=True, unit=1000),))
     tables = {t.title: t for t in all_tables(rows, ReferenceScore(850, "the FID of scratch"), measure)}
@@ -118,7 +118,7 @@ def test_a_measure_beside_the_one_that_decides_has_tables_of_results():
     assert float(kid[1][1]) == float(fid[0][1]) / 4
 
 
-def test_where_less_is_better_ahead_is_below():
+def test_lower_is_ahead_if_lower_is_better():
     rows = [{**one, "value": one["value"] and 1000 - one["value"]} for one in made_up()]  # ours is 10 below scratch
     measure = Measure(("fid",), "FID", 1, less=True)
     tables = {
@@ -139,14 +139,14 @@ def test_where_less_is_better_ahead_is_below():
     assert profiles(rows, DATA, measure).startswith(b"\x89PNG")
 
 
-def test_what_is_below_zero_has_no_shares():
+def test_negative_returns_have_no_shares():
     rows = [{**one, "value": one["value"] and -one["value"]} for one in made_up()]
     reference, measure = ReferenceScore(-500, "the data's return"), CONTROL.measure
     assert not any(table.title.startswith("Steps to") for table in all_tables(rows, reference, measure))
     assert all_figures(rows, reference, 1e12, measure).keys() == {"curves", "interquartile_means", "cost"}
 
 
-def test_a_cell_that_stands_twice_is_no_second_seed(tmp_path):
+def test_a_repeated_cell_is_no_second_seed(tmp_path):
     fields = fields_of(CONTROL)
     row = dict.fromkeys(fields, "1") | {"method": "weit", "size": "32x3", "seed": "0", "budget": "10"}
 

@@ -30,7 +30,7 @@ def study(folder, space):
 
 
 def valued(made, fail_after=None):
-    """Work whose values have their best at rank 40, masks full; stops like a killed process after some jobs."""
+    """Return values that are best at rank 40 and full masks; stop like a killed process after some jobs."""
 
     def work(jobs, label):
         for name, (_, (key, *_)) in reversed(jobs.items()):  # in any order
@@ -44,7 +44,7 @@ def valued(made, fail_after=None):
 
 
 @pytest.mark.parametrize("sampler", sweep.SAMPLERS)
-def test_a_sweep_that_is_stopped_draws_the_same_trials(tmp_path, sampler):
+def test_a_resumed_sweep_draws_the_same_trials(tmp_path, sampler):
     space = searched(f"sampler={sampler}", "together=3", "rank=[8, 64]")
     whole = study(tmp_path / "whole", space)
     whole(9, valued(made := []))
@@ -64,14 +64,14 @@ def test_a_sweep_that_is_stopped_draws_the_same_trials(tmp_path, sampler):
     assert (tmp_path / "other" / "sweep.csv").read_text() != tables[0]
 
 
-def test_it_finds_what_is_good(tmp_path):
+def test_it_finds_the_best_values(tmp_path):
     space = searched("together=2", "rank=[4, 128]")
     study(tmp_path, space)(30, valued([]))
     best = max(sweep.read_sweep(tmp_path), key=lambda row: row["value"])
     assert best["masks"] == "full" and abs(int(best["rank"]) - 40) <= 6
 
 
-def test_a_sweep_looks_at_no_reported_size():
+def test_a_sweep_uses_no_reported_size():
     frozen = yaml.safe_load((Path(__file__).parents[1] / "benchmarks" / "_shared" / "frozen.yaml").read_text())
     assert list(sweep.SIZES) == frozen["tuning"]
     assert set(options("benchmark")) & set(options("vision_benchmark")) >= {

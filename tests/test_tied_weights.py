@@ -45,7 +45,7 @@ class Language(nn.Module):
 
 
 class Repeated(nn.Module):
-    """One block used three times, as three entries of a list."""
+    """A block used three times, as three entries of a list."""
 
     def __init__(self, width=16):
         super().__init__()

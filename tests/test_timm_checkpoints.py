@@ -24,7 +24,7 @@ from weit_rl.training.checkpoint import load_network, save_network
 
 
 @models
-def test_a_checkpoint_is_all_it_takes_to_classify(model, tmp_path):
+def test_a_checkpoint_alone_suffices_to_classify(model, tmp_path):
     net, (pixels,) = small_net(model, drop_path=0.1).eval(), small_inputs(model)
     net.image_mean.fill_(0.2)
     options = IMAGES | {"drop_path": 0.1}
@@ -54,7 +54,7 @@ def test_timms_checkpoints_are_adopted(model, kind, tmp_path):
 
 
 @pytest.mark.parametrize("told", [{"global_pool": "avg"}, {"model_args": {"act_layer": "relu"}}])
-def test_what_makes_another_network_of_the_same_weights_is_refused(told, tmp_path):
+def test_settings_that_change_the_network_of_the_same_weights_are_refused(told, tmp_path):
     save_file(timms("vit").state_dict(), tmp_path / "model.safetensors")
     (tmp_path / "config.json").write_text(json.dumps(told))
     with pytest.raises(UserError, match="another variant than ours"):
@@ -105,7 +105,7 @@ def test_names_of_wrapped_networks_are_read(model, wrap, tmp_path):
 
 
 def nested(plain, other):
-    """Files as people save them: what torch.save gets, and whose weights count."""
+    """Return files as people save them: what torch.save gets, and whose weights count."""
     weights = plain.state_dict()
     averaged = torch.optim.swa_utils.AveragedModel(plain).state_dict()
     return {
@@ -145,14 +145,14 @@ def test_a_file_of_two_networks_is_refused(tmp_path):
         load_timm(tmp_path / "n.safetensors", head_dim=8)
 
 
-def test_a_file_of_a_network_wrapped_and_as_it_is_is_refused(tmp_path):
+def test_a_file_of_a_wrapped_and_a_plain_network_is_refused(tmp_path):
     weights = timms("vit").state_dict()
     save_file(weights | {f"module.{name}": tensor + 1 for name, tensor in weights.items()}, tmp_path / "n.safetensors")
     with pytest.raises(UserError, match="holds a network wrapped and as it is"):
         load_timm(tmp_path / "n.safetensors", head_dim=8)
 
 
-def test_a_file_that_holds_itself_ends(tmp_path):
+def test_a_file_that_contains_itself_is_read_to_an_end(tmp_path):
     endless = {}
     endless["model"] = endless
     torch.save(endless, tmp_path / "n.pth")

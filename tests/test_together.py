@@ -36,7 +36,7 @@ PATIENCE = 300  # seconds, on a busy machine
 
 @pytest.fixture(scope="module")
 def both(tmp_path_factory):
-    """The folders of the same steps in one process and in two."""
+    """Run the same steps in one process and in two; return their folders."""
     one, two = tmp_path_factory.mktemp("one"), tmp_path_factory.mktemp("two")
     run_steps(one, {"factors": SINGLE_PROCESS, "plain": SINGLE_PROCESS})
     words = [*TORCHRUN, str(HERE / "shared_steps.py"), str(two)]
@@ -51,7 +51,7 @@ def facts(folder, name):
 
 @pytest.mark.parametrize("kind", ["factors", "plain"])
 @pytest.mark.slow
-def test_two_processes_make_what_one_makes(both, kind):
+def test_two_processes_train_as_one_does(both, kind):
     one, two = (read_tensors(folder / f"{kind}.safetensors")[0] for folder in both)
     assert one.keys() == two.keys()
     assert max(float((one[name] - two[name]).abs().max()) for name in one) < 1e-12  # float64; asked for are 1e-6
@@ -68,7 +68,7 @@ def test_processes_draw_the_same_networks_and_divide_the_same_batches(both):
 
 @pytest.mark.slow
 def test_gradients_of_shared_templates_are_sent_once(both):
-    """Every template is in all layers of two networks; the flags tell which parameters no process used."""
+    """Check templates that all layers of two networks use; the flags tell which parameters no process used."""
     for process in ("factors0", "factors1"):
         seen = facts(both[1], process)
         assert sorted(seen["sent"]) == sorted([["gloo:all_reduce", n] for n in (seen["factors"], seen["tensors"])])
@@ -156,7 +156,7 @@ def kill_the_second(process):
 
 
 @pytest.mark.slow
-def test_a_run_loses_a_process_is_stopped_and_ends_as_if_it_had_always_been_one(tiny_data, tmp_path):
+def test_a_run_that_lost_a_process_and_was_stopped_ends_as_a_single_process(tiny_data, tmp_path):
     run, whole = tmp_path / "run", tmp_path / "whole"
     words = [*TINY_PRETRAIN, "steps=160", "dropout=0", "lr=1e-3", f"data={tiny_data}"]
     command = [sys.executable, "-m", "weit_rl.pretrain"]
@@ -211,7 +211,7 @@ def test_networks_in_parts_are_those_of_one_process(words, tiny_data, tmp_path):
         ("pretrain", "trainer.strategy=fsdp", "parts plain networks"),
     ],
 )
-def test_what_cannot_be_divided_is_one_line(verb, word, line):
+def test_work_that_cannot_be_divided_is_one_line(verb, word, line):
     with pytest.raises(UserError, match=line.replace("(", r"\(")):
         check_trainer(compose(verb, [*TINY, word]))
 
@@ -228,8 +228,9 @@ def test_torchrun_and_the_options_must_agree(monkeypatch):
 
 def test_a_missing_library_or_gpu_is_one_line_before_anything_starts(monkeypatch, tmp_path):
     words = [*TINY_PRETRAIN, f"run_dir={tmp_path / 'run'}", "trainer.devices=2"]
-    if torch.cuda.device_count() < 2:
-        with pytest.raises(UserError, match="2 processes need a GPU each"):
+    with monkeypatch.context() as one_gpu:
+        one_gpu.setattr(torch.cuda, "device_count", lambda: 1)
+        with pytest.raises(UserError, match="2 processes need a GPU each, here are 1"):
             pretrain(compose("pretrain", [*words, "device=cuda"]))
     with pytest.raises(UserError, match="is one device, not 2"):
         pretrain(compose("pretrain", [*words, "device=cuda:0"]))
@@ -260,7 +261,7 @@ def test_words_make_the_same_config_again(verb, words):
         ({0: 1, 1: 2}, 2, ""),
     ],
 )
-def test_what_the_ends_of_processes_mean(codes, code, says):
+def test_exit_codes_of_processes_become_one_error(codes, code, says):
     failures = {rank: SimpleNamespace(exitcode=end) for rank, end in codes.items()}
     found = error_of_exits(SimpleNamespace(failures=failures), 2, "; go on")
     ended = found.exit_code if isinstance(found, Interrupted) else found.code

@@ -69,7 +69,7 @@ def test_the_same_seed_gives_the_same_numbers_and_another_seed_others(words, tmp
     assert checkpoint(a, "last") == checkpoint(b, "last") != checkpoint(c, "last")
 
 
-def test_precision_is_the_runs_own(words, tmp_path):
+def test_precision_changes_in_one_run_only(words, tmp_path):
     exact, rough, again = tmp_path / "exact", tmp_path / "rough", tmp_path / "again"
     train(compose("train", [*words, f"run_dir={exact}"]))
     train(compose("train", [*words, "precision=medium", f"run_dir={rough}"]))
@@ -86,7 +86,7 @@ def test_precision_is_the_runs_own(words, tmp_path):
 
 
 def expected_start(words, bank):
-    """The network that a run without any step begins with."""
+    """Return the network that a run without any step begins with."""
     config = compose("train", words)
     task = control_task(config, tile=16)
     task.plan = task.plan.with_tiles({} if bank is None else TemplateBank.load(bank).tiles)
@@ -176,7 +176,7 @@ def test_without_reference_returns_there_is_no_score(tmp_path, capsys):
     assert capsys.readouterr().out.splitlines()[-3].split()[-1] == "-"
 
 
-def test_a_model_that_bears_no_large_rate_has_a_smaller_one_unless_it_is_told(tiny_data, picture_task):
+def test_a_model_that_needs_it_has_a_smaller_rate_by_default(tiny_data, picture_task):
     words = [*TINY_TRAIN, f"data={tiny_data}", "init=scratch", "scaler_steps=0"]
     setup = read_setup(compose("train", words))
     assert setup.recipe("train").lr == 3e-3

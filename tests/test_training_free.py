@@ -43,7 +43,7 @@ def context(steps=0, lr=None, head_dim=8):
 
 
 def trained(width=16, depth=2):
-    """A network whose every parameter and buffer is away from its start: a forgotten one would show."""
+    """Make a network whose every parameter and buffer is away from its start: a forgotten one would show."""
     net = small_net(width=width, depth=depth)
     for p in net.parameters():
         torch.nn.init.normal_(p, 0.2, 0.3)
@@ -52,7 +52,7 @@ def trained(width=16, depth=2):
 
 
 def made(make, source, target, **options):
-    """The target, filled by an initialiser."""
+    """Return the target, filled by an initialiser."""
     target.load_state_dict(make(TrainedSource(source), target, context(), **options))
     return target
 
@@ -131,7 +131,7 @@ def test_hypercloning_keeps_the_function(noise, ratio):
 
 
 @pytest.mark.parametrize(("options", "part"), [({"noise": 0.0}, False), ({}, True)])
-def test_only_noisy_copies_part(options, part):
+def test_only_noisy_copies_diverge(options, part):
     net, used = made(hypercloning, small_net(), small_net(width=32, seed=3), **options), context()
     fit(net, lambda step: used.loss(net, step), OptimizerRecipe(25, 1e-3))
     for name, p in net.named_parameters():
@@ -185,7 +185,7 @@ def test_bot_grows_with_less_harm_than_plain_repetition(gain, width, most):
     assert apart(made(bot, source, target, gain=gain), source) < most * apart(repeated, source)
 
 
-def test_wavelets_that_are_not_there(monkeypatch):
+def test_missing_wavelets_are_refused(monkeypatch):
     monkeypatch.setitem(sys.modules, "pywt", None)
     with pytest.raises(UserError, match="wavelet=db2: needs PyWavelets; pip install PyWavelets"):
         made(bot, trained(), small_net(width=8), wavelet="db2")

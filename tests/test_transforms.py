@@ -2,8 +2,8 @@
 
 import pytest
 import torch
+from shared_kernels import FORMS, ROLES, call, factors
 from test_compose import by_kron
-from test_kernels import FORMS, ROLES, call, factors
 from torch import func, nn
 
 from weit_rl import Plan, TemplateBank, WeiT
@@ -108,9 +108,9 @@ def test_transforms_of_a_composed_network(constraint):
         return func.functional_call(net, parameters, (x,)).square().sum()
 
     each = func.vmap(func.grad(loss), (None, 0))(parameters, x[:, None])
-    for name, parameter in net.named_parameters():
-        if not parameter.numel():
-            continue  # the identity's bank
+    full = {name: parameter for name, parameter in net.named_parameters() if parameter.numel()}
+    assert len(full) > 3  # the bank of constraint identity is empty
+    for name, parameter in full.items():
         rows = [torch.autograd.grad(net(row[None]).square().sum(), parameter)[0] for row in x]
         torch.testing.assert_close(each[name], torch.stack(rows))
     tangent = func.jvp(lambda p: loss(p, x), (parameters,), (parameters,))[1]

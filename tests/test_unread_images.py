@@ -37,7 +37,7 @@ def small_memory(monkeypatch):
 
 @pytest.fixture
 def both(data, monkeypatch):
-    """The same set in memory and unread."""
+    """Return the same set in memory and unread."""
     read = load_images(data, **SHAPE)
     monkeypatch.setattr(decode, "MOST_BYTES", 1000)
     return read, load_images(data, **SHAPE)
@@ -74,7 +74,7 @@ def test_batches_and_metrics_do_not_depend_on_memory_or_workers(both, task):
 
 
 @pytest.mark.slow
-def test_a_stopped_run_on_unread_images_goes_on(data, small_memory, tmp_path, monkeypatch):
+def test_a_stopped_run_on_unread_images_resumes(data, small_memory, tmp_path, monkeypatch):
     options = {**SHAPE, "data": data, "init": "scratch", "size": "32x1", "train_steps": 6, "batch_size": 7}
     options |= {"workers": 2, "validation": False, "threads": 1, "device": "cpu"}
     vision.train(run_dir=tmp_path / "whole", **options)
@@ -115,7 +115,7 @@ def test_a_large_set_needs_a_shape(data, small_memory):
             load_images(data, **options)
 
 
-def test_what_is_made_ahead_comes_in_turn():
+def test_prefetched_batches_come_in_order():
     made = list(prefetched(lambda number: torch.tensor(number), range(3, 9), 2))
     assert [int(number) for number in made] == [3, 4, 5, 6, 7, 8]
     ahead = Prefetcher(lambda step: np.full(3, step), 2)

@@ -15,7 +15,7 @@ TERA = 10**12
 
 
 def with_header(path, tensors):
-    """A tensor file that says of itself what one likes."""
+    """Write a tensor file with any header."""
     header = json.dumps({**tensors, "__metadata__": {"card": "{}", "sha256": ""}}).encode()
     path.write_bytes(len(header).to_bytes(8, "little") + header + bytes(64))
     return path
@@ -38,7 +38,7 @@ def test_a_tensor_file_that_claims_terabytes(tmp_path):
      {"size": [64, 2, 0]}],
     ids=str,
 )  # fmt: skip
-def test_a_checkpoint_whose_card_tells_of_another_network(changes, tiny_run, tmp_path):
+def test_a_checkpoint_whose_card_describes_another_network(changes, tiny_run, tmp_path):
     tensors, card = read_tensors(tiny_run / "checkpoints" / "last.safetensors")
     write_tensors(tmp_path / "x", tensors, card | changes)
     refuses(load_network, tmp_path / "x", says="its card describes another network than its tensors")
@@ -58,7 +58,7 @@ def test_a_bank_whose_card_asks_for_more(changes, refused, words, tiny_bank, tmp
         refused("train", *words["train"], f"bank={tmp_path / 'x.safetensors'}")
 
 
-def test_a_banks_other_file_is_not_read_blindly(tiny_bank, tmp_path):
+def test_the_second_file_of_a_bank_is_checked(tiny_bank, tmp_path):
     bank = tmp_path / "bank.safetensors"
     shutil.copy(tiny_bank, bank)
     bank.with_suffix(".json").write_text("[" * 100_000)

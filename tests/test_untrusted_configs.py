@@ -15,7 +15,7 @@ from weit_rl.training.run_folder import RunFolder
 from weit_rl.workflows.resume_command import command_to_resume, words_to_resume
 
 
-def test_no_option_makes_anything(refused, words, tmp_path):
+def test_no_option_instantiates_anything(refused, words, tmp_path):
     bomb = f"{{_target_: os.mkdir, path: {tmp_path / 'made'}}}"
     config = compose("train", [f"init_options={bomb}"])
     assert config.init_options == {"_target_": "os.mkdir", "path": str(tmp_path / "made")}
@@ -27,7 +27,7 @@ def test_no_option_makes_anything(refused, words, tmp_path):
 
 @pytest.fixture
 def edited(tiny_run, tmp_path):
-    """A copy of a run, unfinished, whose config.yaml is edited."""
+    """Copy a run as unfinished; return a function that edits its config.yaml."""
 
     def edit(**changes):
         run = shutil.copytree(tiny_run, tmp_path / "run")
@@ -56,7 +56,7 @@ def test_a_strangers_config(changes, says, refused, edited):
 
 
 @pytest.mark.parametrize("env", ["gym:a_module:X-v0", "gym:a_module:X-v0:pixels=64", ["Hopper", "gym:a_module:X-v0"]])
-def test_a_stopped_run_of_a_trusted_module_says_the_trust_again(env, tmp_path):
+def test_a_stopped_run_repeats_the_trust_of_a_module(env, tmp_path):
     command = command_to_resume("pretrain", tmp_path, as_config({"env": env}))
     python, _, module, *said = shlex.split(command)
     assert (python, module) == ("python", "weit_rl.pretrain")
@@ -64,7 +64,7 @@ def test_a_stopped_run_of_a_trusted_module_says_the_trust_again(env, tmp_path):
     assert cfg.resume == str(tmp_path) and cfg.env == env
 
 
-def test_a_stopped_run_says_its_task_and_no_more(tmp_path):
+def test_a_stopped_run_repeats_only_its_task(tmp_path):
     run = tmp_path / "a run"
     words = words_to_resume(run, {"task": "classification"})
     assert command_to_resume("train", run, {"task": "classification"}) == (

@@ -117,7 +117,7 @@ except Exception as error:
     refuses(read_episodes, d4rl(tmp_path / "x.hdf5"), says=says)
 
 
-def test_what_is_read_apart_is_what_is_read_here(tiny_data, minari_folder, tmp_path):
+def test_data_read_in_another_process_are_the_same(tiny_data, minari_folder, tmp_path):
     from weit_rl.data.formats import FORMATS
 
     frames, states = np.arange(3 * 8 * 8 * 3, dtype=np.uint8).reshape(3, 3, 8, 8), np.ones((3, 17), np.float32)
@@ -135,7 +135,7 @@ def test_what_is_read_apart_is_what_is_read_here(tiny_data, minari_folder, tmp_p
     assert "torch" not in isolated.START
 
 
-def test_data_that_ship_are_read_here(monkeypatch):
+def test_shipped_data_are_read_in_this_process(monkeypatch):
     monkeypatch.setattr("weit_rl.data.episode_files.read_isolated", lambda *_: pytest.fail("in a process of its own"))
     assert load_trajectories("random", env_entry("HalfCheetah")).episodes
 

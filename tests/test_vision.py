@@ -1,27 +1,23 @@
-"""Vision from the command line and from Python, and tasks that a package of its own adds."""
+"""Classification from the command line and from Python: trained from a bank, scored, classified with, compared."""
 
+import io
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
-
-pytest.importorskip("timm", reason="the vision extra is not installed")
+from shared_vision import TINY
 
 from weit_rl import vision
+from weit_rl.benchmark import main as benchmark
 from weit_rl.common.errors import UserError
 from weit_rl.core.bank import TemplateBank
 from weit_rl.evaluate import main as evaluate
-from weit_rl.options.command import compose, config_name, help_text
-from weit_rl.tasks import image_options
+from weit_rl.options.command import compose
 from weit_rl.train import main as train
 
-TINY = {"threads": 1, "device": "cpu", "batch_size": 16}
 BANK = {**TINY, "size": "64x2", "widths": [32, 64], "depths": [1, 2], "rank": 4, "steps": 12, "score_sizes": ["32x1"]}
 RUN = {**TINY, "size": {"width": 96, "depth": 3}, "scaler_steps": 6, "train_steps": 6}
 
@@ -65,7 +61,7 @@ def test_a_run_is_scored_again_with_its_pictures(run):
         assert (run / f"evaluation-last-digits-{name}.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_a_run_tells_the_classes_of_images(run):
+def test_a_run_classifies_images(run):
     images = torch.randint(0, 255, (3, 1, 8, 8), dtype=torch.uint8)
     told = vision.classify(run, images)
     assert told["probabilities"].shape == (3, 10) and torch.allclose(told["probabilities"].sum(1), torch.ones(3))
@@ -83,7 +79,7 @@ def test_a_run_tells_the_classes_of_images(run):
         vision.classify(run, "x.png")
 
 
-def test_the_other_verbs_lead_to_it(run):
+def test_other_commands_work_or_name_the_right_one(run):
     words = [f"run={run}", "checkpoint=last"]
     report = evaluate(compose("evaluate", ["task=classification", *words]))
     assert report["accuracy"] == json.loads((run / "evaluation.json").read_text())["accuracy"]
@@ -94,8 +90,6 @@ def test_the_other_verbs_lead_to_it(run):
 
 
 def test_the_bank_serves_other_images_with_a_new_head(bank, model, tmp_path):
-    from PIL import Image
-
     rng = np.random.default_rng(0)
     for name in ("bright", "dark"):
         (tmp_path / "mine" / name).mkdir(parents=True)
@@ -108,12 +102,8 @@ def test_the_bank_serves_other_images_with_a_new_head(bank, model, tmp_path):
     assert TemplateBank.load(bank).card["names"] == ["digits"]
 
 
-def test_other_images_are_told_whatever_the_run_was_trained_on(tmp_path):
-    """Images in 8 x 8 whose set has a name that is no file's; the run had only some of its own."""
-    import io
-
-    from PIL import Image
-
+def test_other_images_are_scored_in_their_own_file(tmp_path):
+    """Check images in 8 x 8 whose set has a name that no file can have; the run had only some of its own."""
     rng, data = np.random.default_rng(0), tmp_path / "a:b c"
     for name in map(str, range(10)):
         (data / name).mkdir(parents=True)
@@ -135,85 +125,8 @@ def test_train_with_another_task_is_the_same_command(tmp_path):
     assert one["accuracy"] == other["accuracy"] and one["loss"] == other["loss"]
 
 
-def test_diffusion_is_trained_scored_and_drawn_from(tmp_path, monkeypatch):
-    options = {**TINY, "task": "diffusion", "size": "32x2", "init": "scratch", "train_steps": 8}
-    report = vision.train(**options, run_dir=tmp_path / "run")
-    assert report["psnr"] == pytest.approx(-10 * np.log10(report["loss"])) and report["model"] == "dit"
-    drawn = vision.generate(tmp_path / "run", classes=["3", "0"], images=2, steps=3)
-    assert drawn["images"].shape == (4, 1, 8, 8) and drawn["labels"].tolist() == [3, 3, 0, 0]
-    assert Path(drawn["path"]).with_suffix(".png").read_bytes().startswith(b"\x89PNG")
-    again = vision.generate(tmp_path / "run", classes=[3, 0], images=2, steps=3)
-    assert np.array_equal(drawn["images"], again["images"]) and drawn["path"] != again["path"]
-    with monkeypatch.context() as where_there_are_no_images:
-        where_there_are_no_images.setattr(image_options, "load_images", None)
-        again = vision.generate(tmp_path / "run", classes=[3, 0], images=2, steps=3)
-        assert np.array_equal(drawn["images"], again["images"])
-    assert vision.evaluate(tmp_path / "run", checkpoint="last")["psnr"] == report["psnr"]
-    with pytest.raises(UserError, match="unknown class 'ten'"):
-        vision.generate(tmp_path / "run", classes=["ten"])
-    with pytest.raises(UserError, match="classes: none is named; name some of 0, 1"):
-        vision.generate(tmp_path / "run", classes=[])
-    with pytest.raises(UserError, match="steps=0: must be 1 or more"):
-        vision.evaluate(tmp_path / "run", steps=0)
-    for act, seed in ((vision.evaluate, -1), (vision.generate, -1), (vision.generate, 10**20)):
-        with pytest.raises(UserError, match=f"seed={seed}: must be from 0 to"):
-            act(tmp_path / "run", seed=seed)
-    for scheduler in ("ddim", "ddpm"):
-        vision.evaluate(tmp_path / "run", steps=2, scheduler=scheduler)
-    pictures = [(tmp_path / "run" / f"evaluation-best-digits{n}-samples.png").read_bytes() for n in ("", "-2")]
-    assert pictures[0] != pictures[1]  # drawn as was asked for
-    with pytest.raises(UserError, match="is of task=diffusion, so it cannot classify"):
-        vision.classify(tmp_path / "run", drawn["images"])
-
-
-def test_each_mode_has_options_of_its_own():
-    assert config_name("vision", ["mode=pretrain"]) == config_name("pretrain", ["task=classification"])
-    assert config_name("train", ["task=control"]) == "train" and config_name("collect", ["mode=record"]) == "collect"
-    assert "mixup=" in help_text("vision") and "score_sizes=" in help_text("vision", ["mode=pretrain"])
-
-
-@pytest.mark.parametrize(
-    ("words", "says"),
-    [
-        (["mode=trian"], "did you mean train"),
-        (["mode=trian", "--help"], "did you mean train"),
-        (["task=clasification"], "did you mean classification"),
-        (["model=vut"], "did you mean vit"),
-        (["model=dt", "init=scratch"], "unknown model 'dt'"),
-        (["data=digit"], "did you mean digits"),
-        (["data=cifar10"], "did you mean CIFAR10"),
-        (["init=scratch", "data_images=0"], "data_images=0: must be 1 or more"),
-        (["init=scratch", "patch_size=0"], "patch_size=0: must be 1 or more"),
-        (["init=scratch", "drop_path=1.5"], "drop_path=1.5: must be from 0 to 0.99"),
-        (["image_size=16"], "the bank's pos_embed is 1x1x1x5x128, not 1x1x1x17x128; use a bank made for such data"),
-        (["task=diffusion", "init=scratch", "timesteps=1"], "timesteps=1: must be 2 or more"),
-        (
-            ["task=diffusion", "init=scratch", "timesteps=9", "sampling_steps=10"],
-            "steps=10: the network was trained with 9",
-        ),
-        (["data=CIFAR10", "init=scratch"], "CIFAR10"),
-        (["mixup=-1", "init=scratch"], "mixup=-1"),
-        (["bank=nowhere.safetensors"], "nowhere.safetensors"),
-        (["task=diffusion", "init=scratch", "mixup=0.2"], "mixup=0.2: is for task=classification"),
-        (["mode=sample"], "run: must be given"),
-        (["mode=evaluate"], "run: must be given"),
-        (["mode=export", "run=nowhere"], "out: must be given"),
-        (["mode=export", "run=nowhere", "out=here"], "is no run folder"),
-        (["init=scratch", "ema=1"], "ema=1.0: must be from 0 to 0.99999"),
-        (["mode=evaluate", "run=nowhere"], "is no run folder"),
-    ],
-)
-def test_bad_input_is_one_line(refused, words, says):
-    assert says in refused("vision", *words)
-
-
-@pytest.mark.parametrize("verb", ["train", "pretrain"])
-def test_a_verb_of_its_own_takes_no_other_mode(refused, verb):
-    assert f"weit_rl.{verb} is mode={verb} alone" in refused(verb, "task=classification", "mode=describe")
-
-
 @pytest.mark.slow
-def test_a_stopped_run_goes_on(bank, model, tmp_path, monkeypatch):
+def test_a_stopped_run_resumes(bank, model, tmp_path, monkeypatch):
     whole, stopped = tmp_path / "whole", tmp_path / "stopped"
     options = {**RUN, "size": "64x2", "model": model, "bank": bank, "validation": False}
     vision.train(run_dir=whole, **options)
@@ -231,8 +144,6 @@ def test_a_stopped_run_goes_on(bank, model, tmp_path, monkeypatch):
 
 
 def test_a_small_comparison(tmp_path):
-    from weit_rl.benchmark import main as benchmark
-
     words = ["task=classification", "methods=[weit, scratch, bot]", "sizes=[32x1]", "budgets=[0, 3]", "seeds=[0]",
              "batch_size=8", "pretrain_steps=3", "workers=1", "options={mixup: 0.2}"]  # fmt: skip
     assert benchmark(compose("benchmark", [*words, f"run_dir={tmp_path / 'b'}"]))["cells"] == 6
@@ -240,72 +151,3 @@ def test_a_small_comparison(tmp_path):
     assert "## Accuracy after 3 steps" in text and "the accuracy of 3 steps from scratch is" in text.lower()
     header = (tmp_path / "b" / "results.csv").read_text().splitlines()[0]
     assert header.startswith("method,data,size,width,depth,seed,budget,accuracy,top5,steps")
-
-
-@pytest.mark.slow
-def test_a_small_comparison_of_drawn_images(tmp_path):
-    from weit_rl.benchmark import main as benchmark
-    from weit_rl.comparison.grid import Grid
-    from weit_rl.comparison.sources import Sources
-
-    vision.train(**TINY, size="32x1", init="scratch", train_steps=4, run_dir=tmp_path / "judge")
-    words = ["task=diffusion", "methods=[weit, scratch]", "sizes=[32x1]", "budgets=[0, 3]", "seeds=[0]",
-             "batch_size=8", "pretrain_steps=3", "workers=1", "samples=20", "sampling_steps=2"]  # fmt: skip
-    place = [f"run_dir={tmp_path / 'b'}", f"features={tmp_path / 'judge'}"]
-    assert benchmark(compose("benchmark", [*words, *place]))["cells"] == 4
-    text = (tmp_path / "b" / "README.md").read_text()
-    named = "20 images drawn in 2 steps against 359 test images, by the features of vit 32x1 of digits (accuracy"
-    assert "## FID after 3 steps" in text and text.count(named) == 5 and "Lower is better." in text
-    header, *rows = (tmp_path / "b" / "results.csv").read_text().splitlines()
-    assert header.startswith("method,data,size,width,depth,seed,budget,fid,kid,steps") and ",psnr," in header
-    assert all(float(row.split(",")[7]) > 0 for row in rows)
-    ours = [row for row in rows if row.startswith("weit")]
-    (tmp_path / "b" / "results.csv").write_text("\n".join([header, *ours, ""]))
-    benchmark(compose("benchmark", [*words, *place, "mode=report"]))  # without scratch there is no reference
-    told = json.loads((tmp_path / "b" / "results.json").read_text(), parse_constant=pytest.fail)
-    assert told["reference"]["value"] is None and len(told["rows"]) == 2
-
-    grid = Grid.of(compose("benchmark", [*words, "options={image_size: 16, timesteps: 50}"]))
-    sources = Sources(grid, tmp_path, 1)
-    assert sources.needed()[0] == "judge" and f"features={tmp_path / 'judge'}" in sources.scoring_words()
-    judge = compose("train", sources.judge_words())
-    assert (judge.task, judge.image_size, judge.data) == ("classification", 16, "digits")
-
-
-@pytest.mark.parametrize(
-    ("words", "says"),
-    [
-        (["task=classification", "samples=20"], "samples=20: task=classification draws nothing that is judged"),
-        (["task=diffusion", "features=nowhere"], "nowhere: is no run folder"),
-        (["task=diffusion", "samples=3"], "samples: 3 images are too few to compare"),
-        (["task=diffusion", "sampling_steps=2000"], "steps=2000: the network was trained with 1000"),
-    ],
-)
-def test_what_cannot_be_judged_is_refused_at_once(refused, words, says):
-    assert says in refused("benchmark", *words)
-
-
-PLUGIN = """
-from weit_rl.tasks import Measure, TaskEntry, task_entry
-
-def parity(cfg, tile=16):
-    task = task_entry("classification").make(cfg, tile)
-    task.name = "parity"
-    return task
-
-ENTRY = TaskEntry(parity, lambda cfg: "parity", Measure(("accuracy", "top5"), "accuracy"))
-"""
-
-
-@pytest.mark.slow
-def test_an_installed_package_adds_a_task(tmp_path):
-    (tmp_path / "parity_task.py").write_text(PLUGIN)
-    info = tmp_path / "parity_task-1.dist-info"
-    info.mkdir()
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: parity-task\nVersion: 1\n")
-    (info / "entry_points.txt").write_text("[weit_rl.tasks]\nparity = parity_task:ENTRY\n")
-    words = ["task=parity", "model=vit", "size=32x1", "init=scratch", "train_steps=2", f"run_dir={tmp_path / 'run'}"]
-    env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), *filter(None, [os.environ.get("PYTHONPATH")])])}
-    done = subprocess.run([sys.executable, "-m", "weit_rl.train", *words], env=env, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    assert "parity 32x1, init scratch" in done.stdout

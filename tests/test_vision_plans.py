@@ -31,7 +31,7 @@ def test_a_composed_network_materialises_to_timms(model):
 @pytest.mark.parametrize("model", VISION)
 @pytest.mark.parametrize("ratio", [2, 3])
 def test_widening_keeps_the_function(model, ratio):
-    """With GRN too: its mean over channels stays where all are repeated equally often."""
+    """Check GRN too: its mean over channels stays if all are repeated equally often."""
     plan, source = MODELS.get(model).plan(8), randomised(small_net(model).double())
     target = small_net(model, 16 * ratio, seed=3).double()
     old, new = plan.layout(source), plan.layout(target)
@@ -42,7 +42,7 @@ def test_widening_keeps_the_function(model, ratio):
     assert source(*inputs).std() > 0.1
 
 
-def test_what_is_composed_in_vit():
+def test_the_composed_parameters_of_vit():
     layout = MODELS.get("vit").plan(8).layout(small_net("vit"))
     composed = {key: slot.rule.role for key, slot in layout.items() if slot.rule.tile}
     names = {"attn.qkv": "qkv", "attn.proj": "out", "mlp.fc1": "fc1", "mlp.fc2": "fc2"}
@@ -51,7 +51,7 @@ def test_what_is_composed_in_vit():
     assert layout["pos_embed"].rule.axes == layout["cls_token"].rule.axes == (FIXED, FIXED, "stream")
 
 
-def test_what_is_composed_in_convnext_and_its_pools_are_a_stages_own():
+def test_each_stage_of_convnext_has_its_own_composed_parameters():
     layout = MODELS.get("convnext").plan(8).layout(small_net("convnext", 32, 6))
     roles = {slot.rule.role: slot for slot in layout.values() if slot.rule.tile}
     stages = [f"{role}.{stage}" for stage in range(4) for role in ("depthwise", "fc1", "fc2", "down")]
@@ -93,7 +93,7 @@ def test_convnext_takes_small_images_and_its_plan_every_stem(image_size, patch_s
 
 
 class Task:
-    """As much of a task as a masked step needs."""
+    """A stand-in for a task, with what a masked step needs."""
 
     def __init__(self, model):
         self.model = model
@@ -133,7 +133,7 @@ def test_activation_checkpointing_gives_the_same_gradients():
 
 
 def test_a_rule_of_ones_own_goes_before_the_plans():
-    """Whoever wants the patch embedding composed says so in one rule."""
+    """Check that one rule of the user's composes the patch embedding."""
     own = Rule(r"patch_embed\.proj\.weight", "patch", (8, 3, 4, 4), 1, ("stream", FIXED, FIXED, FIXED))
     layout = Plan((own, *MODELS.get("vit").plan(8).rules)).layout(small_net("vit"))
     assert layout["patch_embed.proj.weight"].grid == (2, 1, 1, 1)

@@ -65,7 +65,7 @@ def trained(net, steps=2, parameters=None, run=None):
 
 
 @pytest.mark.parametrize("constraint", CONSTRAINTS.names())
-def test_parameters_are_what_is_trained_and_nothing_else(constraint):
+def test_parameters_are_exactly_the_trained_tensors(constraint):
     net = composed(constraint)
     names = dict(net.named_parameters())
     wanted = [*net.bank.parameters(), *net.scalers.parameters(), *net.free.parameters()]

@@ -35,7 +35,7 @@ _MODULES = {
 
 
 def __getattr__(name: str) -> Any:
-    """Public names resolve on first use: importing weit_rl loads neither torch nor anything else heavy."""
+    """Resolve a public name on first use: importing weit_rl loads neither torch nor anything else heavy."""
     if name not in _MODULES:
         raise AttributeError(f"module 'weit_rl' has no attribute {name!r}")
     return getattr(import_module(f"weit_rl.{_MODULES[name]}"), name)

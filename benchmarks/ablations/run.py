@@ -19,6 +19,7 @@ from benchmarks._shared.script import add_out, make_parser, run_script
 from weit_rl.common.errors import NotDefined
 from weit_rl.comparison.runs import finish_run, finish_training
 from weit_rl.comparison.tables import Table
+from weit_rl.options.command import compose
 
 Variant = tuple[list[str], list[str]]  # options of pre-training (none: the shipped bank), options of training
 
@@ -67,7 +68,7 @@ def cell(folder: Path, bank: list[str], size: str, steps: int, words: list[str])
     common = [f"size={size}", f"scaler_steps={steps}", "train_steps=0", "validation_episodes=0", "precision=medium"]
     common += [*bank, *words]
     try:
-        report = finish_training(folder, [*common, f"episodes={FROZEN['episodes']}"])
+        report = finish_training(folder, compose("train", [*common, f"episodes={FROZEN['episodes']}"]))
         return report["return_mean"], report["validation_loss"]
     except NotDefined:
         return None
@@ -76,7 +77,7 @@ def cell(folder: Path, bank: list[str], size: str, steps: int, words: list[str])
 def pretrained(out: Path, pretraining: list[str]) -> Path:
     """Pre-train a bank, once for all families that use it, and return its file."""
     name = "-".join(pretraining[3:]).replace("=", "") or "default"
-    return finish_run("pretrain", out / "runs" / "banks" / name, pretraining)
+    return finish_run("pretrain", out / "runs" / "banks" / name, compose("pretrain", pretraining))
 
 
 def main() -> None:

@@ -39,7 +39,7 @@ def cost_of(size: Size) -> float:
 def curve(folder: Path, schedule: str) -> list[tuple[float, float]]:
     """Train by a schedule; return the FLOPs so far and the return at every validation."""
     words = ["init=scratch", f"grow={schedule}", f"train_steps={STEPS}", f"evaluate_every={EVERY}"]
-    finish_training(folder, [*words, f"validation_episodes={EPISODES}", "episodes=20"])
+    finish_training(folder, compose("train", [*words, f"validation_episodes={EPISODES}", "episodes=20"]))
     run = RunFolder.open(folder)
     parts = [(s, cost_of(s.size)) for s in segments(list(run.config.grow), STEPS)]
     found = []

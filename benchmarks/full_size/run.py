@@ -48,7 +48,7 @@ def main() -> None:
     }
     common = [f"size={config['size']}", f"data={config['data']}", "validation_episodes=0"]
     rows = {
-        name: finish_training(arguments.out / "runs" / str(number), [*common, *words])
+        name: finish_training(arguments.out / "runs" / str(number), compose("train", [*common, *words]))
         for number, (name, words) in enumerate(jobs.items())
     }
     columns = ("return_mean", "return_std", "return_median")

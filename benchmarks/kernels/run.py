@@ -100,7 +100,7 @@ def of_a_step(rounds: int) -> Iterator[str]:
 
     yield "| 128 x 3, batch 64, tile 16, N = 32 | dense step, ms | composed step | composing alone |\n|---|---|---|---|"
     for name, options in STREAMS.items():
-        task = Control(env_entry("HalfCheetah"), recorded(), ControlConfig(batch_size=64, **options))
+        task = Control(env_entry("HalfCheetah"), recorded(), ControlConfig(batch_size=64, model_options=options))
         dense, composed, alone, _ = medians(step_jobs(task, 32), processor_time, rounds).values()
         yield f"| {name} | {dense:.1f} | {composed / dense:.3f} | {100 * alone / dense:.1f} % |"
 
@@ -130,8 +130,8 @@ def deit(device: str, batch: int) -> Any:
     pixels = np.random.default_rng(0).integers(0, 256, (batch, 3, 224, 224), np.uint8)
     part = ImagesInMemory(pixels, np.arange(batch) % 1000)
     images = Images("noise", tuple(map(str, range(1000))), part, part, part, "none")
-    options = {"patch_size": 16, "tile": 32, "batch_size": batch, "device": device}
-    return Classification(images, ClassificationConfig(**options))
+    config = ClassificationConfig(model_options={"patch_size": 16}, tile=32, batch_size=batch, device=device)
+    return Classification(images, config)
 
 
 def of_a_gpu_step(clock: Callable[[Job], float], rounds: int, batch: int = 256) -> Iterator[str]:

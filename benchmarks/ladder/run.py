@@ -20,6 +20,7 @@ from benchmarks._shared.rows import Row, append, finished
 from benchmarks._shared.script import add_out, add_part, make_parser, run_script
 from weit_rl.comparison.runs import finish_run, finish_training
 from weit_rl.comparison.tables import Table
+from weit_rl.options.command import compose
 from weit_rl.storage.tensor_file import read_card
 
 SIZES = ("64x2", "64x4", "96x3", "96x6", "128x3", "128x4", "160x3", "192x4", "224x6", "256x8")
@@ -72,7 +73,7 @@ def climb(ladder: Ladder, source: str, size: str, out: Path, file: Path) -> None
             common = [f"size={size}", *ladder.words, *ladder.own, *COMMON]
             place = out / "runs" / f"{place_of(source)}-{size}-{budget}"
             start = [] if source == "scratch" else [f"bank={bank(out, source)}"]
-            report = finish_training(place, [*common, *words, *start])
+            report = finish_training(place, compose("train", [*common, *words, *start]))
             before = [dict(zip(FIELDS, (source, size, budget, report[ladder.metric], report["flops"]), strict=True))]
             append(file, FIELDS, before[0])
         if float(before[0]["return_mean"]) >= max(ladder.goals.values()):
@@ -121,7 +122,8 @@ def main() -> None:
     out.mkdir(parents=True, exist_ok=True)
     if arguments.what == "banks":
         for source, words in list(PRETRAINING.items())[number::parts]:
-            finish_run("pretrain", bank(out, source).parent, [*words, *ladder.words, "score_sizes=[]", *COMMON])
+            options = compose("pretrain", [*words, *ladder.words, "score_sizes=[]", *COMMON])
+            finish_run("pretrain", bank(out, source).parent, options)
         return
     if arguments.what == "run":
         for source, size in climbs()[number::parts]:

@@ -88,7 +88,8 @@ def run_cell(cell: Cell, out: Path) -> Row:
     words += ["precision=medium", "episodes=10", *METHODS[method], *(f"{k}={v}" for k, v in counts.items())]
     start = bank(out, method)
     name = "-".join(str(part) for part in cell).replace(" ", "").replace(":", "-")
-    report = finish_training(out / "runs" / name, [*words, *([f"bank={start}"] if start else [])])
+    options = compose("train", [*words, *([f"bank={start}"] if start else [])])
+    report = finish_training(out / "runs" / name, options)
     return dict(zip(FIELDS, (*cell, report["return_mean"], report["validation_loss"]), strict=True))
 
 
@@ -137,7 +138,7 @@ def main() -> None:
             collect(compose("collect", [f"env={body}", f"run_dir={place}", "snapshot_every=100000", *levels, *words]))
     elif arguments.what == "banks":
         for name, words in list(BANKS.items())[number::parts]:
-            finish_run("pretrain", out / "banks" / name, [*PRETRAINING, *words])
+            finish_run("pretrain", out / "banks" / name, compose("pretrain", [*PRETRAINING, *words]))
     elif arguments.what == "run":
         run(out, number, parts)
     else:

@@ -28,6 +28,7 @@ from weit_rl.comparison.runs import finish_training
 from weit_rl.comparison.statistics import mean
 from weit_rl.comparison.tables import Table
 from weit_rl.envs.registry import env_entry
+from weit_rl.options.command import compose
 from weit_rl.storage.atomic_write import write_atomically
 from weit_rl.training.run_folder import RunFolder
 from weit_rl.workflows.online_stage import PARTS
@@ -48,7 +49,7 @@ def ours(words: list[str], seed: int, folder: Path) -> Curve:
     """Train a policy of ours; return its validation returns by environment steps."""
     common = [f"env={ENV}", "model=mlp", f"agent={AGENT}", f"size={SIZE}", f"agent_steps={STEPS}", f"seed={seed}"]
     common += [f"validation_episodes={EPISODES}", "episodes=20", "threads=1"]
-    report = finish_training(folder, [*common, *words])
+    report = finish_training(folder, compose("train", [*common, *words]))
     offline = report["scaler_steps"] + report["train_steps"]
     points = RunFolder.open(folder).metrics()["validation/return"]
     return [(step - offline, value) for step, value in points if step >= offline]

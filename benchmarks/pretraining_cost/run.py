@@ -69,7 +69,7 @@ MAKE = {"dense": dense, "both": both, "pretraining": pretraining, "scalers": sca
 
 def task_of(batch: int, stream: dict[str, object]) -> Control:
     """Return behaviour cloning on data of HalfCheetah's shape."""
-    return Control(env_entry("HalfCheetah"), recorded(), ControlConfig(batch_size=batch, **stream))  # type: ignore[arg-type]
+    return Control(env_entry("HalfCheetah"), recorded(), ControlConfig(batch_size=batch, model_options=stream))
 
 
 def held(name: str, size: Size) -> float:

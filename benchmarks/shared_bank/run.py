@@ -21,6 +21,7 @@ from weit_rl.comparison.tables import Table
 from weit_rl.data import load_trajectories
 from weit_rl.envs.registry import env_entry
 from weit_rl.models.shipped_banks import own_bank, shipped_bank
+from weit_rl.options.command import compose
 
 SHARED = "of four bodies"
 STARTS = [*((body, SHARED) for body in ("HalfCheetah", "Hopper", "Walker2d", "Swimmer")), ("HalfCheetah", "its own")]
@@ -42,7 +43,7 @@ def run_cell(cell: tuple[str, str, str], out: Path, model: str) -> Row:
         "train_steps=0",
     ]
     words += [f"episodes={FROZEN['episodes']}", "validation_episodes=0", "threads=1", "precision=medium"]
-    report = finish_training(out / "runs" / "-".join(cell).replace(" ", "-"), words)
+    report = finish_training(out / "runs" / "-".join(cell).replace(" ", "-"), compose("train", words))
     return dict(zip(FIELDS, (*cell, *(report[name] for name in FIELDS[3:])), strict=True))
 
 

@@ -28,7 +28,7 @@ def main() -> None:
     print(f"# Cost of composing and sampling\n\n    {command}\n\n128 x 3, batch 64; {platform.machine()}, ", end="")
     print(f"torch {torch.__version__}, {torch.get_num_threads()} threads\n")
     for name, options in STREAMS.items():
-        task = Control(env_entry("HalfCheetah"), recorded(), ControlConfig(batch_size=64, **options))
+        task = Control(env_entry("HalfCheetah"), recorded(), ControlConfig(batch_size=64, model_options=options))
         times = interleaved(step_jobs(task, arguments.rank), arguments.rounds)
         report(name, {job: statistics.median(seconds) for job, seconds in times.items()})
 

@@ -76,7 +76,7 @@ def plain(data: Trajectories) -> Step:
 
 def ours(data: Trajectories, compiled: bool = False, **options: Any) -> tuple[Step, Step]:
     """Return a step of our training, and drawing its batch alone."""
-    task = Control(env_entry("HalfCheetah"), data, ControlConfig(batch_size=BATCH, **options))
+    task = Control(env_entry("HalfCheetah"), data, ControlConfig(batch_size=BATCH, model_options=options))
     net = task.build(SIZE)
     called = torch.compile(net) if compiled else net
     return optimised(net, lambda: task.loss(called, task.batch(0)), fused=True), lambda: task.batch(1) and None
@@ -84,7 +84,7 @@ def ours(data: Trajectories, compiled: bool = False, **options: Any) -> tuple[St
 
 def products(data: Trajectories) -> Step:
     """Return the products of weights and tokens in a step's blocks, forward and for both gradients: the least work."""
-    blocks = Control(env_entry("HalfCheetah"), data, ControlConfig(**STREAM)).build(SIZE).blocks  # type: ignore[arg-type]
+    blocks = Control(env_entry("HalfCheetah"), data, ControlConfig(model_options=STREAM)).build(SIZE).blocks
     layers = [m.weight.detach() for m in blocks.modules() if isinstance(m, nn.Linear)]  # type: ignore[union-attr]
     tokens = [[torch.randn(3 * BATCH * CONTEXT, n) for n in weight.shape] for weight in layers]
 

@@ -20,6 +20,7 @@ from benchmarks._shared.script import add_out, add_part, make_parser, run_script
 from weit_rl.comparison.runs import finish_run, finish_training
 from weit_rl.comparison.statistics import mean
 from weit_rl.comparison.tables import Table
+from weit_rl.options.command import compose
 
 SETS = ("digits", "cifar")
 CIFAR = Path("../shared/data/images/cifar10-12k.zip")
@@ -35,7 +36,7 @@ Cell = tuple[str, str, str, int, int]
 def bank(out: Path, data: str, seed: int, places: dict[str, str]) -> Path:
     """Pre-train the bank of a data set, once, and return its file."""
     words = [*COMMON, *SAMPLED, f"data={places[data]}", f"seed={seed}", "threads=1"]
-    return finish_run("pretrain", out / "banks" / f"{data}-{seed}", words)
+    return finish_run("pretrain", out / "banks" / f"{data}-{seed}", compose("pretrain", words))
 
 
 def cells(seeds: list[int]) -> list[Cell]:
@@ -53,7 +54,7 @@ def run_cell(cell: Cell, out: Path, places: dict[str, str]) -> Row:
     else:
         from_set = data if start == OWN else SETS[1 - SETS.index(data)]
         words += [f"bank={bank(out, from_set, seed, places)}", f"scaler_steps={steps}", "train_steps=0"]
-    report = finish_training(out / "runs" / "-".join(map(str, cell)).replace(" ", "-"), words)
+    report = finish_training(out / "runs" / "-".join(map(str, cell)).replace(" ", "-"), compose("train", words))
     return dict(zip(FIELDS, (*cell, report["accuracy"], report["validation_loss"]), strict=True))
 
 

@@ -1,4 +1,4 @@
-"""One task of the DeepMind control suite as a Gymnasium environment."""
+"""A task of the DeepMind control suite as a Gymnasium environment."""
 
 from __future__ import annotations
 

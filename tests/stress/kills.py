@@ -71,9 +71,9 @@ def works(data: Path, bank: Path) -> dict[str, Work]:
     train = [*TRAIN, *start, "scaler_steps=20", "train_steps=130", "evaluate_every=60"]
     compared = [*COMPARED, source, "pretrain_steps=6", "budgets=[0, 60]"]
     return {
-        "pretrain": Work(lambda run: finish_run("pretrain", run, pretrain), outcome),
-        "train, scaler stage": Work(lambda run: finish_run("train", run, scaler), outcome),
-        "train": Work(lambda run: finish_run("train", run, train), outcome),
+        "pretrain": Work(lambda run: finish_run("pretrain", run, compose("pretrain", pretrain)), outcome),
+        "train, scaler stage": Work(lambda run: finish_run("train", run, compose("train", scaler)), outcome),
+        "train": Work(lambda run: finish_run("train", run, compose("train", train)), outcome),
         "benchmark": Work(lambda run: benchmark(compose("benchmark", [*compared, f"run_dir={run}"])), outcome),
         "collect": Work(lambda run: collect(compose("collect", [*COLLECTED, f"run_dir={run}"])), recorded),
     }
@@ -84,8 +84,8 @@ def short_works(data: Path, bank: Path) -> dict[str, Work]:
     pretrain = [*BANK, f"data={data}", "steps=20"]
     train = [*TRAIN, f"data={data}", f"bank={bank}", "scaler_steps=20", "train_steps=20", "evaluate_every=10"]
     return {
-        "pretrain": Work(lambda run: finish_run("pretrain", run, pretrain), outcome),
-        "train": Work(lambda run: finish_run("train", run, train), outcome),
+        "pretrain": Work(lambda run: finish_run("pretrain", run, compose("pretrain", pretrain)), outcome),
+        "train": Work(lambda run: finish_run("train", run, compose("train", train)), outcome),
     }
 
 
@@ -213,7 +213,7 @@ def prepare(folder: Path) -> tuple[Path, Path]:
         for name, column in zip(ARRAYS, zip(*rows, strict=True), strict=True):
             file[name] = np.asarray(column)
     words = [*BANK, f"data={folder / 'data.hdf5'}", "steps=20"]
-    pid = begin(lambda: finish_run("pretrain", folder / "bank", words), folder / "log.txt")
+    pid = begin(lambda: finish_run("pretrain", folder / "bank", compose("pretrain", words)), folder / "log.txt")
     assert finished(pid, folder / "log.txt")
     return folder / "data.hdf5", folder / "bank" / "bank.safetensors"
 

@@ -16,7 +16,7 @@ SHORT_SPIN = "10000"
 WAITING = (SPIN, "OMP_WAIT_POLICY", "KMP_BLOCKTIME")  # a user who sets one of these has chosen how threads wait
 GROUPS, MOUNTS = Path("/proc/self/cgroup"), Path("/sys/fs/cgroup")
 SCHEDULER = "SLURM_CPUS_PER_TASK"
-_chosen: set[str] = set()  # values of OMP_NUM_THREADS that this module wrote, not a user
+threads_written: set[str] = set()  # values of OMP_NUM_THREADS that this module wrote, not a user
 
 
 def shorten_spinning() -> None:
@@ -41,12 +41,12 @@ def share_cores(processes: int = 1) -> None:
 def choose_threads(threads: int) -> None:
     """Write a number of threads into the environment, for libraries loaded later and for child processes."""
     os.environ[THREADS] = str(threads)
-    _chosen.add(str(threads))
+    threads_written.add(str(threads))
 
 
 def user_chose_threads() -> bool:
     """Return True if the user has set the number of threads with ``OMP_NUM_THREADS``."""
-    return os.environ.get(THREADS) not in (None, *_chosen)
+    return os.environ.get(THREADS) not in (None, *threads_written)
 
 
 def usable_cores() -> int:

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import difflib
 import pkgutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from functools import cached_property
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
@@ -79,9 +80,33 @@ class Registry(Generic[T]):
         names = dict.fromkeys([*self.members, *self._entry_points])
         return sorted(names) if self.package else list(names)
 
-    def load(self) -> None:
-        """Import the files of the package, once."""
-        if self._loaded or self.package is None:
+    @contextmanager
+    def temporarily(self, members: Mapping[str, T] | None = None) -> Iterator[None]:
+        """Add members inside this context only; other additions made inside are undone at its end too.
+
+        Args:
+            members: the members by name (default: none).
+
+        Raises:
+            ValueError: if a name is taken.
+        """
+        self.load()
+        before = dict(self.members)
+        try:
+            for name, member in (members or {}).items():
+                self.add(name, member)
+            yield
+        finally:
+            self.members.clear()
+            self.members.update(before)
+
+    def load(self, again: bool = False) -> None:
+        """Import the files of the package, once.
+
+        Args:
+            again: look for files that came after the first time (default False).
+        """
+        if (self._loaded and not again) or self.package is None:
             return
         self._loaded = True  # before the imports, because an imported file may look a name up
         try:

@@ -8,6 +8,7 @@ import re
 import shlex
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import closing
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -29,7 +30,6 @@ from weit_rl.comparison.tables import ReferenceScore, all_tables
 from weit_rl.data.readers import data_name
 from weit_rl.options.benchmark_options import BenchmarkOptions, ImageBenchmarkOptions
 from weit_rl.options.choices import check_numbers
-from weit_rl.options.command import compose
 from weit_rl.tasks import task_entry, task_entry_of
 from weit_rl.training.progress import Progress
 from weit_rl.workflows.pretrain_run import PretrainRun
@@ -65,13 +65,13 @@ class Comparison:
     def __init__(self, cfg: BenchmarkOptions | ImageBenchmarkOptions):
         self.cfg, self.grid = cfg, Grid.of(cfg)
         self.kind = self.grid.kind
-        self.task = self.kind.make(compose("train", [*self.grid.words(), *self.grid.judging_words()]))
+        self.task = self.kind.make(replace(self.grid.train_options(), **self.grid.judging()))
         slug = re.sub(r"[^\w-]+", "-", self.task.name)
         self.folder = expand_home(cfg.run_dir or f"runs/benchmark-{slug}-{cfg.profile}")
         self.results = Results(self.folder, self.grid)
         self.sources = Sources(self.grid, (self.folder / "sources").absolute(), cfg.threads)
         if self.grid.bank_options:
-            PretrainRun(compose("pretrain", self.sources.bank_words(OURS, self.grid.seeds[0])))
+            PretrainRun(self.sources.bank_options(OURS, self.grid.seeds[0]))
         self.space = SearchSpace.of(cfg)
         if cfg.workers == 0:
             raise UserError("workers=0: must be 1 or more jobs at a time")
@@ -134,7 +134,7 @@ class Comparison:
                     rates.write_rates(self.folder, found)
                     remove_run(self.folder / "trials" / name)
 
-    def check_untrained(self, methods: set[Any]) -> None:
+    def check_untrained(self, methods: set[str]) -> None:
         """Raise UserError for methods that have cells already, since later cells would use another rate."""
         if found := sorted(methods & {row["method"] for row in self.results.rows}):
             raise UserError(

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,7 @@ from weit_rl.comparison.methods import METHODS, Method
 from weit_rl.comparison.runs import finish_training
 from weit_rl.comparison.sources import NETWORKS, Sources, kinds
 from weit_rl.core.network_from_bank import start_loss
-from weit_rl.options.command import compose
+from weit_rl.options.image_training_options import TrainingOptions
 from weit_rl.tasks import TaskEntry
 from weit_rl.workflows.train_run import TrainRun
 
@@ -35,7 +37,9 @@ def measured(kind: TaskEntry) -> tuple[str, ...]:
     return (*kind.measure.columns, "validation_loss", "flops", "seconds")
 
 
-def run_cell(cell: Cell, sources: Sources, folder: Path, rate: float | None = None, extra: Sequence[str] = ()) -> Row:
+def run_cell(
+    cell: Cell, sources: Sources, folder: Path, rate: float | None = None, changes: Mapping[str, Any] | None = None
+) -> Row:
     """Train and evaluate a cell, and return its row; a method that is not defined for the size gives a note.
 
     Args:
@@ -43,18 +47,18 @@ def run_cell(cell: Cell, sources: Sources, folder: Path, rate: float | None = No
         sources: of the comparison.
         folder: of its run while it is made.
         rate: learning rate of the training; None uses the method's own.
-        extra: further options, which override all others.
+        changes: values of options that replace all others (default: none).
     """
     size, method, kind = Size.parse(cell.size), METHODS.get(cell.method), sources.grid.kind
     row: Row = {**dict.fromkeys(fields_of(kind), ""), "method": cell.method, "size": str(size)}
     row |= {"width": size.width, "depth": size.depth, "seed": cell.seed, "budget": cell.budget}
     row[kind.subject] = sources.grid.subject
-    words = [*cell_words(cell, sources, rate), *extra]
+    options = replace(cell_options(cell, sources, rate), **(changes or {}))
     try:
-        source, more = choose_source(method, cell.seed, sources, words)
+        source, options = choose_source(method, cell.seed, sources, options)
     except NotDefined as error:
         return row | {"note": str(error)}
-    report = {"failed_episodes": "", **finish_training(folder, [*words, *more])}  # missing in older reports
+    report = {"failed_episodes": "", **finish_training(folder, options)}  # missing in older reports
     return (
         row
         | {key: report[key] for key in measured(kind)}
@@ -62,49 +66,54 @@ def run_cell(cell: Cell, sources: Sources, folder: Path, rate: float | None = No
     )
 
 
-def cell_words(cell: Cell, sources: Sources, rate: float | None) -> list[str]:
-    """Return the options of its run, except for the source."""
-    grid, method = sources.grid, METHODS.get(cell.method)
+def cell_options(cell: Cell, sources: Sources, rate: float | None) -> TrainingOptions:
+    """Make the options of its run, except for the source."""
+    method = METHODS.get(cell.method)
     stage = method.stage(cell.budget)
     assert stage is not None
-    options = {
-        "size": cell.size,
-        "init": method.init,
-        "seed": cell.seed,
-        "scaler_steps": stage,
-        "train_steps": cell.budget - stage,
-        "threads": sources.threads,
-    }
-    return [
-        *grid.words(),
-        *sources.scoring_words(),
-        *(f"{key}={value}" for key, value in options.items()),
-        *method.words,
-        *(sources.rank_words(cell.seed) if method.ranked else []),
-        *([f"train_lr={rate}"] if rate else []),
-    ]
+    options = replace(sources.grid.train_options(), **sources.scoring())
+    options = replace(
+        options,
+        size=replace(options.size, name=cell.size),
+        init=method.init,
+        seed=cell.seed,
+        scaler_steps=stage,
+        train_steps=cell.budget - stage,
+        threads=sources.threads,
+        train_lr=rate or options.train_lr,
+    )
+    own = sources.rank_option(cell.seed) if method.ranked else {}
+    return replace(options, **copy.deepcopy({**method.options, **own}))
 
 
-def choose_source(method: Method, seed: int, sources: Sources, words: Sequence[str]) -> tuple[str, list[str]]:
-    """Return the kind of source and the option that names it; of two possible ones, the one with the lower first loss.
+def choose_source(method: Method, seed: int, sources: Sources, options: TrainingOptions) -> tuple[str, TrainingOptions]:
+    """Return the kind of source and the options with it; of two possible ones, the one with the lower first loss.
 
     Raises:
         NotDefined: if there is none that the method can start from.
     """
-    options = {kind: f"{'source' if kind in NETWORKS else 'bank'}={sources.path(kind, seed)}" for kind in kinds(method)}
+    possible = {kind: with_source(options, kind, sources.path(kind, seed)) for kind in kinds(method)} or {"": options}
     losses, refused = {}, None
-    for kind, option in options.items() or {"": ""}.items():
+    for kind, own in possible.items():
         try:
-            run = TrainRun(compose("train", [*words, *([option] if option else [])]))
+            run = TrainRun(own)
         except NotDefined as error:
             refused = error
             continue
-        losses[kind] = start_loss(run.begun(), run.context(None).loss) if len(options) > 1 else 0.0
+        losses[kind] = (
+            start_loss(run.begun(), run.context(lambda module, *_: module).loss) if len(possible) > 1 else 0.0
+        )
     if not losses:
         assert refused is not None
         raise refused
     best = min(losses, key=losses.__getitem__)
-    return best, [options[best]] if best else []
+    return best, possible[best]
+
+
+def with_source(options: TrainingOptions, kind: str, path: Path) -> TrainingOptions:
+    """Copy the options of a run, which starts from a source of that kind."""
+    options = copy.deepcopy(options)
+    return replace(options, source=str(path)) if kind in NETWORKS else replace(options, bank=str(path))
 
 
 def remove_run(folder: Path) -> None:

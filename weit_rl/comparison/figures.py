@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -14,6 +14,10 @@ from weit_rl.comparison.statistics import Estimate, by_size, interquartile_mean,
 from weit_rl.comparison.tables import OURS, ReferenceScore, methods_of, sizes_of
 from weit_rl.tasks import Measure
 from weit_rl.training.learning_curve import png
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 MARKERS = "osv^Dx*<>Ph+"
 
@@ -100,7 +104,9 @@ def cost(rows: Sequence[Row], source_flops: float, measure: Measure) -> bytes:
     return png_with_legend(figure, axes)
 
 
-def _lines(axis: Any, rows: Sequence[Row], estimate: Callable[[list[list[float]]], Estimate], measure: Measure) -> None:
+def _lines(
+    axis: Axes, rows: Sequence[Row], estimate: Callable[[list[list[float]]], Estimate], measure: Measure
+) -> None:
     for method in methods_of(rows):
         budgets = sorted({row["budget"] for row in rows if row["method"] == method})
         values = [estimate(by_size(values_of(rows, method, budget))) for budget in budgets]
@@ -115,7 +121,7 @@ def _lines(axis: Any, rows: Sequence[Row], estimate: Callable[[list[list[float]]
     _scale(axis, measure)
 
 
-def _scale(axis: Any, measure: Measure) -> None:
+def _scale(axis: Axes, measure: Measure) -> None:
     """Use a logarithmic scale for a measure that is to be small."""
     if measure.less:
         axis.set_yscale("log")
@@ -131,7 +137,7 @@ def _style(method: str, marker: bool = True) -> dict[str, Any]:
     return {"color": colour, "linewidth": 2.4 if method == OURS else 1.1, "zorder": 3 if method == OURS else 2, **shape}
 
 
-def _panels(count: int) -> tuple[Any, list[Any]]:
+def _panels(count: int) -> tuple[Figure, list[Axes]]:
     from matplotlib.figure import Figure
 
     columns = min(count, 2)
@@ -144,7 +150,7 @@ def _panels(count: int) -> tuple[Any, list[Any]]:
     return figure, axes
 
 
-def png_with_legend(figure: Any, axes: Sequence[Any]) -> bytes:
+def png_with_legend(figure: Figure, axes: Sequence[Axes]) -> bytes:
     """Return a figure as PNG bytes, with one legend for all its panels."""
     found = {label: line for axis in axes for line, label in zip(*axis.get_legend_handles_labels(), strict=True)}
     figure.legend(found.values(), found.keys(), loc="outside right upper", frameon=False, fontsize="small")

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
+from pathlib import Path
 from typing import Any
 
 from weit_rl.common.errors import UserError
@@ -14,6 +14,8 @@ from weit_rl.common.sizes import Size
 from weit_rl.comparison.methods import METHODS
 from weit_rl.models import MODELS
 from weit_rl.options.benchmark_options import BenchmarkOptions, ImageBenchmarkOptions
+from weit_rl.options.image_training_options import PretrainingOptions, TrainingOptions
+from weit_rl.options.option_values import read_options
 from weit_rl.tasks import TaskEntry, task_entry
 
 REPORTED = ("32x3", "96x4", "160x5", "128x8")  # not sampled in pre-training, not used in tuning
@@ -68,6 +70,7 @@ class Grid:
             steps.
         data_episodes: number of episodes to train on; None for all.
         model: of every network.
+        model_options: options of its constructor.
         bank_options: further options of the pre-training of every bank; networks that methods start from get its sizes.
     """
 
@@ -85,6 +88,7 @@ class Grid:
     task: str = "control"
     env: str | None = None
     episodes: int | None = None
+    model_options: dict[str, Any] = field(default_factory=dict)
     options: dict[str, Any] = field(default_factory=dict)
     features: str | None = None
     samples: int | None = None
@@ -98,9 +102,10 @@ class Grid:
         return kind.measuring(getattr(self, kind.subject))
 
     @property
-    def subject(self) -> Any:
+    def subject(self) -> str | tuple[str, ...]:
         """Return the environment or the data that rows name."""
-        return getattr(self, self.kind.subject)
+        subject: str | tuple[str, ...] = getattr(self, self.kind.subject)
+        return subject
 
     @classmethod
     def of(cls, cfg: BenchmarkOptions | ImageBenchmarkOptions) -> Grid:
@@ -142,25 +147,40 @@ class Grid:
         if not all(0 <= seed <= MOST_SEED for seed in self.seeds):
             raise UserError(f"seeds={list(self.seeds)}: must be from 0 to {MOST_SEED}")
 
-    def words(self) -> list[str]:
-        """Return the options of every run, of sources and targets."""
-        names = ("task", "env", "data", "data_weights", "data_episodes", "batch_size", "precision", "model")
-        return words_of({name: getattr(self, name) for name in names if getattr(self, name) is not None} | self.options)
+    def train_options(self) -> TrainingOptions:
+        """Make the options of every training, of networks that methods start from and of targets."""
+        return read_options("train", self._given())
 
-    def scoring_words(self, validation: int = 0) -> list[str]:
+    def pretrain_options(self, more: Mapping[str, Any] | None = None) -> PretrainingOptions:
+        """Make the options of every pre-training.
+
+        Args:
+            more: further options of it that a user gives, over those of every run (default: none).
+        """
+        return read_options("pretrain", self._given() | dict(more or {}))
+
+    def _given(self) -> dict[str, Any]:
+        """Collect the options of every run, of sources and targets."""
+        names = ("task", "env", "data", "data_weights", "data_episodes", "batch_size", "precision", "model")
+        given = {name: getattr(self, name) for name in names if getattr(self, name) is not None}
+        given |= {"model_options": dict(self.model_options)} if self.model_options else {}
+        return given | self.options
+
+    def scoring(self, validation: int = 0) -> dict[str, Any]:
         """Return the options of a target's final evaluation, and of its validation on so many episodes (0: none)."""
         if self.episodes is None:
-            return [f"validation={str(validation > 0).lower()}"]
-        return [f"episodes={self.episodes}", f"validation_episodes={validation}"]
+            return {"validation": validation > 0}
+        return {"episodes": self.episodes, "validation_episodes": validation}
 
-    def judging_words(self, features: object = None) -> list[str]:
+    def judging(self, features: Path | None = None) -> dict[str, Any]:
         """Return the options by which a target's generated images are judged; none if it generates none.
 
         Args:
             features: run of the classifier that judges (default: the given one, if any).
         """
-        given = {"features": features or self.features} | {name: getattr(self, name) for name in DRAWN}
-        return [f"{name}={value}" for name, value in given.items() if value is not None]
+        given = {"features": str(features) if features else self.features}
+        given |= {name: getattr(self, name) for name in DRAWN}
+        return {name: value for name, value in given.items() if value is not None}
 
     def cells(self, seed: int) -> Iterator[Cell]:
         """Yield the cells of a seed, short ones first; a budget below a method's own stage has no cell."""
@@ -177,11 +197,6 @@ class Grid:
             stage = METHODS.get(method).initializer.stage_steps
             if all(METHODS.get(method).stage(budget) is None for budget in self.budgets):
                 yield from (Cell(method, size, seed, stage) for size in self.sizes)
-
-
-def words_of(options: Mapping[str, Any]) -> list[str]:
-    """Format options as a command takes them."""
-    return [f"{name}={json.dumps(v) if isinstance(v, tuple | list) else v}" for name, v in options.items()]
 
 
 def _plain(value: Any) -> Any:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 from weit_rl.common.registry import Registry
 from weit_rl.initializers import INITIALIZERS, Initializer
@@ -15,14 +17,14 @@ class Method:
     Attributes:
         init: name of its initialiser.
         constraint: of the bank it starts from; None if it starts from a plain network, or from nothing.
-        words: its own options of ``weit_rl.train``.
+        options: its own values of options of ``weit_rl.train``, by name.
         task: the only task it is for; None for all.
         ranked: True if it takes the rank of WeiT's bank as an option.
     """
 
     init: str
     constraint: str | None = None
-    words: tuple[str, ...] = ()
+    options: Mapping[str, Any] = field(default_factory=dict)
     task: str | None = None
     ranked: bool = False
 
@@ -52,9 +54,9 @@ BANKS = {
 }  # initialisers that need a bank -> its constraint
 for _name in INITIALIZERS.names():
     METHODS.add(_name, Method(_name, BANKS.get(_name), ranked=_name == "svd_bank"))
-CUT = ("init_options={narrow: cut}",)
+CUT = {"init_options": {"narrow": "cut"}}
 METHODS.add("fine", Method("weit", "svd", CUT))
 METHODS.add("sweet", Method("weit", "tucker", CUT))
-METHODS.add("supernet_fitted", Method("supernet", "identity", ("init_options={narrow: fitted}",)))
-METHODS.add("bc", Method("scratch", words=("rtg=none",), task="control"))
-METHODS.add("bc10", Method("scratch", words=("rtg=none", "best_fraction=0.1"), task="control"))
+METHODS.add("supernet_fitted", Method("supernet", "identity", {"init_options": {"narrow": "fitted"}}))
+METHODS.add("bc", Method("scratch", options={"rtg": "none"}, task="control"))
+METHODS.add("bc10", Method("scratch", options={"rtg": "none", "best_fraction": 0.1}, task="control"))

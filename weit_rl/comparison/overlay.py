@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -12,14 +12,17 @@ from weit_rl.comparison.run_records import RecordedRun, seed_means
 from weit_rl.comparison.statistics import mean
 from weit_rl.training.learning_curve import Points, running_mean, use_log_scale
 
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
 POINTS = 50  # per curve; a longer curve is smoothed by a running mean over the points in between
-LOSSES: dict[str, Callable[[RecordedRun], Points]] = {
+Curve = Callable[[RecordedRun], Points]
+Axis = Callable[[RecordedRun, Sequence[float]], Any]  # positions of steps
+LOSSES: dict[str, Curve] = {
     "training loss": RecordedRun.training_loss,
     "loss on held-out episodes": lambda run: run.metrics.get("validation/loss", []),
 }
-RESULTS: dict[
-    bool, dict[str, Callable[[RecordedRun], Points]]
-] = {  # True if all runs share an environment without successes
+RESULTS: dict[bool, dict[str, Curve]] = {  # True if all runs share an environment, and no success counts
     True: {"validation return (sum of rewards)": lambda run: run.metrics.get("validation/return", [])},
     False: {"validation score (0 random, 100 expert)": lambda run: run.metrics.get("validation/score", [])},
 }
@@ -61,7 +64,7 @@ def overlaid(groups: Mapping[str, Sequence[RecordedRun]], one_env: bool) -> byte
     return png_with_legend(figure, list(grid.flat))
 
 
-def _axes(runs: Sequence[RecordedRun]) -> dict[str, Callable[[RecordedRun, Sequence[float]], Any]]:
+def _axes(runs: Sequence[RecordedRun]) -> dict[str, Axis]:
     """Return the x axes: their labels, and functions from steps to positions."""
     steps = "step (online: environment steps behind them)" if any(run.online for run in runs) else "gradient step"
     if all(run.counts_flops for run in runs):
@@ -69,7 +72,9 @@ def _axes(runs: Sequence[RecordedRun]) -> dict[str, Callable[[RecordedRun, Seque
     return {steps: lambda _, at: at, "seconds": RecordedRun.seconds_at}
 
 
-def _draw(panels: Any, axes: Sequence[Any], name: str, runs: Sequence[RecordedRun], of: Any, colour: str) -> None:
+def _draw(
+    panels: Sequence[Axes], axes: Sequence[Axis], name: str, runs: Sequence[RecordedRun], of: Curve, colour: str
+) -> None:
     """Draw one curve in every panel of a row."""
     curves = [_smoothed(of(run)) for run in runs]
     steps = sorted(set.intersection(*(set(curve) for curve in curves))) if curves else []

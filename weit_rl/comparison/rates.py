@@ -67,8 +67,8 @@ def validated(method: str, size: str, rate: float | None, sources: Sources, fold
     """
     budget = METHODS.get(method).initializer.stage_steps + STEPS
     grid = replace(sources.grid, episodes=sources.grid.episodes and 1)
-    extra = [f"seed={SEED}", f"evaluate_every={budget}", *grid.scoring_words(EPISODES)]
-    row = run_cell(Cell(method, size, sources.grid.seeds[0], budget), sources, folder, rate, extra)
+    changes = {"seed": SEED, "evaluate_every": budget, **grid.scoring(EPISODES)}
+    row = run_cell(Cell(method, size, sources.grid.seeds[0], budget), sources, folder, rate, changes)
     found = {"method": method, "size": row["size"], "rate": rate, "value": "", "note": row["note"]}
     if not row["note"]:
         metrics = RunFolder.open(folder).metrics()

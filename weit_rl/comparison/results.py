@@ -26,6 +26,7 @@ COUNTS = ("width", "depth", "seed", "budget")
 NEW = {
     "model": "dt",
     "task": "control",
+    "model_options": {},
     "options": {},
     "bank_options": {},
 }  # options that older folders do not name, and their values there

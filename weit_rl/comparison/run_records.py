@@ -16,7 +16,7 @@ from weit_rl.common.home import expand_home
 from weit_rl.envs.registry import EnvEntry, entry_of_file
 from weit_rl.initializers import INITIALIZERS
 from weit_rl.options.choices import DEFAULT, size_of
-from weit_rl.options.option_table import plain_config
+from weit_rl.options.option_table import plain_config, with_added
 from weit_rl.training.learning_curve import Points
 from weit_rl.training.run_folder import RunFolder, checked_config
 from weit_rl.workflows.train_run import TrainRun
@@ -51,7 +51,8 @@ class RecordedRun:
         whole = hasattr(sizes, "keys") and set(sizes) >= SIZES
         if not whole or any(key not in self.folder.config for key in NEEDED):
             raise UserError(f"{path}: is no run of weit_rl.train, and only those can be compared")
-        self.config, self.metrics = plain_config(self.folder.config), self.folder.metrics()
+        self.config = with_added(plain_config(self.folder.config), "train")
+        self.metrics = self.folder.metrics()
         checked_config(self.folder.config, "train", path)
         if not isinstance(self.config["env"], str):
             raise UserError(f"{path}: is of {len(self.config['env'])} tasks; only runs of one can be compared")

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
-from functools import cache
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from weit_rl.common.home import expand_home
 from weit_rl.common.sizes import Size
-from weit_rl.comparison.grid import Grid, words_of
+from weit_rl.comparison.grid import Grid
 from weit_rl.comparison.methods import METHODS, Method
 from weit_rl.comparison.runs import finish_run
 from weit_rl.models.shipped_banks import own_bank
-from weit_rl.options.command import compose
-from weit_rl.options.image_training_options import PretrainingOptions
+from weit_rl.options.image_training_options import PretrainingOptions, TrainingOptions
 from weit_rl.options.option_table import plain_config
+from weit_rl.options.option_values import read_options, usual_options
 from weit_rl.storage.tensor_file import read_card
 from weit_rl.training.flops import step_flops
 from weit_rl.workflows.pretrain_run import OPTIONS_NOT_IN_CARD, PretrainRun
@@ -26,6 +26,7 @@ OURS = "kronecker"  # the bank whose FLOPs all sources get
 NETWORKS = ("largest", "smallest")  # networks of the largest and smallest sampled size, to cut and to grow
 RANKS = {"svd": 128, "tucker": 32}  # ranks of whole weights; others use pre-training's default
 NOT_MADE = (*OPTIONS_NOT_IN_CARD, "score_sizes", "episodes")  # options that do not change a bank's weights
+_FLOPS: dict[str, float] = {}
 
 
 @dataclass(frozen=True)
@@ -36,13 +37,13 @@ class Sources:
         grid: options of the comparison.
         folder: of the sources.
         threads: CPU threads for making one.
-        bank: further options of WeiT's bank.
+        bank: further values of options of WeiT's bank, by name.
     """
 
     grid: Grid
     folder: Path
     threads: int
-    bank: tuple[str, ...] = ()
+    bank: Mapping[str, Any] = field(default_factory=dict)
 
     def needed(self) -> list[str]:
         """Return the kinds that the methods need, and the judge if it must be trained."""
@@ -57,7 +58,7 @@ class Sources:
         place = self.folder / f"seed{seed}" / kind
         if kind in NETWORKS:
             return place
-        shipped = own_bank(self.grid.kind.name(compose("pretrain", self.grid.words())), self.grid.model)
+        shipped = own_bank(self.grid.kind.name(self.grid.pretrain_options()), self.grid.model)
         ships = kind == OURS and self._ships(shipped, seed)
         return shipped if ships else place / "bank.safetensors"
 
@@ -65,67 +66,74 @@ class Sources:
         """Train a source, unless it exists."""
         path = self.path(kind, seed)
         if kind == JUDGE:
-            finish_run("train", path, self.judge_words())
+            finish_run("train", path, self.judge_options())
         elif kind in NETWORKS:
-            finish_run("train", path, self.network_words(kind, seed))
+            finish_run("train", path, self.network_options(kind, seed))
         elif not path.exists():
-            finish_run("pretrain", path.parent, self.bank_words(kind, seed))
+            finish_run("pretrain", path.parent, self.bank_options(kind, seed))
 
-    def bank_words(self, kind: str, seed: int) -> list[str]:
-        """Return the options of a bank's pre-training; for another constraint, its steps cost WeiT's FLOPs."""
-        words = [*self._common(seed), f"constraint={kind}", "score_sizes=[]", *words_of(self.grid.bank_options)]
-        words += [f"rank={RANKS[kind]}"] if kind in RANKS else []
-        words += self.bank if kind == OURS else ()
-        steps = self.grid.pretrain_steps
-        if kind != OURS:
-            steps = max(1, round(steps * self.flops(seed) / bank_flops(*words, f"steps={steps}")))
-        return [*words, f"steps={steps}"]
+    def bank_options(self, kind: str, seed: int) -> PretrainingOptions:
+        """Make the options of a bank's pre-training; for another constraint, its steps cost WeiT's FLOPs."""
+        asked = self.grid.bank_options
+        ours = {"seed": seed, "threads": self.threads, "constraint": kind, "score_sizes": []}
+        options = self.grid.pretrain_options(ours | asked)  # those that a user gives for banks come last
+        if kind in RANKS:
+            options = replace(options, rank=RANKS[kind])
+        if kind == OURS:
+            options = replace(options, **self.bank)
+        options = replace(options, steps=self.grid.pretrain_steps)
+        if kind == OURS:
+            return options
+        return replace(options, steps=max(1, round(options.steps * self.flops(seed) / bank_flops(options))))
 
-    def network_words(self, kind: str, seed: int) -> list[str]:
-        """Return the options of a network's training, with the bank's regularisation."""
-        cfg = compose("pretrain", self.bank_words(OURS, seed))
-        size, steps = sampled(cfg, kind), self.network_steps(seed, sampled(cfg, kind))
-        words = [f"size={size}", "init=scratch", f"train_steps={steps}", f"dropout={cfg.dropout}"]
-        return [*self._common(seed), *words, *self.grid.scoring_words()]
+    def network_options(self, kind: str, seed: int) -> TrainingOptions:
+        """Make the options of a network's training, with the bank's regularisation."""
+        bank, options = self.bank_options(OURS, seed), self.grid.train_options()
+        size = sampled(bank, kind)
+        options = replace(
+            options,
+            seed=seed,
+            threads=self.threads,
+            size=replace(options.size, name=str(size)),
+            init="scratch",
+            train_steps=self.network_steps(seed, size),
+            dropout=bank.dropout,
+        )
+        return replace(options, **self.grid.scoring())
 
-    def judge_words(self) -> list[str]:
-        """Return the options of the judge's training."""
+    def judge_options(self) -> TrainingOptions:
+        """Make the options of the judge's training."""
         given = {"data": self.grid.data, "threads": self.threads, "batch_size": self.grid.batch_size}
         given |= {name: value for name, value in self.grid.options.items() if name in OF_DATA}
-        return [*self.grid.kind.judge, *(f"{name}={value}" for name, value in given.items())]
+        return read_options("train", {**self.grid.kind.judge, **given})
 
-    def scoring_words(self) -> list[str]:
+    def scoring(self) -> dict[str, Any]:
         """Return the options of a target's final evaluation."""
-        return [
-            *self.grid.scoring_words(),
-            *self.grid.judging_words(self.path(JUDGE, 0) if self.grid.kind.judge else None),
-        ]
+        judge = self.path(JUDGE, 0) if self.grid.kind.judge else None
+        return {**self.grid.scoring(), **self.grid.judging(judge)}
 
     def network_steps(self, seed: int, size: Size) -> int:
         """Return the number of steps that cost the FLOPs of the bank."""
-        task = PretrainRun(compose("pretrain", self.bank_words(OURS, seed))).task
+        task = PretrainRun(self.bank_options(OURS, seed)).task
         net = task.build(size)
         return max(1, round(self.flops(seed) / step_flops(net, lambda step: task.loss(net, task.batch(step)))))
 
-    def rank_words(self, seed: int) -> list[str]:
+    def rank_option(self, seed: int) -> dict[str, Any]:
         """Return the rank option of an initialiser that makes its own bank, equal to that of WeiT's bank."""
-        rank = compose("pretrain", self.bank_words(OURS, seed)).rank
-        return [f"init_options={{rank: {rank}}}"] if isinstance(rank, int) else []
+        rank = self.bank_options(OURS, seed).rank
+        return {"init_options": {"rank": rank}} if isinstance(rank, int) else {}
 
     def flops(self, seed: int) -> float:
         """Return the FLOPs of one source, bank or network."""
-        return bank_flops(*self.bank_words(OURS, seed))
-
-    def _common(self, seed: int) -> list[str]:
-        return [*self.grid.words(), f"seed={seed}", f"threads={self.threads}"]
+        return bank_flops(self.bank_options(OURS, seed))
 
     def _ships(self, path: Path, seed: int) -> bool:
         """Return True if the shipped bank equals the one that would be made."""
         if not path.is_file():
             return False
-        wanted = plain_config(compose("pretrain", self.bank_words(OURS, seed)))
+        wanted = plain_config(self.bank_options(OURS, seed))
         # Options that are newer than the bank have defaults that repeat the earlier behaviour.
-        made = {**plain_config(compose("pretrain", self.grid.words()[:1])), **read_card(path).get("config", {})}
+        made = {**plain_config(usual_options("pretrain", self.grid.task)), **read_card(path).get("config", {})}
         return all(made[key] == value for key, value in wanted.items() if key not in NOT_MADE)
 
 
@@ -135,10 +143,12 @@ def run_of(features: str) -> Path:
     return path.absolute() if path.exists() else path
 
 
-@cache
-def bank_flops(*words: str) -> float:
-    """Return the FLOPs of a pre-training with these options."""
-    return PretrainRun(compose("pretrain", list(words))).flops()
+def bank_flops(options: PretrainingOptions) -> float:
+    """Return the FLOPs of a pre-training with these options, which are counted once."""
+    key = repr(options)
+    if key not in _FLOPS:
+        _FLOPS[key] = PretrainRun(options).flops()
+    return _FLOPS[key]
 
 
 def kinds(method: Method) -> Iterable[str]:

@@ -160,10 +160,9 @@ def library() -> Any:
 
 def reached(params: tuple[tuple[str, Any], ...], sources: Sources, folder: Path) -> float:
     """Return the mean validation result of networks of the tuning sizes, from a bank with these options."""
-    words = tuple(f"{name}={value}" for name, value in params)
     features = str(sources.path(JUDGE, 0)) if sources.grid.kind.judge else None
     grid = replace(sources.grid, features=features)
-    sources = replace(sources, grid=grid, folder=folder / "sources", bank=words)
+    sources = replace(sources, grid=grid, folder=folder / "sources", bank=dict(params))
     sources.make(OURS, grid.seeds[0])
     values = [validated(METHOD, size, None, sources, folder / size)["value"] for size in SIZES]
     return -inf if "" in values else mean(values)  # an episode failed

@@ -1,1 +1,1 @@
-"""Closed-form fits to data: heads of networks, and narrow networks that do what wider ones do."""
+"""Closed-form fits to data, and trainable maps from a network to a larger one."""

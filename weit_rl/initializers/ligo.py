@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from weit_rl.core.plan import Plan
 from weit_rl.core.skeleton import bind_weights, skeleton
 from weit_rl.core.stacked_weights import state_dict_of
+from weit_rl.fitting.growth_maps import Growth
 from weit_rl.initializers._shared.directions import refuse
-from weit_rl.initializers._shared.ligo_maps import Growth
 from weit_rl.initializers.registry import INITIALIZERS, Context, Initializer, TrainedSource
 
 LR = 3e-3

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from weit_rl.core.plan import Plan
 from weit_rl.core.stacked_weights import state_dict_of
 from weit_rl.initializers._shared.directions import refuse
-from weit_rl.initializers._shared.pruner import Pruner
 from weit_rl.initializers.registry import INITIALIZERS, Context, Initializer, TrainedSource
+from weit_rl.initializers.structured_pruning.pruner import Pruner
 
 LR, MASK_LR = 3e-3, 1.0  # learning rates of weights, and of scores and multipliers
 

@@ -20,7 +20,7 @@ PROGRAMS = 512  # target number of programs of a launch, enough to fill a large 
 
 @dataclass(frozen=True, eq=False)
 class Launch:
-    """One kernel launch: entries whose templates have one shape.
+    """A kernel launch for entries whose templates have one shape.
 
     Attributes:
         entries: their indices in the call.

@@ -21,7 +21,7 @@ from weit_rl.models.band_attention import Band, check_reach
 from weit_rl.models.input_checks import check_shape, check_steps
 from weit_rl.models.policy import BLOCK, BOUND, Policy, shared_rules
 from weit_rl.models.registry import MODELS, Model
-from weit_rl.options.choices import ATTENTION, POSITIONS, RTG
+from weit_rl.options.model_words import ATTENTION, POSITIONS, RTG
 
 AT_ONCE = 2048  # tokens that go through the blocks together when acting; their activations fit a CPU's caches
 

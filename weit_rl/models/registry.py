@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -11,10 +10,14 @@ from typing import Any
 from torch import nn
 
 from weit_rl.common.errors import UserError
-from weit_rl.common.registry import Registry, unknown_name_error
+from weit_rl.common.registry import Registry
 from weit_rl.common.sizes import Size
 from weit_rl.core.plan import Plan
+from weit_rl.models.constructor_options import check_option, options_of
 from weit_rl.models.memory_check import check_fits_in_memory
+from weit_rl.options.choices import check_numbers
+from weit_rl.options.model_words import WORDS, check_agreement, given_options
+from weit_rl.options.option_fields import Options
 
 
 @dataclass(frozen=True)
@@ -34,6 +37,8 @@ class Model:
         max_lr: the largest learning rate from scratch, unless a user asks for another one (default: no limit).
         near_lr: the learning rate of scalers that start near their best values (default 3e-3, chosen on the tuning
             sizes; classifiers have 1e-3, since a larger one overfits the few images of digits).
+        free_options: names of its own options in which a network may differ from the bank or the source that it starts
+            from, since they are for training alone, such as a noise (default: none).
     """
 
     build: Callable[..., nn.Module]
@@ -45,6 +50,7 @@ class Model:
     task: str = "control"
     max_lr: float = math.inf
     near_lr: float = 3e-3
+    free_options: tuple[str, ...] = ()
 
     def make(self, size: Size, **options: Any) -> nn.Module:
         """Build a network; raise UserError before that if this machine has too little memory."""
@@ -56,58 +62,40 @@ class Model:
         return options_of(self.build)
 
 
-def options_of(build: Callable[..., nn.Module]) -> dict[str, Any]:
-    """List the options of a network with their defaults, from the signature of its constructor.
-
-    An option is a parameter with a default that does not follow from the data or the windows (:data:`GIVEN`). A class
-    whose constructor takes ``**options`` hands them on to its base class, so it has the options of that class, too.
-
-    Args:
-        build: a function, or a class, that makes a network of a size.
-    """
-    bases = build.__mro__ if isinstance(build, type) else ()
-    constructors = [vars(base)["__init__"] for base in bases if "__init__" in vars(base)] or [build]
-    options: dict[str, Any] = {}
-    for constructor in constructors:
-        parameters = inspect.signature(constructor).parameters.values()
-        own = {p.name: p.default for p in parameters if p.default is not p.empty and p.name not in GIVEN}
-        options = {**own, **options}
-        if all(p.kind is not p.VAR_KEYWORD for p in parameters):
-            break
-    return options
-
-
-def chosen_options(name: str, words: Any, offered: Callable[..., nn.Module], more: Mapping[str, Any]) -> dict[str, Any]:
-    """Choose the options of a model from the options of a task.
-
-    Args:
-        name: of the model.
-        words: the task's options as attributes; those of the model have the same names.
-        offered: the constructor whose options the task offers for all its models, such as ``Policy``.
-        more: further options of this model (``model_options={...}``), which replace those of the task.
+def command_options(cfg: Mapping[str, Any]) -> dict[str, Any]:
+    """Collect the options of a command's model: words such as ``rtg=none``, and ``model_options={...}``.
 
     Raises:
-        UserError: for an option that this model does not have.
+        UserError: for a word that the model does not have, or that ``model_options`` contradicts.
     """
-    known = MODELS.get(name).options()
-    for option in more:
-        if option not in known:
-            raise unknown_name_error(f"option of model={name}", option, list(known))
-    chosen: dict[str, Any] = {}
-    for word, default in options_of(offered).items():
-        value = getattr(words, word, default)
-        if word in known:
-            chosen[word] = value
-        elif value != default:
-            raise UserError(f"{word}={value}: model={name} has no such option; leave {word} out")
-    return {**chosen, **more}
+    check_agreement(cfg)
+    known, more = MODELS.get(cfg["model"]).options(), cfg.get("model_options") or {}
+    usual = type(cfg)() if isinstance(cfg, Options) else cfg  # a stored config was checked when its run began
+    lacking = [word for word in WORDS if word in cfg and word not in known]
+    for word in lacking:
+        if cfg[word] != usual[word]:
+            raise UserError(f"{word}={cfg[word]}: model={cfg['model']} has no such option; leave {word} out")
+    return {name: value for name, value in given_options(cfg).items() if name in more or name not in lacking}
+
+
+def chosen_options(model: str, asked: Mapping[str, Any]) -> dict[str, Any]:
+    """Complete the options of a model's constructor: those asked for, and the usual words at their defaults.
+
+    Args:
+        model: its name.
+        asked: options of its constructor.
+
+    Raises:
+        UserError: for an option that the model does not have, or a value that it cannot have.
+    """
+    build = MODELS.get(model).build
+    for option, value in asked.items():
+        check_option(model, build, option, value)
+    check_numbers({option: value for option, value in asked.items() if option in WORDS})
+    return {**{option: usual for option, usual in options_of(build).items() if option in WORDS}, **asked}
 
 
 BOTH = "states and pictures"
-GIVEN = (
-    *("size", "observation_dim", "action_dim", "context", "max_steps", "codes"),
-    *("image_size", "channels", "classes"),
-)
 MODELS: Registry[Model] = Registry("model", "weit_rl.models", "weit_rl.models")
 
 

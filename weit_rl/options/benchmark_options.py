@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from weit_rl.options.model_words import IMAGE_MODEL_OPTIONS, MODEL_OPTIONS
 from weit_rl.options.option_fields import option
 from weit_rl.options.shared_options import ComparisonOptions, ControlDataOptions
 
@@ -25,6 +26,7 @@ class BenchmarkOptions(ComparisonOptions, ControlDataOptions):
         "policy network: dt (decision transformer), tcn (causal convolutions over time), mlp (single states); of "
         "pixels: conv, convnext_policy, video (transformer over a clip); of states and pixels: multimodal",
     )
+    model_options: dict[str, Any] = option({}, MODEL_OPTIONS)
     profile: str = option("core", "core (two cores, hours) or full (a GPU): sizes, budgets, seeds and episodes")
     sizes: list[Any] | None = option(None, "targets, ladder names or WIDTHxDEPTH (null: the profile's)")
     episodes: int | None = option(None, "test episodes of a cell (null: the profile's)")
@@ -58,6 +60,7 @@ class ImageBenchmarkOptions(ComparisonOptions):
         None,
         "vit (vision transformer) or convnext (ConvNeXt V2); diffusion: dit (null: vit or dit)",
     )
+    model_options: dict[str, Any] = option({}, IMAGE_MODEL_OPTIONS)
     options: dict[str, Any] = option(
         {},
         "further options of weit_rl.vision that every run has, such as {image_size: 32, flip: true}",

@@ -11,16 +11,14 @@ from weit_rl.common.process_start import process_count
 from weit_rl.common.registry import unknown_name_error
 from weit_rl.common.seeds import MOST_SEED, SEEDS_APART
 from weit_rl.common.sizes import HEAD_DIM, Size
+from weit_rl.options import model_words
 from weit_rl.options.option_groups import SizeOptions
 
-RTG = ("latest", "every", "none")
-POSITIONS = ("window", "episode", "none")
-ATTENTION = ("full", "band")
 PRECISIONS = ("highest", "high", "medium")  # torch's names
 STRATEGIES = ("auto", "ddp", "fsdp")
 DEFAULT = "dt"  # the model where nobody says which; the bank of an environment without a suffix
 ACTOR = "mlp"  # the one that goes on online
-CHOICES = {"rtg": RTG, "positions": POSITIONS, "attention": ATTENTION, "precision": PRECISIONS}
+CHOICES = {**model_words.CHOICES, "precision": PRECISIONS}
 ONLINE = ("agent_options", "imitation", "critic_warmup")  # without an agent they would be passed over in silence
 RANGES = {  # least and most; episodes end where they would meet those of another seed
     "seed": (0, MOST_SEED),
@@ -36,17 +34,18 @@ RANGES = {  # least and most; episodes end where they would meet those of anothe
     "train_steps": (0, None),
     "critic_warmup": (0, None),
     "imitation": (0, None),
-    **dict.fromkeys(("steps", "pretrain_steps", "batch_size", "batch", "context", "tile", "rank", "band"), (1, None)),
+    **dict.fromkeys(("steps", "pretrain_steps", "batch_size", "batch", "context", "tile", "rank"), (1, None)),
     **dict.fromkeys(("data_episodes", "evaluate_every", "threads", "agent_steps", "n_envs"), (1, None)),
     "workers": (0, None),
-    **dict.fromkeys(("samples", "sampling_steps", "data_images", "patch_size"), (1, None)),
+    **dict.fromkeys(("samples", "sampling_steps", "data_images"), (1, None)),
+    **{name: (least, None) for name, least in model_words.LEAST.items()},
     "timesteps": (2, None),
 }
 POSITIVE = ("lr", "scaler_lr", "train_lr", "grad_clip")
 
 
 def usual_model(agent: str | None) -> str:
-    """The model of control where nobody says which."""
+    """Choose the model of control if none is given."""
     return DEFAULT if agent is None else ACTOR
 
 
@@ -67,6 +66,7 @@ def check_choices(cfg: Mapping[str, Any]) -> None:
     for name, choices in CHOICES.items():
         if name in cfg and cfg[name] not in choices:
             raise unknown_name_error(name, cfg[name], list(choices))
+    model_words.check_agreement(cfg)
     idle = [name for name in ONLINE if cfg.get(name) not in (None, {})]
     if idle and cfg.get("agent") is None:
         raise UserError(f"{', '.join(idle)}: is for going on online; add agent=sac, or leave it out")
@@ -96,7 +96,7 @@ def check_trainer(cfg: Mapping[str, Any]) -> None:
 
 
 def size_of(group: SizeOptions, head_dim: int = HEAD_DIM) -> Size:
-    """The size a config asks for: a named one, with width or depth replaced where given.
+    """Read the size that a config asks for: a named one, with width or depth replaced where given.
 
     Args:
         group: of the config.

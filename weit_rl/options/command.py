@@ -74,7 +74,7 @@ def _help(verb: str, words: list[str]) -> int:
 
 
 def _printed(verb: str, words: list[str], work: Callable[[], int]) -> int:
-    """The exit code of work; 1 where it was to print, and could not. A reader that left, as of rich, needs no line."""
+    """Return the exit code of work; 1 if it could not print its text. A reader that left, as of rich, needs no line."""
     with guard_output() as out:
         code = work()
         out.flush()
@@ -119,12 +119,12 @@ def _run(verb: str, main: Callable[[Any], Any], words: list[str], check: Callabl
 
 
 def _say(verb: str, line: str, code: int, everywhere: bool = False) -> int:
-    """Of processes that share a run one speaks for all."""
+    """Print a line; of processes that share a run one speaks for all."""
     if everywhere or local_rank_and_count()[0] == 0:
         print_error(f"weit_rl {verb}: {line}".replace("\n", " "))
     return code
 
 
 def _say_stop(verb: str, line: str, code: int) -> int:
-    """A command that started processes says itself that they were stopped, and which of them was the first."""
+    """Print why a run stopped; a command that started processes has printed it, with the first one that stopped."""
     return code if started_by_command() else _say(verb, line, code)

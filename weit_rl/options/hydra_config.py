@@ -24,7 +24,7 @@ PLUGINS = ("joblib", "submitit_local", "submitit_slurm", "ray", "optuna")
 
 
 def name_of(verb: str, flags: argparse.Namespace) -> str:
-    """The options of the command; a shell that completes gives the words so far in a variable of its own."""
+    """Name the options of the command; a shell that completes gives the words so far in a variable of its own."""
     if not flags.shell_completion:
         return config_name(verb, flags.overrides)
     try:
@@ -50,7 +50,7 @@ def declare(name: str, words: Sequence[str]) -> None:
 
 
 def primary_config(name: str, flags: argparse.Namespace) -> str:
-    """The config that Hydra begins with: the options of the command, or the user's own, which it puts over them."""
+    """Name the config that Hydra begins with: the command's options, or the user's own, which it puts over them."""
     from hydra.core.config_store import ConfigStore
 
     if flags.config_name is None:
@@ -67,7 +67,7 @@ def primary_config(name: str, flags: argparse.Namespace) -> str:
 
 
 def overrides(verb: str, name: str, flags: argparse.Namespace) -> list[str]:
-    """The user's words in Hydra's grammar."""
+    """Write the user's words in Hydra's grammar."""
     table, found = options(name), []
     for word in flags.overrides:
         if word == f"task={CONTROL}" and verb != "vision":
@@ -85,7 +85,7 @@ def overrides(verb: str, name: str, flags: argparse.Namespace) -> list[str]:
 
 @contextlib.contextmanager
 def one_line(name: str) -> Iterator[None]:
-    """Inside, what Hydra refuses becomes one line."""
+    """Turn what Hydra refuses inside into one line."""
     from hydra.errors import HydraException
     from omegaconf.errors import OmegaConfBaseException
 

@@ -68,20 +68,20 @@ class Job:
 
 
 def placed(cfg: Options, folder: Path) -> Options:
-    """The options of a run whose own folder is that one, unless it names another or goes on with a run."""
+    """Give a run that folder as its own, unless it names another or goes on with a run."""
     if "run_dir" in cfg and "out" not in cfg and cfg["run_dir"] is None and cfg.get("resume") is None:
         cfg["run_dir"] = str(folder)
     return cfg
 
 
 def finished_jobs(folder: Path) -> list[dict[str, Any]]:
-    """The records of all runs in a folder that came to an end, by their number."""
+    """Read the records of all runs in a folder that came to an end, by their number."""
     records = [json.loads(path.read_text(encoding="utf-8")) for path in folder.rglob(RECORD)]
     return sorted(records, key=lambda record: int(record["run"]))
 
 
 def job_table(records: Sequence[Mapping[str, Any]]) -> str:
-    """A line for each run: its number, what it was asked that others were not, and the numbers it reports."""
+    """Write a line for each run: its number, what it was asked that others were not, and the numbers it reports."""
     asked = [dict(word.partition("=")[::2] for word in record["asked"]) for record in records]
     numbers = [_numbers(record.get("report")) for record in records]
     swept = [key for key in _keys(asked) if len({one.get(key) for one in asked}) > 1]
@@ -105,7 +105,7 @@ def _keys(rows: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def _numbers(report: Any) -> dict[str, float]:
-    """The numbers of a report, without those inside of its parts."""
+    """Collect the numbers of a report, without those inside of its parts."""
     items = report.items() if isinstance(report, Mapping) else ()
     return {key: value for key, value in items if isinstance(value, int | float) and not isinstance(value, bool)}
 

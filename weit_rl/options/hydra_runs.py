@@ -67,7 +67,7 @@ def run_by_hydra(
 
 
 def _yaml(plain: dict[str, Any], package: str | None) -> str:
-    """Options as YAML, all of them or a group."""
+    """Write options as YAML, all of them or a group."""
     shown: Any = plain
     if package not in (None, "_global_"):
         if package not in plain:
@@ -77,7 +77,7 @@ def _yaml(plain: dict[str, Any], package: str | None) -> str:
 
 
 def _composed(verb: str, name: str, flags: argparse.Namespace, primary: str, asked: list[str]) -> Options:
-    """The options of a single run."""
+    """Compose the options of a single run."""
     from hydra import compose, initialize, initialize_config_dir
     from omegaconf import OmegaConf
 
@@ -126,7 +126,7 @@ def _multirun(verb: str, job: Job, flags: argparse.Namespace, primary: str, aske
 
 
 def _new(place: str) -> str:
-    """A folder that there is not yet, of two in one second, too."""
+    """Name a folder that there is not yet, of two in one second, too."""
     found, number = place, 1
     while os.path.exists(found):
         number += 1

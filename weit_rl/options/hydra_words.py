@@ -50,7 +50,7 @@ def override(word: str, option: Option, sweeps: bool) -> str:
     Args:
         word: of the user.
         option: that its key names.
-        sweeps: whether several values are a sweep.
+        sweeps: if several values are a sweep.
 
     Raises:
         UserError: for a value of another type than the option's, be it one of several.
@@ -67,7 +67,7 @@ def override(word: str, option: Option, sweeps: bool) -> str:
 
 
 def sweep_values(word: str) -> list[str] | None:
-    """The values of a sweep, as far as these can be listed; None if the word is no sweep."""
+    """List the values of a sweep, as far as possible; None if the word is no sweep."""
     from hydra.core.override_parser.overrides_parser import OverridesParser
     from hydra.core.override_parser.types import Glob
     from hydra.errors import HydraException
@@ -84,7 +84,7 @@ def sweep_values(word: str) -> list[str] | None:
 
 
 def experiment(word: str, table: Mapping[str, Option]) -> str:
-    """``+experiment=NAME`` as one whose values are options themselves; ``+seed=1`` as ``seed=1``."""
+    """Turn ``+experiment=NAME`` into one whose values are options themselves, ``+seed=1`` into ``seed=1``."""
     key, equals, value = word.partition("=")
     bare = key.lstrip("+")
     if bare.partition(".")[0] in {name.partition(".")[0] for name in table}:
@@ -93,7 +93,7 @@ def experiment(word: str, table: Mapping[str, Option]) -> str:
 
 
 def literal(value: Any) -> str:
-    """A value in Hydra's grammar; ``${`` in a text stays as it is."""
+    """Write a value in Hydra's grammar; ``${`` in a text stays as it is."""
     from hydra.core.override_parser.types import Quote, QuotedString
 
     if value is None or isinstance(value, bool):

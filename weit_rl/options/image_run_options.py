@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from weit_rl.options.model_words import IMAGE_MODEL_OPTIONS
 from weit_rl.options.option_fields import REQUIRED, Options, option
 
 
@@ -123,6 +124,7 @@ class DescribeOptions(Options):
     channels: int = option(3, "of it")
     classes: int = option(10, "labels")
     patch_size: int | None = option(None, "edge of a patch, or stride of the stem, in pixels (null: by image_size)")
+    model_options: dict[str, Any] = option({}, IMAGE_MODEL_OPTIONS)
     rank: int = option(32, "templates per role, for the number of scalers")
     tile: int = option(16, "channels of a template")
     batch_size: int = option(64, "images a gradient step")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from weit_rl.options.model_words import IMAGE_MODEL_OPTIONS
 from weit_rl.options.option_fields import LATER, Options, group, option
 from weit_rl.options.option_groups import BankTrainerOptions, ImageSizeOptions, NamedSize, TrainerOptions
 from weit_rl.options.pretrain_options import PretrainOptions
@@ -105,6 +106,7 @@ class ImageTrainOptions(RunOptions, ImageRecipeOptions, TargetOptions, ImageData
         None,
         "edge of a patch, or stride of the stem, in pixels (null: by image_size, or that of timm's file)",
     )
+    model_options: dict[str, Any] = option({}, IMAGE_MODEL_OPTIONS)
     init_options: dict[str, Any] = option(
         {},
         "options of the initialiser, such as {wavelet: db2} of bot, {rank: 64} of svd_bank",
@@ -172,6 +174,7 @@ class ImagePretrainOptions(RunOptions, ImageRecipeOptions, BankOptions, ImageDat
         "(null: vit or dit)",
     )
     patch_size: int | None = option(None, "edge of a patch, or stride of the stem, in pixels (null: by image_size)")
+    model_options: dict[str, Any] = option({}, IMAGE_MODEL_OPTIONS)
     size: str = option(
         "128x6",
         "full size: ladder name, WIDTHxDEPTH or WIDTHxDEPTHxHEAD (channels of an attention head, 32 without); "

@@ -59,7 +59,7 @@ class Options(MutableMapping[str, Any]):
 
 @functools.cache
 def _names(options: type[Options]) -> dict[str, None]:
-    """The names of the options that a class has, in order."""
+    """List the names of the options that a class has, in order."""
     return {field.name: None for field in dataclasses.fields(options)}  # type: ignore[arg-type]
 
 

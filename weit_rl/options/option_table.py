@@ -6,6 +6,7 @@ import copy
 import dataclasses
 import functools
 import inspect
+import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -44,6 +45,8 @@ VERBS: dict[str, type[Options]] = {
     "vision_benchmark": ImageBenchmarkOptions,
 }
 
+ADDED = ("model_options",)  # options that version 0.1 lacks; their defaults repeat what its runs did
+
 
 @dataclass(frozen=True)
 class Option:
@@ -62,7 +65,7 @@ class Option:
     help: str
 
     def parse(self, text: str) -> Any:
-        """The value a word stands for; UserError if it has another type than the option."""
+        """Read the value that a word stands for; UserError if it has another type than the option."""
         if not text:
             raise UserError(f"{self.key}=: is empty; give a value or leave the word out")
         if self.default is None and text == "null":
@@ -77,8 +80,12 @@ class Option:
         except (ValueError, TypeError, KeyError, yaml.YAMLError) as error:
             raise UserError(f"{self.key}={text}: must be {phrase}") from error
 
+    def read(self, value: Any) -> Any:
+        """Read a value of a mapping as its word is read; UserError if it has another type than the option."""
+        return self.parse(written(value))
+
     def accepts(self, value: Any) -> bool:
-        """Whether a value, as a config that was written holds it, is of the option's kind."""
+        """Return True if a value, as a config that was written holds it, is of the option's kind."""
         if value is None:
             return self.default is None
         if self.kind == "list" and self.default:
@@ -92,7 +99,7 @@ def check_values(values: Mapping[str, Any], verb: str, whole: bool = False) -> N
     Args:
         values: of the config.
         verb: of :data:`VERBS`.
-        whole: whether every option must be there; else some may be younger than the config (default).
+        whole: if every option must be there; else some may be younger than the config (default).
 
     Raises:
         UserError: for a value of another type than its option's, or an option that is missing.
@@ -114,17 +121,17 @@ def check_values(values: Mapping[str, Any], verb: str, whole: bool = False) -> N
 
 @functools.cache
 def options(verb: str) -> dict[str, Option]:
-    """All options of a verb by their key, in the order of ``--help``."""
+    """List all options of a verb by their key, in the order of ``--help``."""
     return {option.key: option for option in _options(VERBS[verb])}
 
 
 def about(verb: str) -> str:
-    """What a verb does, in a few lines."""
+    """Describe what a verb does, in a few lines."""
     return inspect.cleandoc(VERBS[verb].__doc__ or "").partition("\n\n")[2]
 
 
 def made(verb: str, values: Mapping[str, Any]) -> Options:
-    """The options of a verb with nested plain values in the place of its defaults; others are passed over."""
+    """Make the options of a verb with nested plain values in the place of its defaults; others are passed over."""
     return _filled(VERBS[verb](), values)
 
 
@@ -137,15 +144,26 @@ def _filled(found: Options, values: Mapping[str, Any]) -> Options:
     return found
 
 
+def with_added(values: Mapping[str, Any], verb: str) -> dict[str, Any]:
+    """Fill in the options of a verb that are newer than a stored config, with their defaults."""
+    usual = VERBS[verb]()
+    return {**{name: usual[name] for name in ADDED if name in usual}, **values}
+
+
 def value_at(values: Any, key: str) -> Any:
-    """{"size": {"width": 64}} at "size.width"."""
+    """Look up a value by its key, such as "size.width" in {"size": {"width": 64}}."""
     for group in key.split("."):
         values = values[group]
     return values
 
 
+def written(value: Any) -> str:
+    """Write a plain value as a word has it behind ``=``."""
+    return value if isinstance(value, str) else json.dumps(value)
+
+
 def as_config(values: dict[str, Any]) -> DictConfig:
-    """Nested plain values as a DictConfig that refuses unknown keys and keeps ``${`` in a text as it is."""
+    """Make a DictConfig of nested plain values; it refuses unknown keys and keeps ``${`` in a text as it is."""
     from omegaconf import OmegaConf
 
     config: DictConfig = OmegaConf.create(_escaped(values))
@@ -154,7 +172,7 @@ def as_config(values: dict[str, Any]) -> DictConfig:
 
 
 def plain_config(config: Options | DictConfig) -> dict[str, Any]:
-    """Options, or the inverse of :func:`as_config`, as nested plain values."""
+    """Turn options, or what :func:`as_config` makes, into nested plain values."""
     if isinstance(config, Options):
         found: dict[str, Any] = dataclasses.asdict(config)  # type: ignore[call-overload]
         return found
@@ -178,7 +196,7 @@ def _options(group: type[Options], prefix: str = "") -> Iterator[Option]:
 
 
 def _place(group: type[Options], name: str) -> int:
-    """Where the class that declared an option first wants it shown."""
+    """Find the place where the class that declared an option first wants it shown."""
     first = next(base for base in reversed(group.__mro__) if name in inspect.get_annotations(base))
     return int(first.__dict__.get("place", 0))
 
@@ -190,7 +208,7 @@ def _kind(value: Any) -> str:
 
 
 def _escaped(value: Any) -> Any:
-    """OmegaConf reads ``${...}`` as a reference to another option; in a user's path it is just characters."""
+    """Escape ``${...}``, which OmegaConf reads as a reference to another option; in a path it is just characters."""
     if isinstance(value, dict):
         return {key: _escaped(inner) for key, inner in value.items()}
     if isinstance(value, list):

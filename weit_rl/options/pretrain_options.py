@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from weit_rl.options.model_words import ControlModelOptions
 from weit_rl.options.option_fields import group, option
 from weit_rl.options.option_groups import BankTrainerOptions, TrainerOptions
-from weit_rl.options.shared_options import BankOptions, ControlDataOptions, ControlModelOptions, RunOptions
+from weit_rl.options.shared_options import BankOptions, ControlDataOptions, RunOptions
 
 
 @dataclass

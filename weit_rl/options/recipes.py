@@ -23,7 +23,7 @@ TASK = "classification"  # where no word names it
 
 
 def recipe_words(words: Sequence[str], mode: str, modes: Sequence[str]) -> list[str]:
-    """The options of the recipe that words name, as words; none where they name none.
+    """Write the options of the recipe that words name, as words; none if they name none.
 
     Args:
         words: of the user.
@@ -51,7 +51,7 @@ def recipe_words(words: Sequence[str], mode: str, modes: Sequence[str]) -> list[
 
 
 def recipes() -> list[str]:
-    """The names of those that ship."""
+    """List the names of the recipes that ship."""
     return sorted(file.name.removesuffix(SUFFIX) for file in _folder().iterdir() if file.name.endswith(SUFFIX))
 
 
@@ -60,7 +60,7 @@ def _folder() -> Any:
 
 
 def _blocks(name: str, text: str) -> Iterator[tuple[str, str]]:
-    """The keys of a mapping and the texts behind them, as they are written."""
+    """Yield the keys of a mapping and the texts behind them, as they are written."""
     try:
         node = yaml.compose(text, yaml.SafeLoader)
     except yaml.YAMLError as error:

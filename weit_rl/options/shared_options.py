@@ -66,34 +66,6 @@ class ControlDataOptions(EnvOptions):
 
 
 @dataclass
-class ControlModelOptions(Options):
-    """What a policy network looks back on."""
-
-    place: ClassVar[int] = LATER
-
-    context: int = option(
-        20,
-        "environment steps the policy looks back (mlp: none; as many to a window are trained on; of pixels: none, "
-        "video and multimodal always 4)",
-    )
-    rtg: str = option(
-        "latest",
-        "return-to-go tokens: at every step (every), only at the latest one (latest), none (plain behaviour "
-        "cloning); every: dt only",
-    )
-    past_actions: bool = option(False, "dt: whether past actions are tokens, as in the original decision transformer")
-    positions: str = option(
-        "window",
-        "dt: position embeddings: step inside the window (window) or inside the episode (episode), or none",
-    )
-    attention: str = option(
-        "full",
-        "dt: over the whole window (full), or over the last steps (band): then acting keeps keys and values",
-    )
-    band: int = option(4, "steps that a block with attention=band sees; windows must hold depth * (band - 1) + 1")
-
-
-@dataclass
 class TargetOptions(Options):
     """The start of a network of any size, and its two stages."""
 

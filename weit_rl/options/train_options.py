@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from weit_rl.options.model_words import ControlModelOptions
 from weit_rl.options.option_fields import Texts, group, option
 from weit_rl.options.option_groups import NamedSize, SizeOptions
-from weit_rl.options.shared_options import ControlDataOptions, ControlModelOptions, RunOptions, TargetOptions
+from weit_rl.options.shared_options import ControlDataOptions, RunOptions, TargetOptions
 
 
 @dataclass

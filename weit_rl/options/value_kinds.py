@@ -17,7 +17,7 @@ class ValueKind:
     Attributes:
         phrase: what a value must be, for a message.
         read: the value that a word stands for; ValueError, TypeError, KeyError or YAMLError if it is none.
-        holds: whether a value, as a config that was written holds it, is one.
+        holds: returns True if a value, as a config that was written holds it, is one.
     """
 
     phrase: str
@@ -44,7 +44,7 @@ def _list(text: str) -> list[Any]:
 
 
 def _texts(text: str) -> str | list[str]:
-    """A text in brackets is a list if it has a comma; a path like that needs a ./ before it."""
+    """Read a text or a list: a text in brackets with a comma is a list; a path like that needs a ./ before it."""
     if not (text.startswith("[") and text.endswith("]") and "," in text):
         return text
     items = _list(text)
@@ -132,7 +132,9 @@ ANNOTATIONS = {
     "dict[str, Any]": "mapping",
 }
 
+TYPES = {name: KINDS[ANNOTATIONS[name]] for name in ("str", "int", "float", "bool", "list[int]", "list[float]")}
+
 
 def kind_of_annotation(annotation: str) -> str:
-    """The kind of an option by the annotation of its field, as it is written."""
+    """Name the kind of an option by the annotation of its field, as it is written."""
     return ANNOTATIONS[annotation.removesuffix(" | None")]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, overload
@@ -12,8 +11,9 @@ from weit_rl.common.registry import unknown_name_error
 from weit_rl.options.choices import usual_model
 from weit_rl.options.image_training_options import PretrainingOptions, TrainingOptions
 from weit_rl.options.option_fields import REQUIRED, Options
-from weit_rl.options.option_table import Option, about, made, options, plain_config, value_at
+from weit_rl.options.option_table import Option, about, made, options, plain_config, value_at, written
 from weit_rl.options.recipes import recipe_words
+from weit_rl.options.train_options import TrainOptions
 
 CONTROL = "control"  # the task of every verb that names no other
 VISION = "vision_"  # what the names of options for images begin with
@@ -27,7 +27,7 @@ def compose(verb: Literal["pretrain"], words: Sequence[str] = ()) -> Pretraining
 @overload
 def compose(verb: str, words: Sequence[str] = ()) -> Options: ...
 def compose(verb: str, words: Sequence[str] = ()) -> Options:
-    """The config of a verb, with ``key=value`` words applied.
+    """Make the options of a verb, with ``key=value`` words applied.
 
     Hydra's own grammar for such words stumbles over paths with ``=``, commas, brackets or quotes; here everything
     behind the first ``=`` is the value, and a text is taken as it is. ``size=small`` means ``size.name=small``.
@@ -57,24 +57,30 @@ def compose(verb: str, words: Sequence[str] = ()) -> Options:
     if name.startswith(VISION) and mode in VISION_MODES and values["mode"] != mode:
         given = values["mode"]
         raise UserError(f"mode={given}: weit_rl.{verb} is mode={mode} alone; use python -m weit_rl.vision mode={given}")
-    if name == "train" and values["model"] is None:
-        values["model"] = usual_model(values["agent"])
     for key, value in values.items():
         if value == REQUIRED:
             raise UserError(f"{key}: must be given, {key}=...  {table[key].help}")
-    return made(name, nested(values))
+    found = made(name, nested(values))
+    fill_model(found)
+    return found
+
+
+def fill_model(found: Options) -> None:
+    """Fill in the policy network of a training that names none."""
+    if isinstance(found, TrainOptions) and found.model is None:
+        found.model = usual_model(found.agent)
 
 
 def words_of(verb: str, cfg: Options) -> list[str]:
-    """Words that :func:`compose` makes the same config of; all options are among them, since a recipe may differ."""
+    """Write words that :func:`compose` makes the same config of: all options, since a recipe may differ."""
     plain = plain_config(cfg)
     name = config_name(verb, [f"task={plain['task']}"] if plain.get("task") else [])
     values = {key: value_at(plain, key) for key in options(name)}
-    return [_word(key, value) for key, value in values.items()]
+    return [f"{key}={written(value)}" for key, value in values.items()]
 
 
 def read_config(verb: str, plain: Mapping[str, Any], table: Mapping[str, Option]) -> Options:
-    """Options from nested plain values, such as those that Hydra composed, checked as a user's words are.
+    """Make options from nested plain values, such as those that Hydra composed, checked as a user's words are.
 
     Args:
         verb: of the command.
@@ -90,12 +96,12 @@ def read_config(verb: str, plain: Mapping[str, Any], table: Mapping[str, Option]
         for name, inner in {f"{key}.{part}": value[part] for part in value}.items() if group else [(key, value)]:
             option = find_option(table, name)
             if not (option.key == "task" and inner is None):  # of export: whatever the run was trained for
-                words.append(_word(option.key, inner))
+                words.append(f"{option.key}={written(inner)}")
     return compose(verb, words)
 
 
 def config_name(verb: str, words: Sequence[str] = ()) -> str:
-    """The name in VERBS of a command's options: that of ``vision`` goes by its mode, that of another task, too."""
+    """Name a command's options in VERBS: those of ``vision`` go by its mode, those of another task, too."""
     given = dict(word.split("=", 1) for word in words if "=" in word)
     if verb == "vision" and given.get("mode", "train") not in VISION_MODES:
         raise unknown_name_error("mode", given["mode"], list(VISION_MODES))
@@ -118,19 +124,15 @@ def help_text(verb: str, words: Sequence[str] = ()) -> str:
 
 
 def find_option(table: Mapping[str, Option], key: str) -> Option:
-    """The option of that name; ``size`` is short for ``size.name``; UserError for one that there is not."""
+    """Find an option by its name; ``size`` is short for ``size.name``; UserError for an unknown one."""
     for name in (key, f"{key}.name"):
         if name in table:
             return table[name]
     raise unknown_name_error("option", key, list(table))
 
 
-def _word(key: str, value: Any) -> str:
-    return f"{key}={value if isinstance(value, str) else json.dumps(value)}"
-
-
 def nested(values: dict[str, Any]) -> dict[str, Any]:
-    """{"size.width": 64} as {"size": {"width": 64}}."""
+    """Turn {"size.width": 64} into {"size": {"width": 64}}."""
     nested: dict[str, Any] = {}
     for key, value in values.items():
         group, _, last = key.rpartition(".")  # groups are one deep
@@ -143,7 +145,7 @@ def _shown(value: Any) -> str:
 
 
 def _check_folder() -> None:
-    """UserError if the working directory was removed: paths begin there."""
+    """Raise UserError if the working directory was removed: paths begin there."""
     try:
         os.getcwd()
     except FileNotFoundError as error:

@@ -8,6 +8,7 @@ import os
 import secrets
 import shutil
 from pathlib import Path
+from typing import TypeGuard
 
 from weit_rl.common.errors import CannotWrite
 
@@ -98,6 +99,6 @@ def cannot_write_error(path: str | Path, error: OSError) -> CannotWrite:
     return CannotWrite(f"{path}: cannot write ({reason}); free some space there or choose another folder")
 
 
-def is_disk_error(error: BaseException | None) -> bool:
+def is_disk_error(error: BaseException | None) -> TypeGuard[OSError]:
     """Return True if an error comes from a disk that cannot be written, not from a bug."""
     return isinstance(error, OSError) and error.errno in DISK_ERRORS

@@ -20,7 +20,7 @@ from weit_rl.data.epochs import Epochs
 from weit_rl.data.images import Images
 from weit_rl.data.images.parts import ImagesInMemory, ImagesOnDemand
 from weit_rl.data.prefetch import Prefetcher
-from weit_rl.models import MODELS, models_of, vit
+from weit_rl.models import MODELS, models_of
 from weit_rl.models.registry import chosen_options
 from weit_rl.tasks.augmentation import Augment, Augmentation
 from weit_rl.tasks.calibration import calibration_error, confusion_matrix, draw_confusion, draw_reliability
@@ -40,23 +40,17 @@ class ClassificationConfig(Augmentation):
     Attributes:
         model: name of a model for classification in ``MODELS``.
         tile: edge of a template.
-        patch_size: edge of a patch in pixels (None: the model's default).
-        dropout: dropout rate in training.
-        drop_path: probability that training skips the last block; earlier blocks have less.
         batch_size: images per step.
         label_smoothing: share of the training target that is spread evenly over all classes.
         seed: seed of the batches.
         device: device of networks and batches.
         workers: processes that read and augment images in advance; 0 for none.
         data_images: number of training images to use, the same ones in every run (None: all).
-        model_options: further options of the model's constructor, which replace those above.
+        model_options: options of the model's constructor, such as ``patch_size``; others are at their defaults.
     """
 
     model: str = "vit"
     tile: int = 16
-    patch_size: int | None = None
-    dropout: float = 0.0
-    drop_path: float = 0.0
     batch_size: int = 64
     label_smoothing: float = 0.1
     seed: int = 0
@@ -99,7 +93,7 @@ class Classification:
             "image_size": self.images.image_size,
             "channels": self.images.channels,
             "classes": len(self.images.classes),
-            **chosen_options(self.config.model, self.config, vit.build, self.config.model_options),
+            **chosen_options(self.config.model, self.config.model_options),
         }
 
     def build(self, size: Size, seed: int = 0) -> nn.Module:

@@ -20,7 +20,6 @@ from weit_rl.data import Trajectories, Windows
 from weit_rl.data.constant_columns import spans
 from weit_rl.envs.registry import EnvEntry
 from weit_rl.models import MODELS
-from weit_rl.models.policy import BAND, Policy
 from weit_rl.models.registry import chosen_options
 from weit_rl.options.choices import DEFAULT
 
@@ -38,12 +37,6 @@ class ControlConfig:
         model: name of a model for control in ``MODELS``.
         tile: edge of a template.
         context: time steps of a window. ``mlp`` sees them one by one; models of pictures choose their own number.
-        rtg: where the return-to-go enters: ``"latest"``, ``"every"`` (``dt``) or ``"none"``.
-        past_actions: if past actions are tokens (``dt``).
-        positions: ``"window"``, ``"episode"`` or ``"none"`` (``dt``).
-        attention: ``"full"`` or ``"band"`` (``dt``).
-        band: time steps that a block sees with ``attention="band"``.
-        dropout: dropout rate in training.
         batch_size: windows per step.
         seed: seed of the batches.
         target_return: return that the policy is conditioned on (None: chosen from the data).
@@ -51,18 +44,12 @@ class ControlConfig:
         validation_fraction: share of the episodes held out of training; they are split before windows are cut.
         data_episodes: number of the other episodes to use, the same ones in every run (None: all).
         best_fraction: share of these to train on, those with the highest returns.
-        model_options: further options of the model's constructor, which replace those above.
+        model_options: options of the model's constructor, such as ``rtg``; others are at their defaults.
     """
 
     model: str = DEFAULT
     tile: int = 16
     context: int = 20
-    rtg: str = "latest"
-    past_actions: bool = False
-    positions: str = "window"
-    attention: str = "full"
-    band: int = BAND
-    dropout: float = 0.0
     batch_size: int = 32
     seed: int = 0
     target_return: float | None = None
@@ -97,6 +84,7 @@ class Control:
             )
         self.model = MODELS.get(config.model)
         self.plan: Plan = self.model.plan(config.tile)
+        self.options()  # raises for one that the model lacks
         self.trajectories, training, held = self.divide()
         self._sets = training.steps_by_origin()
         if training.weights is not None and len(self._sets) < len(training.weights):
@@ -126,7 +114,7 @@ class Control:
             "context": config.context,
             "max_steps": self.entry.episode_steps,
             **({"codes": len(self.tasks)} if self.tasks else {}),
-            **chosen_options(config.model, config, Policy, config.model_options),
+            **chosen_options(config.model, config.model_options),
         }
 
     def build(self, size: Size, seed: int = 0) -> nn.Module:
@@ -151,7 +139,7 @@ class Control:
             found.append(
                 f"data of {self.name}: columns {spans(still)} of the observations never move; their scale is 1"
             )
-        if self.entry.success and self.config.rtg != "none":
+        if self.entry.success and self.options().get("rtg", "none") != "none":
             found.append(
                 f"{self.name}: episodes end at success, so fast ones earn less; rtg=none does not ask for a return"
             )

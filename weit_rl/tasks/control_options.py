@@ -9,14 +9,17 @@ from weit_rl.data import load_trajectories
 from weit_rl.envs.config_environments import bodies, entries_of, fold_body_and_pixels
 from weit_rl.envs.registry import EnvEntry, env_entry
 from weit_rl.models import BOTH, MODELS
+from weit_rl.models.registry import command_options
 from weit_rl.options.choices import check_choices
+from weit_rl.options.pretrain_options import PretrainOptions
+from weit_rl.options.train_options import TrainOptions
 from weit_rl.tasks.control import Control, ControlConfig
 from weit_rl.tasks.family_control import FamilyControl
 from weit_rl.tasks.registry import TASKS, Measure, TaskEntry
 from weit_rl.training.device import device_of
 
 
-def control_task(cfg: Any, tile: int = ControlConfig.tile) -> Control:
+def control_task(cfg: TrainOptions | PretrainOptions, tile: int = ControlConfig.tile) -> Control:
     """Make the control task of a config.
 
     Args:
@@ -28,22 +31,22 @@ def control_task(cfg: Any, tile: int = ControlConfig.tile) -> Control:
     """
     if not isinstance(cfg.env, str):
         return family_task(cfg, tile)
-    entry = env_entry(cfg.env)
-    if MODELS.get(cfg.model).sees == BOTH and entry.pixels:
+    model, entry = str(cfg.model), env_entry(cfg.env)
+    if MODELS.get(model).sees == BOTH and entry.pixels:
         entry = entry.with_pictures_and_state
-    check_kind(cfg.model, entry)
+    check_kind(model, entry)
     check_choices(cfg)
     task = Control(entry, load_trajectories(cfg.data, entry, weights=cfg.data_weights), config_of(cfg, tile))
     entry.check_step()
     return task
 
 
-def family_task(cfg: Any, tile: int = ControlConfig.tile) -> FamilyControl:
+def family_task(cfg: TrainOptions | PretrainOptions, tile: int = ControlConfig.tile) -> FamilyControl:
     """Make the control task of several environments of one family, as :func:`control_task` does of one."""
     check_one_family(cfg.env)
     (several,) = bodies(cfg)
     entries = [env_entry(name) for name in several.env]
-    check_kind(cfg.model, entries[0])
+    check_kind(str(cfg.model), entries[0])
     check_choices(cfg)
     sets = [load_trajectories(data, entry) for data, entry in zip(several.data, entries, strict=True)]
     task = FamilyControl(entries, sets, config_of(cfg, tile))
@@ -51,18 +54,13 @@ def family_task(cfg: Any, tile: int = ControlConfig.tile) -> FamilyControl:
     return task
 
 
-def config_of(cfg: Any, tile: int) -> ControlConfig:
+def config_of(cfg: TrainOptions | PretrainOptions, tile: int) -> ControlConfig:
     """Return the options of the control task in a config of a command."""
     return ControlConfig(
-        model=cfg.model,
+        model=str(cfg.model),
         tile=tile,
         context=cfg.context,
-        rtg=cfg.rtg,
-        past_actions=cfg.past_actions,
-        positions=cfg.positions,
-        attention=cfg.attention,
-        band=cfg.band,
-        dropout=cfg.dropout,
+        model_options=command_options(cfg),
         data_episodes=cfg.get("data_episodes"),
         best_fraction=cfg.get("best_fraction", 1.0),
         batch_size=cfg.batch_size,

@@ -19,7 +19,7 @@ from weit_rl.core.eval_mode import eval_mode
 from weit_rl.core.plan import Plan
 from weit_rl.data.images import Images
 from weit_rl.data.images.parts import ImagesInMemory, ImagesOnDemand
-from weit_rl.models import MODELS, dit, models_of
+from weit_rl.models import MODELS, models_of
 from weit_rl.models.registry import chosen_options
 from weit_rl.tasks.latents import Latents, Pixels
 from weit_rl.tasks.noise import Noise
@@ -52,8 +52,6 @@ class DiffusionConfig:
     Attributes:
         model: name of a model for diffusion in ``MODELS``.
         tile: edge of a template.
-        patch_size: edge of a patch in pixels (None: the model's default).
-        dropout: dropout rate in training.
         batch_size: images per step.
         label_dropout: probability that training hides a label, for classifier-free guidance (arXiv 2207.12598).
         timesteps: steps of the noise; variances rise linearly from 1e-4 to 0.02, steeper with fewer than 1000 steps.
@@ -69,13 +67,11 @@ class DiffusionConfig:
         sampling_steps: steps of the sampler.
         guidance: weight of the label in classifier-free guidance; 1 is the plain conditional prediction.
         data_images: number of training images to use, the same ones in every run (None: all).
-        model_options: further options of the model's constructor, which replace those above.
+        model_options: options of the model's constructor, such as ``patch_size``; others are at their defaults.
     """
 
     model: str = "dit"
     tile: int = 16
-    patch_size: int | None = None
-    dropout: float = 0.0
     batch_size: int = 64
     label_dropout: float = 0.1
     timesteps: int = 1000
@@ -136,7 +132,7 @@ class Diffusion:
             "image_size": self.space.shape[1],
             "channels": self.space.shape[0],
             "classes": self.none,
-            **chosen_options(self.config.model, self.config, dit.build, self.config.model_options),
+            **chosen_options(self.config.model, self.config.model_options),
         }
 
     def build(self, size: Size, seed: int = 0) -> nn.Module:

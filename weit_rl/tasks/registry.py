@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from torch import Tensor, nn
@@ -133,8 +133,8 @@ class TaskEntry:
         subject: name of the option that says what it is trained on.
         prepare: brings a config into its final form, in place.
         parts: the configs of the tasks that share a bank (default: the config alone).
-        judge: options that train the network whose features judge results, if there is one; the option ``features``
-            then names its run.
+        judge: values of the options that train the network whose features judge results, by name, if there is one;
+            the option ``features`` then names its run.
         measure_of: gives the measure of a subject (default: ``measure`` for all).
     """
 
@@ -144,7 +144,7 @@ class TaskEntry:
     subject: str = "data"
     prepare: Callable[[Any], None] = lambda cfg: None
     parts: Callable[[Any], list[Any]] = lambda cfg: [cfg]
-    judge: tuple[str, ...] = ()
+    judge: Mapping[str, Any] = field(default_factory=dict)
     measure_of: Callable[[Any], Measure] | None = None
 
     def measuring(self, subject: Any) -> TaskEntry:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Protocol
 
 import torch
 
@@ -11,9 +11,20 @@ from weit_rl.common.errors import UserError
 from weit_rl.common.process_start import local_rank_and_count
 from weit_rl.common.registry import unknown_name_error
 from weit_rl.options.choices import PRECISIONS
+from weit_rl.options.shared_options import RunOptions
 
 
-def device_of(cfg: Any) -> str:
+class DeviceOptions(Protocol):
+    """Options that name a device.
+
+    Attributes:
+        device: ``cpu``, ``cuda`` or ``auto``.
+    """
+
+    device: str
+
+
+def device_of(cfg: DeviceOptions) -> str:
     """Return the device of a config; ``auto`` means a GPU if there is one. UserError for a device that is missing."""
     if cfg.device == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
@@ -24,7 +35,7 @@ def device_of(cfg: Any) -> str:
         raise UserError(f"device={cfg.device}: not on this machine; use device=cpu or device=auto") from error
 
 
-def set_up_torch(cfg: Any) -> None:
+def set_up_torch(cfg: RunOptions) -> None:
     """Set torch's CPU threads to ``cfg.threads``, and its precision of matrix products to ``cfg.precision``.
 
     Without ``cfg.threads`` torch's default stays, limited to the cores that this process may use.

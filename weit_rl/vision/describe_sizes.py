@@ -16,6 +16,7 @@ from weit_rl.common.sizes import Size
 from weit_rl.core.counts import count_numbers
 from weit_rl.data.images import Images
 from weit_rl.data.images.parts import ImagesInMemory
+from weit_rl.models.registry import command_options
 from weit_rl.options.choices import check_numbers
 from weit_rl.options.image_run_options import DescribeOptions
 from weit_rl.tasks import task_entry_of
@@ -60,7 +61,7 @@ def task_on_meta(cfg: DescribeOptions) -> Any:
     if cfg.task not in KINDS:
         raise unknown_name_error("task", cfg.task, list(KINDS))
     make, config = KINDS[cfg.task]
-    options = {name: cfg[name] for name in ("model", "patch_size", "tile")}
+    options = {"model": cfg.model, "tile": cfg.tile, "model_options": command_options(cfg)}
     pixels = np.zeros((1, cfg.channels, cfg.image_size, cfg.image_size), np.uint8)
     part = ImagesInMemory(pixels, np.zeros(1, np.int64))
     images = Images("black", tuple(map(str, range(cfg.classes))), part, part, part, "none")

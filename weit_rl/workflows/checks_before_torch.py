@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 from weit_rl.common.home import expand_home
 from weit_rl.common.registry import unknown_name_error
 from weit_rl.options.option_fields import Options
+from weit_rl.options.shared_options import ControlDataOptions, EnvOptions
+from weit_rl.options.train_options import TrainOptions
 
 if TYPE_CHECKING:
     from weit_rl.envs.registry import EnvEntry
@@ -36,14 +38,15 @@ def check_before_torch(verb: str, cfg: Options) -> None:
     _files(cfg, entries)
 
 
-def _environments(cfg: Any) -> list[EnvEntry]:
+def _environments(cfg: Options) -> list[EnvEntry]:
     """Return the registry entries of all environments in ``env``."""
-    if "body" not in cfg:
+    if not isinstance(cfg, EnvOptions):
         return []
     from weit_rl.envs.config_environments import bodies, entries_of, fold_body_and_pixels
 
     fold_body_and_pixels(cfg)
-    return [entry for one in bodies(cfg) for entry in entries_of(one.env)]
+    several = bodies(cfg) if isinstance(cfg, ControlDataOptions) else [cfg]
+    return [entry for one in several for entry in entries_of(one.env)]
 
 
 def _run_folder(path: str) -> None:
@@ -52,7 +55,7 @@ def _run_folder(path: str) -> None:
     RunFolder.open(path)
 
 
-def _values(cfg: Any) -> None:
+def _values(cfg: Options) -> None:
     from weit_rl.common.sizes import Size
     from weit_rl.options.choices import check_choices, check_numbers, check_trainer, size_of
 
@@ -60,23 +63,23 @@ def _values(cfg: Any) -> None:
     check_choices(cfg)
     check_trainer(cfg)
     if "size" in cfg and not (cfg.get("bank") or cfg.get("source")):  # these may have attention heads of another size
-        Size.parse(cfg.size) if isinstance(cfg.size, str) else size_of(cfg.size)
+        Size.parse(cfg["size"]) if isinstance(cfg["size"], str) else size_of(cfg["size"])
 
 
-def _files(cfg: Any, entries: list[EnvEntry]) -> None:
+def _files(cfg: Options, entries: list[EnvEntry]) -> None:
     """Check that data exist, that banks and sources are tensor files, and that a bank fits the network."""
     from weit_rl.core.bank_match import check_bank, model_of
     from weit_rl.data.readers import data_set_names, find_data
-    from weit_rl.envs.config_environments import bodies
+    from weit_rl.options.model_words import given_options
     from weit_rl.storage.tensor_file import read_card
 
-    for data, entry in zip(_data(bodies(cfg)) if entries else [], entries, strict=True):
+    for data, entry in zip(_data(cfg) if isinstance(cfg, EnvOptions) else [], entries, strict=True):
         if data is None or entry.pixels:  # errors about pictures come first
             continue
         for part in data_set_names(data, entry):
             find_data(part, entry)
-    if cfg.get("init") != "weit":  # other initialisers say if they need one, but loading them loads torch
-        return
+    if not isinstance(cfg, TrainOptions) or cfg.init != "weit":
+        return  # other initialisers say if they need a bank, but loading them loads torch
     name = "bank" if cfg.source is None else "source"  # a source replaces the bank
     if cfg[name] is not None and not str(cfg[name]).startswith("hf:"):  # banks of the hub are downloaded first
         place = expand_home(cfg[name])
@@ -87,17 +90,22 @@ def _files(cfg: Any, entries: list[EnvEntry]) -> None:
         if name == "bank":
             if model_of(card) != cfg.model:
                 _check_model(cfg.model)
-            check_bank(card, cfg)
+            usual = given_options(type(cfg)())
+            check_bank(card, str(cfg.model), given_options(cfg), usual)  # options of its own come later
 
 
-def _data(bodies: list[Any]) -> list[Any]:
-    """Return the data of every environment; those of one family have a body, and a set each."""
-    return [data for one in bodies for data in ([one.get("data")] if isinstance(one.env, str) else one.data)]
+def _data(cfg: EnvOptions) -> list[Any]:
+    """Return the data of every environment, None where a command reads none; a family has a body, and a set each."""
+    from weit_rl.envs.config_environments import bodies
+
+    if not isinstance(cfg, ControlDataOptions):
+        return [None]
+    return [data for one in bodies(cfg) for data in ([one.data] if isinstance(one.env, str) else one.data)]
 
 
-def _check_model(name: str) -> None:
+def _check_model(name: str | None) -> None:
     """Raise UserError for an unknown model, a likelier mistake than a bank of another model."""
     from weit_rl.models import models_of
 
     if name not in models_of("control"):
-        raise unknown_name_error("model", name, models_of("control"))
+        raise unknown_name_error("model", str(name), models_of("control"))

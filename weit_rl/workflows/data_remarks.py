@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from weit_rl.common.output import print_line
 from weit_rl.core.bank import TemplateBank
 from weit_rl.data.constant_columns import spans
+from weit_rl.tasks import Task
 from weit_rl.training.run_folder import RunFolder
 
 
-def print_remarks(run: RunFolder, tasks: Sequence[Any], bank: TemplateBank | None = None) -> None:
+def print_remarks(run: RunFolder, tasks: Sequence[Task], bank: TemplateBank | None = None) -> None:
     """Print one line for every remark, in the process that leads.
 
     Args:

@@ -16,7 +16,7 @@ from weit_rl.deploy.registry import FORMATS, GRAPHS, Graph
 from weit_rl.envs.registry import entry_of_file
 from weit_rl.models import MODELS
 from weit_rl.options.choices import check_numbers
-from weit_rl.options.command import CONTROL, compose
+from weit_rl.options.command import CONTROL
 from weit_rl.options.export_options import ExportOptions
 from weit_rl.storage.atomic_write import unused_path, write_atomically
 from weit_rl.tasks import task_entry_of
@@ -63,7 +63,7 @@ def export(cfg: ExportOptions) -> dict[str, Any]:
 def check(cfg: ExportOptions) -> None:
     """Raise UserError for options that contradict each other, or would only fail at the end."""
     check_numbers(cfg)
-    usual = compose("export")
+    usual = ExportOptions()
     # env beside run names the module of the run's environment, which the user trusts
     trusted = cfg.run is not None and f"{cfg.env}".startswith("gym:")
     if (cfg.run is None) == (cfg.env is None) and not trusted:

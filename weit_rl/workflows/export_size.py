@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
+import copy
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from torch import nn
@@ -14,10 +14,10 @@ from weit_rl.common.sizes import Size
 from weit_rl.deploy.export_limits import Limit
 from weit_rl.deploy.measure import Measured, busy_remark
 from weit_rl.options.choices import check_numbers
-from weit_rl.options.command import compose
 from weit_rl.options.export_options import ExportOptions
-from weit_rl.options.option_table import plain_config
-from weit_rl.tasks import task_entry_of
+from weit_rl.options.option_values import options_with
+from weit_rl.options.train_options import TrainOptions
+from weit_rl.tasks import Task, task_entry_of
 from weit_rl.training.device import set_up_torch
 from weit_rl.training.progress import Progress, print_table
 from weit_rl.workflows.run_setup import check_model
@@ -61,15 +61,14 @@ class Rung:
 
 def train_size(cfg: ExportOptions, size: Size) -> str:
     """Train a network of a size by the config; returns its run folder."""
-    return str(train(compose("train", train_words(cfg, size)))["run_dir"])
+    return str(train(train_options(cfg, size))["run_dir"])
 
 
-def train_words(cfg: ExportOptions, size: Size) -> list[str]:
-    """Write the options of ``weit_rl.train`` for a size."""
-    plain = plain_config(cfg)
-    given = {name: plain[name] for name in TRAIN_OPTIONS if plain[name] is not None}
-    given |= {"episodes": cfg.episodes, **plain["options"], "size": str(size)}
-    return [f"{name}={value if isinstance(value, str) else json.dumps(value)}" for name, value in given.items()]
+def train_options(cfg: ExportOptions, size: Size) -> TrainOptions:
+    """Make the options of ``weit_rl.train`` for a size; ``cfg.options`` come over those of the export."""
+    given = {name: copy.deepcopy(cfg[name]) for name in TRAIN_OPTIONS if cfg[name] is not None}
+    options = options_with(replace(TrainOptions(), episodes=cfg.episodes, **given), cfg.options)
+    return replace(options, size=replace(options.size, name=str(size)))
 
 
 def largest_size(cfg: ExportOptions, measure: Measure) -> tuple[Size, list[dict[str, Any]]]:
@@ -113,9 +112,9 @@ def limits_of(cfg: ExportOptions) -> list[Limit]:
     return [Limit.parse(text) for text in ([cfg.limit] if isinstance(cfg.limit, str) else cfg.limit or [])]
 
 
-def task_of(cfg: ExportOptions, size: Size) -> Any:
+def task_of(cfg: ExportOptions, size: Size) -> Task:
     """Make the task of the training, which checks all its options."""
-    train_cfg = compose("train", train_words(cfg, size))
+    train_cfg = train_options(cfg, size)
     task_entry_of(train_cfg).prepare(train_cfg)
     check_numbers(train_cfg)
     check_model(train_cfg)
@@ -124,7 +123,7 @@ def task_of(cfg: ExportOptions, size: Size) -> Any:
 
 
 def _rung(
-    task: Any, size: Size, parameters: int, limits: Sequence[Limit], quantize: str | None, measure: Measure
+    task: Task, size: Size, parameters: int, limits: Sequence[Limit], quantize: str | None, measure: Measure
 ) -> Rung:
     weights = parameters * WEIGHT_BYTES[quantize]
     if not all(limit.keeps(0.0, weights) for limit in limits):

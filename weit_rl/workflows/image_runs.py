@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from torch import nn
 
 from weit_rl.common.errors import UserError
 from weit_rl.common.registry import unknown_name_error
 from weit_rl.data.images import Images
 from weit_rl.data.images.parts import ImagesInMemory
 from weit_rl.options.image_run_options import SampleOptions
-from weit_rl.options.option_table import as_config, plain_config
+from weit_rl.options.image_training_options import ImageTrainOptions
+from weit_rl.options.option_table import made, plain_config
 from weit_rl.tasks import task_entry_of
+from weit_rl.tasks.diffusion import Diffusion
 from weit_rl.tasks.image_options import image_task
 from weit_rl.training.checkpoint import load_network
 from weit_rl.training.run_folder import RunFolder, checked_config
@@ -33,7 +36,7 @@ def diffusion_run(path: str | Path) -> RunFolder:
     return run
 
 
-def labels_of(wanted: Any, classes: list[str]) -> list[int]:
+def labels_of(wanted: Sequence[str | int] | None, classes: list[str]) -> list[int]:
     """Return the numbers of classes given by name or number; None means all."""
     if wanted is None:
         return list(range(len(classes)))
@@ -45,7 +48,7 @@ def labels_of(wanted: Any, classes: list[str]) -> list[int]:
     return [classes.index(str(name)) if str(name) in classes else int(name) for name in wanted]
 
 
-def network_of(run: RunFolder, checkpoint: str, device: str) -> tuple[Any, dict[str, Any]]:
+def network_of(run: RunFolder, checkpoint: str, device: str) -> tuple[nn.Module, dict[str, Any]]:
     """Load a run's network on a device, and its card."""
     net, card = load_network(run.existing_checkpoint(checkpoint))
     if "classes" not in card:
@@ -61,7 +64,7 @@ def task_of(run: RunFolder, card: dict[str, Any], cfg: Mapping[str, Any]) -> Any
         changes["data_images"] = None  # that option is of the run's own images
     changes |= {name: cfg[own] for name, own in SAMPLING.items() if own in cfg}
     config = plain_config(checked_config(run.config, "vision_train", run.path))
-    task = task_entry_of(run.config).make(as_config(config | changes))
+    task = task_entry_of(run.config).make(run_options(config | changes))
     if list(task.images.classes) != card["classes"]:
         have, known = (", ".join(names) for names in (task.images.classes, card["classes"]))
         raise UserError(
@@ -70,7 +73,7 @@ def task_of(run: RunFolder, card: dict[str, Any], cfg: Mapping[str, Any]) -> Any
     return task
 
 
-def drawing_task(run: RunFolder, card: dict[str, Any], cfg: SampleOptions) -> Any:
+def drawing_task(run: RunFolder, card: dict[str, Any], cfg: SampleOptions) -> Diffusion:
     """Make the diffusion task of a run without images; sampling needs only their shape and classes."""
     shape, none = card.get("pixels") or card["options"], np.zeros(0, np.int64)
     part = ImagesInMemory(np.zeros((0, shape["channels"], shape["image_size"], shape["image_size"]), np.uint8), none)
@@ -78,4 +81,12 @@ def drawing_task(run: RunFolder, card: dict[str, Any], cfg: SampleOptions) -> An
     config = plain_config(checked_config(run.config, "vision_train", run.path))
     changes: dict[str, Any] = {"device": cfg.device, "data_images": None, "features": None}
     changes |= {"sampling_steps": cfg.steps, "scheduler": cfg.scheduler}
-    return image_task(as_config(config | changes), task="diffusion", images=images)
+    task: Diffusion = image_task(run_options(config | changes), task="diffusion", images=images)
+    return task
+
+
+def run_options(config: Mapping[str, Any]) -> ImageTrainOptions:
+    """Make the options of a run from the values in its folder."""
+    options = made("vision_train", config)
+    assert isinstance(options, ImageTrainOptions)
+    return options

@@ -16,6 +16,7 @@ from weit_rl.common.errors import Interrupted, UserError
 from weit_rl.common.registry import unknown_name_error
 from weit_rl.options.choices import ACTOR
 from weit_rl.options.train_options import TrainOptions
+from weit_rl.tasks.control import Control
 from weit_rl.training.checkpoint import save_network
 from weit_rl.training.loop import stop_signal
 from weit_rl.training.progress import Progress
@@ -36,6 +37,7 @@ class OnlineRun(TrainRun):
     """
 
     cfg: TrainOptions
+    task: Control
 
     def __init__(self, cfg: TrainOptions):
         if cfg.agent not in ALGORITHMS:
@@ -96,7 +98,7 @@ class OnlineRun(TrainRun):
 
     def drop_target_return(self) -> None:
         """Go on with a network without a return input; a constant target return is folded into the weights."""
-        self.task.config = replace(self.task.config, rtg="none")
+        self.task.config = replace(self.task.config, model_options={**self.task.config.model_options, "rtg": "none"})
         self.net = self.task.build(self.size)
 
     def learn(self, agent: Any, monitor: Monitor, bar: Progress) -> None:

@@ -68,7 +68,7 @@ class PretrainRun:
             self.stages = {"rank": 0, "pretrain": min(RANK_STEPS, cfg.steps)}
         self.score_sizes = {name: Size.parse(name) for name in cfg.score_sizes}
         self.masks = SizeSampler(cfg.widths, cfg.depths, self.full, cfg.seed, cfg.masks)
-        self.tasks: list[Any] = [task_entry_of(cfg).make(part, cfg.tile) for part in task_entry_of(cfg).parts(cfg)]
+        self.tasks: list[Task] = [task_entry_of(cfg).make(part, cfg.tile) for part in task_entry_of(cfg).parts(cfg)]
         self.task = self.tasks[0]
         self.plains = [task.build(self.full, cfg.seed) for task in self.tasks]
         if CONSTRAINTS.get(cfg.constraint).whole:
@@ -116,7 +116,7 @@ class PretrainRun:
         self.bank.card |= {**self.card(), "flops": monitor.flops}
         self.bank.card["scores"] = self.scores()
         reference = self.task.reference()
-        run.plot_learning_curve(self.stages, reference and reference[self.task.measure])
+        run.plot_learning_curve(self.stages, reference[self.task.measure] if reference else None)
         self.bank.save(run.path / self.result)  # last: a run with this file is finished
         print_line(f"bank: {run.path / self.result}")
         return self.bank.card | {"run_dir": str(run.path)}
@@ -174,7 +174,7 @@ class PretrainRun:
 
     def families(self) -> dict[str, list[str]]:
         """Return the tasks of every family by its name."""
-        return {task.body: list(task.tasks) for task in self.tasks if getattr(task, "tasks", ())}
+        return {getattr(task, "body", ""): list(names) for task in self.tasks if (names := getattr(task, "tasks", ()))}
 
     def of_each(self, value: Callable[[Task], Any]) -> Any:
         """Compute a value per task; a single task gives the value itself, several a mapping by name."""

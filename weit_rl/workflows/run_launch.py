@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
+from types import TracebackType
 from typing import Any, Protocol
 
 from weit_rl.common.errors import CannotWrite, Interrupted, UserError, interrupted_by
@@ -14,7 +15,7 @@ from weit_rl.envs.registry import entry_of_file
 from weit_rl.options.choices import check_numbers, check_trainer
 from weit_rl.options.command import compose, config_name, words_of
 from weit_rl.options.image_training_options import LearningOptions
-from weit_rl.options.option_table import made, plain_config
+from weit_rl.options.option_table import as_config, made, plain_config, with_added
 from weit_rl.storage.atomic_write import cannot_write_error, is_disk_error, remove_unfinished
 from weit_rl.storage.folder_lock import lock_folder
 from weit_rl.storage.tensor_file import newest_whole_file, read_card, read_tensors
@@ -114,12 +115,11 @@ def _folder(verb: str, cfg: LearningOptions, resume: str | None, run: ResumableR
 def resumed_config(verb: str, cfg: LearningOptions) -> Any:
     """Read the config of the run ``cfg.resume``; UserError for options that contradict it."""
     resume, task = str(cfg.resume), [f"task={cfg['task']}"] if "task" in cfg else []
-    stored: Any = RunFolder.open(resume).config
-    default = compose(verb, task)
+    default, name = compose(verb, task), config_name(verb, task)
+    stored: Any = as_config(with_added(plain_config(RunFolder.open(resume).config), name))
     task_entry_of(default).prepare(default)
     if set(stored) != set(default):
         raise UserError(f"resume={resume}: was not made by weit_rl.{verb}, or by another version of it")
-    name = config_name(verb, task)
     stored = made(name, plain_config(checked_config(stored, name, resume, whole=True)))
     for env in as_list(stored.get("env")):
         entry_of_file(env, resume, env if env in as_list(cfg.get("env")) else None)
@@ -165,7 +165,7 @@ class resumable:
     def __enter__(self) -> RunFolder:
         return self.run
 
-    def __exit__(self, kind: Any, error: Any, _: Any) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
         self.run.close()
         if isinstance(error, Interrupted):
             raise Interrupted(f"{error}; {self.hint}", error.exit_code) from None

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from torch import nn
+
 from weit_rl.common.errors import UserError
 from weit_rl.common.registry import unknown_name_error
 from weit_rl.common.sizes import HEAD_DIM, Size
@@ -53,7 +55,7 @@ def bank_of(bank: TemplateBank, task: Task) -> TemplateBank:
     Observation entries that never moved in the bank's data are normalised by the task's data instead. The card lists
     them in ``renewed_columns``.
     """
-    check_bank(bank.card, vars(task.config))
+    _same_options(bank, task)
     net = task.build(bank_size(bank), task.config.seed)
     body, tasks = getattr(task, "body", task.name), getattr(task, "tasks", ())
     own = bank_for(bank, body, net, task.plan, task.model.bound, task.model.transferred, tasks)
@@ -68,11 +70,17 @@ def bank_size(bank: TemplateBank) -> Size:
     return bank.network_size()
 
 
-def bank_network(bank: TemplateBank, task: Task) -> Any:
+def bank_network(bank: TemplateBank, task: Task) -> nn.Module:
     """Build the bank's own network with its weights, as a plain network; UserError if the bank does not fit."""
-    check_bank(bank.card, vars(task.config))
+    _same_options(bank, task)
     net = task.build(bank_size(bank))
     return network_of_size(bank, net, net, task.plan).materialize()
+
+
+def _same_options(bank: TemplateBank, task: Task) -> None:
+    """Raise UserError if a bank was made for another model than the task's, or with other options."""
+    card = task.card(bank_size(bank))
+    check_bank(bank.card, card["model"], card["options"], task.model.options(), task.model.free_options)
 
 
 def same_heads(what: str, made: Size, size: Size) -> None:

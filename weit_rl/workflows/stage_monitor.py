@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from weit_rl.common.errors import UserError
 from weit_rl.storage.tensor_file import newest_whole_file, read_card
+from weit_rl.tasks import Task
 from weit_rl.training.bad_batch import write_batch
 from weit_rl.training.flops import Flops, step_flops
 from weit_rl.training.loop import NotFinite, OptimizerRecipe, fit
@@ -51,7 +53,7 @@ class Stage:
     span: tuple[int, int] | None = None
     validate_every: int | None = None
     probes: int = 1
-    fill: Callable[[Any], None] | None = None
+    fill: Callable[[Optimizer], None] | None = None
     after_step: Callable[[], None] | None = None
 
     @property
@@ -73,7 +75,7 @@ class Monitor:
         validate: called with the global step when a validation is due (default: does nothing).
     """
 
-    def __init__(self, run: RunFolder, tasks: Sequence[Any] = (), validate: Callable[[int], None] = lambda step: None):
+    def __init__(self, run: RunFolder, tasks: Sequence[Task] = (), validate: Callable[[int], None] = lambda step: None):
         self.run, self.tasks, self.validate, self._beside = run, tasks, validate, Flops()
         earlier = run.metrics().get("time/seconds", [(0, 0.0)])
         self._began = time.monotonic() - earlier[-1][1]

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from weit_rl.common.output import print_line
 from weit_rl.common.sizes import Size
@@ -24,6 +25,8 @@ from weit_rl.workflows.stage_monitor import Monitor, Stage
 from weit_rl.workflows.train_setup import read_setup
 
 FINAL = ("score", "flops", "seconds", "validation_loss")  # numbers that TensorBoard's HPARAMS tab shows
+Loss = Callable[[int], Tensor]
+Groups = list[dict[str, Any]] | None
 LOSS_BATCHES = 50  # held-out batches of the last validation loss
 
 
@@ -56,7 +59,7 @@ class TrainRun:
         """Build the untrained network, and note what the run needs."""
         setup = self.setup
         self.task, self.bank, self.size = setup.task, setup.bank, setup.size
-        self.net: Any = setup.network()
+        self.net = setup.network()
         self.trained = self.net  # under fsdp a sharded copy of it while it is trained
         self.averaged: AveragedNetwork | None = None
         self.stages, self.free_bytes = setup.stages, setup.free_bytes()
@@ -90,7 +93,7 @@ class TrainRun:
         return self.finish(run, monitor, scores)
 
     @property
-    def scored_network(self) -> Any:
+    def scored_network(self) -> nn.Module:
         """The network that is scored and kept: the average of the weights, if the run keeps one."""
         return self.averaged.average if self.averaged else self.net
 
@@ -108,7 +111,7 @@ class TrainRun:
     def initialize(self, monitor: Monitor) -> None:
         """Run the initialiser with its own stage."""
 
-        def fit(module: nn.Module, loss: Any, recipe: OptimizerRecipe, groups: Any = None) -> nn.Module:
+        def fit(module: nn.Module, loss: Loss, recipe: OptimizerRecipe, groups: Groups = None) -> nn.Module:
             return monitor.fit(Stage("scaler", module, loss, recipe, groups=groups))
 
         with monitor.beside():
@@ -123,7 +126,7 @@ class TrainRun:
         net.load_state_dict(self.setup.make(self.setup.source, net, context))
         return net
 
-    def context(self, fit: Any) -> Context:
+    def context(self, fit: Callable[..., nn.Module]) -> Context:
         """Collect what the initialiser may use.
 
         Args:
@@ -156,7 +159,7 @@ class TrainRun:
             self.trained, before = self.net, segment.name
         self.net = self.scored_network
 
-    def stage(self, segment: Segment, fill: Callable[[Any], None] | None) -> Stage:
+    def stage(self, segment: Segment, fill: Callable[[Optimizer], None] | None) -> Stage:
         """Describe the training of one segment; ``fill`` gives the optimiser the state of the segment before."""
         return Stage(
             segment.name,
@@ -172,10 +175,9 @@ class TrainRun:
 
     def loss(self, step: int) -> Tensor:
         """Compute the plain network's loss on the batch of a training step."""
-        loss: Tensor = self.task.loss(self.trained, self.task.batch(self.setup.scaler_steps + step))
-        return loss
+        return self.task.loss(self.trained, self.task.batch(self.setup.scaler_steps + step))
 
-    def rescale(self, size: Size, run: RunFolder, state_name: str) -> Callable[[Any], None]:
+    def rescale(self, size: Size, run: RunFolder, state_name: str) -> Callable[[Optimizer], None]:
         """Replace the network by one of another size; returns what gives an optimiser the rescaled moments."""
         target, state = self.setup.network(size), run.checkpoint_path(state_name)
         moments = rescale_optimizer(
@@ -199,7 +201,7 @@ class TrainRun:
         report = {**results["last"], **self.facts(), "flops": monitor.flops, "seconds": round(monitor.seconds, 1)}
         report |= {"best": results.get("best"), "behaviour": reference}
         report["validation_loss"] = self.task.validation_loss(self.net, batches=LOSS_BATCHES)
-        run.plot_learning_curve(self.stages, reference and reference[measure])
+        run.plot_learning_curve(self.stages, reference[measure] if reference else None)
         final = {name: report.get(name) for name in (measure, *FINAL)}
         run.log_hparams(final | {"steps": self.setup.offline_steps})
         run.write_json(self.result, report)  # last: a run with this file is finished

@@ -17,7 +17,7 @@ from weit_rl.initializers import INITIALIZERS, Initializer, TrainedSource, with_
 from weit_rl.initializers.registry import Make
 from weit_rl.options.choices import size_of
 from weit_rl.options.image_training_options import TrainingOptions
-from weit_rl.tasks import task_entry_of
+from weit_rl.tasks import Task, task_entry_of
 from weit_rl.training.loop import OptimizerRecipe
 from weit_rl.workflows.run_setup import bank_network, bank_of, bank_path, bank_size, head_dim_of, same_heads
 from weit_rl.workflows.source_network import card_at, network_at
@@ -44,7 +44,7 @@ class TrainSetup:
     cfg: TrainingOptions
     initializer: Initializer
     make: Make
-    task: Any
+    task: Task
     bank: TemplateBank | None
     segments: list[Segment]
     scaler_steps: int
@@ -87,8 +87,7 @@ class TrainSetup:
 
     def network(self, size: Size | None = None) -> nn.Module:
         """Build a fresh network of a size (default: the size that the run begins with)."""
-        net: nn.Module = self.task.build(size or self.size, self.cfg.seed)
-        return net
+        return self.task.build(size or self.size, self.cfg.seed)
 
     def free_bytes(self) -> int:
         """Estimate the disk space that the run's files need."""
@@ -116,7 +115,7 @@ def read_setup(cfg: TrainingOptions) -> TrainSetup:
     initializer = INITIALIZERS.get(cfg.init)
     make = with_options(cfg.init, initializer, cfg.init_options)
     scaler_steps = stage_steps(initializer, cfg.scaler_steps)
-    task: Any = task_entry_of(cfg).make(cfg)  # before the bank: a model that cannot see this task needs none
+    task: Task = task_entry_of(cfg).make(cfg)  # before the bank: a model that cannot see this task needs none
     bank = TemplateBank.load(bank_path(cfg)) if initializer.needs_source and not cfg.source else None
     card = bank.card if bank else card_at(str(cfg.source)) if initializer.needs_source else {}
     sizes = _segments(cfg, card)

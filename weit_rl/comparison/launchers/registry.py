@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, get_type_hints
+from types import UnionType
+from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from weit_rl.common.errors import UserError
 from weit_rl.common.registry import Registry, unknown_name_error
@@ -73,7 +74,7 @@ def launcher_of(cfg: BenchmarkOptions | ImageBenchmarkOptions) -> Work:
     """
     name, options = cfg.launcher, dict(cfg.launcher_options)
     launcher = LAUNCHERS.get(name)
-    kinds = get_type_hints(launcher.work)
+    kinds = {option: plain_types(hint) for option, hint in get_type_hints(launcher.work).items()}
     known = list(inspect.signature(launcher.work).parameters)[2:]
     for option, value in options.items():
         if not known:
@@ -81,7 +82,7 @@ def launcher_of(cfg: BenchmarkOptions | ImageBenchmarkOptions) -> Work:
         if option not in known:
             raise unknown_name_error(f"option of launcher={name}", option, known)
         if not isinstance(value, kinds[option]) or isinstance(value, bool):
-            wanted = " or ".join(word for kind, word in TYPES.items() if isinstance(kind(), kinds[option]))
+            wanted = " or ".join(word for kind, word in TYPES.items() if kind in kinds[option])
             raise UserError(f"launcher_options: {option}={value}: must be {wanted}")
         if isinstance(value, int | float) and value < 0:
             raise UserError(f"launcher_options: {option}={value}: must be 0 or more")
@@ -89,3 +90,10 @@ def launcher_of(cfg: BenchmarkOptions | ImageBenchmarkOptions) -> Work:
         raise UserError(f"launcher={name} needs {launcher.package}: pip install 'weit_rl[{launcher.extra}]'")
     launcher.check(**options)
     return partial(launcher.work, **options)
+
+
+def plain_types(hint: Any) -> tuple[type, ...]:
+    """List the types of values that a type hint allows, such as list and NoneType for ``list[str] | None``."""
+    if isinstance(hint, UnionType) or get_origin(hint) is Union:
+        return tuple(kind for one in get_args(hint) for kind in plain_types(one))
+    return (get_origin(hint) or hint,)

@@ -55,8 +55,8 @@ def run_on_slurm(
     mem_gb: int | float | None = None,
     cpus_per_task: int | None = None,
     gpus_per_node: int | None = None,
-    setup: list | None = None,
-    additional_parameters: dict | None = None,
+    setup: list[str] | None = None,
+    additional_parameters: dict[str, Any] | None = None,
 ) -> JobResults:
     """Yield names and results in the order in which jobs end.
 

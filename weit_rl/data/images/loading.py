@@ -48,7 +48,7 @@ def load_images(
         UserError: if there is no such set, a library for it is missing, it cannot be read, has no class folders, or has
             images of several shapes.
     """
-    reader = ImageReader(image_size, channels, skip_corrupt, Path(root) if root else _cache(), download)
+    reader = ImageReader(image_size, channels, skip_corrupt, Path(root) if root else image_cache(), download)
     read = _source(str(data)).read(str(data), reader)
     _warn_of_missing_classes(str(data), read)
     _warn_if_faint(str(data), read.parts["train"])
@@ -115,5 +115,6 @@ def name_of(data: str) -> str:
     return data if data.startswith("hf:") else Path(data).stem
 
 
-def _cache() -> Path:
+def image_cache() -> Path:
+    """Return the folder of torchvision's data sets, ``weit_rl/images`` in the user's cache."""
     return Path(os.environ.get("XDG_CACHE_HOME") or home() / ".cache") / "weit_rl" / "images"

@@ -9,8 +9,8 @@ from weit_rl.common.seeds import seeded_generator
 from weit_rl.core.parameter_map import Parameters
 from weit_rl.core.plan import Plan, Slot
 from weit_rl.core.resize import draw_shares
+from weit_rl.core.shared_axes import Axis, axes_of
 from weit_rl.core.stacked_weights import stack_weights
-from weit_rl.initializers._shared.axes import Axis, axes_of
 
 NOISE = 0.01  # standard deviation on the depth mix, where the copied block has weight 1
 

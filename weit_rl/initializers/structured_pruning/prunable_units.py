@@ -10,8 +10,8 @@ from torch import Tensor
 
 from weit_rl.core.plan import HEADS, Layout
 from weit_rl.core.resize import layer_map
-from weit_rl.initializers._shared.axes import Axis, blocks_of
-from weit_rl.initializers._shared.masked_network import MaskedNetwork
+from weit_rl.core.shared_axes import Axis, blocks_of
+from weit_rl.initializers.structured_pruning.masked_network import MaskedNetwork
 
 START, SPREAD = 2.0, 1.0  # mean and standard deviation of the first scores, at which nearly all masks are near 1
 

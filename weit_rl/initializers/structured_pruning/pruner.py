@@ -13,10 +13,10 @@ from weit_rl.core.network_from_bank import start_loss
 from weit_rl.core.parameter_map import Parameters
 from weit_rl.core.plan import Plan
 from weit_rl.core.stacked_weights import stack_weights
-from weit_rl.initializers._shared import hard_concrete
-from weit_rl.initializers._shared.domains import domain_weights
-from weit_rl.initializers._shared.masked_network import MaskedNetwork, slices
-from weit_rl.initializers._shared.prunable_units import unit_kinds
+from weit_rl.initializers.structured_pruning import hard_concrete
+from weit_rl.initializers.structured_pruning.domain_weights import domain_weights
+from weit_rl.initializers.structured_pruning.masked_network import MaskedNetwork, slices
+from weit_rl.initializers.structured_pruning.prunable_units import unit_kinds
 
 RAMP = 0.2  # share of the steps over which the wanted sparsity rises from 0 to the target's
 LIMIT = 6.0  # largest absolute score

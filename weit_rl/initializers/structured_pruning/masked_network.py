@@ -15,9 +15,9 @@ import torch
 from torch import Tensor, nn
 
 from weit_rl.core.plan import Layout, Plan
+from weit_rl.core.shared_axes import Axis, axes_of, blocks_of
 from weit_rl.core.skeleton import hold_weights, skeleton
 from weit_rl.core.slot_tensors import unstack
-from weit_rl.initializers._shared.axes import Axis, axes_of, blocks_of
 
 
 class MaskedLayerNorm(nn.LayerNorm):
