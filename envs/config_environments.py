@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable
 from typing import TypeVar
 
 from weit_rl.common.errors import UserError
 from weit_rl.envs.bodies import with_body
 from weit_rl.envs.pixels import split_pixels, with_pixels
 from weit_rl.envs.registry import ENV_GROUPS, EnvEntry, env_entry
+from weit_rl.options.option_fields import Texts
 from weit_rl.options.shared_options import ControlDataOptions, EnvOptions
 
 AnyEnvOptions = TypeVar("AnyEnvOptions", bound=EnvOptions)
@@ -35,7 +35,7 @@ def fold_body_and_pixels(cfg: EnvOptions) -> None:
         cfg.body[parameter] = None
 
 
-def expand_groups(env: str | list[str]) -> str | list[str]:
+def expand_groups(env: Texts) -> Texts:
     """Replace the names of groups, one or in a list, by the names of their environments."""
     groups = set(ENV_GROUPS.names())
     if isinstance(env, str):
@@ -46,7 +46,7 @@ def expand_groups(env: str | list[str]) -> str | list[str]:
     return [name for part in parts for name in ([part] if isinstance(part, str) else part)]
 
 
-def entries_of(env: str | Iterable[str]) -> list[EnvEntry]:
+def entries_of(env: Texts) -> list[EnvEntry]:
     """Return the entries of one or several environments."""
     return [env_entry(name) for name in ([env] if isinstance(env, str) else env)]
 
@@ -73,7 +73,7 @@ def bodies(cfg: AnyEnvOptions) -> list[AnyEnvOptions]:
     found: list[AnyEnvOptions] = []
     for numbers in members.values():
         body = copy.deepcopy(cfg)
-        several = [envs[number] for number in numbers], [data[number] for number in numbers]
-        body.env, body.data = several if len(numbers) > 1 else (several[0][0], several[1][0])
+        several, sets = ([part[number] for number in numbers] for part in (envs, data))
+        body.env, body.data = (several, sets) if len(numbers) > 1 else (several[0], sets[0])
         found.append(body)
     return found

@@ -173,7 +173,7 @@ class EnvEntry:
             success_rate: share of the episodes with a success, 0 to 1; None if it is not known (default).
         """
         if self.success:
-            return None if success_rate is None else 100 * float(success_rate)
+            return None if success_rate is None else round(100 * float(success_rate), 9)
         if self.random_return is None or self.expert_return is None:
             return None
         return float(100 * (return_ - self.random_return) / (self.expert_return - self.random_return))

@@ -22,7 +22,7 @@ LOSSES: dict[str, Curve] = {
     "training loss": RecordedRun.training_loss,
     "loss on held-out episodes": lambda run: run.metrics.get("validation/loss", []),
 }
-RESULTS: dict[bool, dict[str, Curve]] = {  # True if all runs share an environment without successes
+RESULTS: dict[bool, dict[str, Curve]] = {  # True if all runs share an environment, and no success counts
     True: {"validation return (sum of rewards)": lambda run: run.metrics.get("validation/return", [])},
     False: {"validation score (0 random, 100 expert)": lambda run: run.metrics.get("validation/score", [])},
 }

@@ -139,7 +139,7 @@ class Control:
             found.append(
                 f"data of {self.name}: columns {spans(still)} of the observations never move; their scale is 1"
             )
-        if self.entry.success and self.options()["rtg"] != "none":
+        if self.entry.success and self.options().get("rtg", "none") != "none":
             found.append(
                 f"{self.name}: episodes end at success, so fast ones earn less; rtg=none does not ask for a return"
             )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from typing import Any
 
 from weit_rl.common.errors import UserError
 from weit_rl.data import load_trajectories
@@ -86,19 +86,19 @@ RETURN = Measure(("return_mean", "score", "return_std", "return_median", "failed
 SUCCESS = Measure(("score", "return_mean", "return_std", "return_median", "failed_episodes"), "success", logged="score")
 
 
-def measure_of(env: str | Iterable[str]) -> Measure:
+def measure_of(env: Any) -> Measure:
     """Return the measure of one or several environments: success in percent where it counts, else the return."""
     return SUCCESS if all(entry.success for entry in entries_of(env)) else RETURN
 
 
-def name_of(cfg: TrainOptions | PretrainOptions) -> str:
+def name_of(cfg: Any) -> str:
     """Return the name of a config's environment, or of the family of several."""
     check_one_family(cfg.env)
     first, *others = entries_of(cfg.env)
     return first.family if others else first.name
 
 
-def check_one_family(env: str | Iterable[str]) -> None:
+def check_one_family(env: Any) -> None:
     """Raise UserError for several environments that are no tasks of one family."""
     families = {entry.family or entry.name for entry in entries_of(env)}
     if len(families) > 1:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from weit_rl.common.home import expand_home
 from weit_rl.common.registry import unknown_name_error
 from weit_rl.options.option_fields import Options
-from weit_rl.options.shared_options import EnvOptions
+from weit_rl.options.shared_options import ControlDataOptions, EnvOptions
 from weit_rl.options.train_options import TrainOptions
 
 if TYPE_CHECKING:
@@ -45,7 +45,8 @@ def _environments(cfg: Options) -> list[EnvEntry]:
     from weit_rl.envs.config_environments import bodies, entries_of, fold_body_and_pixels
 
     fold_body_and_pixels(cfg)
-    return [entry for one in bodies(cfg) for entry in entries_of(one.env)]
+    several = bodies(cfg) if isinstance(cfg, ControlDataOptions) else [cfg]
+    return [entry for one in several for entry in entries_of(one.env)]
 
 
 def _run_folder(path: str) -> None:
@@ -72,7 +73,7 @@ def _files(cfg: Options, entries: list[EnvEntry]) -> None:
     from weit_rl.options.model_words import given_options
     from weit_rl.storage.tensor_file import read_card
 
-    for data, entry in zip(_data(cfg), entries, strict=True):
+    for data, entry in zip(_data(cfg) if isinstance(cfg, EnvOptions) else [], entries, strict=True):
         if data is None or entry.pixels:  # errors about pictures come first
             continue
         for part in data_set_names(data, entry):
@@ -93,12 +94,13 @@ def _files(cfg: Options, entries: list[EnvEntry]) -> None:
             check_bank(card, str(cfg.model), given_options(cfg), usual)  # options of its own come later
 
 
-def _data(cfg: Options) -> list[Any]:
-    """Return the data of every environment; those of one family have a body, and a set each."""
+def _data(cfg: EnvOptions) -> list[Any]:
+    """Return the data of every environment, None where a command reads none; a family has a body, and a set each."""
     from weit_rl.envs.config_environments import bodies
 
-    parts = bodies(cfg) if isinstance(cfg, EnvOptions) else []
-    return [data for one in parts for data in ([one.get("data")] if isinstance(one.env, str) else one["data"])]
+    if not isinstance(cfg, ControlDataOptions):
+        return [None]
+    return [data for one in bodies(cfg) for data in ([one.data] if isinstance(one.env, str) else one.data)]
 
 
 def _check_model(name: str | None) -> None:

@@ -174,8 +174,7 @@ class PretrainRun:
 
     def families(self) -> dict[str, list[str]]:
         """Return the tasks of every family by its name."""
-        tasks: list[Any] = list(self.tasks)  # only those of control have families
-        return {task.body: list(task.tasks) for task in tasks if getattr(task, "tasks", ())}
+        return {getattr(task, "body", ""): list(names) for task in self.tasks if (names := getattr(task, "tasks", ()))}
 
     def of_each(self, value: Callable[[Task], Any]) -> Any:
         """Compute a value per task; a single task gives the value itself, several a mapping by name."""
