@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from weit_rl.common.output import print_line
 from weit_rl.core.bank import TemplateBank
@@ -23,5 +24,14 @@ def print_remarks(run: RunFolder, tasks: Sequence[Task], bank: TemplateBank | No
     renewed = bank.card.get("renewed_columns", []) if bank else []
     if renewed:
         remarks.append(f"columns {spans(renewed)} never moved in the bank's data: they are scaled by this run's data")
+    if bank and run.config.get("scaler_steps") == 0 and run.config.get("train_steps") == 0:
+        remarks += other_data(bank.card, run.config["data"])
     for line in remarks if run.devices.leads else []:
         print_line(line)
+
+
+def other_data(card: Mapping[str, Any], data: Any) -> list[str]:
+    """Return a line about a bank's network that is used without a step, if the bank was made with other data."""
+    made_with = card.get("config", {}).get("data")
+    known = made_with is None or data in (made_with if isinstance(made_with, list) else [made_with])
+    return [] if known else [f"no step is taken: this is the bank's policy, which was not trained on data={data}"]
