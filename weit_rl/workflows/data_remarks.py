@@ -12,20 +12,23 @@ from weit_rl.tasks import Task
 from weit_rl.training.run_folder import RunFolder
 
 
-def print_remarks(run: RunFolder, tasks: Sequence[Task], bank: TemplateBank | None = None) -> None:
+def print_remarks(
+    run: RunFolder, tasks: Sequence[Task], bank: TemplateBank | None = None, unused: str | list[str] | None = None
+) -> None:
     """Print one line for every remark, in the process that leads.
 
     Args:
         run: the run's folder.
         tasks: the tasks whose data are used; a task may have a method ``remarks``.
         bank: the bank that the run starts from, as a bank of the first task (default None).
+        unused: the data of a run that takes no step (default None: the run trains on its data).
     """
     remarks = [line for task in tasks for line in getattr(task, "remarks", list)()]
     renewed = bank.card.get("renewed_columns", []) if bank else []
     if renewed:
         remarks.append(f"columns {spans(renewed)} never moved in the bank's data: they are scaled by this run's data")
-    if bank and run.config.get("scaler_steps") == 0 and run.config.get("train_steps") == 0:
-        remarks += other_data(bank.card, run.config["data"])
+    if bank and unused is not None:
+        remarks += other_data(bank.card, unused)
     for line in remarks if run.devices.leads else []:
         print_line(line)
 

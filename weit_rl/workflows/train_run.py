@@ -82,7 +82,8 @@ class TrainRun:
         self.task = run.devices.shard_task(self.setup.task)
         scores = Scores(run, self.task, self.cfg)
         monitor = Monitor(run, [self.task], lambda step: self.validate(scores, step))
-        print_remarks(run, [self.task], self.setup.source.bank if self.setup.source else None)
+        bank = self.setup.source.bank if self.setup.source else None
+        print_remarks(run, [self.task], bank, None if self.setup.offline_steps else self.cfg.data)
         self.start(run, monitor)
         self.train(monitor)
         if not run.devices.leads:
