@@ -94,7 +94,7 @@ print("done")
 
 
 @draws
-@pytest.mark.parametrize("name", ["Reacher", pytest.param("dmc/walker-walk", marks=SUITE)])
+@pytest.mark.parametrize("name", ["Reacher", pytest.param("dmc/walker-walk", marks=SUITE), REACH])
 @pytest.mark.slow
 def test_pictures_without_a_screen(name, tmp_path):
     """Check it in a process of its own, since a renderer may fail in C."""

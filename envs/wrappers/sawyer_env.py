@@ -13,7 +13,7 @@ from gymnasium.utils import EzPickle
 
 WELD = [0.0, 0.0, 0.0, 0.0, 0.0, 0.0, -1.0, 0.0, 0.0, 0.0, 5.0]  # Meta-World's weld of the hand to its target
 FRAME = slice(0, 18), slice(18, 36)  # the newest frame of an observation, and the one before it
-CAMERA = "corner"
+CAMERA = "corner2"  # it hangs upside down
 
 
 class SawyerEnv(gymnasium.Env, EzPickle):
@@ -72,7 +72,7 @@ class SawyerEnv(gymnasium.Env, EzPickle):
 
     def render(self) -> Any:
         """Draw the scene from one corner of the table, ``(480, 480, 3)`` uint8."""
-        return self.sawyer.render()
+        return np.ascontiguousarray(self.sawyer.render()[::-1, ::-1])
 
     def close(self) -> None:
         """Free the renderer."""
