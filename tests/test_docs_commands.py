@@ -3,6 +3,7 @@
 import re
 import shlex
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -57,6 +58,16 @@ def test_a_command_in_a_sentence_has_options_that_exist(verb, rest):
     words = shlex.split(rest)
     if "--help" not in words:
         check_choices(compose(verb, words))
+
+
+def test_no_page_makes_a_run_folder_twice():
+    made = [
+        (where.partition(":")[0], folder)
+        for where, found in OF_WEIT.items()
+        if found[1] != "benchmark"  # which goes on with its folder
+        for folder in re.findall(r"\brun_dir=(\S+)", found[2])
+    ]
+    assert len(made) > 20 and not [one for one, times in Counter(made).items() if times > 1]
 
 
 def test_work_is_cut_but_a_smaller_number_stays():
