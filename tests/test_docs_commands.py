@@ -3,10 +3,12 @@
 import re
 import shlex
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
+from weit_rl.options.choices import check_choices, check_numbers
 from weit_rl.options.command import compose
 from weit_rl.options.option_table import VERBS, options
 
@@ -46,14 +48,26 @@ def test_a_command_has_options_that_exist_and_so_has_the_shorter_one(where):
     verb, words = OF_WEIT[where][1], shlex.split(OF_WEIT[where][2], comments=True)
     if {"--help"} & set(words) or any(word.startswith(("-", "hydra")) for word in words):
         return  # test_hydra.py
-    assert compose(verb, words)
-    assert compose(verb, [*words, *docs_cuts.cut(verb, words)])
+    for config in (compose(verb, words), compose(verb, [*words, *docs_cuts.cut(verb, words)])):
+        check_numbers(config)
+        check_choices(config)
 
 
 @pytest.mark.parametrize(("verb", "rest"), INLINE)
 def test_a_command_in_a_sentence_has_options_that_exist(verb, rest):
     words = shlex.split(rest)
-    assert {"--help"} & set(words) or compose(verb, words)
+    if "--help" not in words:
+        check_choices(compose(verb, words))
+
+
+def test_no_page_makes_a_run_folder_twice():
+    made = [
+        (where.partition(":")[0], folder)
+        for where, found in OF_WEIT.items()
+        if found[1] != "benchmark"  # which goes on with its folder
+        for folder in re.findall(r"\brun_dir=(\S+)", found[2])
+    ]
+    assert len(made) > 20 and not [one for one, times in Counter(made).items() if times > 1]
 
 
 def test_work_is_cut_but_a_smaller_number_stays():

@@ -22,6 +22,14 @@ def test_the_commands_have_options_that_exist(verb, rest):
     assert compose(verb, shlex.split(rest))
 
 
+def test_the_comparison_is_that_of_its_folder():
+    (command,) = [shlex.split(rest) for verb, rest in COMMANDS if verb == "benchmark"]
+    script = (DOCS.parent / "benchmarks" / "comparison" / "run.sh").read_text().replace("\\\n", " ")
+    assert set(command) in [
+        set(shlex.split(line)[3:]) for line in script.splitlines() if "-m weit_rl.benchmark" in line
+    ]
+
+
 def test_the_pictures_are_there_and_small():
     assert len(PICTURES) >= 7 and all(picture.read_bytes().startswith(b"\x89PNG") for picture in PICTURES)
     assert sum(picture.stat().st_size for picture in PICTURES) < 1_000_000

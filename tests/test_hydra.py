@@ -20,6 +20,7 @@ from weit_rl.options.hydra_job import finished_jobs
 from weit_rl.options.hydra_words import is_for_hydra, literal
 from weit_rl.options.option_table import plain_config
 from weit_rl.train import main as train
+from weit_rl.workflows.checks_before_torch import check_before_torch
 
 PAGE = (Path(__file__).parents[1] / "docs" / "options.md").read_text()
 
@@ -37,10 +38,10 @@ def run(here, capsys):
     """Run a command in this process; returns its exit code, what it printed, and the options that main was given."""
     handler = signal.getsignal(signal.SIGTERM)
 
-    def run(*words, verb="train", main=None):
+    def run(*words, verb="train", main=None, check=lambda *_: None):
         given = []
         with pytest.raises(SystemExit) as stop:
-            command(verb, main or given.append, words)
+            command(verb, main or given.append, words, check)
         out, err = capsys.readouterr()
         return stop.value.code or 0, out, err, given
 
@@ -205,13 +206,21 @@ def test_plain_words_are_not_given_to_hydra():
     assert not is_for_hydra([f"data={text}" for text in TEXTS] + ["seed=1,2", "init_options={a: 1}"])
 
 
-def test_commands_of_the_page_are_taken(run, here):
+def test_cfg_job_prints_nothing_that_a_run_would_refuse(run, conf, here):
+    conf("experiment/online", "agent_options: {learning_starts: 1000}\n")
+    words = ["--config-dir", "conf", "+experiment=online", "--cfg", "job"]
+    code, out, err, given = run(*words, check=check_before_torch)
+    assert (code, out, given) == (2, "", []) and "agent_options: is for going on online" in err and err.count("\n") == 1
+
+
+def test_commands_of_the_page_pass_all_checks(run, here):
     for name, text in re.findall(r"```yaml\n# (\S+)\n(.*?)```", PAGE, re.DOTALL):
         (here / name).parent.mkdir(parents=True, exist_ok=True)
         (here / name).write_text(text)
     commands = re.findall(r"^python -m weit_rl\.train (.*)$", PAGE, re.MULTILINE)
-    counts = [len(run(*shlex.split(line))[3]) for line in commands]
-    assert counts == [0, 1, 6, 5, 1, 2, 1, 0, 0]
+    found = [run(*shlex.split(line), check=check_before_torch) for line in commands]
+    assert [len(given) for *_, given in found] == [0, 1, 6, 5, 1, 2, 1, 0, 0]
+    assert [(code, err) for code, _, err, _ in found] == [(0, "")] * len(commands)
 
 
 def python(*words, cwd):

@@ -110,6 +110,7 @@ MAKERS: dict[str, Callable[[str, Path], None]] = {
     "path/to/timm.safetensors": make_timm,
     "FILE.pth": make_timm,
 }
+ENDS = ("evaluation.json", "bank.safetensors")  # what a run writes last
 RUNS = {"classifier": make_classifier, "policy": make_run}
 
 
@@ -140,6 +141,9 @@ class Fixtures:
         for name in [*A_RUN.findall(command), *re.findall(r"\bRUN\b", command)]:
             if not (page / name).exists():  # no command of the page made it
                 shutil.copytree(self._made(kind, env), page / name)
+        for name in re.findall(r"\bresume=(\S+)", command):
+            for end in ENDS:  # as if that run had been stopped
+                (page / name / end).unlink(missing_ok=True)
 
     def _make(self, name: str, env: str) -> Path:
         path = self._folder / env.replace("/", "-") / name

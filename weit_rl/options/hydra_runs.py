@@ -56,10 +56,10 @@ def run_by_hydra(
         _multirun(verb, Job(verb, name, main, check), flags, primary, asked)
     elif flags.cfg in (None, "job") and not (flags.info or flags.shell_completion or flags.hydra_help):
         cfg = _composed(verb, name, flags, primary, asked)
+        check(verb, cfg)
         if flags.cfg:
             print_line(_yaml(plain_config(cfg), flags.package), end="")
         else:
-            check(verb, cfg)
             main(cfg)
     else:
         with one_line(name):
