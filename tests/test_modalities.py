@@ -12,7 +12,13 @@ from weit_rl.data.images import SOURCES as IMAGE_SOURCES
 from weit_rl.models import MODELS
 
 CORE = {"core", "kernels", "fitting", "initializers"}
-BESIDE = ("common.", "storage.", "options.choices", "options.model_words", "training.loop")  # what of the rest it may use
+BESIDE = (
+    "common.",
+    "storage.",
+    "options.choices",
+    "options.model_words",
+    "training.loop",
+)  # what of the rest it may use
 LIBRARIES = {"torch", "triton", "pywt", "huggingface_hub", "weit_rl"}
 HEAVY = {"PIL", "scipy", "torchvision", "timm", "diffusers", "gymnasium", "mujoco", "minari", "imageio"}
 FILES = {path: path.read_text() for path, name in MODULES.items() if inside(name).split(".")[0] in CORE}

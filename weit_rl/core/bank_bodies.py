@@ -63,8 +63,8 @@ def bank_for(
 
     A body of the pre-training keeps its parts. A body of other proportions (of the same name up to a colon) gets the
     parts of its relative, if its observation and action sizes are the same. Any other body gets fresh parts from
-    ``net``, except the ones carried over. A task of a known family gets the family's parts, with its own code, or a
-    fresh one from ``net`` if it is new.
+    ``net``, except the ones carried over. A task of a known family gets the family's parts, with its own code, or the
+    mean of the family's codes if it is new.
 
     Args:
         bank: pre-trained on one body or several.
@@ -79,7 +79,7 @@ def bank_for(
     Returns:
         A bank that shares the templates and whose own network fits ``net``. Its card has ``new_body`` True if parts are
         fresh, and ``untrained_body`` True if they are fresh or a relative's. Its ``new_tasks`` lists the tasks of a
-        known family whose codes are fresh.
+        known family that the bank has no codes for.
     """
     fresh = bound_parts(net, plan, bound)
     known = known_parts(bank, body, fresh)
@@ -92,10 +92,15 @@ def bank_for(
 
 
 def _codes(bank: TemplateBank, body: str, stored: Tensor, fresh: Tensor, tasks: Sequence[str]) -> Tensor:
-    """Choose the row of every task: the bank's if it has one, else the fresh one."""
+    """Choose the row of every task: the bank's own, the mean of all of them for a new task, the fresh one without any.
+
+    The network was trained on codes around their mean; a code drawn afresh lies outside of them.
+    """
     known = {task: stored[:, :, row] for row, task in enumerate(task_names(bank, body))}
-    rows = [known.get(task, fresh[:, :, row].to(stored)) for row, task in enumerate(tasks)]
-    return torch.stack(rows, dim=2)
+    if not known:
+        return fresh
+    mean = torch.stack([*known.values()]).mean(0)
+    return torch.stack([known.get(task, mean) for task in tasks], dim=2)
 
 
 def matching_parts(
