@@ -18,7 +18,7 @@ BESIDE = (
     "options.choices",
     "options.model_words",
     "training.loop",
-)  # what of the rest it may use
+)  # of the rest
 LIBRARIES = {"torch", "triton", "pywt", "huggingface_hub", "weit_rl"}
 HEAVY = {"PIL", "scipy", "torchvision", "timm", "diffusers", "gymnasium", "mujoco", "minari", "imageio"}
 FILES = {path: path.read_text() for path, name in MODULES.items() if inside(name).split(".")[0] in CORE}
