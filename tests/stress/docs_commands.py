@@ -22,9 +22,9 @@ import tempfile
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from docs_cuts import APPENDED, NOT_RUN, cut
+from docs_cuts import APPENDED, EPISODES, NOT_RUN, cut
 from docs_fixtures import Fixtures
 
 from weit_rl.common.errors import UserError
@@ -36,14 +36,9 @@ SECONDS = 900  # of one command
 INDENTED = re.compile(r" {4}((?:python|weit-rl|pip|make|eval|torchrun|minari) .+)")
 VERB = re.compile(r"(?:-m weit_rl\.|weit-rl )(train|pretrain|evaluate|collect|export|benchmark|vision)\b *(.*)")
 PLACED = re.compile(r"```(?:python|yaml)\n# (\S+\.(?:py|yaml))\n.*?```", re.DOTALL)
+OF_CLONE = re.compile(r"python (-m (benchmarks|pytest)|(docs|examples|tests)/)")
 PYTHON = re.compile(r"```python\n(?!# \S+\.py\n)(.*?)```", re.DOTALL)
 FILES_OF = {"docs/add/index.md": "docs/add/environment.md"}  # page -> the page whose files it goes by
-
-EPISODES = """import gymnasium
-for spec in gymnasium.registry.values():
-    if "mujoco" in str(spec.entry_point):
-        spec.max_episode_steps = 60
-"""
 
 
 class Outcome(NamedTuple):
@@ -65,13 +60,12 @@ def commands(text: str) -> Iterator[tuple[int, str]]:
             yield number, indented[1]
 
 
-def put_files(page: Path, text: str, folder: Path) -> list[str]:
+def put_files(page: str, folder: Path) -> list[str]:
     """Put the files that a page shows where their first lines say, modules into a copy of the package.
 
-    Returns:
-        The page's other Python if it shows a module, since commands may need the data that it writes.
+    Returns the page's other Python if it shows a module, since commands may need the data that it writes.
     """
-    text = text if (other := FILES_OF.get(str(page.relative_to(ROOT)))) is None else (ROOT / other).read_text()
+    text = (ROOT / FILES_OF.get(page, page)).read_text()
     files = {block[1]: block[0].split("\n", 1)[1].removesuffix("```") for block in PLACED.finditer(text)}
     modules = any(name.endswith(".py") for name in files)
     if modules:
@@ -102,49 +96,45 @@ def attempt(command: str, page: Path, clone: Path, fixtures: Fixtures) -> Outcom
             fixtures.put(command, env[1] if env else "HalfCheetah", page)
     except Exception as error:
         return Outcome("failed", f"docs_fixtures.py: {error!r}")
-    more = (
-        cut(verb, words) if verb else shlex.split(next((w for p, w in APPENDED.items() if re.search(p, command)), ""))
-    )
-    of_clone = re.match(r"python (-m (benchmarks|pytest)|(docs|examples|tests)/)", command)
-    return run(f"{re.sub(' +#.*', '', command)} {shlex.join(more)}", clone if of_clone else page)
+    word = next((word for pattern, word in APPENDED.items() if re.search(pattern, command)), "")
+    more = shlex.join(cut(verb, words)) if verb else word
+    outcome = run(f"{re.sub(' +#.*', '', command)} {more}".strip(), clone if OF_CLONE.match(command) else page)
+    return Outcome("ok", f"run with {word}") if word and outcome.what == "ok" else outcome
 
 
 def run(command: str, folder: Path) -> Outcome:
     """Run a command in a shell; return ``ok``, or ``failed`` with the line that says why."""
     surroundings = {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "HF_HUB_OFFLINE": "1"}
     surroundings |= {"PYTHONPATH": str(folder.parent / "site"), "MINARI_DATASETS_PATH": str(folder / "minari")}
-    shell = ["bash", "-c", command]
+    given: dict[str, Any] = {"cwd": folder, "env": os.environ | surroundings, "timeout": SECONDS}
     try:
-        done = subprocess.run(
-            shell, cwd=folder, env=os.environ | surroundings, capture_output=True, text=True, timeout=SECONDS
-        )
+        done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, **given)
     except subprocess.TimeoutExpired:
         return Outcome("failed", f"took more than {SECONDS} seconds")
+    if not done.returncode and "Traceback" not in done.stderr:
+        return Outcome("ok")
     lines = [line for line in (done.stdout + done.stderr).splitlines() if line.strip()] or [f"code {done.returncode}"]
     said = [line for line in lines if re.search("error:|not found", line)] or lines[-1:]
-    return Outcome("failed", f"{said[0]} [{command}]") if done.returncode else Outcome("ok")
+    return Outcome("not run" if "pip install" in said[0] else "failed", f"{said[0]} [{command}]")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", nargs="*", default=[], metavar="PAGE", help="such as docs/train.md; all pages")
-    arguments = parser.parse_args()
+    parser.add_argument("--only", nargs="*", default=[], metavar="PAGE", help="such as docs/train.md (default: all)")
+    only = parser.parse_args().only
     counts: Counter[str] = Counter()
     with tempfile.TemporaryDirectory(prefix="docs") as temporary:
-        place = Path(temporary)
-        (place / "site").mkdir()
-        (place / "site" / "sitecustomize.py").write_text(EPISODES)
+        (site := (place := Path(temporary)) / "site").mkdir()
+        (site / "sitecustomize.py").write_text(EPISODES)
         shutil.copytree(ROOT, place / "clone", ignore=shutil.ignore_patterns(".*", "build", "runs", "__pycache__"))
         fixtures = Fixtures(place / "fixtures")
-        for page in PAGES:
-            name, text = str(page.relative_to(ROOT)), page.read_text()
-            if arguments.only and name not in arguments.only:
-                continue
+        for page in (page for page in PAGES if not only or str(page.relative_to(ROOT)) in only):
+            name = str(page.relative_to(ROOT))
             (folder := place / name.replace("/", "-")).mkdir()
-            for number, snippet in enumerate(put_files(page, text, folder)):
+            for number, snippet in enumerate(put_files(name, folder)):
                 (folder / f"snippet{number}.py").write_text(snippet)
                 counts[told(name, f"snippet{number}", run(f"python snippet{number}.py", folder))] += 1
-            for line, command in commands(text):
+            for line, command in commands(page.read_text()):
                 counts[told(f"{name}:{line}", command, attempt(command, folder, place / "clone", fixtures))] += 1
     print(", ".join(f"{number} {what}" for what, number in counts.items()))
     sys.exit(bool(counts["failed"]))

@@ -29,7 +29,7 @@ CUT: dict[str, dict[str, str]] = {  # command, and a word of it -> option -> val
     "train": {"episodes": "1", "validation_episodes": "1", "evaluate_every": "3"},
     "pretrain": {"steps": "3", "score_sizes": "[]", "episodes": "1"},
     "evaluate": {"episodes": "1"},
-    "collect mode=record": {"episodes": "1"},
+    "collect mode=record": {"episodes": "2"},
     "collect mode=render": {"episodes": "2"},
     "collect": {"steps": "40", "n_envs": "2", "snapshot_every": "20", "selection_episodes": "1"}
     | {"evaluation_episodes": "1", "levels.expert": "1", "levels.medium": "1", "levels.random": "1"},
@@ -46,6 +46,11 @@ CUT: dict[str, dict[str, str]] = {  # command, and a word of it -> option -> val
 }
 EVERYWHERE = {"scaler_steps": "2", "train_steps": "3", "batch_size": "4", "threads": "1"}
 SHORTENED = {"agent_steps": "20", "grow": "[[0, 64x2], [2, 128x3]]", "budgets": "[0, 1]", "seeds": "[0]"}  # if named
+EPISODES = """import gymnasium
+for spec in gymnasium.registry.values():
+    if "mujoco" in str(spec.entry_point):
+        spec.max_episode_steps = 60
+"""  # what Python runs before a command
 WHOLE = re.compile(r"\w+ (resume=|--help|--info|mode=describe|mode=inspect)|export run=")  # these take no further words
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
 
@@ -23,7 +23,7 @@ from weit_rl.envs.registry import env_entry
 from weit_rl.options.command import compose
 
 CLASSES, FILES = ("cats", "dogs"), 12
-SHORT = ["batch_size=4", "threads=1", "scaler_steps=2", "train_steps=3", "size=32x1"]
+SHORT = ["batch_size=4", "threads=1", "scaler_steps=2", "train_steps=3"]
 A_RUN = re.compile(r"(?<![\w/])(?<!run_dir=)(?<!--out )runs/\w+(?=[],\s]|$)")  # that a command reads, not one it makes
 
 
@@ -56,30 +56,36 @@ def make_bank(env: str, path: Path) -> None:
 
 
 def make_run(env: str, path: Path) -> None:
-    words = [*SHORT, f"env={env}", "episodes=1", "validation_episodes=1", "init=scratch", f"run_dir={path}"]
+    words = [
+        *SHORT,
+        f"env={env}",
+        "size=160x5",
+        "episodes=1",
+        "validation_episodes=1",
+        "init=scratch",
+        f"run_dir={path}",
+    ]
     train.main(compose("train", words))
 
 
 def make_classifier(env: str, path: Path) -> None:
-    vision.main(compose("vision", [*SHORT, "init=scratch", f"run_dir={path}"]))
+    vision.main(compose("vision", [*SHORT, "size=32x1", "init=scratch", f"run_dir={path}"]))
 
 
 def make_images(env: str, path: Path) -> None:
-    rng = np.random.default_rng(0)
-    for place in _files(path):
+    for place, rng in _files(path):
         Image.fromarray(rng.integers(0, 256, (40, 40, 3), dtype=np.uint8)).save(place.with_suffix(".png"))
 
 
 def make_sounds(env: str, path: Path) -> None:
-    rng = np.random.default_rng(0)
-    for place in _files(path):
+    for place, rng in _files(path):
         wavfile.write(place.with_suffix(".wav"), 16_000, rng.integers(-9999, 9999, 8000, dtype=np.int16))
 
 
-def _files(path: Path) -> list[Path]:
-    for name in CLASSES:
+def _files(path: Path) -> Iterator[tuple[Path, np.random.Generator]]:
+    for seed, name in enumerate(CLASSES):
         (path / name).mkdir(parents=True)
-    return [path / name / str(number) for name in CLASSES for number in range(FILES)]
+        yield from ((path / name / str(number), np.random.default_rng([seed, number])) for number in range(FILES))
 
 
 def make_autoencoder(env: str, path: Path) -> None:

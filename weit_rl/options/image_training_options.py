@@ -109,7 +109,7 @@ class ImageTrainOptions(RunOptions, ImageRecipeOptions, TargetOptions, ImageData
     model_options: dict[str, Any] = option({}, IMAGE_MODEL_OPTIONS)
     init_options: dict[str, Any] = option(
         {},
-        "options of the initialiser, such as {wavelet: db2} of bot, {rank: 64} of svd_bank",
+        "options of the initialiser, such as {gain: orthonormal} of bot, {rank: 64} of svd_bank",
     )
     bank: str | None = option(
         None,

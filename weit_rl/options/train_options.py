@@ -30,7 +30,7 @@ class TrainOptions(RunOptions, ControlModelOptions, TargetOptions, ControlDataOp
         "time), mlp (single states); of pixels: conv, convnext_policy, video (transformer over a clip); of states "
         "and pixels: multimodal",
     )
-    init_options: dict[str, Any] = option({}, "options of the initialiser, such as {wavelet: db2} of bot")
+    init_options: dict[str, Any] = option({}, "options of the initialiser, such as {gain: orthonormal} of bot")
     bank: str | None = option(
         None,
         "path of a template bank or of the run that made it, hf:USER/NAME of the Hugging Face hub, or a name that "
