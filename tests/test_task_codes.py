@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import TINY, TINY_PRETRAIN, made_up, write_hdf5
+from shared_envs import refusal
 
 from weit_rl.agents.actor_networks import composed, known_body, trained
 from weit_rl.common.errors import UserError
@@ -17,10 +18,12 @@ from weit_rl.models import MODELS
 from weit_rl.models.policy import CODE
 from weit_rl.options.command import compose
 from weit_rl.pretrain import main as pretrain
+from weit_rl.tasks.control import fresh_code
 from weit_rl.tasks.control_options import control_task
 from weit_rl.train import main as train
 from weit_rl.training.checkpoint import load_network
 from weit_rl.workflows.run_setup import bank_network, bank_of
+from weit_rl.workflows.source_network import network_at
 
 TASKS = ("toy/a", "toy/b", "toy/c")
 OBSERVATION, ACTION = 3, 1
@@ -172,6 +175,45 @@ def test_one_network_learns_several_tasks_and_is_evaluated_in_each(bank, data, t
         evaluate(compose("evaluate", [run, "episodes=1", "env=toy/b"]))
     with pytest.raises(UserError, match="does 2 tasks; give a network of one"):
         trained(tmp_path / "run", (OBSERVATION, ACTION))
+
+
+@pytest.fixture(scope="module")
+def several(data, tmp_path_factory):
+    """Trains one plain network for two tasks."""
+    folder = tmp_path_factory.mktemp("several") / "run"
+    words = ["env=[toy/a,toy/b]", f"data=[{data['toy/a']},{data['toy/b']}]", "model=mlp", "rtg=none", "size=64x2"]
+    train(
+        compose("train", [*TINY, *words, "init=scratch", "train_steps=8", "validation_episodes=0", f"run_dir={folder}"])
+    )
+    return folder
+
+
+@pytest.mark.parametrize("init", ["bot", "ligo", "svd_bank", "weight_selection", "pruning"])
+def test_a_plain_network_of_several_tasks_is_a_source_for_a_new_one(init, several, data, tmp_path):
+    source = load_network(several / "checkpoints" / "last.safetensors")[0]
+    words = [*TINY, "env=toy/c", f"data={data['toy/c']}", "model=mlp", "rtg=none", "validation_episodes=0", "seed=1"]
+    more = ["size=64x2", f"init={init}", "scaler_steps=0", "train_steps=0", f"source={several}"]
+    train(compose("train", [*words, *more, f"run_dir={tmp_path / 'run'}"]))
+    net, card = load_network(tmp_path / "run" / "checkpoints" / "last.safetensors")
+    assert card["options"]["codes"] == 1 and torch.equal(net.task_code[0], fresh_code("toy/c", CODE))
+    own, trained = net.state_dict(), source.state_dict()
+    for name in ("embed_observation.weight", "embed_code", "head.weight", "observation_mean", "observation_std"):
+        assert torch.allclose(own[name], trained[name], atol=1e-6), name
+
+
+def test_a_plain_network_of_several_tasks_keeps_the_code_of_a_known_one(several, data):
+    source = load_network(several / "checkpoints" / "last.safetensors")[0]
+    task = task_of(None, "toy/b", data)
+    net = network_at(str(several), task, Size(96, 3))
+    assert net.codes == 1 and torch.equal(net.task_code[0], source.task_code[1])
+    assert torch.allclose(net(*inputs()), source.of_task(1)(*inputs()))
+
+
+def test_a_source_of_a_family_is_refused_for_another_environment(several, data):
+    words = [*TINY, "env=gym:Pendulum-v1", f"data={data['toy/a']}", "model=mlp", "rtg=none"]
+    task = control_task(compose("train", words), 16)
+    line = refusal(network_at, str(several), task, Size(96, 3))
+    assert line.endswith("was trained for 2 tasks of toy, not for gym:Pendulum-v1; give a source made for that")
 
 
 def test_several_bodies_are_no_tasks_of_one_network():
