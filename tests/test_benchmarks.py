@@ -59,8 +59,9 @@ def test_the_commands_of_a_shell_script_have_options_that_exist(name):
 @pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
 def test_a_folder_holds_a_command_and_results_that_begin_with_it(folder):
     files = [path for path in folder.rglob("*") if path.is_file() and not ignored(path)]
-    (script,) = (path for path in files if path.suffix not in RESULTS)
-    assert script.name in ("run.py", "run.sh") and script.parent == folder
+    (script,) = (path for path in files if path.name in ("run.py", "run.sh"))
+    beside = {path.suffix for path in files if path != script and path.suffix not in RESULTS}
+    assert script.parent == folder and beside <= ({".py", ".yaml"} if script.suffix == ".py" else set())
     command = (
         f"python -m benchmarks.{folder.name}.run" if script.suffix == ".py" else f"bash {script.relative_to(ROOT)}"
     )
@@ -105,7 +106,9 @@ def test_a_script_tells_a_user_s_error_in_one_line(capsys):
     assert end.value.code == 2 and capsys.readouterr().err == "error: cells.csv: two rows of one cell\n"
 
 
-@pytest.mark.parametrize("name", ["sizes", "pixels", "ladder", "many_bodies", "shared_bank", "transfer", "modalities"])
+@pytest.mark.parametrize(
+    "name", ["sizes", "pixels", "ladder", "many_bodies", "shared_bank", "transfer", "modalities", "ml45"]
+)
 def test_no_committed_result_has_a_cell_twice(name):
     script = import_module(f"benchmarks.{name}.run")
     folders = {path.parent for path in (ROOT / "benchmarks" / name).rglob("*.csv")}
@@ -114,11 +117,16 @@ def test_no_committed_result_has_a_cell_twice(name):
 
 @pytest.mark.parametrize(
     ("name", "words", "folder"),
-    [("sizes", ["--model", "tcn"], "sizes/tcn"), ("many_bodies", [], "many_bodies"), ("transfer", [], "transfer")],
+    [
+        ("sizes", ["--model", "tcn"], "sizes/tcn"),
+        ("many_bodies", [], "many_bodies"),
+        ("transfer", [], "transfer"),
+        ("ml45", [], "ml45"),
+    ],
 )
 def test_a_committed_table_is_that_of_its_rows(name, words, folder, tmp_path, monkeypatch):
     committed = ROOT / "benchmarks" / folder
-    for path in committed.glob("*.csv"):
+    for path in (*committed.glob("*.csv"), *committed.glob("*.json")):
         shutil.copy(path, tmp_path)
     monkeypatch.setattr(sys, "argv", ["run.py", "table", *words, "--out", str(tmp_path)])
     import_module(f"benchmarks.{name}.run").main()

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import asdict, astuple, dataclass, fields
+from functools import cache
 from itertools import product
 from pathlib import Path
 from typing import Any
+
+import torch
 
 from benchmarks.ml45.part import Part
 from weit_rl.common.errors import NotDefined
@@ -59,12 +62,11 @@ def cells(part: Part) -> list[Cell]:
         part.tasks,
         part.methods,
     )
-    undefined = {(method, size, budget) for method, size, budget in product(part.methods, part.sizes, part.budgets)
-                 if why_not(part, method, size, budget)}  # fmt: skip
     found = (Cell(m, t, d, size, seed, budget) for seed, d, budget, size, t, m in product(*order))
-    return [cell for cell in found if (cell.method, cell.size, cell.budget) not in undefined]
+    return [cell for cell in found if not why_not(part, cell.method, cell.size, cell.budget)]
 
 
+@cache
 def why_not(part: Part, method: str, size: str, budget: int) -> str:
     """Say why a method is not defined at a size and budget; empty if it is."""
     entry = METHODS.get(method)
@@ -90,10 +92,11 @@ def _refusal(part: Part, method: str, size: str) -> str:
 
 
 def _network(part: Part, size: Size) -> Any:
-    """Build an untrained network; numbers of observations and actions do not matter for what is defined."""
+    """Build the shapes of a network; numbers of observations and actions do not matter for what is defined."""
     networks = part.options["networks"]
     words = {"rtg": networks["rtg"], **networks["model_options"]}
-    return MODELS.get(networks["model"]).build(size, observation_dim=1, action_dim=1, **words)
+    with torch.device("meta"):
+        return MODELS.get(networks["model"]).build(size, observation_dim=1, action_dim=1, **words)
 
 
 def run_cell(part: Part, cell: Cell, data: str, out: Path) -> dict[str, Any]:

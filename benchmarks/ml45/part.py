@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -45,8 +45,8 @@ class Part:
     budgets: tuple[int, ...]
     episodes: int
     methods: tuple[str, ...]
-    first: Mapping[str, list[int]]
-    options: Mapping[str, Any]
+    first: Mapping[str, list[int]] = field(hash=False)
+    options: Mapping[str, Any] = field(hash=False)
 
     def sources(self, data: str, out: Path) -> Sources:
         """Return the sources of all targets: banks and networks of many tasks.
