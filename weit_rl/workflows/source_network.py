@@ -39,7 +39,7 @@ def network_at(path: str, task: Task, size: Size) -> nn.Module:
 
     Observation entries that never moved in its data are normalised by the task's data instead. A network of several
     tasks of a family becomes one of the target's tasks: a task that it was trained for keeps its code, and a new one
-    has a fresh code.
+    starts at the mean of all codes, as with a bank.
 
     Args:
         path: run folder or checkpoint.
@@ -62,21 +62,21 @@ def network_at(path: str, task: Task, size: Size) -> nn.Module:
     for name, buffer in renew_normaliser(dict(net.named_buffers()), dict(fresh.named_buffers()))[0].items():
         net.get_buffer(name).copy_(buffer)
     if tasks := getattr(task, "tasks", ()):
-        set_codes(net, _tasks_of(card), fresh, tasks)
+        set_codes(net, _tasks_of(card), tasks)
     return net.to(task.config.device)
 
 
 @torch.no_grad()
-def set_codes(net: Any, known: Sequence[str], fresh: Any, tasks: Sequence[str]) -> None:
+def set_codes(net: Any, known: Sequence[str], tasks: Sequence[str]) -> None:
     """Replace the codes of a network of several tasks by those of other tasks.
 
     Args:
         net: the network, with a code for each known task.
         known: the tasks that it was trained for, in their order.
-        fresh: an untrained network of the wanted tasks; a new task takes its code.
-        tasks: the wanted tasks, in their order.
+        tasks: the wanted tasks, in their order; a new one takes the mean of the codes.
     """
-    rows = [net.task_code[known.index(task)] if task in known else fresh.task_code[i] for i, task in enumerate(tasks)]
+    mean = net.task_code.mean(0)
+    rows = [net.task_code[known.index(task)] if task in known else mean for task in tasks]
     net.task_code, net.codes = nn.Parameter(torch.stack([row.cpu() for row in rows])), len(tasks)
 
 
