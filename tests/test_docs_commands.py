@@ -17,7 +17,7 @@ import docs_commands
 import docs_cuts
 import docs_fixtures
 
-WRITTEN = {"path/to/new"}  # by the command that names it
+WRITTEN = {"path/to/new", "path/to/demonstrations"}  # by the command that names it
 COMMANDS = {
     f"{page.relative_to(docs_commands.ROOT)}:{line}": command
     for page in docs_commands.PAGES

@@ -25,6 +25,7 @@ ALLOWED = {  # file, what it does -> why it may
     ("weit_rl/common/registry.py", "load"): "the entry point of an installed package, by the name that is asked for",
     ("weit_rl/deploy/formats.py", "load"): "of torch.export, bytes that were written just before",
     ("agents/sb3_agent.py", "import by name"): TABLES,
+    ("agents/demonstrations.py", "import by name"): "the scripted expert that an environment's entry names",
     ("agents/sb3_agent.py", "load"): "agents of Stable-Baselines3, with allow_pickle=true",
     ("benchmarks/resize_agents/run.py", "load"): "agents that it made itself",
 }

@@ -88,7 +88,8 @@ def _same_options(bank: TemplateBank, task: Task) -> None:
 def inherited_options(card: Mapping[str, Any], model: Model, given: Mapping[str, Any]) -> dict[str, Any]:
     """Return the options of its model that a network takes from its source.
 
-    These are the ones that no word of the commands names, such as ``activation``, unless the run gives its own.
+    These are the ones that no word of the commands names, such as ``activation``, unless the run gives its own or they
+    are for training alone.
 
     Args:
         card: of a bank or a network.
@@ -96,7 +97,7 @@ def inherited_options(card: Mapping[str, Any], model: Model, given: Mapping[str,
         given: the run's ``model_options``.
     """
     made = stored_options(card) if "config" in card else card.get("options", {})
-    own = {*model.options()} - {*WORDS, *given}
+    own = {*model.options()} - {*WORDS, *model.free_options, *given}
     return {name: value for name, value in made.items() if name in own}
 
 
