@@ -15,9 +15,8 @@ from weit_rl.comparison.tables import Table
 Chosen = Callable[[Any], bool]
 UNDEFINED, MISSING, TITLE = "-", "missing", "Meta-World ML45: tasks that no source saw"
 NOTE = (
-    "Mean over tasks, sizes and seeds. In brackets: finished cells of all, where some are missing. "
-    "- : not defined, see the last table. A method that is not defined at every size is a mean over fewer sizes; "
-    "the paired differences compare it with weit at the same ones."
+    "Tables of success: means over tasks, sizes and seeds; in brackets the finished cells of all, if some are missing. "
+    "Methods that do not have the same cells (some missing, or not defined: -) are compared by paired differences only."
 )
 
 
@@ -32,7 +31,7 @@ def all_tables(part: Part, rows: Sequence[Row], costs: Sequence[Mapping[str, Any
     wanted = cells(part)
     usual = part.first["demonstrations"][0]
     counts = sorted(part.demonstrations, key=part.first["demonstrations"].index)
-    found = [_means(part, wanted, rows, f"Success in percent, {_of(n)}", NOTE, demonstrations=n) for n in counts]
+    found = [_means(part, wanted, rows, f"Success in percent, {_of(n)}", demonstrations=n) for n in counts]
     found += [
         _means(part, wanted, rows, f"Success in percent at {size}, {_of(usual)}", size=size, demonstrations=usual)
         for size in part.sizes
@@ -42,7 +41,7 @@ def all_tables(part: Part, rows: Sequence[Row], costs: Sequence[Mapping[str, Any
     done = {tuple(row[name] for name in Cell.__annotations__) for row in rows}
     finished = sum(cell.key() in done for cell in wanted)
     facts = f"{finished} of {len(wanted)} cells are finished; {part.episodes} test episodes each. {_conditions(part)}"
-    return f"# {TITLE}\n\n{facts}\n\n" + "\n".join(table.markdown() for table in found)
+    return f"# {TITLE}\n\n{facts}\n\n{NOTE}\n\n" + "\n".join(table.markdown() for table in found)
 
 
 def _conditions(part: Part) -> str:
