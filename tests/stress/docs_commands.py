@@ -32,7 +32,7 @@ from weit_rl.options.command import compose
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / f"{name}.md" for name in ("README", "CONTRIBUTING", "SECURITY")] + sorted((ROOT / "docs").rglob("*.md"))
-SECONDS = 900  # of one command
+SECONDS = 1800  # of one command
 INDENTED = re.compile(r" {4}((?:python|weit-rl|pip|make|eval|torchrun|minari) .+)")
 VERB = re.compile(r"(?:-m weit_rl\.|weit-rl )(train|pretrain|evaluate|collect|export|benchmark|vision)\b *(.*)")
 PLACED = re.compile(r"```(?:python|yaml)\n# (\S+\.(?:py|yaml))\n.*?```", re.DOTALL)

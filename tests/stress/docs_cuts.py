@@ -34,7 +34,7 @@ CUT: dict[str, dict[str, str]] = {  # command, and a word of it -> option -> val
     "collect": {"steps": "40", "n_envs": "2", "snapshot_every": "20", "selection_episodes": "1"}
     | {"evaluation_episodes": "1", "levels.expert": "1", "levels.medium": "1", "levels.random": "1"},
     "export": {"episodes": "1"},
-    "benchmark mode=tune": BENCHMARK | {"episodes": "1", "methods": "[weit, scratch]"},
+    "benchmark run_dir=runs/tuned": BENCHMARK | {"episodes": "1", "methods": "[scratch]"},  # tunes 300 steps a trial
     "benchmark": BENCHMARK | {"episodes": "1"},
     "vision_benchmark task=diffusion": BENCHMARK | DRAWN,
     "vision_benchmark": BENCHMARK,
