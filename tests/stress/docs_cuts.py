@@ -31,6 +31,7 @@ CUT: dict[str, dict[str, str]] = {  # command, and a word of it -> option -> val
     "evaluate": {"episodes": "1"},
     "collect mode=record": {"episodes": "2"},
     "collect mode=render": {"episodes": "2"},
+    "collect env=metaworld/MT10": {"episodes": "4"},
     "collect": {"steps": "40", "n_envs": "2", "snapshot_every": "20", "selection_episodes": "1"}
     | {"evaluation_episodes": "1", "levels.expert": "1", "levels.medium": "1", "levels.random": "1"},
     "export": {"episodes": "1"},
