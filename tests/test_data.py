@@ -103,6 +103,20 @@ def test_sampling_is_seeded_and_reaches_every_step_evenly():
     assert dtypes["observations"] == dtypes["actions"] == dtypes["returns_to_go"] == torch.float32
 
 
+@pytest.mark.parametrize("model", ["mlp", "dt", "tcn"])
+def test_a_model_without_memory_trains_on_as_many_single_steps(model):
+    made = made_up([4, 9, 6])
+    made.observations[:, 0] = np.arange(made.steps)
+    task = Control(HALFCHEETAH, made, ControlConfig(model, context=5, batch_size=2000, validation_fraction=0.01))
+    batch = task.batch(0)
+    assert batch["mask"].shape == ((10_000, 1) if model == "mlp" else (2000, 5))
+    if model == "mlp":
+        kept = task.windows.steps
+        counts = torch.bincount(batch["observations"][:, 0, 0].long())
+        drawn = counts[counts > 0]
+        assert len(drawn) == kept and (drawn - 10_000 / kept).abs().max() < 6 * (10_000 / kept) ** 0.5
+
+
 def test_windows_refuse_an_empty_context():
     with pytest.raises(UserError, match="context=0"):
         Windows(made_up([3]), 0)

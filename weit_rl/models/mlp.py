@@ -25,8 +25,8 @@ class MLP(Policy):
         size: width and depth.
         observation_dim: length of an observation.
         action_dim: length of an action; actions lie in [-1, 1].
-        context: ignored; the network reads one step. Training draws windows of ``context`` steps for any model, and to
-            this one their steps are separate examples.
+        context: ignored; the network reads one step. A batch of its training has ``batch_size * context`` single steps,
+            as many as the windows of other models have.
         options: see :class:`Policy`. Without tokens, ``rtg`` is ``"latest"`` or ``"none"``, and ``past_actions`` and
             ``positions="episode"`` are refused.
     """
@@ -66,4 +66,4 @@ def plan(tile: int) -> Plan:
     return Plan(shared_rules(tile))
 
 
-MODELS.add("mlp", Model(MLP, plan, BOUND))
+MODELS.add("mlp", Model(MLP, plan, BOUND, without_memory=True))

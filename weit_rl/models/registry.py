@@ -33,6 +33,8 @@ class Model:
         sees: its observations: ``"states"`` (default), ``"pictures"`` (stacked frames of an environment), ``BOTH`` of
             these, or ``"images"``.
         window: number of steps of its training windows; None (default) for as many as an option asks for.
+        without_memory: whether it sees each step by itself (default False). Its batches then have as many steps, drawn
+            one by one.
         task: ``"control"`` (default), ``"classification"`` or ``"diffusion"``.
         max_lr: the largest learning rate from scratch, unless a user asks for another one (default: no limit).
         near_lr: the learning rate of scalers that start near their best values (default 3e-3, chosen on the tuning
@@ -47,6 +49,7 @@ class Model:
     transferred: tuple[str, ...] = ()
     sees: str = "states"
     window: int | None = None
+    without_memory: bool = False
     task: str = "control"
     max_lr: float = math.inf
     near_lr: float = 3e-3

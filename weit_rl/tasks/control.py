@@ -36,8 +36,8 @@ class ControlConfig:
     Attributes:
         model: name of a model for control in ``MODELS``.
         tile: edge of a template.
-        context: time steps of a window. ``mlp`` sees them one by one; models of pictures choose their own number.
-        batch_size: windows per step.
+        context: time steps of a window; models of pictures choose their own number.
+        batch_size: windows per step; for ``mlp``, which sees single steps, ``batch_size * context`` of these.
         seed: seed of the batches.
         target_return: return that the policy is conditioned on (None: chosen from the data).
         device: device of networks and batches.
@@ -92,7 +92,9 @@ class Control:
                 f"data_weights={training.weights.tolist()}: one of the sets has no episode left to train on; "
                 "give it more episodes, leave it out of data, or raise data_episodes or best_fraction"
             )
-        steps = self.model.window or config.context
+        steps, self._at_once = self.model.window or config.context, 1
+        if self.model.without_memory:  # steps of a window are alike: a batch of single steps says more
+            steps, self._at_once = 1, steps
         self.windows = Windows(training, steps, config.device)
         self.held_windows = Windows(held, steps, config.device)
 
@@ -156,12 +158,12 @@ class Control:
         return {"model": self.config.model, "size": shape, "options": self.options(), "env": self.entry.name}
 
     def batch(self, step: int) -> dict[str, Tensor]:
-        """Draw ``batch_size`` windows with the step's own seed."""
-        return self.windows.sample(self.config.batch_size, self._generator(step))
+        """Draw ``batch_size`` windows, or the single steps of as many, with the step's own seed."""
+        return self.windows.sample(self._batch, self._generator(step))
 
     def run(self, net: Any) -> None:
         """Run a network on a sample of the training data, the same for every network and seed."""
-        count = SAMPLE // (self.model.window or 1)  # windows of pictures are large
+        count = SAMPLE * self._at_once // (self.model.window or 1)  # windows of pictures are large
         batch = self.windows.sample(count, torch.Generator().manual_seed(SPLIT_SEED))
         self.predict(net, batch)
 
@@ -170,7 +172,7 @@ class Control:
 
         A batch is divided evenly among the sets. Their weights do not count here; the caller weighs the losses.
         """
-        share = max(1, self.config.batch_size // len(self._sets))
+        share = max(1, self._batch // len(self._sets))
 
         def loss_on(steps: Tensor) -> Callable[[Any, int], Tensor]:
             def loss(net: Any, step: int) -> Tensor:
@@ -181,6 +183,11 @@ class Control:
 
         return [loss_on(torch.from_numpy(steps)) for steps in self._sets] if len(self._sets) > 1 else None
 
+    @property
+    def _batch(self) -> int:
+        """Return the number of windows of a batch."""
+        return self.config.batch_size * self._at_once
+
     def _generator(self, step: int) -> torch.Generator:
         return torch.Generator().manual_seed(self.config.seed * 1_000_003 + step)
 
@@ -188,7 +195,7 @@ class Control:
     def validation_loss(self, net: Any, batches: int = 10) -> float:
         """Compute the loss on held-out episodes, an action error, which does not predict the return."""
         generator = torch.Generator().manual_seed(SPLIT_SEED)
-        draws = (self.held_windows.sample(self.config.batch_size, generator) for _ in range(batches))
+        draws = (self.held_windows.sample(self._batch, generator) for _ in range(batches))
         with eval_mode(net):
             return sum(float(self.loss(net, batch)) for batch in draws) / batches
 
