@@ -21,7 +21,7 @@ from weit_rl.storage.tensor_file import write_tensors
 from weit_rl.tasks.control import Control, ControlConfig
 from weit_rl.training.checkpoint import NETWORK, load_network, save_network
 from weit_rl.training.loop import OptimizerRecipe, fit
-from weit_rl.workflows.data_remarks import other_data, print_remarks
+from weit_rl.workflows.data_remarks import print_remarks
 from weit_rl.workflows.pretrain_run import source_tensors
 from weit_rl.workflows.run_setup import bank_network, bank_of
 from weit_rl.workflows.source_network import network_at
@@ -290,12 +290,3 @@ def test_a_normaliser_that_was_made_without_data_stays():
     data = {MEAN: torch.tensor([5.0, 0.0]), STD: torch.tensor([3.0, 1.0]), CLIP: torch.full((2,), LIMIT)}
     buffers, columns = renew_normaliser(trained, data)
     assert columns == [] and all(torch.equal(buffers[name], trained[name]) for name in trained)
-
-
-@pytest.mark.parametrize(
-    ("made_with", "data", "lines"),
-    [("expert", "expert", 0), (["expert", "medium"], "medium", 0), (None, "mine", 0), ("expert", "mine", 1)],
-)
-def test_a_bank_used_without_a_step_says_so_for_data_that_it_never_saw(made_with, data, lines):
-    found = other_data({"config": {"data": made_with}}, data)
-    assert found == [f"no step is taken: this is the bank's policy, which was not trained on data={data}"] * lines

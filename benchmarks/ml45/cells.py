@@ -24,7 +24,7 @@ from weit_rl.options.pretrain_options import PretrainOptions
 
 @dataclass(frozen=True)
 class Cell:
-    """One training: a method on so many demonstrations of a task, at a size, for a budget of gradient steps."""
+    """A training of the benchmark: its method, task, number of demonstrations, size, seed and gradient steps."""
 
     method: str
     task: str

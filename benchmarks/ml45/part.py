@@ -20,7 +20,7 @@ PARTS = ("tuning", "reported")
 
 @dataclass(frozen=True)
 class Part:
-    """One part of the benchmark.
+    """The tasks, sizes, seeds and options of the tuning or of the reported part.
 
     Attributes:
         name: ``"tuning"`` or ``"reported"``.

@@ -1,4 +1,4 @@
-"""One task of Meta-World as a Gymnasium environment that ends at success."""
+"""A Meta-World task as a Gymnasium environment whose episodes end at success."""
 
 from __future__ import annotations
 

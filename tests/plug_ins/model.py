@@ -1,7 +1,7 @@
 """A model in one file: the residual MLP that sees its observations negated, and has an option of its own."""
 
 from weit_rl.models.mlp import MLP, plan
-from weit_rl.models.policy import BOUND
+from weit_rl.models.policy_rules import BOUND
 from weit_rl.models.registry import Model
 
 

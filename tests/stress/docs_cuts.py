@@ -1,4 +1,4 @@
-"""What the check of the docs' commands leaves out, and the words that cut the work of the others."""
+"""Commands of the docs that their check leaves out, and options that shorten the others."""
 
 from __future__ import annotations
 

@@ -56,7 +56,7 @@ def benchmark(cfg: BenchmarkOptions | ImageBenchmarkOptions) -> dict[str, Any]:
 
 
 class Comparison:
-    """One comparison: the constructor reads and checks everything, and a call does the work.
+    """A run of ``weit_rl.benchmark``: the constructor reads and checks everything, a call does the work.
 
     Args:
         cfg: the composed config of ``weit_rl.benchmark``.

@@ -1,4 +1,4 @@
-"""One cell: a network of a size made by a method, trained for the rest of its budget, and evaluated."""
+"""Train and evaluate a cell of a comparison: one method at one size, seed and budget."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ DRAWN = {"samples": 500, "sampling_steps": 20}  # for tasks in which generated i
 
 @dataclass(frozen=True)
 class Cell:
-    """One training: a method, a size, a seed and a budget (the number of gradient steps spent on the target)."""
+    """A training of a comparison: its method, size, seed and budget (gradient steps on the target)."""
 
     method: str
     size: str

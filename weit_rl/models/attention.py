@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from weit_rl.common.sizes import Size
 from weit_rl.models.activations import RELU
-from weit_rl.models.policy import FeedForward
+from weit_rl.models.feed_forward import FeedForward
 
 TAIL = 4  # tokens that the last block computes when acting; its products have at least twice as many rows
 

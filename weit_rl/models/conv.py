@@ -17,7 +17,8 @@ from torch import Tensor, nn
 from weit_rl.common.sizes import Size
 from weit_rl.core.plan import FIXED, Plan, Rule
 from weit_rl.models.activations import RELU
-from weit_rl.models.policy import BLOCK, FREE_RULES, Policy
+from weit_rl.models.policy import Policy
+from weit_rl.models.policy_rules import BLOCK, FREE_RULES
 from weit_rl.models.registry import MODELS, Model
 
 MAP, QUARTER = 8, 4  # edges of the map that the readout reads, for pictures of any size, and of the readout's templates

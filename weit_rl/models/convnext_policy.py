@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from weit_rl.common.sizes import Size
 from weit_rl.core.plan import FIXED, Plan, Rule
 from weit_rl.models.conv import SPACE, ChannelsLastConv, Conv, picture_rules
-from weit_rl.models.policy import BLOCK, FeedForward, shared_rules
+from weit_rl.models.feed_forward import FeedForward
+from weit_rl.models.policy_rules import BLOCK, shared_rules
 from weit_rl.models.registry import MODELS, Model
 
 KERNEL = 7

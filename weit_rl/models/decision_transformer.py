@@ -20,7 +20,8 @@ from weit_rl.models.activations import ACTIVATIONS
 from weit_rl.models.attention import TAIL, Block
 from weit_rl.models.band_attention import Band, check_reach
 from weit_rl.models.input_checks import check_shape, check_steps
-from weit_rl.models.policy import BLOCK, BOUND, Policy, shared_rules
+from weit_rl.models.policy import Policy
+from weit_rl.models.policy_rules import BLOCK, BOUND, shared_rules
 from weit_rl.models.registry import MODELS, Model
 from weit_rl.options.model_words import ATTENTION, POSITIONS, RTG
 

@@ -14,7 +14,8 @@ from torch import Tensor
 from weit_rl.common.sizes import Size
 from weit_rl.core.plan import Plan
 from weit_rl.models.activations import ACTIVATIONS
-from weit_rl.models.policy import BOUND, Policy, shared_rules
+from weit_rl.models.policy import Policy
+from weit_rl.models.policy_rules import BOUND, shared_rules
 from weit_rl.models.registry import MODELS, Model
 
 

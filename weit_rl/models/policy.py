@@ -1,4 +1,4 @@
-"""The base class of all policies: normaliser, conditioning on the return, action head, and the rules of their plans.
+"""The base class of all policies: normaliser, codes of tasks, conditioning on the return, and action head.
 
 A policy holds everything that acting needs: normaliser, reward scale and target return are buffers.
 """
@@ -16,40 +16,12 @@ from torch import Tensor, nn
 from weit_rl.common.errors import UserError
 from weit_rl.common.sizes import Size
 from weit_rl.core.normaliser import CLIP, MEAN, STD, add_missing_limits_hook, infinite_limits
-from weit_rl.core.plan import FIXED, LAYER, Rule
 from weit_rl.models.activations import ACTIVATIONS, RELU
+from weit_rl.models.feed_forward import FeedForward
 from weit_rl.models.input_checks import check_observations, check_steps
 
 BAND = 4  # steps; six blocks then reach back 19 steps, which fit a context of 20
-BLOCK = rf"blocks\.{LAYER}\."
-BOUND = ("embed_observation", "embed_action", "embed_code", "task_code", "head")  # they depend on the body
 CODE = 16  # numbers of a task's code
-
-
-class FeedForward(nn.Module):
-    """The pre-norm MLP that ends every block, ``x + fc2(activation(fc1(norm2(x))))``.
-
-    A subclass first mixes time steps, then calls this class's ``forward``. Without a subclass it is a whole block.
-
-    Args:
-        size: of the network.
-        dropout: share of the branch's output that is dropped in training (default 0).
-        activation: of the hidden channels, a name in ``ACTIVATIONS`` (default ``"relu"``).
-        mixing: the modules that a subclass mixes time steps with, by name.
-    """
-
-    def __init__(self, size: Size, dropout: float = 0.0, activation: str = RELU, **mixing: nn.Module):
-        super().__init__()
-        for name, module in mixing.items():
-            self.add_module(name, module)
-        self.norm2 = nn.LayerNorm(size.width)
-        self.fc1 = nn.Linear(size.width, 4 * size.width)
-        self.fc2 = nn.Linear(4 * size.width, size.width)
-        self.dropout, self.activation = nn.Dropout(dropout), ACTIVATIONS[activation]
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Compute every step by itself; ``(B, T, width) -> (B, T, width)``."""
-        return x + self.dropout(self.fc2(self.activation(self.fc1(self.norm2(x)))))
 
 
 class Policy(nn.Module):
@@ -281,29 +253,3 @@ def _init(module: nn.Module) -> None:
         nn.init.normal_(module.weight, std=0.02)
     if isinstance(module, nn.Linear | nn.Conv1d | nn.Conv2d) and module.bias is not None:
         nn.init.zeros_(module.bias)
-
-
-def shared_rules(tile: int) -> tuple[Rule, ...]:
-    """Return the rules for policies with :class:`FeedForward`: MLPs are composed, the rest is free."""
-    square = (tile, tile)
-    return (
-        Rule(BLOCK + r"fc1\.weight", "fc1", square, 1, ("hidden", "stream"), 1),
-        Rule(BLOCK + r"fc1\.bias", "fc1", None, 1, ("hidden",)),
-        Rule(BLOCK + r"fc2\.weight", "fc2", square, 1, ("stream", "hidden"), 1),
-        Rule(BLOCK + r"fc2\.bias", "bias", None, 1, ("stream",)),
-        *FREE_RULES,
-    )
-
-
-FREE_RULES = (  # for the parameters of every policy
-    Rule(BLOCK + r"norm[12]\.(weight|bias)", "norm", None, 1, ("stream",)),
-    Rule(r"norm_(in|out)\.(weight|bias)", "norm", None, 1, ("stream",)),
-    Rule(r"embed_(observation|action|return)\.weight", "embed", None, 1, ("stream", FIXED)),
-    Rule(r"embed_(observation|action|return)\.bias", "embed", None, 1, ("stream",)),
-    Rule(r"embed_code", "embed", None, 1, ("stream", FIXED)),
-    Rule(r"task_code", "code", None, 1, (FIXED, FIXED)),
-    Rule(r"modulate\.weight", "modulate", None, 2, ("stream", FIXED)),
-    Rule(r"modulate\.bias", "modulate", None, 2, ("stream",)),
-    Rule(r"head\.weight", "head", None, 1, (FIXED, "stream"), 1),
-    Rule(r"head\.bias", "head", None, 1, (FIXED,)),
-)

@@ -15,7 +15,9 @@ from torch import Tensor, nn
 from weit_rl.common.sizes import Size
 from weit_rl.core.plan import FIXED, Plan, Rule
 from weit_rl.models.activations import RELU
-from weit_rl.models.policy import BLOCK, BOUND, FeedForward, Policy, shared_rules
+from weit_rl.models.feed_forward import FeedForward
+from weit_rl.models.policy import Policy
+from weit_rl.models.policy_rules import BLOCK, BOUND, shared_rules
 from weit_rl.models.registry import MODELS, Model
 
 KERNEL = 5  # taps; two blocks then cover every step of a context of up to 21

@@ -1,4 +1,4 @@
-"""What every ``python -m weit_rl.<verb>`` shares: options, help, one-line errors, exit codes, signals.
+"""Run a command ``python -m weit_rl.<verb>``: options, help, one-line errors, exit codes, signals.
 
 A verb module ends with ``if __name__ == "__main__": command("train", main)`` and imports torch and other heavy
 things inside ``main``: then ``--help`` and a misspelt option are answered at once.
