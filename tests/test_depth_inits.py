@@ -1,5 +1,7 @@
 """TLEG and SWS: the Kronecker form with special scalers, exact for a source of their form. The dense supernet."""
 
+from functools import partial
+
 import pytest
 import torch
 from conftest import small_inputs, small_net
@@ -123,9 +125,9 @@ def test_the_supernet_is_the_resize_of_its_dense_weights():
 
 def test_its_stage_trains_every_weight_at_the_rate_of_plain_ones():
     source, target = pretrained("identity"), small_net(width=16, seed=5)
-    start = INITIALIZERS.get("supernet").make(source, target, CONTEXT)
-    recipe = OptimizerRecipe(3, 1e-2, warmup=0)
-    trained = INITIALIZERS.get("supernet").make(source, target, Context(PLAN, CONTEXT.loss, fit, recipe))
+    make = partial(INITIALIZERS.get("supernet").make, stage="scalers")
+    start = make(source, target, CONTEXT)
+    trained = make(source, target, Context(PLAN, CONTEXT.loss, fit, OptimizerRecipe(3, 1e-2, warmup=0)))
     for name, _ in target.named_parameters():
         if "modulate.weight" not in name:  # times a return-to-go that is hardly above 0
             assert (start[name] != trained[name]).any(), name

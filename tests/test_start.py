@@ -9,8 +9,8 @@ from weit_rl.core.bank import TemplateBank
 from weit_rl.core.composed_network import WeiT
 from weit_rl.core.network_from_bank import candidate_starts, network_of_size
 from weit_rl.initializers import INITIALIZERS, Context, TrainedSource
+from weit_rl.initializers._shared.narrow_start import is_far, narrower
 from weit_rl.initializers.svd_bank import factorise
-from weit_rl.initializers.weit import is_far, narrower
 from weit_rl.models import MODELS
 from weit_rl.training.loop import OptimizerRecipe, fit
 

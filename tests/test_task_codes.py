@@ -197,7 +197,8 @@ def test_a_plain_network_of_several_tasks_is_a_source_for_a_new_one(init, severa
     assert card["options"]["codes"] == 1 and torch.allclose(net.task_code[0], source.task_code.mean(0))
     own, trained = net.state_dict(), source.state_dict()
     for name in ("embed_observation.weight", "embed_code", "head.weight", "observation_mean", "observation_std"):
-        assert torch.allclose(own[name], trained[name], atol=1e-6), name
+        fitted = name == "head.weight" and init == "svd_bank"  # to the new task, since no step follows
+        assert torch.allclose(own[name], trained[name], atol=1e-6) != fitted, name
 
 
 def test_a_plain_network_of_several_tasks_keeps_the_code_of_a_known_one(several, data):

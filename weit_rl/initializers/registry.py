@@ -25,10 +25,12 @@ class TrainedSource:
     Attributes:
         net: the plain network, with its trained weights.
         bank: the template bank that it was composed from; None (default) for a network without a bank.
+        new_task: whether a task of the run is none of those that the network has codes for (default False).
     """
 
     net: nn.Module
     bank: TemplateBank | None = None
+    new_task: bool = False
 
 
 @dataclass
@@ -48,6 +50,7 @@ class Context:
         run: runs a network on a sample of the data, always the same, for methods that use activations.
         spent: the cost, filled in by the initialiser (``steps``).
         near_lr: the model's learning rate of scalers that start near their best values (default 3e-3).
+        remark: called with a line for the user about a choice of the initialiser (default: does nothing).
     """
 
     plan: Plan
@@ -61,6 +64,7 @@ class Context:
     run: Callable[[nn.Module], Any] | None = None
     spent: dict[str, float] = field(default_factory=lambda: {"steps": 0})
     near_lr: float = 3e-3
+    remark: Callable[[str], None] = lambda line: None
 
 
 Make = Callable[[TrainedSource | None, nn.Module, Context], Mapping[str, Tensor]]

@@ -51,7 +51,7 @@ def svd_bank(
     size = Size(widths(layout)[STREAM], depth(layout), context.head_dim) if known else None
     bank = factorise(source.net, context.plan, rank, size=size)
     net = network_of_size(bank, source.net, source.net, context.plan, context.seed).materialize()
-    return weit(TrainedSource(net, bank), target, context)
+    return weit(TrainedSource(net, bank, source.new_task), target, context)
 
 
 @torch.no_grad()

@@ -66,6 +66,12 @@ def network_at(path: str, task: Task, size: Size) -> nn.Module:
     return net.to(task.config.device)
 
 
+def has_new_task(path: str, task: Task) -> bool:
+    """Return True if a source is a network of a family that lacks one of the target's tasks."""
+    known = _tasks_of(card_at(path))
+    return bool(known) and any(one not in known for one in getattr(task, "tasks", ()))
+
+
 @torch.no_grad()
 def set_codes(net: Any, known: Sequence[str], tasks: Sequence[str]) -> None:
     """Replace the codes of a network of several tasks by those of other tasks.

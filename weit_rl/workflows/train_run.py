@@ -115,8 +115,10 @@ class TrainRun:
         def fit(module: nn.Module, loss: Loss, recipe: OptimizerRecipe, groups: Groups = None) -> nn.Module:
             return monitor.fit(Stage("scaler", module, loss, recipe, groups=groups))
 
+        context = self.context(fit)
+        context.remark = print_line if monitor.run.devices.leads else context.remark
         with monitor.beside():
-            self.net.load_state_dict(self.setup.make(self.setup.source, self.net, self.context(fit)))
+            self.net.load_state_dict(self.setup.make(self.setup.source, self.net, context))
         self.task.settle(self.net)
 
     def begun(self) -> nn.Module:

@@ -28,7 +28,7 @@ from weit_rl.workflows.run_setup import (
     inherited_options,
     same_heads,
 )
-from weit_rl.workflows.source_network import card_at, network_at
+from weit_rl.workflows.source_network import card_at, has_new_task, network_at
 
 BYTES_PER_PARAMETER = 100  # of a run's files: weights, optimiser state, and the copies that atomic writing keeps
 OTHER_BYTES = 20_000_000  # metrics, pictures
@@ -88,10 +88,11 @@ class TrainSetup:
         if self.bank:
             same_heads("bank", bank_size(self.bank), self.size)
             bank = bank_of(self.bank, self.task).to(self.task.config.device)
-            return TrainedSource(bank_network(bank, self.task), bank)
+            return TrainedSource(bank_network(bank, self.task), bank, bool(bank.card["new_tasks"]))
         if not self.initializer.needs_source:
             return None
-        return TrainedSource(network_at(str(self.cfg.source), self.task, self.size))
+        path = str(self.cfg.source)
+        return TrainedSource(network_at(path, self.task, self.size), new_task=has_new_task(path, self.task))
 
     def network(self, size: Size | None = None) -> nn.Module:
         """Build a fresh network of a size (default: the size that the run begins with)."""

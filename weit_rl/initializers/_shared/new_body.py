@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 
 from torch import Tensor, nn
 
@@ -15,14 +16,13 @@ from weit_rl.initializers.registry import Context, TrainedSource
 
 
 def with_fitted_head(source: TrainedSource, context: Context) -> TrainedSource:
-    """Fit the head of the bank's own network to a new body; return the source as it is for a known one."""
+    """Return a source whose own network has a head that is fitted to the data."""
     bank = source.bank
-    if bank is None or not bank.card.get("untrained_body"):
-        return source
+    assert bank is not None
     net, layout = copy.deepcopy(source.net), context.plan.layout(source.net)
     fit_head(net, layout, context.loss)
     heads = {OWN + key: x for key, x in _stacked_heads(net, layout).items()}
-    return TrainedSource(net, bank_with_parts(bank, heads))
+    return replace(source, net=net, bank=bank_with_parts(bank, heads))
 
 
 def fit_composed_head(net: WeiT, loss: Loss) -> None:
