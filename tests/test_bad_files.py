@@ -97,10 +97,6 @@ def other_actions(arrays):
     arrays["actions"] = arrays["actions"][:, :3]
 
 
-def one_episode(arrays):
-    arrays["terminals"][:] = arrays["timeouts"][:] = False
-
-
 def no_rewards(arrays):
     del arrays["rewards"]
 
@@ -109,10 +105,8 @@ def no_rewards(arrays):
     ("change", "says"),
     [(with_nan, "actions hold NaN or infinite values (first at step 7)"), (short_rewards, "lengths differ"),
      (flat_actions, "must be numbers of shape (steps, size)"), (no_window, "no complete window"),
-     (other_actions, "action size 3, but HalfCheetah has 6"), (no_rewards, "no array rewards"),
-     (one_episode, "one episode cannot be split, record at least two")],
+     (other_actions, "action size 3, but HalfCheetah has 6"), (no_rewards, "no array rewards")],
 )  # fmt: skip
-@pytest.mark.filterwarnings("ignore:.*no end of an episode is marked:UserWarning")
 @pytest.mark.parametrize("verb", ["train", "pretrain"])
 def test_data_that_cannot_be_trained_on(refused, words, tiny_data, tmp_path, verb, change, says):
     with h5py.File(tiny_data) as file:

@@ -57,6 +57,15 @@ def test_split_refuses_one_episode_and_odd_fractions():
         made_up([5, 5]).split(1.5, 0)
 
 
+@pytest.mark.parametrize("model", ["dt", "mlp"])
+def test_a_single_episode_is_trained_on_and_validated_on(model):
+    made = made_up([30])
+    task = Control(HALFCHEETAH, made, ControlConfig(model, context=4))
+    assert task.windows.steps == task.held_windows.steps == 30
+    assert any("one episode, so none is held out" in line for line in task.remarks())
+    assert not any("held out" in line for line in Control(HALFCHEETAH, made_up([9, 9]), ControlConfig(model)).remarks())
+
+
 def test_actions_outside_the_environments_bounds_are_refused():
     data = made_up([3, 3])
     data.actions[2, 1] = -1.1

@@ -84,6 +84,7 @@ class Control:
             )
         self.model = MODELS.get(config.model)
         self.plan: Plan = self.model.plan(config.tile)
+        self.undivided = [self.name] if trajectories.episodes == 1 else []
         self.options()  # raises for one that the model lacks
         self.trajectories, training, held = self.divide()
         self._sets = training.steps_by_origin()
@@ -140,6 +141,11 @@ class Control:
         if still := self.trajectories.constant_columns():
             found.append(
                 f"data of {self.name}: columns {spans(still)} of the observations never move; their scale is 1"
+            )
+        if self.undivided:
+            found.append(
+                f"data of {', '.join(self.undivided)}: one episode, so none is held out; the validation loss is that of the "
+                "training data"
             )
         if self.entry.success and self.options().get("rtg", "none") != "none":
             found.append(
@@ -245,9 +251,13 @@ class Control:
 
 
 def divided(trajectories: Trajectories, config: ControlConfig) -> tuple[Trajectories, Trajectories, Trajectories]:
-    """Divide a data set: the episodes that there are to learn from, those of them that are used, and held-out ones."""
-    training, held = trajectories.split(config.validation_fraction, SPLIT_SEED)
-    known = trajectories
+    """Divide a data set: the episodes that there are to learn from, those of them that are used, and held-out ones.
+
+    A single episode is all three.
+    """
+    known = training = held = trajectories
+    if trajectories.episodes > 1:
+        training, held = trajectories.split(config.validation_fraction, SPLIT_SEED)
     if config.data_episodes is not None:
         known = training = training.drawn(config.data_episodes, SPLIT_SEED)
     return known, training.best(config.best_fraction), held

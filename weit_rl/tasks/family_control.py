@@ -40,6 +40,7 @@ class FamilyControl(Control):
             raise UserError(f"env={names}: name each task once")
         super().__init__(entries[0], joined(sets), config)
         self.name, self.tasks = self.family, tuple(names)
+        self.undivided = [name for name, one in zip(names, sets, strict=True) if one.episodes == 1]
 
     def divide(self) -> tuple[Trajectories, Trajectories, Trajectories]:
         """Divide the episodes of every task by itself."""
