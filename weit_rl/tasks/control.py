@@ -143,10 +143,8 @@ class Control:
                 f"data of {self.name}: columns {spans(still)} of the observations never move; their scale is 1"
             )
         if self.undivided:
-            found.append(
-                f"data of {', '.join(self.undivided)}: one episode, so none is held out; the validation loss is that of the "
-                "training data"
-            )
+            names = ", ".join(self.undivided)
+            found.append(f"data of {names}: one episode, so none is held out; the validation loss is that of training")
         if self.entry.success and self.options().get("rtg", "none") != "none":
             found.append(
                 f"{self.name}: episodes end at success, so fast ones earn less; rtg=none does not ask for a return"
