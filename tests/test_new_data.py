@@ -36,8 +36,10 @@ def stage(run, **options):
 )
 @pytest.mark.parametrize("model", ["mlp", "dt"])
 def test_the_data_say_whether_the_bank_was_trained_on_them(env, data, new, model):
-    run = TrainRun(compose("train", [*WORDS, f"env={env}", f"data={data}", f"model={model}"]))
-    assert is_new_to(run.setup.source.net, run.context(lambda module, *_: module)) == new
+    for count in (1, 10):
+        words = [*WORDS, f"env={env}", f"data={data}", f"model={model}", f"data_episodes={count}"]
+        run = TrainRun(compose("train", words))
+        assert is_new_to(run.setup.source.net, run.net, run.context(lambda module, *_: module)) == new
 
 
 def test_a_fitted_head_leaves_the_network_as_it_was():
@@ -53,7 +55,7 @@ def test_data_of_the_bank_train_scalers_and_new_data_all_weights():
     assert len(groups) == 2 and hasattr(net, "scalers") and not remarks
     (net, lr, groups), remarks = stage(TrainRun(compose("train", [*WORDS, "data=medium"])))
     assert groups is None and not hasattr(net, "scalers") and lr == FREE_LR
-    assert len(remarks) == 1 and remarks[0].endswith("trains all weights of the bank's network")
+    assert len(remarks) == 1 and remarks[0].endswith("trains all weights of the source's network")
 
 
 def test_a_stage_that_is_asked_for_needs_no_decision():
@@ -76,4 +78,4 @@ def test_a_bank_that_is_worth_nothing_is_left_for_a_fresh_network():
 def test_a_run_prints_what_it_chose(tmp_path, capsys):
     more = ["scaler_steps=2", "train_steps=0", f"run_dir={tmp_path / 'run'}"]
     train(compose("train", [*TINY, *WORDS, "data=medium", *more]))
-    assert capsys.readouterr().out.count("init=weit: the bank was not trained on these data") == 1
+    assert capsys.readouterr().out.count("the source was not trained on these data") == 1

@@ -21,7 +21,7 @@ NOTE = (
 
 
 def all_tables(part: Part, rows: Sequence[Row], costs: Sequence[Mapping[str, Any]]) -> str:
-    """Return the page of a part.
+    """Return the page of a part; numbers of demonstrations without a finished cell have no table.
 
     Args:
         part: tuning or reported.
@@ -30,7 +30,8 @@ def all_tables(part: Part, rows: Sequence[Row], costs: Sequence[Mapping[str, Any
     """
     wanted = cells(part)
     usual = part.first["demonstrations"][0]
-    counts = sorted(part.demonstrations, key=part.first["demonstrations"].index)
+    begun = {row["demonstrations"] for row in rows} or {str(usual)}
+    counts = [n for n in sorted(part.demonstrations, key=part.first["demonstrations"].index) if str(n) in begun]
     found = [_means(part, wanted, rows, f"Success in percent, {_of(n)}", demonstrations=n) for n in counts]
     found += [
         _means(part, wanted, rows, f"Success in percent at {size}, {_of(usual)}", size=size, demonstrations=usual)

@@ -78,7 +78,7 @@ def weit(
     layout, new_body = context.plan.layout(target), bool(source.bank.card.get("untrained_body"))
     trains = context.recipe.steps > 0  # without a step a user gets what the bank knows
     decides = stage == "auto" and not new_body and (trains or source.new_task)
-    new_data = decides and is_new_to(source.net, context)
+    new_data = decides and is_new_to(source.net, target, context)
 
     # The bank's own network: a new body needs a head first, and a control replaces the scalers.
     untrained_head = new_body or (source.new_task and not trains)
@@ -110,7 +110,7 @@ def weit(
         start = start.materialize() if isinstance(start, WeiT) else start
         if fits_head:  # once more, now behind the resized network
             fit_head(start, layout, context.loss)
-        return _train(start, context, factor * min(FREE_LR, context.near_lr)).state_dict()
+        return _train(start, context, factor * (min(FREE_LR, context.near_lr) if new_data else FREE_LR)).state_dict()
     if fits_head:
         fit_composed_head(net, context.loss)
     lr = factor * (FAR_LR if far or bank.card.get("new_body") else context.near_lr)
@@ -123,10 +123,12 @@ def better_for_new_data(
 ) -> nn.Module:
     """Choose what is trained on data that are new to the bank, a start from it or a fresh network; remark on it."""
     ours, other = loss(start), loss(fresh)
-    chosen, what = (start, "the bank's network") if ours <= other else (fresh, "a fresh network, as init=scratch does")
+    chosen, what = (
+        (start, "the source's network") if ours <= other else (fresh, "a fresh network, as init=scratch does")
+    )
     context.remark(
-        f"init=weit: the bank was not trained on these data; with a fitted head its network has a loss of {ours:.3g}, "
-        f"a fresh one of {other:.3g}; trains all weights of {what}"
+        f"the source was not trained on these data; with a fitted head its network has a loss of {ours:.3g}, a fresh "
+        f"network {other:.3g}; trains all weights of {what}"
     )
     return chosen
 
