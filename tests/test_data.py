@@ -112,6 +112,25 @@ def test_sampling_is_seeded_and_reaches_every_step_evenly():
     assert dtypes["observations"] == dtypes["actions"] == dtypes["returns_to_go"] == torch.float32
 
 
+@pytest.mark.parametrize("context", [1, 4, 20])
+@pytest.mark.parametrize("weights", [None, [3, 1]])
+def test_even_windows_hold_every_step_equally_often(context, weights):
+    sets = [made_up([2, 18, 5], seed=1), made_up([7, 30], seed=2)]
+    made = Trajectories.mix(sets, weights) if weights else sets[0]
+    made.observations[:, 0] = np.arange(made.steps)
+    batch = Windows(made, context, even=True).sample(30_000, torch.Generator().manual_seed(0))
+    seen = batch["observations"][..., 0][batch["mask"]].long()
+    shares = np.repeat([0.75 / 25, 0.25 / 37], [25, 37]) if weights else np.full(25, 1 / 25)
+    counts = torch.bincount(seen, minlength=made.steps).numpy() / len(seen)
+    assert np.allclose(counts, shares, rtol=0.2)
+    real = batch["mask"].sum(1)
+    assert (real >= 1).all() and (batch["mask"].cumsum(1)[:, -1] == real).all() and batch["mask"][:, 0].all()
+    steps = batch["observations"][..., 0]
+    together = batch["mask"][:, 1:]
+    assert ((steps[:, 1:] - steps[:, :-1])[together] == 1).all()  # of one episode, in order
+    assert (batch["timesteps"][:, 1:][together] > 0).all()
+
+
 @pytest.mark.parametrize("model", ["mlp", "dt", "tcn"])
 def test_a_model_without_memory_trains_on_as_many_single_steps(model):
     made = made_up([4, 9, 6])

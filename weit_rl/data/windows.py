@@ -15,17 +15,24 @@ class Windows:
     window reaches back as far as the context and the episode allow. So the first steps of episodes appear with a short
     past, as they do in a roll-out.
 
+    The last step of an episode is then in one window, and other steps are in up to K. That matters where episodes are
+    short and end at success: ``even`` windows also reach over the end of the episode, where they are cut, and every
+    step is in K of them.
+
     Args:
         trajectories: the episodes to cut windows from; their arrays are copied to tensors once. If each of its sets is
             a task, batches say which as ``task`` (B,) int64.
         context: K, the longest window in steps, at least 1.
         device: of the tensors and the batches (default ``"cpu"``).
+        even: whether all steps of a set are in equally many windows (default False).
 
     Raises:
         UserError: if the context is shorter than 1 step.
     """
 
-    def __init__(self, trajectories: Trajectories, context: int, device: torch.device | str = "cpu"):
+    def __init__(
+        self, trajectories: Trajectories, context: int, device: torch.device | str = "cpu", even: bool = False
+    ):
         if context < 1:
             raise UserError(f"context={context}: must be 1 step or more")
         self.steps, self.context, self.stack = trajectories.steps, context, trajectories.stack
@@ -45,7 +52,11 @@ class Windows:
         tasks = torch.repeat_interleave(torch.from_numpy(trajectories.origin), lengths)
         self._tasks = tasks.to(device) if trajectories.by_task else None
         shares = trajectories.shares()
-        self._episodes = None if shares is None else (torch.from_numpy(shares), starts, lengths)
+        over = context - 1 if even else 0  # steps that a window may reach over the end
+        if even:
+            shares = (lengths if shares is None else torch.from_numpy(shares)) * (lengths + over) / lengths
+        self._over = over
+        self._episodes = None if shares is None else (torch.as_tensor(shares), starts, lengths)
 
     def sample(self, batch_size: int, generator: torch.Generator) -> dict[str, torch.Tensor]:
         """Draw a batch of windows, real steps first, padding after them.
@@ -65,12 +76,19 @@ class Windows:
         shares, starts, lengths = (tensor.to(generator.device) for tensor in self._episodes)
         episodes = torch.multinomial(shares, batch_size, replacement=True, generator=generator)
         places = torch.rand(batch_size, generator=generator, device=generator.device, dtype=torch.float64)
-        return self.gather(starts[episodes] + (places * lengths[episodes]).long())
+        ends = (places * (lengths[episodes] + self._over)).long()
+        return self._between(starts[episodes], ends, torch.minimum(ends, lengths[episodes] - 1))
 
     def gather(self, last: torch.Tensor) -> dict[str, torch.Tensor]:
         """Return the windows that end at these steps ``(B,)`` of the data set, in the form of :meth:`sample`."""
         last = last.to(self._first.device)
-        begin = torch.maximum(self._first[last], last - self.context + 1)
+        first = self._first[last]
+        return self._between(first, last - first, last - first)
+
+    def _between(self, first: torch.Tensor, end: torch.Tensor, last: torch.Tensor) -> dict[str, torch.Tensor]:
+        """Return the windows up to the places ``end`` of episodes that begin at ``first``, cut behind ``last``."""
+        first, end, last = (tensor.to(self._first.device) for tensor in (first, end, last))
+        begin, last = first + (end - self.context + 1).clamp(min=0), first + last
         index = begin[:, None] + self._offsets  # (B, K)
         mask = index <= last[:, None]
         index = torch.where(mask, index, self.steps)
