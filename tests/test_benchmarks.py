@@ -22,7 +22,7 @@ FOLDERS = sorted(path for path in (ROOT / "benchmarks").iterdir() if path.is_dir
 SCRIPTS = [folder.name for folder in FOLDERS if (folder / "run.py").exists()]
 SHELL = [folder.name for folder in FOLDERS if (folder / "run.sh").exists()]
 RESULTS = {".md", ".csv", ".json", ".png"}
-WITHOUT_RESULT = {"dead_units", "fid_floor", "ml45"}  # docs/results.md or a page has their numbers
+WITHOUT_RESULT = {"dead_units", "fid_floor"}  # docs/results.md or a page has their numbers
 IGNORED = {"__pycache__", "agents", "banks", "cells", "data", "logs", "recorded", "runs", "sources", "trials"}
 CELL = ("method", "size", "seed")
 
@@ -106,7 +106,10 @@ def test_a_script_tells_a_user_s_error_in_one_line(capsys):
     assert end.value.code == 2 and capsys.readouterr().err == "error: cells.csv: two rows of one cell\n"
 
 
-@pytest.mark.parametrize("name", ["sizes", "pixels", "ladder", "many_bodies", "shared_bank", "transfer", "modalities"])
+@pytest.mark.parametrize(
+    "name",
+    ["sizes", "pixels", "ladder", "many_bodies", "shared_bank", "transfer", "modalities", "ml45", "other_agents"],
+)
 def test_no_committed_result_has_a_cell_twice(name):
     script = import_module(f"benchmarks.{name}.run")
     folders = {path.parent for path in (ROOT / "benchmarks" / name).rglob("*.csv") if not ignored(path)}
@@ -119,6 +122,8 @@ def test_no_committed_result_has_a_cell_twice(name):
         ("sizes", ["--model", "tcn"], "sizes/tcn"),
         ("many_bodies", [], "many_bodies"),
         ("transfer", [], "transfer"),
+        ("ml45", [], "ml45"),
+        ("other_agents", [], "other_agents"),
     ],
 )
 def test_a_committed_table_is_that_of_its_rows(name, words, folder, tmp_path, monkeypatch):

@@ -111,24 +111,23 @@ def main() -> None:
                 append(out / f"cells-{number}.csv", FIELDS, run_cell(cell, env, arguments.data.resolve(), out))
         return
     rows = [row for row in finished(out, "cells*.csv", CELL) if row["data"] in SETS["reported"]]
-    header, note = [f"{steps} steps" for steps in STEPS], "In percent of the data's return"
-    text = ""
-    for count in DEMONSTRATIONS:
-        text += Table(
-            f"{count} episodes of an agent that the bank never saw",
-            ["model", "data", "size", "method", *header],
-            lines(rows, count),
-            f"{note} (number of seeds).",
-        ).markdown()
-        text += Table(
-            f"weit minus scratch, {count} episodes",
-            ["model", *header],
-            differences(rows, count),
-            f"{note}: 95 % bootstrap interval, number of pairs of the same data, size and seed.",
-        ).markdown()
-    text = with_command(text, "python -m benchmarks.other_agents.run run|table")
+    text = with_command(page(rows), "python -m benchmarks.other_agents.run run|table")
     (out / "README.md").write_text(text)
     print(text)
+
+
+def page(rows: Sequence[Row]) -> str:
+    """Return the tables of returns and of paired differences for both numbers of episodes."""
+    header, tables = [f"{steps} steps" for steps in STEPS], []
+    for count in DEMONSTRATIONS:
+        note = "Return in percent of the data's, with the number of seeds."
+        columns = ["model", "data", "size", "method", *header]
+        tables.append(Table(f"{count} episodes of an agent that the bank never saw", columns, lines(rows, count), note))
+        note = "Points (95 % bootstrap interval), number of pairs. A pair has the same data, size and seed."
+        tables.append(
+            Table(f"weit minus scratch, {count} episodes", ["model", *header], differences(rows, count), note)
+        )
+    return "# Other agents on known bodies\n\n" + "\n".join(table.markdown() for table in tables)
 
 
 if __name__ == "__main__":
