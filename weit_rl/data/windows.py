@@ -52,11 +52,11 @@ class Windows:
         tasks = torch.repeat_interleave(torch.from_numpy(trajectories.origin), lengths)
         self._tasks = tasks.to(device) if trajectories.by_task else None
         shares = trajectories.shares()
-        over = context - 1 if even else 0  # steps that a window may reach over the end
+        self._over = context - 1 if even else 0  # steps that a window may reach over the end
         if even:
-            shares = (lengths if shares is None else torch.from_numpy(shares)) * (lengths + over) / lengths
-        self._over = over
-        self._episodes = None if shares is None else (torch.as_tensor(shares), starts, lengths)
+            longer = (trajectories.lengths + self._over) / trajectories.lengths
+            shares = (trajectories.lengths if shares is None else shares) * longer
+        self._episodes = None if shares is None else (torch.from_numpy(shares), starts, lengths)
 
     def sample(self, batch_size: int, generator: torch.Generator) -> dict[str, torch.Tensor]:
         """Draw a batch of windows, real steps first, padding after them.
