@@ -1,4 +1,4 @@
-"""What a run says about its data."""
+"""Lines that a run prints about its data."""
 
 import pytest
 
